@@ -1,0 +1,96 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// One target a module. Arrows run downwards only: `swift build --explicit-target-dependency-import-check error`
+// refuses an import that is not declared here.
+let package = Package(
+    name: "pantler",
+    products: [
+        .executable(name: "pantler", targets: ["pantler"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+    ],
+    targets: [
+        .executableTarget(
+            name: "pantler",
+            dependencies: [
+                "PantlerHTTP", "PantlerStore", "PantlerMemory", "PantlerDisk", "PantlerInsight", "PantlerJSON",
+                "PantlerModel",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Yams", package: "Yams"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ]
+        ),
+        .target(
+            name: "PantlerHTTP",
+            dependencies: [
+                "PantlerStore", "PantlerInsight", "PantlerJSON", "PantlerModel",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
+        .target(
+            name: "PantlerStore", dependencies: ["PantlerMemory", "PantlerInsight", "PantlerJSON", "PantlerModel"]),
+        .target(name: "PantlerMemory", dependencies: ["PantlerInsight", "PantlerModel"]),
+        .target(
+            name: "PantlerDisk",
+            dependencies: [
+                "PantlerCodec", "PantlerInsight", "PantlerModel", "CSQLite",
+                .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
+        .target(name: "PantlerInsight", dependencies: ["PantlerModel"]),
+        .target(name: "PantlerJSON"),
+        .target(name: "PantlerCodec", dependencies: ["CZlib"]),
+        .target(name: "PantlerModel"),
+        .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+
+        .target(name: "Support", dependencies: ["PantlerModel"], path: "Tests/Support"),
+        .testTarget(name: "PantlerJSONTests", dependencies: ["PantlerJSON", "Support"]),
+        .testTarget(name: "PantlerCodecTests", dependencies: ["PantlerCodec", "Support"]),
+        .testTarget(name: "PantlerInsightTests", dependencies: ["PantlerInsight", "PantlerModel", "Support"]),
+        .testTarget(name: "PantlerMemoryTests", dependencies: ["PantlerMemory", "PantlerInsight", "PantlerModel", "Support"]),
+        .testTarget(
+            name: "PantlerDiskTests",
+            dependencies: ["PantlerDisk", "PantlerCodec", "PantlerInsight", "PantlerModel", "CSQLite", "Support"]),
+        .testTarget(
+            name: "PantlerStoreTests",
+            dependencies: ["PantlerStore", "PantlerMemory", "PantlerInsight", "PantlerJSON", "PantlerModel", "Support"]),
+        .testTarget(
+            name: "PantlerHTTPTests",
+            dependencies: [
+                "PantlerHTTP", "PantlerStore", "PantlerInsight", "PantlerModel", "Support",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ]),
+        .testTarget(name: "Acceptance", dependencies: ["Support", "PantlerModel", "pantler"]),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
+for target in package.targets where target.type != .system {
+    target.swiftSettings = [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+    ]
+}

@@ -1,0 +1,205 @@
+/// One change of what a lower tier keeps. Changes of one entry are given in the order of their versions.
+package enum Mutation: Sendable {
+    case put(EntryAddress, Entry, PutOptions)
+    /// The version is the delete's own: larger than that of the entry it removes.
+    case delete(EntryAddress, version: Version)
+    /// A namespace was made, or its policy, generation or watermark changed.
+    case namespace(NamespaceRecord)
+    /// A tag was invalidated.
+    case tag(NamespaceID, tag: String, Watermark)
+    /// A namespace is gone with everything in it; its rows are swept in the background.
+    case dropNamespace(NamespaceID)
+}
+
+/// What a put needs of its namespace's policy.
+package struct PutOptions: Hashable, Sendable {
+    package var compressionThreshold: Int64
+    package var compressionLevel: Int
+
+    package init(compressionThreshold: Int64, compressionLevel: Int) {
+        self.compressionThreshold = compressionThreshold
+        self.compressionLevel = compressionLevel
+    }
+}
+
+/// The place of a change in a lower tier's queue; later changes have larger tickets.
+package typealias WriteTicket = UInt64
+
+/// Why a lower tier could not do what it was asked.
+package struct TierFault: Error, Hashable, Sendable, CustomStringConvertible {
+    package enum Cause: String, Sendable {
+        /// No room is left on the device.
+        case full
+        /// Reading or writing failed, or the device went away.
+        case unavailable
+        /// What was read is not what was written.
+        case corrupt
+        /// The tier is closing down.
+        case closed
+    }
+
+    package var cause: Cause
+    /// The library's own message, for the log; never for the wire.
+    package var description: String
+
+    package init(_ cause: Cause, _ description: String) {
+        self.cause = cause
+        self.description = description
+    }
+}
+
+/// One row of a listing.
+package struct ListedEntry: Hashable, Sendable {
+    package var key: [UInt8]
+    package var version: Version
+    package var expiresAt: Timestamp
+    package var staleTTL: Int64
+    package var tags: [String]
+    /// Bytes of the value as its writer sent it.
+    package var size: Int64
+
+    package init(
+        key: [UInt8], version: Version, expiresAt: Timestamp, staleTTL: Int64, tags: [String], size: Int64
+    ) {
+        self.key = key
+        self.version = version
+        self.expiresAt = expiresAt
+        self.staleTTL = staleTTL
+        self.tags = tags
+        self.size = size
+    }
+}
+
+/// What a lower tier remembers of the previous run.
+package struct PersistedState: Sendable {
+    package var namespaces: [NamespaceRecord] = []
+    package var tags: [(namespace: NamespaceID, tag: String, watermark: Watermark)] = []
+    /// Every version that was ever given is smaller.
+    package var versionCeiling: Version = 1
+    /// Every namespace number that was ever given is smaller.
+    package var nextNamespaceID: NamespaceID = 1
+    package var hashSeed: UInt64 = 0
+    package var clockAnchor: ClockAnchor?
+
+    package init() {}
+}
+
+/// Why an entry left a lower tier without anyone asking for it.
+package enum DepartureCause: Sendable {
+    case expired, evicted, invalidated
+}
+
+/// What a lower tier asks back of the store. Called on the tier's own threads.
+package protocol LowerTierDelegate: AnyObject, Sendable {
+    /// Whether an entry of this version and these tags is invalid by a flush, a tag or its namespace's end.
+    func isInvalidated(namespace: NamespaceID, version: Version, tags: [String]) -> Bool
+    /// An entry left the tier by itself.
+    func departed(_ address: EntryAddress, cause: DepartureCause)
+    /// The bytes that a namespace may hold in this tier; `nil` = as the whole tier.
+    func maxDisk(of namespace: NamespaceID) -> Int64?
+}
+
+/// A tier below memory: SQLite on this machine, or a Redis Cluster shared with others.
+///
+/// No call blocks its caller on I/O but `open`, `flush` and `close`. Completions are called exactly once: either before the call
+/// returns, on the caller's thread, or later on one of the tier's own threads; the caller sees to it that it gets back
+/// where it belongs.
+package protocol LowerTier: AnyObject, Sendable {
+    /// What its hits are counted as.
+    var tier: Tier { get }
+
+    /// Begins background work. Called once, before any other call but `persistedState`.
+    func start(delegate: any LowerTierDelegate, clock: any Clock)
+
+    /// What the previous run left. Blocks.
+    func persistedState() throws(TierFault) -> PersistedState
+
+    /// The entry at `address`, changes still in the queue included; `nil` if there is none. Dead entries are returned as
+    /// they stand: the store judges time and watermarks.
+    func read(_ address: EntryAddress, completion: @escaping @Sendable (Result<Entry?, TierFault>) -> Void)
+
+    /// Takes a change into the queue. Never blocks and never fails; see `settle`. Complexity: O(1).
+    func enqueue(_ mutation: Mutation) -> WriteTicket
+
+    /// Waits as long as the durability of a change asks.
+    ///
+    /// - `behind`: until the queue is within its bound, which it nearly always is already.
+    /// - `through`: until the change is committed and synced, or has failed.
+    ///
+    /// - Returns: `true` if that is so already: `completion` is then not called.
+    func settle(
+        _ ticket: WriteTicket, _ durability: Durability, completion: @escaping @Sendable (TierFault?) -> Void
+    ) -> Bool
+
+    /// Entries of a namespace whose keys begin with `prefix` and come after `after` in byte order, queue included; ordered
+    /// by key, at most `limit`.
+    func list(
+        namespace: NamespaceID, prefix: [UInt8], after: [UInt8]?, limit: Int,
+        completion: @escaping @Sendable (Result<[ListedEntry], TierFault>) -> Void
+    )
+
+    /// Removes entries whose keys begin with `prefix` and whose versions are below `before`, in small steps.
+    func removePrefix(
+        namespace: NamespaceID, prefix: [UInt8], before: Version,
+        completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
+    )
+
+    /// Sees to it that versions below `ceiling` are never given by a later run. The completion comes after the sync.
+    func reserveVersions(below ceiling: Version, completion: @escaping @Sendable (TierFault?) -> Void)
+
+    /// Remembers the hashes of the entries that are hottest in memory, hottest first, for the next start.
+    func saveHotSet(_ hashes: [UInt64])
+
+    /// Reads the remembered hot entries again, hottest first, in batches; ends when `body` returns `false` or there are no more.
+    func loadHotSet(_ body: @escaping @Sendable ([(EntryAddress, Entry)]) -> Bool)
+
+    /// Entries and bytes of a namespace in this tier. Complexity: O(1).
+    func usage(of namespace: NamespaceID) -> TierUsage
+
+    /// Figures for metrics, statistics and readiness.
+    func health() -> TierHealth
+
+    /// Commits the queue and syncs. Blocks.
+    func flush() throws(TierFault)
+
+    /// Flushes, ends the threads, closes the files. Blocks.
+    func close()
+}
+
+/// How much of a tier a namespace uses.
+package struct TierUsage: Hashable, Sendable {
+    package var entries: Int64
+    package var bytes: Int64
+
+    package init(entries: Int64 = 0, bytes: Int64 = 0) {
+        self.entries = entries
+        self.bytes = bytes
+    }
+}
+
+/// A lower tier's own account of itself.
+package struct TierHealth: Sendable {
+    /// `nil` while all is well.
+    package var fault: TierFault?
+    /// Changes that wait for the next commit, their bytes, and the age of the oldest in milliseconds.
+    package var queueEntries: Int64 = 0
+    package var queueBytes: Int64 = 0
+    package var queueAgeMilliseconds: Int64 = 0
+    /// Bytes of values given to the deflater, and what came out (values stored plain count the same on both sides).
+    package var compressionInBytes: UInt64 = 0
+    package var compressionOutBytes: UInt64 = 0
+    /// Bytes of the database file and of its write-ahead log.
+    package var fileBytes: Int64 = 0
+    package var walBytes: Int64 = 0
+    /// Entries that left to make room, that left because they expired, that could not be read back, and changes lost
+    /// because they could not be written.
+    package var evictions: UInt64 = 0
+    package var expirations: UInt64 = 0
+    package var corruptions: UInt64 = 0
+    package var lostWrites: UInt64 = 0
+    package var readFaults: UInt64 = 0
+    package var commits: UInt64 = 0
+    package var committedChanges: UInt64 = 0
+
+    package init() {}
+}

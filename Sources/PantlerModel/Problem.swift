@@ -1,0 +1,154 @@
+/// An error as a caller sees it: a stable code, an HTTP status, and a sentence that says what came and what is allowed.
+///
+/// It reaches the wire as `application/problem+json` (RFC 9457).
+package struct Problem: Error, Hashable, Sendable {
+    /// Codes never change their meaning; new ones may come. The raw value is what callers see.
+    package enum Code: String, Sendable, CaseIterable {
+        // 400: the request cannot be read
+        case badRequest = "bad_request"
+        case invalidJSON = "invalid_json"
+        case jsonTooDeep = "json_too_deep"
+        case duplicateMember = "duplicate_member"
+        case keyRequired = "key_required"
+        case keyTooLong = "key_too_long"
+        case keyInvalid = "key_invalid"
+        case namespaceInvalid = "namespace_invalid"
+        case queryInvalid = "query_invalid"
+        case cursorInvalid = "cursor_invalid"
+        case limitInvalid = "limit_invalid"
+        case headerInvalid = "header_invalid"
+        case ttlConflict = "ttl_conflict"
+        // 422: the request can be read, but says what cannot be
+        case ttlInvalid = "ttl_invalid"
+        case expiresAtInvalid = "expires_at_invalid"
+        case tagsInvalid = "tags_invalid"
+        case unknownMember = "unknown_member"
+        case missingMember = "missing_member"
+        case memberInvalid = "member_invalid"
+        case policyInvalid = "policy_invalid"
+        case batchTooLarge = "batch_too_large"
+        // others
+        case entryNotFound = "entry_not_found"
+        case namespaceNotFound = "namespace_not_found"
+        case routeNotFound = "route_not_found"
+        case methodNotAllowed = "method_not_allowed"
+        case notAcceptable = "not_acceptable"
+        case requestTimeout = "request_timeout"
+        case notAnInteger = "not_an_integer"
+        case counterOverflow = "counter_overflow"
+        case notJSON = "not_json"
+        case tooManyNamespaces = "too_many_namespaces"
+        case versionMismatch = "version_mismatch"
+        case bodyTooLarge = "body_too_large"
+        case valueTooLarge = "value_too_large"
+        case uriTooLong = "uri_too_long"
+        case unsupportedMediaType = "unsupported_media_type"
+        case hostNotServed = "host_not_served"
+        case expectationFailed = "expectation_failed"
+        case headersTooLarge = "headers_too_large"
+        case internalError = "internal_error"
+        case storageUnavailable = "storage_unavailable"
+        case storageFull = "storage_full"
+        case overloaded = "overloaded"
+
+        /// The HTTP status that goes with the code; one code has one status.
+        package var status: Int {
+            switch self {
+            case .badRequest, .invalidJSON, .jsonTooDeep, .duplicateMember, .keyRequired, .keyTooLong, .keyInvalid,
+                .namespaceInvalid, .queryInvalid, .cursorInvalid, .limitInvalid, .headerInvalid, .ttlConflict:
+                400
+            case .entryNotFound, .namespaceNotFound, .routeNotFound: 404
+            case .methodNotAllowed: 405
+            case .notAcceptable: 406
+            case .requestTimeout: 408
+            case .notAnInteger, .counterOverflow, .notJSON, .tooManyNamespaces: 409
+            case .versionMismatch: 412
+            case .bodyTooLarge, .valueTooLarge: 413
+            case .uriTooLong: 414
+            case .unsupportedMediaType: 415
+            case .expectationFailed: 417
+            case .hostNotServed: 421
+            case .ttlInvalid, .expiresAtInvalid, .tagsInvalid, .unknownMember, .missingMember, .memberInvalid,
+                .policyInvalid, .batchTooLarge:
+                422
+            case .headersTooLarge: 431
+            case .internalError: 500
+            case .storageUnavailable, .overloaded: 503
+            case .storageFull: 507
+            }
+        }
+    }
+
+    /// What a code's callers may want besides the sentence.
+    package enum Extra: Hashable, Sendable {
+        case none
+        /// `version_mismatch`: the version found; `nil` where there is no entry.
+        case version(Version?)
+        /// `entry_not_found`.
+        case reason(MissReason)
+        /// `method_not_allowed`: the `Allow` header's value.
+        case allow(String)
+    }
+
+    package var code: Code
+    /// One sentence for people. Holds nothing that the caller did not send or may not know.
+    package var detail: String
+    package var extra: Extra
+
+    package init(_ code: Code, _ detail: String, extra: Extra = .none) {
+        self.code = code
+        self.detail = detail
+        self.extra = extra
+    }
+}
+
+extension Problem {
+    package static func namespaceInvalid(_ name: String) -> Problem {
+        Problem(
+            .namespaceInvalid,
+            "The namespace \(quoted(name)) is out of form: 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit."
+        )
+    }
+
+    package static func namespaceNotFound(_ name: String) -> Problem {
+        Problem(.namespaceNotFound, "There is no namespace \(quoted(name)).")
+    }
+
+    package static func versionMismatch(found version: Version?) -> Problem {
+        let detail =
+            version.map { "The entry's version is \($0): the condition does not hold." }
+            ?? "There is no entry: the condition does not hold."
+        return Problem(.versionMismatch, detail, extra: .version(version))
+    }
+
+    package static func notFound(_ reason: MissReason) -> Problem {
+        let why =
+            switch reason {
+            case .absent: "it was never seen"
+            case .expired: "its TTL ran out"
+            case .evicted: "it made room for others"
+            case .deleted: "it was deleted"
+            case .invalidated: "it was invalidated by tag, prefix or flush"
+            case .rejected: "it was too large to keep"
+            }
+        return Problem(.entryNotFound, "The entry is not here: \(why).", extra: .reason(reason))
+    }
+
+    package static func valueTooLarge(_ size: Int64, limit: Int64) -> Problem {
+        Problem(.valueTooLarge, "The value has \(size) bytes; this namespace takes at most \(limit).")
+    }
+
+    package static func storage(_ fault: TierFault) -> Problem {
+        switch fault.cause {
+        case .full: Problem(.storageFull, "The disk is full: the write could not be made durable and was taken back.")
+        default:
+            Problem(.storageUnavailable, "The disk tier does not answer: the write could not be made durable and was taken back.")
+        }
+    }
+
+    /// What a caller sent, short enough and harmless enough to be said back to it.
+    package static func quoted(_ text: String) -> String {
+        let shown = text.unicodeScalars.prefix(80).map { $0.value < 0x20 || $0.value == 0x7f ? "?" : Character($0) }
+        return "'" + String(shown) + (text.unicodeScalars.count > 80 ? "…'" : "'")
+    }
+}
