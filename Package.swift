@@ -23,7 +23,7 @@ let package = Package(
             name: "pantler",
             dependencies: [
                 "PantlerHTTP", "PantlerStore", "PantlerMemory", "PantlerDisk", "PantlerInsight", "PantlerJSON",
-                "PantlerModel",
+                "PantlerModel", "CDocuments",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
@@ -39,7 +39,7 @@ let package = Package(
         .target(
             name: "PantlerHTTP",
             dependencies: [
-                "PantlerStore", "PantlerInsight", "PantlerJSON", "PantlerModel",
+                "PantlerStore", "PantlerMemory", "PantlerInsight", "PantlerJSON", "PantlerModel",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -60,6 +60,7 @@ let package = Package(
         .target(name: "PantlerJSON"),
         .target(name: "PantlerCodec", dependencies: ["CZlib"]),
         .target(name: "PantlerModel"),
+        .target(name: "CDocuments"),
         .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
 
@@ -77,7 +78,7 @@ let package = Package(
         .testTarget(
             name: "PantlerHTTPTests",
             dependencies: [
-                "PantlerHTTP", "PantlerStore", "PantlerInsight", "PantlerModel", "Support",
+                "PantlerHTTP", "PantlerStore", "PantlerMemory", "PantlerInsight", "PantlerModel", "Support",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -87,7 +88,7 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
-for target in package.targets where target.type != .system {
+for target in package.targets where target.type != .system && target.name != "CDocuments" {
     target.swiftSettings = [
         .enableUpcomingFeature("ExistentialAny"),
         .enableUpcomingFeature("MemberImportVisibility"),

@@ -7,6 +7,8 @@ package enum Mutation: Sendable {
     case namespace(NamespaceRecord)
     /// A tag was invalidated.
     case tag(NamespaceID, tag: String, Watermark)
+    /// No entry is left that invalidations of tags below this version could still judge: they can be forgotten.
+    case forgetTags(NamespaceID, before: Version)
     /// A namespace is gone with everything in it; its rows are swept in the background.
     case dropNamespace(NamespaceID)
 }
@@ -59,7 +61,12 @@ package struct ListedEntry: Hashable, Sendable {
     package var size: Int64
 
     package init(
-        key: [UInt8], version: Version, expiresAt: Timestamp, staleTTL: Int64, tags: [String], size: Int64
+        key: [UInt8],
+        version: Version,
+        expiresAt: Timestamp,
+        staleTTL: Int64,
+        tags: [String],
+        size: Int64
     ) {
         self.key = key
         self.version = version
@@ -128,30 +135,46 @@ package protocol LowerTier: AnyObject, Sendable {
     ///
     /// - Returns: `true` if that is so already: `completion` is then not called.
     func settle(
-        _ ticket: WriteTicket, _ durability: Durability, completion: @escaping @Sendable (TierFault?) -> Void
+        _ ticket: WriteTicket,
+        _ durability: Durability,
+        completion: @escaping @Sendable (TierFault?) -> Void
     ) -> Bool
 
     /// Entries of a namespace whose keys begin with `prefix` and come after `after` in byte order, queue included; ordered
     /// by key, at most `limit`.
     func list(
-        namespace: NamespaceID, prefix: [UInt8], after: [UInt8]?, limit: Int,
+        namespace: NamespaceID,
+        prefix: [UInt8],
+        after: [UInt8]?,
+        limit: Int,
         completion: @escaping @Sendable (Result<[ListedEntry], TierFault>) -> Void
     )
 
-    /// Removes entries whose keys begin with `prefix` and whose versions are below `before`, in small steps.
+    /// Removes entries whose keys begin with `prefix` and whose versions are below `before`, queue included, in small steps.
+    /// The delegate is told of each as `invalidated`; the completion gets their number.
     func removePrefix(
-        namespace: NamespaceID, prefix: [UInt8], before: Version,
+        namespace: NamespaceID,
+        prefix: [UInt8],
+        before: Version,
         completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
     )
+
+    /// Goes once over everything in small steps, in the background, and removes what the delegate calls invalidated. The completion
+    /// comes when the pass is over.
+    func sweepInvalidated(completion: @escaping @Sendable (TierFault?) -> Void)
 
     /// Sees to it that versions below `ceiling` are never given by a later run. The completion comes after the sync.
     func reserveVersions(below ceiling: Version, completion: @escaping @Sendable (TierFault?) -> Void)
 
-    /// Remembers the hashes of the entries that are hottest in memory, hottest first, for the next start.
+    /// Remembers the hashes of the entries that are hottest in memory for the next start, in the order given.
     func saveHotSet(_ hashes: [UInt64])
 
-    /// Reads the remembered hot entries again, hottest first, in batches; ends when `body` returns `false` or there are no more.
-    func loadHotSet(_ body: @escaping @Sendable ([(EntryAddress, Entry)]) -> Bool)
+    /// Reads the remembered entries again, in the order in which they were saved, in batches; ends when `body` returns `false`,
+    /// there are no more, or they cannot be read, and then calls `completion`.
+    func loadHotSet(
+        _ body: @escaping @Sendable ([(EntryAddress, Entry)]) -> Bool,
+        completion: @escaping @Sendable () -> Void
+    )
 
     /// Entries and bytes of a namespace in this tier. Complexity: O(1).
     func usage(of namespace: NamespaceID) -> TierUsage

@@ -142,7 +142,10 @@ extension Problem {
         switch fault.cause {
         case .full: Problem(.storageFull, "The disk is full: the write could not be made durable and was taken back.")
         default:
-            Problem(.storageUnavailable, "The disk tier does not answer: the write could not be made durable and was taken back.")
+            Problem(
+                .storageUnavailable,
+                "The disk tier does not answer: the write could not be made durable and was taken back."
+            )
         }
     }
 

@@ -1,0 +1,177 @@
+import Synchronization
+
+/// What a request asks for, as its metrics name it. A HEAD counts with its GET; so do the two views of an entry.
+package enum Operation: Int, Sendable, CaseIterable {
+    case get, put, patch, delete, counter
+    case batchGet, batchSet, batchDelete
+    case list, invalidate, namespace, stats, metrics, probe, document
+    /// What has no route, or could not be read so far as to know it.
+    case other
+
+    /// The value of the label `operation`.
+    package var name: String {
+        switch self {
+        case .get: "get"
+        case .put: "put"
+        case .patch: "patch"
+        case .delete: "delete"
+        case .counter: "counter"
+        case .batchGet: "batch_get"
+        case .batchSet: "batch_set"
+        case .batchDelete: "batch_delete"
+        case .list: "list"
+        case .invalidate: "invalidate"
+        case .namespace: "namespace"
+        case .stats: "stats"
+        case .metrics: "metrics"
+        case .probe: "probe"
+        case .document: "document"
+        case .other: "other"
+        }
+    }
+}
+
+/// The status codes that are counted each by itself.
+package enum AnswerCode {
+    /// Those that the service answers; all others count together, at the place after the last.
+    package static let known = [
+        200, 201, 204, 304, 400, 404, 405, 406, 408, 409, 412, 413, 414, 415, 417, 421, 422, 431, 500, 503, 507,
+    ]
+
+    static let count = 22
+
+    /// The value of the label `code`.
+    static func name(_ index: Int) -> String { index < known.count ? String(known[index]) : "other" }
+
+    /// Where a status stands in `known`: a jump through a table, since every request asks.
+    static func index(of status: Int) -> Int {
+        switch status {
+        case 200: 0
+        case 201: 1
+        case 204: 2
+        case 304: 3
+        case 400: 4
+        case 404: 5
+        case 405: 6
+        case 406: 7
+        case 408: 8
+        case 409: 9
+        case 412: 10
+        case 413: 11
+        case 414: 12
+        case 415: 13
+        case 417: 14
+        case 421: 15
+        case 422: 16
+        case 431: 17
+        case 500: 18
+        case 503: 19
+        case 507: 20
+        default: 21
+        }
+    }
+}
+
+/// Requests that one event loop has answered: how many, with which status, and how long they took.
+///
+/// Written by the one thread that its loop runs on, read by any. So a count is a plain load, an addition and a plain store:
+/// no locked instruction on the way of a hit. All cells are relaxed: none publishes other memory, and a reader that comes
+/// between two of them finds a request in one and not yet in the other.
+package final class RequestTally: Sendable {
+    /// An operation's cells: its buckets, its nanoseconds, its codes. Five cache lines.
+    private static let stride = LatencyHistogram.bucketCount + 1 + AnswerCode.count
+    private static let sumPlace = LatencyHistogram.bucketCount
+    private static let codePlace = sumPlace + 1
+    private static let cellCount = stride * Operation.allCases.count
+
+    // Allocated in `init`, freed in `deinit`, never moved between, and nothing but atomics: any thread may use it as long as
+    // it has the tally.
+    nonisolated(unsafe) private let cells: UnsafeMutablePointer<Atomic<UInt64>>
+
+    package init() {
+        cells = .allocate(capacity: Self.cellCount)
+        for cell in 0..<Self.cellCount { (cells + cell).initialize(to: Atomic(0)) }
+    }
+
+    deinit {
+        cells.deinitialize(count: Self.cellCount).deallocate()
+    }
+
+    /// Counts an answered request. Only ever called on the one thread that this tally belongs to.
+    package func record(_ operation: Operation, status: Int, nanoseconds: UInt64) {
+        let first = operation.rawValue * Self.stride
+        add(1, to: first + LatencyHistogram.bucket(of: nanoseconds))
+        add(nanoseconds, to: first + Self.sumPlace)
+        add(1, to: first + Self.codePlace + AnswerCode.index(of: status))
+    }
+
+    /// Not atomic as a whole, which is right as long as nobody else writes.
+    private func add(_ amount: UInt64, to cell: Int) {
+        let sum = cells[cell].load(ordering: .relaxed) &+ amount
+        cells[cell].store(sum, ordering: .relaxed)
+    }
+
+    fileprivate func durations(_ operation: Operation) -> LatencyHistogram {
+        let first = operation.rawValue * Self.stride
+        return LatencyHistogram(sumNanoseconds: cells[first + Self.sumPlace].load(ordering: .relaxed)) {
+            cells[first + $0].load(ordering: .relaxed)
+        }
+    }
+
+    fileprivate func answers(_ operation: Operation, _ code: Int) -> UInt64 {
+        cells[operation.rawValue * Self.stride + Self.codePlace + code].load(ordering: .relaxed)
+    }
+}
+
+/// The sums over the tallies of all event loops, at the moment that they were read.
+package struct RequestFigures: Sendable {
+    private var durationsByOperation: [LatencyHistogram]
+    private var answersByOperation: [[UInt64]]
+
+    /// Complexity: O(tallies).
+    package init(_ tallies: some Sequence<RequestTally>) {
+        durationsByOperation = Array(repeating: LatencyHistogram(), count: Operation.allCases.count)
+        answersByOperation = Array(
+            repeating: Array(repeating: 0, count: AnswerCode.count),
+            count: Operation.allCases.count
+        )
+        for tally in tallies {
+            for operation in Operation.allCases {
+                durationsByOperation[operation.rawValue] += tally.durations(operation)
+                for code in 0..<AnswerCode.count {
+                    answersByOperation[operation.rawValue][code] &+= tally.answers(operation, code)
+                }
+            }
+        }
+    }
+
+    package func durations(_ operation: Operation) -> LatencyHistogram { durationsByOperation[operation.rawValue] }
+
+    /// Requests that were answered with a status; all statuses that are not in `AnswerCode.known` are one.
+    package func requests(_ operation: Operation, status: Int) -> UInt64 {
+        answersByOperation[operation.rawValue][AnswerCode.index(of: status)]
+    }
+
+    /// What was answered at all, as labels and counts.
+    package var requests: [(operation: Operation, code: String, count: UInt64)] {
+        Operation.allCases.flatMap { operation in
+            (0..<AnswerCode.count).compactMap { code in
+                let count = answersByOperation[operation.rawValue][code]
+                return count > 0 ? (operation, AnswerCode.name(code), count) : nil
+            }
+        }
+    }
+
+    /// Adds the two families of requests: an operation has its durations from the first page on, and a code from its first answer.
+    package func expose(to page: inout Exposition) {
+        page.counter("pantler_requests", "Requests that were answered, by operation and status code.")
+        for (operation, code, count) in requests {
+            page.sample(count, ["operation": operation.name, "code": code])
+        }
+        page.histogram(
+            "pantler_request_duration_seconds",
+            "From the moment that a request's head was read until its answer was handed to the socket, by operation."
+        )
+        for operation in Operation.allCases { page.sample(durations(operation), ["operation": operation.name]) }
+    }
+}

@@ -1,0 +1,157 @@
+/// A value within a buffer. It borrows the buffer, as its reader does.
+package struct JSONElement {
+    /// What the first byte tells; the rest is valid too.
+    package let type: JSONType
+    /// Where the value stands in the reader's buffer.
+    package let range: Range<Int>
+    /// The value's bytes alone, for `JSON.string`, `JSON.integer` and the like.
+    package let bytes: UnsafeRawBufferPointer
+
+    fileprivate init(scanning scanner: inout JSONScanner, maxDepth: Int) throws(JSONError) {
+        let start = scanner.offset
+        guard let type = JSON.type(of: scanner.current) else { throw .syntax(offset: start, expected: "a value") }
+        self.type = type
+        range = try scanner.scanValue(maxDepth: maxDepth)
+        bytes = scanner.bytes.slice(range)
+    }
+}
+
+/// A member of an object.
+package struct JSONMember {
+    /// The name with its escapes decoded.
+    package let name: String
+    /// The value, checked and unread.
+    package let value: JSONElement
+}
+
+/// Reads the members of one object in order, without looking into their values further than to check them.
+///
+/// The object is known to be valid, and to stand alone in its range, once `next` has returned `nil`. After an error,
+/// and after the end, the reader is of no further use.
+package struct JSONObjectReader {
+    /// What to do about a name that comes a second time.
+    package enum DuplicateNames: Sendable {
+        /// Throws `duplicateMember`.
+        case refused
+        /// Hands out every member.
+        case kept
+    }
+
+    private var scanner: JSONScanner
+    private let maxDepth: Int
+    private var isFirst = true
+    private var hasEnded = false
+    private var names: NameSet?
+
+    /// - Parameters:
+    ///   - range: where the object stands, whitespace around it allowed; the whole buffer if `nil`.
+    ///   - maxDepth: how deep each member's value may nest; the object itself does not count.
+    ///   - duplicateNames: about this object's names alone: within values duplicates are always kept.
+    /// - Throws: `syntax` if no object begins there.
+    package init(
+        _ bytes: UnsafeRawBufferPointer,
+        in range: Range<Int>? = nil,
+        maxDepth: Int,
+        duplicateNames: DuplicateNames = .refused
+    ) throws(JSONError) {
+        scanner = JSONScanner(bytes, in: range ?? 0..<bytes.count)
+        self.maxDepth = maxDepth
+        names = duplicateNames == .refused ? NameSet() : nil
+        try scanner.enter(.object)
+    }
+
+    /// The next member, `nil` after the last. Complexity: O(bytes of the member).
+    ///
+    /// - Throws: also `loneSurrogate` for a name that no `String` can say.
+    package mutating func next() throws(JSONError) -> JSONMember? {
+        if hasEnded { return nil }
+        guard try scanner.advance(in: .object, isFirst: isFirst) else {
+            try scanner.scanEnd()
+            hasEnded = true
+            return nil
+        }
+        isFirst = false
+        let start = scanner.offset
+        let literal = try scanner.scanMemberName()
+        let name: String
+        do {
+            name = try JSON.string(scanner.bytes.slice(literal))
+        } catch {
+            throw error.moved(by: start)
+        }
+        if names?.insert(name) == false { throw .duplicateMember(name: name) }
+        return JSONMember(name: name, value: try JSONElement(scanning: &scanner, maxDepth: maxDepth))
+    }
+}
+
+/// Reads the elements of one array in order. The array is known to be valid, and to stand alone in its range, once
+/// `next` has returned `nil`.
+package struct JSONArrayReader {
+    private var scanner: JSONScanner
+    private let maxDepth: Int
+    private var isFirst = true
+    private var hasEnded = false
+
+    /// - Parameters:
+    ///   - range: where the array stands, whitespace around it allowed; the whole buffer if `nil`.
+    ///   - maxDepth: how deep each element may nest; the array itself does not count.
+    /// - Throws: `syntax` if no array begins there.
+    package init(_ bytes: UnsafeRawBufferPointer, in range: Range<Int>? = nil, maxDepth: Int) throws(JSONError) {
+        scanner = JSONScanner(bytes, in: range ?? 0..<bytes.count)
+        self.maxDepth = maxDepth
+        try scanner.enter(.array)
+    }
+
+    /// The next element, `nil` after the last. Complexity: O(bytes of the element).
+    package mutating func next() throws(JSONError) -> JSONElement? {
+        if hasEnded { return nil }
+        guard try scanner.advance(in: .array, isFirst: isFirst) else {
+            try scanner.scanEnd()
+            hasEnded = true
+            return nil
+        }
+        isFirst = false
+        return try JSONElement(scanning: &scanner, maxDepth: maxDepth)
+    }
+}
+
+/// The names that an object has had. Compared by their bytes: Swift's own comparison of strings takes different
+/// spellings of an accent for equal, JSON does not.
+private struct NameSet {
+    /// Envelopes have a handful of members, and their names fit in a `String` without allocation.
+    private var few: [String] = []
+    private var many: Set<[UInt8]> = []
+
+    /// `false` if the name was there already. Complexity: O(length of the name).
+    mutating func insert(_ name: String) -> Bool {
+        if few.contains(where: { $0.utf8.elementsEqual(name.utf8) }) { return false }
+        if few.count < 16 {
+            few.append(name)
+            return true
+        }
+        return many.insert(Array(name.utf8)).inserted
+    }
+}
+
+extension JSONScanner {
+    /// Passes whitespace and the opening bracket of `container`.
+    fileprivate mutating func enter(_ container: JSONContainer) throws(JSONError) {
+        skipWhitespace()
+        guard current == container.opener else {
+            throw .syntax(offset: offset, expected: container == .object ? "an object" : "an array")
+        }
+        offset += 1
+    }
+}
+
+extension JSONError {
+    /// The same error in a buffer that begins `distance` bytes earlier.
+    fileprivate func moved(by distance: Int) -> JSONError {
+        switch self {
+        case .syntax(let offset, let expected): .syntax(offset: offset + distance, expected: expected)
+        case .notUTF8(let offset): .notUTF8(offset: offset + distance)
+        case .loneSurrogate(let offset): .loneSurrogate(offset: offset + distance)
+        case .tooDeep, .duplicateMember: self
+        }
+    }
+}

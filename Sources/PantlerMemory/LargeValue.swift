@@ -1,0 +1,35 @@
+import Glibc
+
+/// The bytes of a value that is too large for a shard's log, in an allocation of their own. Whoever holds it keeps the
+/// bytes; the tier counts it as long as it is an entry's value.
+package final class LargeValue: Sendable {
+    // Written in `init` alone, freed in `deinit`: no one can write while someone reads.
+    nonisolated(unsafe) package let bytes: UnsafeRawBufferPointer
+    private let isMapped: Bool
+    /// What the allocation takes of the process's memory, this object included.
+    package let heldBytes: Int
+
+    /// From this size on the bytes have pages of their own, so that the system has them back when they are freed.
+    private static let mappedBytes = 128 << 10
+    /// The object itself, as malloc rounds it.
+    private static let objectBytes = 64
+    /// What malloc takes for `bytes` bytes: a word beside them, rounded to 16.
+    private static func allocated(_ bytes: Int) -> Int { (bytes + 8 + 15) & ~15 }
+
+    /// Copies `source`; `nil` without memory.
+    package init?(copying source: UnsafeRawBufferPointer) {
+        var pages: UnsafeMutableRawPointer?
+        if source.count >= Self.mappedBytes { pages = Pages.map(source.count) }
+        isMapped = pages != nil
+        // A process has a limited number of mappings: malloc is the way out when they are used up.
+        guard let base = pages ?? malloc(max(1, source.count)) else { return nil }
+        base.copy(source)
+        bytes = UnsafeRawBufferPointer(start: base, count: source.count)
+        heldBytes = Self.objectBytes + (isMapped ? Pages.roundUp(source.count) : Self.allocated(source.count))
+    }
+
+    deinit {
+        let base = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
+        if isMapped, let base { Pages.unmap(base, bytes.count) } else { Glibc.free(base) }
+    }
+}

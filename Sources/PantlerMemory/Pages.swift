@@ -1,0 +1,66 @@
+import Glibc
+
+/// Memory straight from the kernel, so that what the tier counts is what the process has, and what it gives back is
+/// given back at once.
+enum Pages {
+    static let size = 4096
+
+    static func roundUp(_ bytes: Int) -> Int { (bytes + size - 1) & ~(size - 1) }
+
+    /// Zeroed pages that cost nothing until they are touched; `nil` when the kernel has none left.
+    static func map(_ bytes: Int) -> UnsafeMutableRawPointer? {
+        let base = mmap(nil, roundUp(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        return base == MAP_FAILED ? nil : base
+    }
+
+    static func unmap(_ base: UnsafeMutableRawPointer, _ bytes: Int) {
+        munmap(base, roundUp(bytes))
+    }
+}
+
+/// A table of equally large blocks that grows and shrinks at its end without moving what is in it.
+struct BlockTable: ~Copyable {
+    let blockBytes: Int
+    private let ledger: Ledger
+    private(set) var count = 0
+    private var capacity = 0
+    private var bases: UnsafeMutablePointer<UnsafeMutableRawPointer>
+
+    init(blockBytes: Int, ledger: Ledger) {
+        self.blockBytes = blockBytes
+        self.ledger = ledger
+        bases = .allocate(capacity: 0)
+    }
+
+    deinit {
+        for index in 0..<count { Pages.unmap(bases[index], blockBytes) }
+        bases.deallocate()
+    }
+
+    var heldBytes: Int { count * Pages.roundUp(blockBytes) }
+
+    subscript(index: Int) -> UnsafeMutableRawPointer { bases[index] }
+
+    /// Adds a zeroed block. Returns `false` when there is no memory. Complexity: O(1) amortised.
+    mutating func grow() -> Bool {
+        guard let base = Pages.map(blockBytes) else { return false }
+        if count == capacity {
+            let larger = UnsafeMutablePointer<UnsafeMutableRawPointer>.allocate(capacity: max(8, capacity * 2))
+            larger.moveInitialize(from: bases, count: count)
+            bases.deallocate()
+            bases = larger
+            capacity = max(8, capacity * 2)
+        }
+        (bases + count).initialize(to: base)
+        count += 1
+        ledger.hold(Pages.roundUp(blockBytes))
+        return true
+    }
+
+    /// Gives the last block back.
+    mutating func shrink() {
+        count -= 1
+        Pages.unmap(bases[count], blockBytes)
+        ledger.release(Pages.roundUp(blockBytes))
+    }
+}

@@ -1,0 +1,88 @@
+package import PantlerModel
+
+/// What a read of the lower tier came to, for those who waited for it.
+package enum LoadedEntry: Sendable {
+    case found(Entry)
+    case missing
+    /// The entry was written, deleted or invalidated meanwhile: what was read says nothing any more. Look again.
+    case outdated
+    case fault(TierFault)
+}
+
+/// Takes the result of a load under the shard's lock; what it returns is run once the lock is released.
+package typealias LoadWaiter = @Sendable (inout Shard, LoadedEntry) -> (@Sendable () -> Void)?
+
+/// The reads of the lower tier that are under way for keys of one shard. Lives under the shard's lock.
+///
+/// It does two things: a key is read once however many ask for it, and what was read never overtakes a write. The second
+/// needs the first: between the read of an old row and its arrival in memory a put or a delete may be answered, and
+/// without a mark the old value would come back to life.
+package struct PendingLoads {
+    private struct Load {
+        let address: EntryAddress
+        var isOutdated = false
+        var fillsMemory: Bool
+        var waiters: [LoadWaiter]
+    }
+
+    package enum Joined {
+        /// The caller starts the read, and calls `finish` with what it came to.
+        case first
+        /// A read is under way: the waiter is called with the others.
+        case joined
+        /// A read of another key with the same 64-bit hash is under way; the waiter was not taken. Ask again later.
+        case collision
+    }
+
+    private var loads: [UInt64: Load] = [:]
+    /// Hashes that were written since a bulk load began; `nil` while there is none.
+    private var writtenDuringBulkLoad: Set<UInt64>?
+
+    package init() {}
+
+    package var isEmpty: Bool { loads.isEmpty }
+
+    package mutating func join(_ address: EntryAddress, fillsMemory: Bool, _ waiter: @escaping LoadWaiter) -> Joined {
+        guard let load = loads[address.hash] else {
+            loads[address.hash] = Load(address: address, fillsMemory: fillsMemory, waiters: [waiter])
+            return .first
+        }
+        guard load.address == address else { return .collision }
+        loads[address.hash]?.waiters.append(waiter)
+        if fillsMemory { loads[address.hash]?.fillsMemory = true }
+        return .joined
+    }
+
+    /// To be called at each write, delete and invalidation of a key. Complexity: O(1), and next to nothing while no load
+    /// is under way.
+    package mutating func invalidate(_ hash: UInt64) {
+        if !loads.isEmpty { loads[hash]?.isOutdated = true }
+        writtenDuringBulkLoad?.insert(hash)
+    }
+
+    /// The same for all keys of a namespace that begin alike. Complexity: O(loads under way).
+    package mutating func invalidate(_ namespace: NamespaceID, prefix: [UInt8]) {
+        for (hash, load) in loads where load.address.namespace == namespace && load.address.key.starts(with: prefix) {
+            loads[hash]?.isOutdated = true
+        }
+    }
+
+    /// Whether a load's result may still be used.
+    package func isOutdated(_ hash: UInt64) -> Bool { loads[hash]?.isOutdated ?? true }
+
+    /// Whether one of those who wait wants the entry in memory.
+    package func fillsMemory(_ hash: UInt64) -> Bool { loads[hash]?.fillsMemory ?? false }
+
+    /// The waiters of a load in the order of their coming. The load stays until `end`, so that a write by one of them makes it
+    /// outdated for the next.
+    package func waiters(_ hash: UInt64) -> [LoadWaiter] { loads[hash]?.waiters ?? [] }
+
+    package mutating func end(_ hash: UInt64) { loads[hash] = nil }
+
+    /// From now on remembers which keys are written, for a load of many rows whose keys are not known beforehand.
+    package mutating func beginBulkLoad() { writtenDuringBulkLoad = [] }
+
+    package mutating func endBulkLoad() { writtenDuringBulkLoad = nil }
+
+    package func wasWrittenDuringBulkLoad(_ hash: UInt64) -> Bool { writtenDuringBulkLoad?.contains(hash) ?? true }
+}

@@ -1,0 +1,156 @@
+import Glibc
+package import PantlerInsight
+import PantlerModel
+import Synchronization
+
+/// A part of the tier: the entries whose hashes begin alike, with all that belongs to them under one lock.
+///
+/// A record (`RecordSlab`) is found by its hash (`HashIndex`), stands in its namespace's `RecencyList`, and points at its
+/// payload (`PayloadLog`). This file reads and touches, `Shard+Write` adds and removes, `Shard+Reclaim` moves entries
+/// together and makes the oldest leave.
+package struct Shard: ~Copyable {
+    let number: Int
+    let ledger: Ledger
+    var records: RecordSlab
+    var index: HashIndex
+    var log: PayloadLog
+    /// By slot.
+    let lists: UnsafeMutablePointer<RecencyList>
+    /// Slots that were ever attached are below it.
+    var slotEnd = 0
+    /// The segment that is being emptied, and how far that is; -1 = none.
+    var victim = -1
+    var victimOffset = 0
+
+    /// Counters of each namespace in this shard, by slot: `shard.tally[slot].hits += 1`. Valid for attached slots.
+    package let tally: UnsafeMutablePointer<NamespaceTally>
+    /// Why keys of this shard are not there any more.
+    package var missMemory: MissMemory
+    /// Reads of the lower tier for keys of this shard that are under way.
+    package var loads = PendingLoads()
+
+    init(number: Int, ledger: Ledger, geometry: Geometry, missMemoryBytes: Int) {
+        self.number = number
+        self.ledger = ledger
+        records = RecordSlab(geometry, ledger: ledger)
+        index = HashIndex(geometry, ledger: ledger)
+        log = PayloadLog(geometry, ledger: ledger, shard: number)
+        lists = .allocate(capacity: ledger.slotCapacity)
+        lists.initialize(repeating: RecencyList(), count: ledger.slotCapacity)
+        // Each is initialised when its slot is attached for the first time: until then its pages are not touched.
+        tally = .allocate(capacity: ledger.slotCapacity)
+        missMemory = MissMemory(bytes: missMemoryBytes)
+        ledger.holdForGood(
+            MissMemory.allocatedBytes(for: missMemoryBytes) + ledger.slotCapacity * MemoryLayout<RecencyList>.stride
+        )
+    }
+
+    deinit {
+        for number in 1..<max(1, records.end) where records[number].pointee.isLive {
+            releaseLargeValue(records[number].pointee)
+        }
+        lists.deallocate()
+        tally.deallocate()
+    }
+
+    /// The entry of a key, whatever its age. Complexity: O(1) on average.
+    package func find(_ hash: UInt64, _ slot: NamespaceSlot, _ key: UnsafeRawBufferPointer) -> EntryRef? {
+        var number = index.first(hash)
+        while number != 0 {
+            let record = records[number]
+            if record.pointee.hash == hash, record.pointee.slot == slot, record.pointee.keyLength == key.count {
+                let offset = record.pointee.hasExtras ? 4 + Payload.extrasHeader : 4
+                if equal(log.address(record.pointee.payload) + offset, key) { return EntryRef(number: number) }
+            }
+            number = record.pointee.next
+        }
+        return nil
+    }
+
+    package func view(_ ref: EntryRef) -> EntryView { view(records[ref.number].pointee) }
+
+    /// The value of an entry as an object that outlives the lock; `nil` if it is not a large one.
+    package func largeValue(_ ref: EntryRef) -> LargeValue? {
+        let record = records[ref.number].pointee
+        return record.isLarge ? largeValue(record).takeUnretainedValue() : nil
+    }
+
+    /// This entry is now the most recently used. `now` is in microseconds of the clock's monotonic time.
+    package mutating func promote(_ ref: EntryRef, now: UInt64) {
+        lists[records[ref.number].pointee.slot].promote(ref.number, now: now, records)
+    }
+
+    /// Visits entries of a namespace, in no particular order, among at most `limit` records from `from`: 0 to begin, then
+    /// what the call before returned, until that is `nil`.
+    ///
+    /// An entry that is there the whole time is visited at least once; twice, in rare cases, when it was moved meanwhile.
+    /// (Records are looked at from the last to the first, and only ever moved towards the first.)
+    package func visit(
+        _ slot: NamespaceSlot,
+        from: UInt32,
+        limit: Int,
+        _ body: (EntryView) -> Void
+    ) -> UInt32? {
+        var number = from == 0 ? records.end : min(from, records.end)
+        var left = limit
+        while number > 1 {
+            if left == 0 { return number }
+            left -= 1
+            number -= 1
+            let record = records[number].pointee
+            if record.isLive, record.slot == slot { body(view(record)) }
+        }
+        return nil
+    }
+
+    func view(_ record: Record) -> EntryView {
+        let block = UnsafeRawPointer(log.address(record.payload))
+        let payload = Payload(record, at: block)
+        return EntryView(
+            key: block.bytes(payload.keyOffset, payload.keyLength),
+            value: record.isLarge
+                ? largeValue(record)._withUnsafeGuaranteedRef { $0.bytes }
+                : block.bytes(payload.valueOffset, payload.valueLength),
+            isJSON: record.isJSON,
+            keyIsPlain: record.hasPlainKey,
+            isLarge: record.isLarge,
+            mediaType: block.bytes(payload.mediaOffset, payload.mediaLength),
+            encodedTags: block.bytes(payload.tagsOffset, payload.tagsLength),
+            hash: record.hash,
+            version: record.version,
+            expiresAt: record.expiresAt,
+            staleTTL: payload.hasExtras ? Payload.staleTTL(at: block) : 0
+        )
+    }
+
+    func payload(_ record: Record) -> Payload { Payload(record, at: log.address(record.payload)) }
+
+    /// Bytes that an entry costs its namespace: see `Record`.
+    func cost(_ record: Record) -> Int {
+        let size = Self.fixedCost + payload(record).size
+        return record.isLarge ? size + largeValue(record)._withUnsafeGuaranteedRef { $0.heldBytes } : size
+    }
+
+    /// The record and its share of the index.
+    static let fixedCost = MemoryLayout<Record>.stride + 4
+
+    func largeValue(_ record: Record) -> Unmanaged<LargeValue> {
+        let block = log.address(record.payload)
+        let address = block.loadUnaligned(fromByteOffset: payload(record).valueOffset, as: UnsafeRawPointer.self)
+        return Unmanaged.fromOpaque(address)
+    }
+
+    func releaseLargeValue(_ record: Record) {
+        guard record.isLarge else { return }
+        largeValue(record).release()
+    }
+}
+
+// All memory that a shard points at is its own, but for the ledger, which is `Sendable`: what may be sent along is the whole
+// of it, and it cannot be copied.
+extension Shard: @unchecked Sendable {}
+
+private func equal(_ stored: UnsafeRawPointer, _ key: UnsafeRawBufferPointer) -> Bool {
+    guard let base = key.baseAddress else { return false }
+    return memcmp(stored, base, key.count) == 0
+}

@@ -1,0 +1,81 @@
+import PantlerMemory
+import PantlerModel
+
+// An entry between its two shapes: a value that travels, and bytes in the memory tier.
+
+extension Entry {
+    /// Copies an entry out of memory. Complexity: O(size).
+    init(_ view: EntryView) {
+        self.init(
+            value: Array(view.value),
+            kind: view.isJSON ? .json : .bytes(mediaType: String(decoding: view.mediaType, as: UTF8.self)),
+            version: view.version,
+            expiresAt: view.expiresAt,
+            staleTTL: view.staleTTL,
+            tags: view.tags()
+        )
+    }
+
+    /// Shows the entry as the memory tier takes it in, for the length of `body`.
+    func withContent<Answer>(_ large: LargeValue?, _ body: (EntryContent) -> Answer) -> Answer {
+        value.withUnsafeBytes { value in
+            withMediaType { mediaType in
+                body(
+                    EntryContent(
+                        value: value,
+                        isJSON: kind == .json,
+                        mediaType: mediaType,
+                        tags: tags,
+                        version: version,
+                        expiresAt: expiresAt,
+                        staleTTL: staleTTL,
+                        largeValue: large
+                    )
+                )
+            }
+        }
+    }
+
+    /// Shows the entry as it would look in memory, for the length of `body`.
+    func withView(_ address: EntryAddress, _ body: (EntryView) -> Void) {
+        var encodedTags: [UInt8] = []
+        for tag in tags {
+            encodedTags.append(UInt8(truncatingIfNeeded: tag.utf8.count))
+            encodedTags += tag.utf8
+        }
+        address.key.withUnsafeBytes { key in
+            value.withUnsafeBytes { value in
+                withMediaType { mediaType in
+                    encodedTags.withUnsafeBytes { encodedTags in
+                        body(
+                            EntryView(
+                                key: key,
+                                value: value,
+                                isJSON: kind == .json,
+                                mediaType: mediaType,
+                                encodedTags: encodedTags,
+                                hash: address.hash,
+                                version: version,
+                                expiresAt: expiresAt,
+                                staleTTL: staleTTL
+                            )
+                        )
+                    }
+                }
+            }
+        }
+    }
+
+    private func withMediaType<Answer>(_ body: (UnsafeRawBufferPointer) -> Answer) -> Answer {
+        guard case .bytes(var mediaType) = kind else { return body(UnsafeRawBufferPointer(start: nil, count: 0)) }
+        return mediaType.withUTF8 { body(UnsafeRawBufferPointer($0)) }
+    }
+}
+
+extension LargeValue {
+    /// A copy of a value that memory keeps in an allocation of its own; `nil` for a smaller one, or without memory.
+    static func copy(of value: [UInt8]) -> LargeValue? {
+        guard value.count > MemoryTier.largeValueBytes else { return nil }
+        return value.withUnsafeBytes { LargeValue(copying: $0) }
+    }
+}

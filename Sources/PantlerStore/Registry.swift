@@ -1,0 +1,37 @@
+import PantlerInsight
+import PantlerModel
+
+/// Which namespaces there are. Lives under the store's registry lock.
+struct Registry {
+    var byName: [String: Namespace] = [:]
+    var byID: [NamespaceID: Namespace] = [:]
+    var nextID: NamespaceID
+    var maxNamespaces: Int
+    var autoCreate: Bool
+    var defaultPolicy: Policy
+    /// What happened in namespaces that are gone: it stays in the sums.
+    var retired = Retired()
+
+    init(_ options: StoreOptions, nextID: NamespaceID) {
+        self.nextID = max(1, nextID)
+        maxNamespaces = options.maxNamespaces
+        autoCreate = options.autoCreate
+        defaultPolicy = options.defaultPolicy
+    }
+
+    mutating func add(_ namespace: Namespace) {
+        byName[namespace.name.description] = namespace
+        byID[namespace.id] = namespace
+    }
+
+    mutating func remove(_ namespace: Namespace) {
+        byName[namespace.name.description] = nil
+        byID[namespace.id] = nil
+    }
+}
+
+/// Sums over namespaces that were dropped.
+struct Retired: Sendable {
+    var tally = NamespaceTally()
+    var memoryEvictions: UInt64 = 0
+}

@@ -1,0 +1,185 @@
+package import PantlerModel
+
+// What callers ask of a store and what they get back, as plain values.
+
+/// How long an entry is to live.
+package enum Lifetime: Hashable, Sendable {
+    /// The namespace's `default_ttl`.
+    case byPolicy
+    case never
+    /// From now on; > 0.
+    case milliseconds(Int64)
+    case until(Timestamp)
+}
+
+/// Entity tags of a condition; an entry's is its version (RFC 9110, section 8.8.3).
+package struct EntityTags: Hashable, Sendable {
+    /// `*`: any entry that is there.
+    package var any: Bool
+    package var versions: [Version]
+
+    package init(any: Bool = false, versions: [Version] = []) {
+        self.any = any
+        self.versions = versions
+    }
+
+    func match(_ version: Version?) -> Bool {
+        guard let version else { return false }
+        return any || versions.contains(version)
+    }
+}
+
+/// What must hold of the entry that is there for a write to go on (RFC 9110, section 13.1).
+package struct Condition: Hashable, Sendable {
+    package var ifMatch: EntityTags?
+    package var ifNoneMatch: EntityTags?
+
+    package init(ifMatch: EntityTags? = nil, ifNoneMatch: EntityTags? = nil) {
+        self.ifMatch = ifMatch
+        self.ifNoneMatch = ifNoneMatch
+    }
+
+    package static let none = Condition()
+
+    var isEmpty: Bool { ifMatch == nil && ifNoneMatch == nil }
+
+    /// - Parameter version: that of the entry that is there; `nil` where there is none.
+    func check(_ version: Version?) throws(Problem) {
+        if let ifMatch, !ifMatch.match(version) { throw .versionMismatch(found: version) }
+        if let ifNoneMatch, ifNoneMatch.match(version) { throw .versionMismatch(found: version) }
+    }
+}
+
+/// An entry to make or replace.
+package struct Put: Sendable {
+    package var value: [UInt8]
+    package var kind: ValueKind
+    package var lifetime: Lifetime
+    /// Milliseconds; `nil` = the namespace's `stale_ttl`.
+    package var staleTTL: Int64?
+    package var tags: [String]
+    package var condition: Condition
+    /// Whether the answer is to say if the entry was made or replaced. Where that is all the same, no lower tier is asked.
+    package var wantsOutcome: Bool
+
+    package init(
+        value: [UInt8],
+        kind: ValueKind,
+        lifetime: Lifetime = .byPolicy,
+        staleTTL: Int64? = nil,
+        tags: [String] = [],
+        condition: Condition = .none,
+        wantsOutcome: Bool = true
+    ) {
+        self.value = value
+        self.kind = kind
+        self.lifetime = lifetime
+        self.staleTTL = staleTTL
+        self.tags = tags
+        self.condition = condition
+        self.wantsOutcome = wantsOutcome
+    }
+}
+
+/// What is to change of an entry; what is not named stays.
+package struct Patch: Sendable {
+    package enum StaleTTL: Hashable, Sendable {
+        case keep, byPolicy
+        case milliseconds(Int64)
+    }
+
+    /// A merge patch (RFC 7396) for the value, which must be valid JSON; `nil` leaves the value as it is.
+    package var value: [UInt8]?
+    /// `nil` leaves the expiry as it is.
+    package var lifetime: Lifetime?
+    package var staleTTL: StaleTTL
+    /// `nil` leaves them as they are.
+    package var tags: [String]?
+    package var condition: Condition
+
+    package init(
+        value: [UInt8]? = nil,
+        lifetime: Lifetime? = nil,
+        staleTTL: StaleTTL = .keep,
+        tags: [String]? = nil,
+        condition: Condition = .none
+    ) {
+        self.value = value
+        self.lifetime = lifetime
+        self.staleTTL = staleTTL
+        self.tags = tags
+        self.condition = condition
+    }
+}
+
+/// A number to add to a counter.
+package struct CounterAdd: Sendable {
+    package var by: Int64
+    /// What is added to where there is no entry; `nil` = nothing is made.
+    package var initial: Int64?
+    /// Of an entry that is made; one that is there keeps its own.
+    package var lifetime: Lifetime
+
+    package init(by: Int64 = 1, initial: Int64? = nil, lifetime: Lifetime = .byPolicy) {
+        self.by = by
+        self.initial = initial
+        self.lifetime = lifetime
+    }
+}
+
+/// An entry as it is after a write.
+package struct Written: Hashable, Sendable {
+    package var version: Version
+    package var expiresAt: Timestamp
+    /// Whether there was none before.
+    package var isNew: Bool
+}
+
+/// A counter as it is after an addition.
+package struct Counted: Hashable, Sendable {
+    package var value: Int64
+    package var version: Version
+    package var isNew: Bool
+}
+
+/// What is to be invalidated.
+package enum Invalidation: Sendable {
+    case keys([EntryAddress])
+    case tags([String])
+    case prefix([UInt8])
+    case all
+}
+
+package enum InvalidationMode: Hashable, Sendable {
+    /// Nobody sees the entries any more.
+    case gone
+    /// The entries are past their TTL as of now, and may be handed out for their stale TTL.
+    case stale
+}
+
+package struct Invalidated: Hashable, Sendable {
+    /// Entries that it ended; `nil` where nobody has counted them, since it took constant time.
+    package var count: Int?
+    package var tags: Int?
+    /// The namespace's, after a flush.
+    package var generation: UInt64?
+}
+
+/// One row of a page.
+package struct ListedRow: Hashable, Sendable {
+    package var entry: ListedEntry
+    package var tier: Tier
+}
+
+/// One page of a namespace's keys, in byte order.
+package struct Listing: Sendable {
+    package var rows: [ListedRow]
+    /// Whether nothing comes after the last row.
+    package var isComplete: Bool
+}
+
+/// What came of setting a policy.
+package struct PolicySet: Sendable {
+    package var namespace: Namespace
+    package var isNew: Bool
+}

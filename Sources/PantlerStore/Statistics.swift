@@ -1,0 +1,140 @@
+package import PantlerInsight
+import PantlerMemory
+package import PantlerModel
+import Synchronization
+
+/// Gets and hits of a stretch of time.
+package struct WindowFigures: Hashable, Sendable {
+    package var gets: UInt64 = 0
+    package var hits: UInt64 = 0
+
+    static func += (left: inout WindowFigures, right: WindowFigures) {
+        left.gets += right.gets
+        left.hits += right.hits
+    }
+}
+
+/// What happened, and what is there, of a namespace or of all together.
+package struct Figures: Sendable {
+    package var tally = NamespaceTally()
+    package var minute = WindowFigures()
+    package var fiveMinutes = WindowFigures()
+    package var hour = WindowFigures()
+    package var memory = TierUsage()
+    package var lower = TierUsage()
+    /// Entries that left each tier to make room for others.
+    package var memoryEvictions: UInt64 = 0
+    package var lowerEvictions: UInt64 = 0
+
+    static func += (left: inout Figures, right: Figures) {
+        left.tally += right.tally
+        left.minute += right.minute
+        left.fiveMinutes += right.fiveMinutes
+        left.hour += right.hour
+        left.memory.entries += right.memory.entries
+        left.memory.bytes += right.memory.bytes
+        left.lower.entries += right.lower.entries
+        left.lower.bytes += right.lower.bytes
+        left.memoryEvictions += right.memoryEvictions
+        left.lowerEvictions += right.lowerEvictions
+    }
+}
+
+package struct NamespaceStatistics: Sendable {
+    package var name: NamespaceName
+    /// Since when it is counted: the start, or when the namespace was made.
+    package var since: Timestamp
+    package var figures: Figures
+}
+
+package struct StoreStatistics: Sendable {
+    package var since: Timestamp
+    package var uptimeMilliseconds: Int64
+    /// Sums, namespaces that were dropped included.
+    package var total: Figures
+    /// In the order of their names.
+    package var namespaces: [NamespaceStatistics]
+    /// Bytes that the memory tier holds from the system, and may hold.
+    package var memoryBytes: Int
+    package var memoryLimit: Int
+    /// `nil` without a lower tier.
+    package var lower: TierHealth?
+}
+
+extension Store {
+    /// Complexity: O(shards).
+    package func statistics(_ namespace: Namespace) -> NamespaceStatistics {
+        NamespaceStatistics(
+            name: namespace.name,
+            since: max(startedAt, namespace.createdAt),
+            figures: figures(namespace)
+        )
+    }
+
+    /// Complexity: O(shards x namespaces).
+    package func statistics() -> StoreStatistics {
+        let namespaces = namespaces().map { statistics($0) }
+        let retired = registry.withLock { $0.retired }
+        var total = Figures()
+        total.tally = retired.tally
+        total.memoryEvictions = retired.memoryEvictions
+        for namespace in namespaces { total += namespace.figures }
+        let health = lower?.health()
+        // The tier counts those of dropped namespaces as well.
+        total.lowerEvictions = health?.evictions ?? 0
+        return StoreStatistics(
+            since: startedAt,
+            uptimeMilliseconds: uptimeMilliseconds,
+            total: total,
+            namespaces: namespaces,
+            memoryBytes: memory.bytes,
+            memoryLimit: memory.maxBytes,
+            lower: health
+        )
+    }
+
+    /// What is wrong with the lower tier; `nil` while all is well.
+    package func readiness() -> TierFault? { lower?.health().fault }
+
+    private func figures(_ namespace: Namespace) -> Figures {
+        var figures = Figures()
+        figures.tally = tally(of: namespace)
+        let now = clock.monotonicMicroseconds() / 1_000_000
+        let (gets, hits) = (figures.tally.gets, figures.tally.hits)
+        namespace.state.withLock { state in
+            func window(_ seconds: Int) -> WindowFigures {
+                let window = state.windows.window(seconds: seconds, gets: gets, hits: hits, atSeconds: now)
+                return WindowFigures(gets: window.gets, hits: window.hits)
+            }
+            figures.minute = window(60)
+            figures.fiveMinutes = window(300)
+            figures.hour = window(3600)
+        }
+        let usage = memory.usage(namespace.slot)
+        figures.memory = TierUsage(entries: usage.entries, bytes: usage.bytes)
+        figures.memoryEvictions = usage.evictions
+        if let lower {
+            let usage = lower.usage(of: namespace.id)
+            figures.lower = usage
+            figures.lowerEvictions = namespace.lowerEvictions
+        }
+        return figures
+    }
+
+    /// The sum over all shards, each read under its lock.
+    func tally(of namespace: Namespace) -> NamespaceTally {
+        var tally = NamespaceTally()
+        memory.withEachShard { _, shard in tally += shard.tally[namespace.slot] }
+        return tally
+    }
+}
+
+extension NamespaceTally {
+    mutating func count(_ result: LoadResult) {
+        switch result {
+        case .hit(let hit):
+            if hit.staleSince == nil { countHit(hit.tier) } else { hitsStale &+= 1 }
+        case .missing(let reason): countMiss(reason)
+        }
+    }
+}

@@ -1,0 +1,40 @@
+import PantlerInsight
+import PantlerMemory
+package import PantlerModel
+
+// What the lower tier asks and tells, on its own threads.
+extension Store: LowerTierDelegate {
+    package func isInvalidated(namespace id: NamespaceID, version: Version, tags: [String]) -> Bool {
+        guard let namespace = namespace(id) else { return true }
+        let freshness = namespace.freshness(
+            version: version,
+            expiresAt: .never,
+            staleTTL: Limits.ttlMilliseconds,
+            at: clock.now()
+        ) { tags }
+        // What was only made stale may still be handed out.
+        return freshness == .dead(.invalidated)
+    }
+
+    package func departed(_ address: EntryAddress, cause: DepartureCause) {
+        guard let namespace = namespace(address.namespace) else { return }
+        if cause == .evicted { namespace.countLowerEviction() }
+        memory.withShard(address.hash) { shard in
+            // It may well be in memory still: then there is nothing to explain.
+            if namespace.isDropped { return }
+            let isThere = address.key.withUnsafeBytes { shard.find(address.hash, namespace.slot, $0) != nil }
+            if isThere { return }
+            // These were said of the key by a caller, after the row was written.
+            if let reason = shard.missMemory.reason(for: address.hash), reason == .deleted || reason == .invalidated {
+                return
+            }
+            switch cause {
+            case .expired: shard.missMemory.record(address.hash, .expired)
+            case .evicted: shard.missMemory.record(address.hash, .evicted)
+            case .invalidated: shard.missMemory.record(address.hash, .invalidated)
+            }
+        }
+    }
+
+    package func maxDisk(of id: NamespaceID) -> Int64? { namespace(id)?.policy.maxDisk }
+}

@@ -1,0 +1,166 @@
+import PantlerInsight
+package import PantlerMemory
+package import PantlerModel
+
+/// An entry in memory, found. Valid during the closure that gets it.
+package struct Found {
+    package let entry: EntryView
+    package let tier: Tier
+    /// When it went stale; `nil` = it is fresh.
+    package let staleSince: Timestamp?
+    /// The bytes of a large value as an object that outlives the closure.
+    package let large: LargeValue?
+}
+
+/// What memory says of a key.
+package enum Lookup: Sendable {
+    case hit
+    case missing(MissReason)
+    /// Only the lower tier can tell: ask `load`.
+    case below
+}
+
+/// An entry that was read from the lower tier.
+package struct LoadedHit: Sendable {
+    package let entry: Entry
+    package let tier: Tier
+    package let staleSince: Timestamp?
+
+    /// Shows it as `Store.lookup` shows one in memory.
+    package func withFound(_ address: EntryAddress, _ body: (Found) -> Void) {
+        entry.withView(address) { view in
+            body(Found(entry: view, tier: tier, staleSince: staleSince, large: nil))
+        }
+    }
+}
+
+package enum LoadResult: Sendable {
+    case hit(LoadedHit)
+    case missing(MissReason)
+}
+
+extension Store {
+    /// Looks for a key in memory, and shows the entry to `body` if it is there and may be seen.
+    ///
+    /// The way of a hit: one lock, no allocation. `body` runs under the shard's lock: it copies what it wants and calls nothing.
+    ///
+    /// - Parameter counts: `false` for a peek: nothing is counted, and the entry keeps its place in the order of eviction.
+    /// - Complexity: O(1).
+    package func lookup(
+        _ namespace: Namespace,
+        _ hash: UInt64,
+        _ key: UnsafeRawBufferPointer,
+        _ moment: Moment,
+        counts: Bool,
+        _ body: (Found) -> Void
+    ) -> Lookup {
+        var result = Lookup.below
+        memory.withShard(hash) { shard in
+            result = look(&shard, namespace, hash, key, moment, counts: counts, body)
+        }
+        return result
+    }
+
+    private func look(
+        _ shard: inout Shard,
+        _ namespace: Namespace,
+        _ hash: UInt64,
+        _ key: UnsafeRawBufferPointer,
+        _ moment: Moment,
+        counts: Bool,
+        _ body: (Found) -> Void
+    ) -> Lookup {
+        // A slot may belong to another namespace once this one is dropped.
+        if namespace.isDropped { return .missing(.absent) }
+        guard let ref = shard.find(hash, namespace.slot, key) else {
+            if namespace.usesLower { return .below }
+            let reason = shard.missMemory.reason(for: hash) ?? .absent
+            if counts { shard.tally[namespace.slot].countMiss(reason) }
+            return .missing(reason)
+        }
+        let view = shard.view(ref)
+        let staleSince: Timestamp?
+        switch namespace.freshness(of: view, at: moment.now) {
+        case .fresh:
+            staleSince = nil
+            if counts { shard.tally[namespace.slot].hitsMemory &+= 1 }
+        case .stale(let since):
+            staleSince = since
+            if counts { shard.tally[namespace.slot].hitsStale &+= 1 }
+        case .dead(let reason):
+            if counts {
+                shard.tally[namespace.slot].countMiss(reason)
+                bury(&shard, namespace, ref, hash, reason)
+            }
+            return .missing(reason)
+        }
+        if counts { shard.promote(ref, now: moment.access) }
+        body(
+            Found(entry: view, tier: .memory, staleSince: staleSince, large: view.isLarge ? shard.largeValue(ref) : nil)
+        )
+        return .hit
+    }
+
+    /// Removes an entry from memory that time or an invalidation has ended.
+    func bury(_ shard: inout Shard, _ namespace: Namespace, _ ref: EntryRef, _ hash: UInt64, _ reason: MissReason) {
+        if reason == .expired { shard.tally[namespace.slot].expirations &+= 1 }
+        shard.remove(ref)
+        shard.missMemory.record(hash, reason)
+    }
+
+    /// Answers a get that memory could not, by the lower tier, and takes what is found into memory.
+    ///
+    /// A fault of the tier is a miss, and counted as a fault too. Many that ask for one key at a time cause one read.
+    package func load(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        counts: Bool,
+        completion: @escaping @Sendable (LoadResult) -> Void
+    ) {
+        awaitLoad(namespace, address, fillsMemory: counts) { [self] shard, loaded in
+            if namespace.isDropped { return { completion(.missing(.absent)) } }
+            let result: LoadResult
+            switch loaded {
+            case .outdated:
+                return { [self] in lookAgain(namespace, address, counts: counts, completion) }
+            case .found(let entry):
+                switch namespace.freshness(of: entry, at: clock.now()) {
+                case .fresh: result = .hit(LoadedHit(entry: entry, tier: lowerTier, staleSince: nil))
+                case .stale(let since): result = .hit(LoadedHit(entry: entry, tier: lowerTier, staleSince: since))
+                case .dead(let reason):
+                    if counts { shard.missMemory.record(address.hash, reason) }
+                    result = .missing(reason)
+                }
+            case .missing:
+                result = .missing(shard.missMemory.reason(for: address.hash) ?? .absent)
+            case .fault:
+                if counts { shard.tally[namespace.slot].tierFaults &+= 1 }
+                result = .missing(shard.missMemory.reason(for: address.hash) ?? .absent)
+            }
+            if counts { shard.tally[namespace.slot].count(result) }
+            return { completion(result) }
+        }
+    }
+
+    /// The entry was written while it was being read: memory knows better by now, or the lower tier's queue.
+    private func lookAgain(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        counts: Bool,
+        _ completion: @escaping @Sendable (LoadResult) -> Void
+    ) {
+        var hit: LoadedHit?
+        let result = address.key.withUnsafeBytes { key in
+            lookup(namespace, address.hash, key, moment(), counts: counts) { found in
+                hit = LoadedHit(entry: Entry(found.entry), tier: found.tier, staleSince: found.staleSince)
+            }
+        }
+        switch (result, hit) {
+        case (.missing(let reason), _): completion(.missing(reason))
+        case (.hit, let hit?): completion(.hit(hit))
+        case (.hit, nil), (.below, _): load(namespace, address, counts: counts, completion: completion)
+        }
+    }
+
+    var lowerTier: Tier { lower?.tier ?? .disk }
+}

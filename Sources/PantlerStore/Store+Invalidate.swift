@@ -1,0 +1,243 @@
+import Dispatch
+import PantlerInsight
+import PantlerMemory
+package import PantlerModel
+import Synchronization
+
+extension Store {
+    /// Ends many entries at once, or makes them stale.
+    ///
+    /// Tags and `all` take constant time: a mark is set, and each entry is judged by it when it is met. Keys take their number;
+    /// a prefix takes a walk over the namespace, in small steps in the background. Fails with `storage_…`.
+    package func invalidate(
+        _ namespace: Namespace,
+        _ what: Invalidation,
+        mode: InvalidationMode,
+        completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
+    ) {
+        countInvalidation(namespace)
+        switch what {
+        case .keys(let addresses):
+            let countdown = Countdown(addresses.count) { completion($0.map { Invalidated(count: $0) }) }
+            for address in addresses { invalidate(namespace, address, mode) { countdown.count($0) } }
+        case .tags(let tags):
+            invalidate(namespace, tags: tags, mode, completion)
+        case .all:
+            flush(namespace, mode, completion)
+        case .prefix(let prefix):
+            guard let version = versions.allocate() else { return completion(.failure(.noVersion)) }
+            switch mode {
+            case .gone: removePrefix(namespace, prefix, before: version, completion)
+            case .stale: background.async { [self] in makeStale(namespace, prefix, before: version, completion) }
+            }
+        }
+    }
+
+    private func newMark(_ mode: InvalidationMode) -> Watermark? {
+        guard let version = versions.allocate() else { return nil }
+        var mark = Watermark()
+        switch mode {
+        case .gone: mark.goneBefore = version
+        case .stale:
+            mark.staleBefore = version
+            mark.staleSince = clock.now()
+        }
+        return mark
+    }
+
+    private func invalidate(
+        _ namespace: Namespace,
+        tags: [String],
+        _ mode: InvalidationMode,
+        _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
+    ) {
+        guard let marks = namespace.mark(tags: tags, with: { newMark(mode) }) else {
+            return completion(.failure(.noVersion))
+        }
+        var ticket: WriteTicket?
+        for (tag, mark) in marks { ticket = queue(namespace, .tag(namespace.id, tag: tag, mark)) }
+        settle(namespace, ticket, Invalidated(tags: tags.count), completion)
+    }
+
+    private func flush(
+        _ namespace: Namespace,
+        _ mode: InvalidationMode,
+        _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
+    ) {
+        guard let mark = newMark(mode) else { return completion(.failure(.noVersion)) }
+        // Under the registry's lock, so that records are queued in the order of their changes.
+        let (generation, ticket) = registry.withLock { _ in
+            let record = namespace.update {
+                $0.generation += 1
+                $0.watermark = $0.watermark.merged(mark)
+            }
+            return (record.generation, lower?.enqueue(.namespace(record)))
+        }
+        askForSweep()
+        settle(namespace, ticket, Invalidated(generation: generation), completion)
+    }
+
+    /// Marks of namespaces that are never on disk end with the process, as their entries do.
+    private func queue(_ namespace: Namespace, _ mutation: Mutation) -> WriteTicket? {
+        namespace.usesLower ? lower?.enqueue(mutation) : nil
+    }
+
+    private func settle(
+        _ namespace: Namespace,
+        _ ticket: WriteTicket?,
+        _ answer: Invalidated,
+        _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
+    ) {
+        guard let lower, let ticket else { return completion(.success(answer)) }
+        let isSettled = lower.settle(ticket, namespace.policy.durability) { fault in
+            completion(fault.map { .failure(.storage($0)) } ?? .success(answer))
+        }
+        if isSettled { completion(.success(answer)) }
+    }
+
+    private func countInvalidation(_ namespace: Namespace) {
+        memory.withShard(0) { shard in
+            if !namespace.isDropped { shard.tally[namespace.slot].invalidations &+= 1 }
+        }
+    }
+
+    // MARK: Prefixes
+
+    private func removePrefix(
+        _ namespace: Namespace,
+        _ prefix: [UInt8],
+        before version: Version,
+        _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
+    ) {
+        // From here on nothing that is read from the lower tier and concerned gets into memory.
+        namespace.begin(prefix: prefix, before: version)
+        background.async { [self] in
+            let inMemory = removeFromMemory(namespace, prefix, before: version)
+            guard namespace.usesLower else {
+                namespace.end(prefix: prefix, before: version)
+                return completion(.success(Invalidated(count: inMemory)))
+            }
+            removeFromLower(namespace, prefix, before: version) { result in
+                completion(result.map { Invalidated(count: max($0, inMemory)) }.mapError { .storage($0) })
+            }
+        }
+    }
+
+    /// Ends what `Namespace.begin(prefix:before:)` began.
+    func removeFromLower(
+        _ namespace: Namespace,
+        _ prefix: [UInt8],
+        before version: Version,
+        _ completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
+    ) {
+        guard let lower else { return completion(.success(0)) }
+        lower.removePrefix(namespace: namespace.id, prefix: prefix, before: version) { [self] result in
+            // What was read before the removal and arrives after this must not be believed.
+            dropPendingLoads(namespace, prefix: prefix)
+            namespace.end(prefix: prefix, before: version)
+            completion(result)
+        }
+    }
+
+    /// Reads that are under way are done again.
+    func dropPendingLoads(_ namespace: Namespace, prefix: [UInt8] = []) {
+        memory.withEachShard { _, shard in shard.loads.invalidate(namespace.id, prefix: prefix) }
+    }
+
+    /// Returns how many were removed that could have been seen. At most 1000 records under one hold of a lock.
+    private func removeFromMemory(_ namespace: Namespace, _ prefix: [UInt8], before version: Version) -> Int {
+        var removed = 0
+        for number in 0..<memory.shardCount {
+            var position: UInt32? = 0
+            while let from = position {
+                memory.withShard(number: number) { shard in
+                    if namespace.isDropped {
+                        position = nil
+                        return
+                    }
+                    var concerned: [(hash: UInt64, key: [UInt8])] = []
+                    position = shard.visit(namespace.slot, from: from, limit: 1000) { view in
+                        if view.version < version, view.key.starts(with: prefix) {
+                            concerned.append((view.hash, Array(view.key)))
+                        }
+                    }
+                    let now = clock.now()
+                    for (hash, key) in concerned {
+                        guard let ref = key.withUnsafeBytes({ shard.find(hash, namespace.slot, $0) }) else { continue }
+                        if case .dead = namespace.freshness(of: shard.view(ref), at: now) {} else { removed += 1 }
+                        shard.loads.invalidate(hash)
+                        shard.remove(ref)
+                        shard.missMemory.record(hash, .invalidated)
+                    }
+                }
+            }
+        }
+        return removed
+    }
+
+    /// Goes over the listing page by page, and makes each entry stale that was there when it began.
+    private func makeStale(
+        _ namespace: Namespace,
+        _ prefix: [UInt8],
+        before version: Version,
+        after: [UInt8]? = nil,
+        count: Int = 0,
+        _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
+    ) {
+        list(namespace, prefix: prefix, after: after, limit: 500) { [self] page in
+            let listing: Listing
+            switch page {
+            case .failure(let problem): return completion(.failure(problem))
+            case .success(let page): listing = page
+            }
+            let last = listing.rows.last?.entry.key
+            let countdown = Countdown(listing.rows.count) { [self] result in
+                switch result {
+                case .failure(let problem): completion(.failure(problem))
+                case .success(let more):
+                    if listing.isComplete { return completion(.success(Invalidated(count: count + more))) }
+                    background.async { [self] in
+                        makeStale(namespace, prefix, before: version, after: last, count: count + more, completion)
+                    }
+                }
+            }
+            for row in listing.rows {
+                invalidate(namespace, address(namespace, row.entry.key), .stale, before: version) {
+                    countdown.count($0)
+                }
+            }
+        }
+    }
+}
+
+/// Waits for answers of many, which may come on any thread, and gives the number of those that were yes, or the first problem.
+final class Countdown: Sendable {
+    private struct State {
+        var open: Int
+        var yes = 0
+        var problem: Problem?
+    }
+
+    private let state: Mutex<State>
+    private let completion: @Sendable (Result<Int, Problem>) -> Void
+
+    /// Of none, it is over at once.
+    init(_ count: Int, completion: @escaping @Sendable (Result<Int, Problem>) -> Void) {
+        state = Mutex(State(open: count))
+        self.completion = completion
+        if count == 0 { completion(.success(0)) }
+    }
+
+    func count(_ answer: Result<Bool, Problem>) {
+        let end: Result<Int, Problem>? = state.withLock { state in
+            state.open -= 1
+            switch answer {
+            case .success(let yes): state.yes += yes ? 1 : 0
+            case .failure(let problem): state.problem = state.problem ?? problem
+            }
+            guard state.open == 0 else { return nil }
+            return state.problem.map { .failure($0) } ?? .success(state.yes)
+        }
+        if let end { completion(end) }
+    }
+}

@@ -1,0 +1,207 @@
+import Dispatch
+import PantlerMemory
+package import PantlerModel
+
+extension Store {
+    /// One page of a namespace's keys in byte order: entries that may be seen now, beginning with `prefix`, after `after`.
+    ///
+    /// Blocks no writer: it holds a lock for a thousand records at most, or reads a snapshot of the lower tier. An entry that is
+    /// there the whole time is listed; one that comes or goes meanwhile may be. Fails with `storage_…`.
+    ///
+    /// Complexity: O(page) where the lower tier has everything. O(entries in memory) for a namespace that is only there, and
+    /// for one of which the lower tier had to let entries go.
+    package func list(
+        _ namespace: Namespace,
+        prefix: [UInt8],
+        after: [UInt8]?,
+        limit: Int,
+        completion: @escaping @Sendable (Result<Listing, Problem>) -> Void
+    ) {
+        guard let lower, namespace.usesLower else {
+            return background.async { [self] in
+                let found = memoryRows(namespace, prefix, after, through: nil, limit: limit + 1)
+                let rows = found.prefix(limit).map { ListedRow(entry: $0, tier: .memory) }
+                completion(.success(Listing(rows: rows, isComplete: found.count <= limit)))
+            }
+        }
+        collect(lower, namespace, prefix: prefix, after: after, limit: limit, rows: [], completion)
+    }
+
+    /// Reads pages of the lower tier until enough is found that may be seen.
+    private func collect(
+        _ lower: any LowerTier,
+        _ namespace: Namespace,
+        prefix: [UInt8],
+        after: [UInt8]?,
+        limit: Int,
+        rows: [ListedRow],
+        _ completion: @escaping @Sendable (Result<Listing, Problem>) -> Void
+    ) {
+        // One more than is wanted tells whether there is more.
+        let wanted = limit + 1
+        lower.list(namespace: namespace.id, prefix: prefix, after: after, limit: wanted) { [self] result in
+            background.async { [self] in
+                let page: [ListedEntry]
+                switch result {
+                case .failure(let fault): return completion(.failure(.storage(fault)))
+                case .success(let listed): page = listed
+                }
+                let isEnd = page.count < wanted
+                var visible = page.filter { isVisible($0, namespace) }
+                if !isComplete(lower) {
+                    let inMemory = memoryRows(
+                        namespace,
+                        prefix,
+                        after,
+                        through: isEnd ? nil : page.last?.key,
+                        limit: wanted
+                    )
+                    visible = merge(visible, inMemory)
+                }
+                let all = rows + visible.map { ListedRow(entry: $0, tier: tier(of: $0.key, namespace, lower)) }
+                if all.count > limit || isEnd {
+                    let rows = Array(all.prefix(limit))
+                    return completion(.success(Listing(rows: rows, isComplete: all.count <= limit && isEnd)))
+                }
+                collect(
+                    lower,
+                    namespace,
+                    prefix: prefix,
+                    after: page.last?.key,
+                    limit: limit,
+                    rows: all,
+                    completion
+                )
+            }
+        }
+    }
+
+    /// Whether all entries of namespaces that are on disk can be believed to be there.
+    private func isComplete(_ lower: any LowerTier) -> Bool {
+        let health = lower.health()
+        return health.fault == nil && health.evictions == 0 && health.lostWrites == 0 && health.corruptions == 0
+    }
+
+    private func isVisible(_ entry: ListedEntry, _ namespace: Namespace) -> Bool {
+        let freshness = namespace.freshness(
+            version: entry.version,
+            expiresAt: entry.expiresAt,
+            staleTTL: entry.staleTTL,
+            at: clock.now()
+        ) { entry.tags }
+        if case .dead = freshness { return false }
+        return !namespace.isBeingRemoved(entry.key, version: entry.version)
+    }
+
+    private func tier(of key: [UInt8], _ namespace: Namespace, _ lower: any LowerTier) -> Tier {
+        var tier = lower.tier
+        let address = address(namespace, key)
+        memory.withShard(address.hash) { shard in
+            if key.withUnsafeBytes({ shard.find(address.hash, namespace.slot, $0) }) != nil { tier = .memory }
+        }
+        return tier
+    }
+
+    /// Two lists in the order of their keys as one; where both have a key, the newer row counts.
+    private func merge(_ left: [ListedEntry], _ right: [ListedEntry]) -> [ListedEntry] {
+        var merged: [ListedEntry] = []
+        var others = right[...]
+        for entry in left {
+            while let other = others.first, other.key.lexicographicallyPrecedes(entry.key) {
+                merged.append(other)
+                others.removeFirst()
+            }
+            if let other = others.first, other.key == entry.key {
+                merged.append(other.version > entry.version ? other : entry)
+                others.removeFirst()
+            } else {
+                merged.append(entry)
+            }
+        }
+        return merged + others
+    }
+
+    /// The first `limit` rows of memory in a range of keys.
+    private func memoryRows(
+        _ namespace: Namespace,
+        _ prefix: [UInt8],
+        _ after: [UInt8]?,
+        through last: [UInt8]?,
+        limit: Int
+    ) -> [ListedEntry] {
+        var rows = FirstRows(limit: limit)
+        let now = clock.now()
+        for number in 0..<memory.shardCount {
+            var position: UInt32? = 0
+            while let from = position {
+                memory.withShard(number: number) { shard in
+                    if namespace.isDropped {
+                        position = nil
+                        return
+                    }
+                    position = shard.visit(namespace.slot, from: from, limit: 1000) { view in
+                        guard view.key.starts(with: prefix), isAfter(view.key, after) else { return }
+                        if let last, view.key.lexicographicallyPrecedes(last) == false, !view.key.elementsEqual(last) {
+                            return
+                        }
+                        guard rows.takes(view.key) else { return }
+                        if case .dead = namespace.freshness(of: view, at: now) { return }
+                        rows.add(ListedEntry(view))
+                    }
+                }
+            }
+        }
+        return rows.sorted()
+    }
+
+    private func isAfter(_ key: UnsafeRawBufferPointer, _ after: [UInt8]?) -> Bool {
+        guard let after else { return true }
+        return after.lexicographicallyPrecedes(key)
+    }
+}
+
+/// The first rows, in the order of their keys, of many that come in any order.
+private struct FirstRows {
+    let limit: Int
+    private var rows: [ListedEntry] = []
+    /// The largest key that can still be among them, once there are enough.
+    private var bound: [UInt8]?
+
+    init(limit: Int) { self.limit = limit }
+
+    func takes(_ key: UnsafeRawBufferPointer) -> Bool {
+        guard let bound else { return true }
+        return key.lexicographicallyPrecedes(bound)
+    }
+
+    /// Complexity: O(log limit), amortised: twice as many as are wanted are kept before they are sorted.
+    mutating func add(_ row: ListedEntry) {
+        rows.append(row)
+        guard rows.count >= 2 * limit else { return }
+        rows = sorted()
+        bound = rows.last?.key
+    }
+
+    func sorted() -> [ListedEntry] {
+        var previous: [UInt8]?
+        let ordered = rows.sorted { $0.key.lexicographicallyPrecedes($1.key) }.filter { row in
+            // An entry that was moved during the walk comes twice.
+            defer { previous = row.key }
+            return row.key != previous
+        }
+        return Array(ordered.prefix(limit))
+    }
+}
+
+extension ListedEntry {
+    fileprivate init(_ view: EntryView) {
+        self.init(
+            key: Array(view.key),
+            version: view.version,
+            expiresAt: view.expiresAt,
+            staleTTL: view.staleTTL,
+            tags: view.tags(),
+            size: Int64(view.value.count)
+        )
+    }
+}

@@ -1,0 +1,94 @@
+import Dispatch
+import PantlerInsight
+import PantlerMemory
+import PantlerModel
+
+// Reads of the lower tier. What is read arrives under the shard's lock, where it meets whatever was written meanwhile.
+extension Store {
+    /// Reads an entry from the lower tier and hands it to `waiter`, together with all others who wait for it.
+    ///
+    /// - Parameter fillsMemory: whether an entry that may be seen is taken into memory.
+    func awaitLoad(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        fillsMemory: Bool,
+        _ waiter: @escaping LoadWaiter
+    ) {
+        var joined = PendingLoads.Joined.joined
+        memory.withShard(address.hash) { joined = $0.loads.join(address, fillsMemory: fillsMemory, waiter) }
+        switch joined {
+        case .joined: return
+        case .first:
+            guard let lower else { return finishLoad(namespace, address, .success(nil)) }
+            lower.read(address) { [self] in finishLoad(namespace, address, $0) }
+        case .collision:
+            // Two keys of 64 equal bits, both being read: so rare that a millisecond's wait is no matter.
+            background.asyncAfter(deadline: .now() + .milliseconds(1)) { [self] in
+                awaitLoad(namespace, address, fillsMemory: fillsMemory, waiter)
+            }
+        }
+    }
+
+    private func finishLoad(_ namespace: Namespace, _ address: EntryAddress, _ read: Result<Entry?, TierFault>) {
+        var actions: [@Sendable () -> Void] = []
+        var filled = false
+        let moment = moment()
+        var large: LargeValue?
+        if case .success(let entry?) = read { large = LargeValue.copy(of: entry.value) }
+        memory.withShard(address.hash) { shard in
+            let loaded = loaded(namespace, address, read)
+            if case .found(let entry) = loaded, shard.loads.fillsMemory(address.hash),
+                !shard.loads.isOutdated(address.hash)
+            {
+                filled = fill(&shard, namespace, address, entry, large, moment)
+            }
+            for waiter in shard.loads.waiters(address.hash) {
+                // One of those before may have written: what was read is old then.
+                let current = shard.loads.isOutdated(address.hash) ? .outdated : loaded
+                if let action = waiter(&shard, current) { actions.append(action) }
+            }
+            shard.loads.end(address.hash)
+        }
+        if filled { makeRoom(namespace) }
+        for action in actions { action() }
+    }
+
+    private func loaded(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ read: Result<Entry?, TierFault>
+    ) -> LoadedEntry {
+        switch read {
+        case .failure(let fault): return .fault(fault)
+        case .success(nil): return .missing
+        case .success(let entry?):
+            return namespace.isBeingRemoved(address.key, version: entry.version) ? .missing : .found(entry)
+        }
+    }
+
+    /// Takes an entry of the lower tier into memory, unless it is there already or may not be seen. Returns whether it did.
+    func fill(
+        _ shard: inout Shard,
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ entry: Entry,
+        _ large: LargeValue?,
+        _ moment: Moment
+    ) -> Bool {
+        if namespace.isDropped { return false }
+        if case .dead = namespace.freshness(of: entry, at: moment.now) { return false }
+        return address.key.withUnsafeBytes { key in
+            guard shard.find(address.hash, namespace.slot, key) == nil else { return false }
+            let outcome = entry.withContent(large) {
+                shard.insert(address.hash, namespace.slot, key, $0, now: moment.access)
+            }
+            if outcome == .stored { shard.missMemory.forget(address.hash) }
+            return outcome == .stored
+        }
+    }
+
+    func makeRoom(_ namespace: Namespace) {
+        // The shards remember by themselves what was evicted.
+        memory.makeRoom(namespace.slot) { _, _ in }
+    }
+}

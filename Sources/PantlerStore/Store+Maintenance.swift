@@ -1,0 +1,173 @@
+import Dispatch
+import PantlerInsight
+import PantlerMemory
+import PantlerModel
+import Synchronization
+
+/// Where the background work stands. Lives under the store's `maintenance` lock.
+struct MaintenanceState {
+    var isStopped = false
+    var ticks: UInt64 = 0
+    /// Whether something asked for a pass over the lower tier, and whether one is under way.
+    var wantsSweep = false
+    var isSweeping = false
+}
+
+// What nobody asks for: expired entries leave, windows move on, old invalidations are forgotten, and the hottest entries are
+// remembered for the next start.
+extension Store {
+    /// Ten ticks a second.
+    static let tickMilliseconds = 100
+    /// How long a pass over all of memory takes, in ticks; and the fewest records that a tick looks at.
+    private static let passTicks = 300
+    private static let leastRecords = 2000
+    /// Records under one hold of a shard's lock.
+    private static let sweepStep = 500
+    /// Entries that are remembered as hot.
+    private static let hotEntries = 200_000
+
+    func startMaintenance() {
+        ticker.asyncAfter(deadline: .now() + .milliseconds(Self.tickMilliseconds)) { [weak self] in
+            guard let self, !maintenance.withLock({ $0.isStopped }) else { return }
+            tick()
+            startMaintenance()
+        }
+    }
+
+    /// Once it returns, no tick runs, and none will.
+    func stopMaintenance() {
+        maintenance.withLock { $0.isStopped = true }
+        ticker.sync {}
+    }
+
+    /// A tenth of a second's background work. One thread at a time.
+    package func tick() {
+        let ticks = maintenance.withLock { state in
+            state.ticks += 1
+            return state.ticks
+        }
+        sweepMemory()
+        if ticks % 10 == 0 { sampleWindows() }
+        if ticks % 600 == 0 { saveHotSet() }
+        if ticks % 100 == 0 { forgetOldTags() }
+        sweepLowerIfAsked()
+    }
+
+    /// Removes what is dead from a part of memory, so that each entry is looked at about twice a minute.
+    private func sweepMemory() {
+        let bySlot = namespacesBySlot()
+        var left = max(Self.leastRecords, memory.entries / Self.passTicks)
+        while left > 0 {
+            if sweepStep(bySlot) { break }
+            left -= Self.sweepStep
+        }
+    }
+
+    /// Returns whether a pass over all of memory has ended.
+    private func sweepStep(_ bySlot: [NamespaceSlot: Namespace]) -> Bool {
+        let now = clock.now()
+        return memory.sweepStep(limit: Self.sweepStep) { view, slot in
+            guard let namespace = bySlot[slot], !namespace.isDropped,
+                case .dead(let reason) = namespace.freshness(of: view, at: now)
+            else { return .keep }
+            return .remove(reason)
+        }
+    }
+
+    private func namespacesBySlot() -> [NamespaceSlot: Namespace] {
+        registry.withLock { registry in
+            Dictionary(registry.byID.values.map { ($0.slot, $0) }, uniquingKeysWith: { first, _ in first })
+        }
+    }
+
+    private func sampleWindows() {
+        let namespaces = registry.withLock { Array($0.byID.values) }
+        var sums = Array(repeating: WindowFigures(), count: namespaces.count)
+        memory.withEachShard { _, shard in
+            for (index, namespace) in namespaces.enumerated() {
+                sums[index].gets &+= shard.tally[namespace.slot].gets
+                sums[index].hits &+= shard.tally[namespace.slot].hits
+            }
+        }
+        let now = clock.monotonicMicroseconds() / 1_000_000
+        for (namespace, sum) in zip(namespaces, sums) {
+            namespace.state.withLock { $0.windows.sample(gets: sum.gets, hits: sum.hits, atSeconds: now) }
+        }
+    }
+
+    // MARK: What invalidations leave behind
+
+    /// A flush has left entries that nobody sees: the lower tier is to be gone through.
+    func askForSweep() { maintenance.withLock { $0.wantsSweep = true } }
+
+    /// Marks of tags are forgotten once everything that they concern has been removed.
+    private func forgetOldTags() {
+        let hasMany = registry.withLock { Array($0.byID.values) }.contains { $0.tagCount > Self.manyTags }
+        if hasMany { askForSweep() }
+    }
+
+    /// Marks that a namespace may keep before a pass is worth its while.
+    private static let manyTags = 1000
+
+    private func sweepLowerIfAsked() {
+        let begins = maintenance.withLock { state in
+            guard state.wantsSweep, !state.isSweeping else { return false }
+            state.wantsSweep = false
+            state.isSweeping = true
+            return true
+        }
+        guard begins else { return }
+        background.async { [self] in
+            let namespaces = namespacesBySlot()
+            let horizons = namespaces.values.map { ($0, $0.markHorizon(versions)) }
+            // Two passes of the memory's own sweep: the first may have begun in the middle.
+            var passes = 0
+            while passes < 2 { passes += sweepStep(namespaces) ? 1 : 0 }
+            guard let lower else { return endSweep(horizons) }
+            lower.sweepInvalidated { [self] fault in endSweep(fault == nil ? horizons : []) }
+        }
+    }
+
+    private func endSweep(_ horizons: [(Namespace, Version)]) {
+        for (namespace, horizon) in horizons where namespace.tagCount > 0 {
+            dropPendingLoads(namespace)
+            guard let before = namespace.forgetTags(before: horizon) else { continue }
+            _ = lower?.enqueue(.forgetTags(namespace.id, before: before))
+        }
+        maintenance.withLock { $0.isSweeping = false }
+    }
+
+    // MARK: The hottest entries
+
+    /// The coldest first: read back in this order, the hottest are the most recently used again.
+    func saveHotSet() {
+        lower?.saveHotSet(memory.hotHashes(limit: Self.hotEntries).reversed())
+    }
+
+    /// Brings back what was hot when the previous run ended, in the background, until memory is nearly full.
+    func loadHotSet() {
+        guard let lower else { return }
+        memory.withEachShard { _, shard in shard.loads.beginBulkLoad() }
+        lower.loadHotSet { [weak self] batch in
+            self?.takeHot(batch) ?? false
+        } completion: { [weak self] in
+            self?.memory.withEachShard { _, shard in shard.loads.endBulkLoad() }
+        }
+    }
+
+    /// Returns whether there is room for more.
+    private func takeHot(_ batch: [(EntryAddress, Entry)]) -> Bool {
+        for (address, entry) in batch {
+            guard let namespace = namespace(address.namespace), namespace.usesLower else { continue }
+            let moment = moment()
+            let large = LargeValue.copy(of: entry.value)
+            var filled = false
+            memory.withShard(address.hash) { shard in
+                if shard.loads.wasWrittenDuringBulkLoad(address.hash) { return }
+                filled = fill(&shard, namespace, address, entry, large, moment)
+            }
+            if filled { makeRoom(namespace) }
+        }
+        return memory.bytes < memory.maxBytes / 16 * 15
+    }
+}

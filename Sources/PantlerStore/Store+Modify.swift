@@ -1,0 +1,155 @@
+import PantlerInsight
+import PantlerJSON
+import PantlerMemory
+package import PantlerModel
+
+// Changes of what is there: touches, merges, counters, and making stale.
+extension Store {
+    /// Changes parts of an entry, which gets a new version.
+    ///
+    /// Fails with `entry_not_found`, `version_mismatch`, `not_json` (a merge into a value of bytes), `value_too_large`,
+    /// `json_too_deep`, or `storage_…`.
+    package func patch(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ patch: Patch,
+        completion: @escaping @Sendable (Result<Written, Problem>) -> Void
+    ) {
+        let policy = namespace.policy
+        write(namespace, address, policy, needsStanding: true, isConditional: true, completion) {
+            [self] shard, standing, moment throws(Problem) in
+            try patch.condition.check(standing.version)
+            var entry = try standing.present()
+            if let value = patch.value {
+                entry.value = try Self.merge(entry, value)
+                let size = Int64(entry.value.count)
+                if size > policy.maxValueSize { throw .valueTooLarge(size, limit: policy.maxValueSize) }
+            }
+            if let lifetime = patch.lifetime { entry.expiresAt = policy.expiry(lifetime, at: moment.now) }
+            switch patch.staleTTL {
+            case .keep: break
+            case .byPolicy: entry.staleTTL = policy.staleTTL
+            case .milliseconds(let milliseconds): entry.staleTTL = milliseconds
+            }
+            if let tags = patch.tags { entry.tags = tags }
+            entry.version = try nextVersion()
+            if patch.value == nil {
+                shard.tally[namespace.slot].touches &+= 1
+            } else {
+                shard.tally[namespace.slot].puts &+= 1
+            }
+            let ticket = store(&shard, namespace, address, entry, nil, policy, moment)
+            let written = Written(version: entry.version, expiresAt: entry.expiresAt, isNew: false)
+            return Step(answer: written, ticket: ticket, stored: entry.version)
+        }
+    }
+
+    private static func merge(_ entry: Entry, _ patch: [UInt8]) throws(Problem) -> [UInt8] {
+        guard entry.kind == .json else {
+            throw Problem(.notJSON, "The value is bytes with a media type: only a JSON value can be merged into.")
+        }
+        do {
+            return try entry.value.withUnsafeBufferPointer { target throws(JSONError) in
+                try patch.withUnsafeBufferPointer { patch throws(JSONError) in
+                    try JSON.mergePatch(
+                        target: UnsafeRawBufferPointer(target),
+                        patch: UnsafeRawBufferPointer(patch),
+                        maxDepth: Limits.jsonDepth
+                    )
+                }
+            }
+        } catch {
+            throw Problem(.jsonTooDeep, "The merged value cannot be kept: \(error).")
+        }
+    }
+
+    /// Adds to an integer, or makes one. The entry keeps its expiry, its stale TTL and its tags.
+    ///
+    /// Fails with `entry_not_found` (nothing there and no initial value), `not_an_integer`, `counter_overflow`, or `storage_…`.
+    package func count(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ counter: CounterAdd,
+        completion: @escaping @Sendable (Result<Counted, Problem>) -> Void
+    ) {
+        let policy = namespace.policy
+        write(namespace, address, policy, needsStanding: true, isConditional: true, completion) {
+            [self] shard, standing, moment throws(Problem) in
+            var entry: Entry
+            let base: Int64
+            if let present = standing.entry {
+                entry = present
+                base = try Self.integer(of: present)
+            } else {
+                guard let initial = counter.initial else { throw .notFound(standing.reason) }
+                base = initial
+                let expiresAt = policy.expiry(counter.lifetime, at: moment.now)
+                entry = Entry(value: [], kind: .json, version: 0, expiresAt: expiresAt, staleTTL: policy.staleTTL)
+            }
+            let value = try Self.sum(base, counter.by)
+            entry.value = []
+            JSON.appendInteger(value, to: &entry.value)
+            let size = Int64(entry.value.count)
+            if size > policy.maxValueSize { throw .valueTooLarge(size, limit: policy.maxValueSize) }
+            entry.version = try nextVersion()
+            shard.tally[namespace.slot].counters &+= 1
+            let ticket = store(&shard, namespace, address, entry, nil, policy, moment)
+            let counted = Counted(value: value, version: entry.version, isNew: !standing.isPresent)
+            return Step(answer: counted, ticket: ticket, stored: entry.version)
+        }
+    }
+
+    private static func integer(of entry: Entry) throws(Problem) -> Int64 {
+        guard entry.kind == .json, let value = entry.value.withUnsafeBytes({ JSON.integer($0) }) else {
+            throw Problem(.notAnInteger, "The value is not a JSON integer: it cannot be counted.")
+        }
+        return value
+    }
+
+    private static func sum(_ base: Int64, _ by: Int64) throws(Problem) -> Int64 {
+        let (sum, overflow) = base.addingReportingOverflow(by)
+        guard !overflow, sum.magnitude <= Limits.maxSafeInteger.magnitude else {
+            throw Problem(
+                .counterOverflow,
+                "\(base) and \(by) make a number outside of -(2^53 - 1) to 2^53 - 1, which is not kept."
+            )
+        }
+        return sum
+    }
+
+    /// Ends one entry, or makes it stale; answers whether there was one.
+    func invalidate(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ mode: InvalidationMode,
+        before: Version = .max,
+        completion: @escaping @Sendable (Result<Bool, Problem>) -> Void
+    ) {
+        let policy = namespace.policy
+        write(namespace, address, policy, needsStanding: true, isConditional: true, completion) {
+            [self] shard, standing, moment throws(Problem) in
+            guard var entry = standing.entry, entry.version < before else { return Step(answer: false) }
+            let version = try nextVersion()
+            if mode == .gone || entry.staleTTL == 0 {
+                let ticket = remove(&shard, namespace, address, standing, version, .invalidated)
+                return Step(answer: true, ticket: ticket)
+            }
+            entry.expiresAt = min(entry.expiresAt, moment.now)
+            entry.version = version
+            let ticket = store(&shard, namespace, address, entry, nil, policy, moment)
+            return Step(answer: true, ticket: ticket, stored: version)
+        }
+    }
+}
+
+extension Standing {
+    /// The whole entry. Fails with `entry_not_found`.
+    fileprivate func present() throws(Problem) -> Entry {
+        guard let entry else { throw .notFound(reason) }
+        return entry
+    }
+
+    fileprivate var reason: MissReason {
+        if case .none(let reason) = self { reason } else { .absent }
+    }
+}

@@ -1,0 +1,169 @@
+import Dispatch
+import PantlerInsight
+import PantlerMemory
+package import PantlerModel
+import Synchronization
+
+extension Store {
+    /// The namespace of a name, which need not be in form. Complexity: O(1), one lock.
+    package func namespace(_ name: UnsafeRawBufferPointer) -> Namespace? {
+        namespace(String(decoding: name, as: UTF8.self))
+    }
+
+    package func namespace(_ name: String) -> Namespace? { registry.withLock { $0.byName[name] } }
+
+    func namespace(_ id: NamespaceID) -> Namespace? { registry.withLock { $0.byID[id] } }
+
+    /// In the order of their names.
+    package func namespaces() -> [Namespace] {
+        registry.withLock { Array($0.byName.values) }.sorted { $0.name.description < $1.name.description }
+    }
+
+    package var defaultPolicy: Policy { registry.withLock { $0.defaultPolicy } }
+
+    /// Settings that may change while the store runs. `maxNamespaces` counts up to what the store was made with.
+    package func reconfigure(autoCreate: Bool, maxNamespaces: Int, defaultPolicy: Policy) {
+        registry.withLock {
+            $0.autoCreate = autoCreate
+            $0.maxNamespaces = maxNamespaces
+            $0.defaultPolicy = defaultPolicy
+        }
+    }
+
+    /// The namespace that a write goes to; made with the default policy where there is none.
+    ///
+    /// - Throws: `namespace_invalid`, `too_many_namespaces`, or `namespace_not_found` where writes make none.
+    package func namespaceForWriting(_ name: UnsafeRawBufferPointer) throws(Problem) -> Namespace {
+        let text = String(decoding: name, as: UTF8.self)
+        if let found = namespace(text) { return found }
+        let name = try NamespaceName(text)
+        let made: Result<Namespace, Problem> = registry.withLock { registry in
+            if let found = registry.byName[text] { return .success(found) }
+            guard registry.autoCreate else { return .failure(.namespaceNotFound(text)) }
+            return make(name, registry.defaultPolicy, &registry).map(\.namespace)
+        }
+        return try made.get()
+    }
+
+    /// Sets a namespace's whole policy; makes the namespace where there is none. Fails with `too_many_namespaces` or `storage_…`.
+    package func setPolicy(
+        _ name: NamespaceName,
+        _ policy: Policy,
+        completion: @escaping @Sendable (Result<PolicySet, Problem>) -> Void
+    ) {
+        let done: Result<(PolicySet, WriteTicket?), Problem> = registry.withLock { registry in
+            if let found = registry.byName[name.description] {
+                return .success((PolicySet(namespace: found, isNew: false), apply(policy, to: found)))
+            }
+            return make(name, policy, &registry).map { (PolicySet(namespace: $0.namespace, isNew: true), $0.ticket) }
+        }
+        settle(done, completion)
+    }
+
+    /// Changes a namespace's policy. Fails with `namespace_not_found`, what `change` throws, or `storage_…`.
+    package func changePolicy(
+        _ name: NamespaceName,
+        _ change: (inout Policy) throws(Problem) -> Void,
+        completion: @escaping @Sendable (Result<PolicySet, Problem>) -> Void
+    ) {
+        let done: Result<(PolicySet, WriteTicket?), Problem> = registry.withLock { registry in
+            guard let found = registry.byName[name.description] else {
+                return .failure(.namespaceNotFound(name.description))
+            }
+            var policy = found.policy
+            do throws(Problem) {
+                try change(&policy)
+            } catch {
+                return .failure(error)
+            }
+            return .success((PolicySet(namespace: found, isNew: false), apply(policy, to: found)))
+        }
+        settle(done, completion)
+    }
+
+    /// Removes a namespace with everything in it; answers whether there was one.
+    package func dropNamespace(
+        _ name: NamespaceName,
+        completion: @escaping @Sendable (Result<Bool, Problem>) -> Void
+    ) {
+        let done: (Namespace, WriteTicket?)? = registry.withLock { registry in
+            guard let found = registry.byName[name.description] else { return nil }
+            registry.remove(found)
+            found.drop()
+            return (found, lower?.enqueue(.dropNamespace(found.id)))
+        }
+        guard let (namespace, ticket) = done else { return completion(.success(false)) }
+        background.async { [self] in
+            // Whoever counts does so under a shard's lock and looks for the drop first: what is there now is the whole.
+            let tally = tally(of: namespace)
+            let evictions = memory.usage(namespace.slot).evictions
+            registry.withLock {
+                $0.retired.tally += tally
+                $0.retired.memoryEvictions += evictions
+            }
+            memory.detach(namespace.slot)
+        }
+        settle(.success((true, ticket)), completion)
+    }
+
+    /// A namespace of the previous run.
+    func adopt(_ record: NamespaceRecord) {
+        guard let slot = attach(record) else { return }
+        registry.withLock { $0.add(Namespace(record: record, slot: slot)) }
+    }
+
+    private func make(
+        _ name: NamespaceName,
+        _ policy: Policy,
+        _ registry: inout Registry
+    ) -> Result<(namespace: Namespace, ticket: WriteTicket?), Problem> {
+        let limit = registry.maxNamespaces
+        let tooMany = Problem(
+            .tooManyNamespaces,
+            "There are \(registry.byName.count) namespaces already, of at most \(limit): delete one, or raise `namespaces.max_namespaces`."
+        )
+        guard registry.byName.count < limit else { return .failure(tooMany) }
+        let record = NamespaceRecord(id: registry.nextID, name: name, policy: policy, createdAt: clock.now())
+        guard let slot = attach(record) else { return .failure(tooMany) }
+        registry.nextID += 1
+        let namespace = Namespace(record: record, slot: slot)
+        registry.add(namespace)
+        return .success((namespace, lower?.enqueue(.namespace(record))))
+    }
+
+    private func attach(_ record: NamespaceRecord) -> NamespaceSlot? {
+        memory.attach(record.id, maxBytes: record.policy.maxMemory, maxEntries: record.policy.maxEntries)
+    }
+
+    /// Under the registry's lock, so that records are queued in the order of their changes.
+    private func apply(_ policy: Policy, to namespace: Namespace) -> WriteTicket? {
+        let leavesDisk = namespace.policy.durability != .memory && policy.durability == .memory
+        let record = namespace.update { $0.policy = policy }
+        namespace.setUsesLower(policy.durability != .memory)
+        memory.setQuota(namespace.slot, maxBytes: policy.maxMemory, maxEntries: policy.maxEntries)
+        background.async { [self] in makeRoom(namespace) }
+        let ticket = lower?.enqueue(.namespace(record))
+        // What is on disk must not come back should the namespace go there again.
+        if leavesDisk, let version = versions.allocate() {
+            namespace.begin(prefix: [], before: version)
+            background.async { [self] in removeFromLower(namespace, [], before: version) { _ in } }
+        }
+        return ticket
+    }
+
+    /// Answers once a change is as durable as a change of a namespace is to be: synced.
+    func settle<Answer: Sendable>(
+        _ done: Result<(Answer, WriteTicket?), Problem>,
+        _ completion: @escaping @Sendable (Result<Answer, Problem>) -> Void
+    ) {
+        switch done {
+        case .failure(let problem): completion(.failure(problem))
+        case .success((let answer, let ticket)):
+            guard let lower, let ticket else { return completion(.success(answer)) }
+            let isSettled = lower.settle(ticket, .through) { fault in
+                completion(fault.map { .failure(.storage($0)) } ?? .success(answer))
+            }
+            if isSettled { completion(.success(answer)) }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+import PantlerInsight
+import PantlerMemory
+package import PantlerModel
+
+// The way of every change: under the shard's lock a step sees what stands at the address, decides, and stores; out of the
+// lock the change is waited for as its durability asks, and answered.
+
+/// What stands at an address when a write comes to it.
+enum Standing {
+    /// Nobody has looked: it makes no difference.
+    case unknown
+    /// Nothing that may be seen.
+    case none(MissReason)
+    case memory(EntryRef, EntryView)
+    case lower(Entry)
+
+    /// Whether there is an entry that may be seen.
+    var isPresent: Bool {
+        switch self {
+        case .memory, .lower: true
+        case .unknown, .none: false
+        }
+    }
+
+    var version: Version? {
+        switch self {
+        case .memory(_, let view): view.version
+        case .lower(let entry): entry.version
+        case .unknown, .none: nil
+        }
+    }
+
+    /// The whole entry. Complexity: O(size) for one in memory.
+    var entry: Entry? {
+        switch self {
+        case .memory(_, let view): Entry(view)
+        case .lower(let entry): entry
+        case .unknown, .none: nil
+        }
+    }
+}
+
+/// What a step has done: the answer, and what has to be waited for before it is given.
+struct Step<Answer: Sendable>: Sendable {
+    var answer: Answer
+    /// The change's place in the lower tier's queue; `nil` where it does not go there.
+    var ticket: WriteTicket?
+    /// The version that was stored, to be taken back if the change cannot be made durable.
+    var stored: Version?
+}
+
+extension Store {
+    /// Makes or replaces an entry.
+    ///
+    /// Fails with `value_too_large`, `version_mismatch`, `namespace_not_found` (it was dropped), or `storage_…`.
+    package func put(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ put: Put,
+        completion: @escaping @Sendable (Result<Written, Problem>) -> Void
+    ) {
+        let policy = namespace.policy
+        let size = Int64(put.value.count)
+        if size > policy.maxValueSize {
+            return completion(.failure(.valueTooLarge(size, limit: policy.maxValueSize)))
+        }
+        let needsStanding = put.wantsOutcome || !put.condition.isEmpty
+        let large = LargeValue.copy(of: put.value)
+        write(
+            namespace,
+            address,
+            policy,
+            needsStanding: needsStanding,
+            isConditional: !put.condition.isEmpty,
+            completion
+        ) {
+            [self] shard, standing, moment throws(Problem) in
+            try put.condition.check(standing.version)
+            let entry = Entry(
+                value: put.value,
+                kind: put.kind,
+                version: try nextVersion(),
+                expiresAt: policy.expiry(put.lifetime, at: moment.now),
+                staleTTL: put.staleTTL ?? policy.staleTTL,
+                tags: put.tags
+            )
+            shard.tally[namespace.slot].puts &+= 1
+            let ticket = store(&shard, namespace, address, entry, large, policy, moment)
+            let written = Written(version: entry.version, expiresAt: entry.expiresAt, isNew: !standing.isPresent)
+            return Step(answer: written, ticket: ticket, stored: entry.version)
+        }
+    }
+
+    /// Removes an entry. Fails with `entry_not_found`, `version_mismatch`, or `storage_…`.
+    package func delete(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ condition: Condition,
+        completion: @escaping @Sendable (Result<Version, Problem>) -> Void
+    ) {
+        write(namespace, address, namespace.policy, needsStanding: true, isConditional: true, completion) {
+            [self] shard, standing, _ throws(Problem) in
+            try condition.check(standing.version)
+            if case .none(let reason) = standing { throw .notFound(reason) }
+            let version = try nextVersion()
+            shard.tally[namespace.slot].deletes &+= 1
+            let ticket = remove(&shard, namespace, address, standing, version, .deleted)
+            return Step(answer: version, ticket: ticket)
+        }
+    }
+
+    /// Runs a step on what stands at an address, and answers with what it did or threw.
+    ///
+    /// - Parameters:
+    ///   - needsStanding: `false` lets the step run on `.unknown` where memory does not have the entry.
+    ///   - isConditional: what stands there decides whether the step goes on; where the lower tier cannot tell, it does not.
+    ///     Otherwise a fault counts as nothing there.
+    func write<Answer: Sendable>(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ policy: Policy,
+        needsStanding: Bool,
+        isConditional: Bool,
+        _ completion: @escaping @Sendable (Result<Answer, Problem>) -> Void,
+        step: @escaping @Sendable (inout Shard, Standing, Moment) throws(Problem) -> Step<Answer>
+    ) {
+        let moment = moment()
+        var done: Result<Step<Answer>, Problem>?
+        memory.withShard(address.hash) { shard in
+            var standing = stands(&shard, namespace, address, moment)
+            if standing == nil, !needsStanding { standing = .unknown }
+            if let standing { done = run(&shard, namespace, standing, moment, step) }
+        }
+        if let done { return finish(namespace, address, policy, done, completion) }
+
+        awaitLoad(namespace, address, fillsMemory: false) { [self] shard, loaded in
+            let moment = self.moment()
+            let standing: Standing
+            // A get that waited for the same read may have taken the entry into memory.
+            if let found = stands(&shard, namespace, address, moment) {
+                standing = found
+            } else {
+                switch loaded {
+                case .outdated:
+                    return { [self] in
+                        write(
+                            namespace,
+                            address,
+                            policy,
+                            needsStanding: needsStanding,
+                            isConditional: isConditional,
+                            completion,
+                            step: step
+                        )
+                    }
+                case .fault(let fault):
+                    shard.tally[namespace.slot].tierFaults &+= 1
+                    if isConditional { return { completion(.failure(.unreadable(fault))) } }
+                    standing = .none(.absent)
+                case .missing: standing = .none(shard.missMemory.reason(for: address.hash) ?? .absent)
+                case .found(let entry): standing = judge(entry, namespace, moment)
+                }
+            }
+            let done = run(&shard, namespace, standing, moment, step)
+            return { [self] in finish(namespace, address, policy, done, completion) }
+        }
+    }
+
+    private func judge(_ entry: Entry, _ namespace: Namespace, _ moment: Moment) -> Standing {
+        if case .dead(let reason) = namespace.freshness(of: entry, at: moment.now) { return .none(reason) }
+        return .lower(entry)
+    }
+
+    /// What stands at an address as far as memory knows; `nil` where the lower tier must be asked.
+    private func stands(
+        _ shard: inout Shard,
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ moment: Moment
+    ) -> Standing? {
+        // `run` refuses it; the lower tier need not be asked.
+        if namespace.isDropped { return .unknown }
+        guard let ref = address.key.withUnsafeBytes({ shard.find(address.hash, namespace.slot, $0) }) else {
+            if namespace.usesLower { return nil }
+            return .some(.none(shard.missMemory.reason(for: address.hash) ?? .absent))
+        }
+        let view = shard.view(ref)
+        guard case .dead(let reason) = namespace.freshness(of: view, at: moment.now) else { return .memory(ref, view) }
+        bury(&shard, namespace, ref, address.hash, reason)
+        return .some(.none(reason))
+    }
+
+    private func run<Answer>(
+        _ shard: inout Shard,
+        _ namespace: Namespace,
+        _ standing: Standing,
+        _ moment: Moment,
+        _ step: (inout Shard, Standing, Moment) throws(Problem) -> Step<Answer>
+    ) -> Result<Step<Answer>, Problem> {
+        if namespace.isDropped { return .failure(.namespaceNotFound(namespace.name.description)) }
+        do throws(Problem) {
+            return .success(try step(&shard, standing, moment))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func finish<Answer: Sendable>(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ policy: Policy,
+        _ done: Result<Step<Answer>, Problem>,
+        _ completion: @escaping @Sendable (Result<Answer, Problem>) -> Void
+    ) {
+        let step: Step<Answer>
+        switch done {
+        case .failure(let problem): return completion(.failure(problem))
+        case .success(let done): step = done
+        }
+        if step.stored != nil { makeRoom(namespace) }
+        guard let lower, let ticket = step.ticket else { return completion(.success(step.answer)) }
+        let isSettled = lower.settle(ticket, policy.durability) { [self] fault in
+            guard let fault else { return completion(.success(step.answer)) }
+            if let version = step.stored { takeBack(namespace, address, version) }
+            completion(.failure(.storage(fault)))
+        }
+        if isSettled { completion(.success(step.answer)) }
+    }
+
+    /// A write was answered as failed: nobody is to see it, unless another has replaced it by now.
+    private func takeBack(_ namespace: Namespace, _ address: EntryAddress, _ version: Version) {
+        memory.withShard(address.hash) { shard in
+            shard.loads.invalidate(address.hash)
+            guard let ref = address.key.withUnsafeBytes({ shard.find(address.hash, namespace.slot, $0) }),
+                shard.view(ref).version == version
+            else { return }
+            shard.remove(ref)
+        }
+    }
+
+    // MARK: Within a step
+
+    func nextVersion() throws(Problem) -> Version {
+        guard let version = versions.allocate() else { throw .noVersion }
+        return version
+    }
+
+    /// Puts an entry into memory and into the lower tier's queue.
+    ///
+    /// - Parameter large: a copy of a large value that was made before the lock was taken; `nil` has it made under the lock.
+    func store(
+        _ shard: inout Shard,
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ entry: Entry,
+        _ large: LargeValue?,
+        _ policy: Policy,
+        _ moment: Moment
+    ) -> WriteTicket? {
+        shard.loads.invalidate(address.hash)
+        let outcome = address.key.withUnsafeBytes { key in
+            entry.withContent(large) { shard.insert(address.hash, namespace.slot, key, $0, now: moment.access) }
+        }
+        switch outcome {
+        case .stored: shard.missMemory.forget(address.hash)
+        case .rejected: shard.missMemory.record(address.hash, .rejected)
+        }
+        guard let lower, policy.durability != .memory else { return nil }
+        let options = PutOptions(
+            compressionThreshold: policy.compressionThreshold,
+            compressionLevel: policy.compressionLevel
+        )
+        return lower.enqueue(.put(address, entry, options))
+    }
+
+    /// Removes an entry from memory and, by the lower tier's queue, from there.
+    func remove(
+        _ shard: inout Shard,
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ standing: Standing,
+        _ version: Version,
+        _ reason: MissReason
+    ) -> WriteTicket? {
+        shard.loads.invalidate(address.hash)
+        if case .memory(let ref, _) = standing { shard.remove(ref) }
+        shard.missMemory.record(address.hash, reason)
+        guard let lower, namespace.usesLower else { return nil }
+        return lower.enqueue(.delete(address, version: version))
+    }
+}
+
+extension Problem {
+    /// The reserved block of versions is used up, and the lower tier cannot reserve another.
+    static let noVersion = Problem(
+        .storageUnavailable,
+        "The disk tier does not answer: no more versions can be given, and nothing was changed."
+    )
+
+    /// A condition cannot be judged, because the lower tier cannot be read.
+    static func unreadable(_ fault: TierFault) -> Problem {
+        Problem(
+            .storageUnavailable,
+            "The disk tier does not answer: what is there now is not known, and nothing was changed."
+        )
+    }
+}

@@ -1,0 +1,123 @@
+import Dispatch
+import PantlerMemory
+package import PantlerModel
+import Synchronization
+
+/// What a store is made with.
+package struct StoreOptions: Sendable {
+    /// Bytes of the memory tier; 0 = off.
+    package var maxMemory = 256 << 20
+    package var shards = 16
+    package var maxNamespaces = 1000
+    /// Whether the first write into a namespace makes it.
+    package var autoCreate = true
+    package var defaultPolicy = Policy()
+
+    package init() {}
+}
+
+/// The cache itself: namespaces of entries, in memory over at most one lower tier.
+///
+/// Every call may come from any thread and none blocks. Who calls with a completion gets it exactly once: before the
+/// call returns where memory had all that was needed, else on one of the lower tier's threads.
+///
+/// What belongs to one entry happens under its shard's lock: there it is judged, changed, given its version, and its
+/// change queued for the lower tier, so that versions, memory and queue agree about the order. Locks are taken in the
+/// order registry, shard, namespace, lower tier's queue.
+///
+/// Where to read on: `Store+Get` answers a get, `Store+Write` is the way of every change, `Store+Load` asks the lower tier,
+/// `Store+Maintenance` is the background.
+package final class Store: Sendable {
+    let memory: MemoryTier
+    let lower: (any LowerTier)?
+    let clock: any Clock
+    let versions: VersionAllocator
+    let registry: Mutex<Registry>
+    let maintenance = Mutex(MaintenanceState())
+    /// Work that walks over many entries, one piece after the other, off the event loops.
+    let background = DispatchQueue(label: "pantler.store")
+    /// Where ticks run, one at a time.
+    let ticker = DispatchQueue(label: "pantler.maintenance")
+    let startedAt: Timestamp
+    private let entryHash: EntryHash
+    private let startedMicroseconds: UInt64
+
+    /// - Parameters:
+    ///   - state: what the lower tier remembers of the previous run.
+    ///   - lower: not started yet; `nil` = memory alone.
+    package init(_ options: StoreOptions, clock: any Clock, lower: (any LowerTier)?, state: PersistedState) {
+        memory = MemoryTier(
+            maxBytes: options.maxMemory,
+            shardCount: options.shards,
+            maxNamespaces: options.maxNamespaces
+        )
+        self.lower = lower
+        self.clock = clock
+        entryHash = EntryHash(seed: state.hashSeed)
+        versions = VersionAllocator(start: max(1, state.versionCeiling), lower: lower)
+        startedAt = clock.now()
+        startedMicroseconds = clock.monotonicMicroseconds()
+        registry = Mutex(Registry(options, nextID: state.nextNamespaceID))
+        for record in state.namespaces { adopt(record) }
+        for (id, tag, mark) in state.tags { namespace(id)?.mark(tags: [tag]) { mark } }
+    }
+
+    /// Reserves the first versions and begins background work. Blocks until the reservation is synced.
+    ///
+    /// - Throws: the lower tier's fault where nothing can be written: without a reservation no write could be given a version
+    ///   that no crash can make it give again.
+    package func start() throws(TierFault) {
+        if let lower {
+            lower.start(delegate: self, clock: clock)
+            let reserved = DispatchSemaphore(value: 0)
+            let outcome = Mutex<TierFault?>(nil)
+            versions.reserveFirst { fault in
+                outcome.withLock { $0 = fault }
+                reserved.signal()
+            }
+            reserved.wait()
+            if let fault = outcome.withLock({ $0 }) { throw fault }
+        }
+        startMaintenance()
+        loadHotSet()
+    }
+
+    /// Ends background work and closes the lower tier, with its queue written. Blocks. No call may be under way or come after.
+    package func close() {
+        stopMaintenance()
+        saveHotSet()
+        lower?.close()
+    }
+
+    // MARK: Time and place
+
+    package func moment() -> Moment { Moment(now: clock.now(), access: clock.monotonicMicroseconds()) }
+
+    package func hash(_ namespace: Namespace, _ key: UnsafeRawBufferPointer) -> UInt64 {
+        entryHash.hash(namespace: namespace.id, key: key)
+    }
+
+    package func address(_ namespace: Namespace, _ key: [UInt8]) -> EntryAddress {
+        EntryAddress(namespace: namespace.id, key: key, hash: entryHash.hash(namespace: namespace.id, key: key))
+    }
+
+    package var uptimeMilliseconds: Int64 { Int64((clock.monotonicMicroseconds() - startedMicroseconds) / 1000) }
+
+    /// Takes effect with the next inserts.
+    package func setMaxMemory(_ bytes: Int) {
+        memory.setMaxBytes(bytes)
+        background.async { [self] in memory.makeRoom(0) { _, _ in } }
+    }
+}
+
+/// What time it is, read once for a burst of requests.
+package struct Moment: Sendable {
+    package var now: Timestamp
+    /// Microseconds of the monotonic clock, for the order of accesses.
+    package var access: UInt64
+
+    package init(now: Timestamp, access: UInt64) {
+        self.now = now
+        self.access = access
+    }
+}

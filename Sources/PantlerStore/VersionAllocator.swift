@@ -1,0 +1,62 @@
+package import PantlerModel
+import Synchronization
+
+/// Gives every write its version: strictly growing within a node, also over a restart and a `kill -9`.
+///
+/// Versions are given out of blocks that the lower tier has reserved and synced beforehand; a run begins where the last
+/// reserved block ends. What a crash leaves of a block is never used, which costs nothing: 2^53 versions are half a
+/// billion blocks.
+package final class VersionAllocator: Sendable {
+    /// Versions in a block.
+    package static let block: Version = 1 << 24
+
+    private let next: Atomic<Version>
+    /// Versions below it may be given.
+    private let ceiling: Atomic<Version>
+    private let isReserving = Atomic(false)
+    private let lower: (any LowerTier)?
+
+    /// - Parameter start: no version below it is given; none at all before `reserveFirst` has succeeded, where there is a
+    ///   lower tier.
+    package init(start: Version, lower: (any LowerTier)?) {
+        next = Atomic(start)
+        ceiling = Atomic(lower == nil ? .max : start)
+        self.lower = lower
+    }
+
+    /// Reserves the block of this run's first versions.
+    package func reserveFirst(completion: @escaping @Sendable (TierFault?) -> Void) {
+        guard let lower else { return completion(nil) }
+        let wanted = ceiling.load(ordering: .relaxed) + Self.block
+        lower.reserveVersions(below: wanted) { [self] fault in
+            if fault == nil { ceiling.store(wanted, ordering: .relaxed) }
+            completion(fault)
+        }
+    }
+
+    /// The largest version given so far.
+    package var latest: Version { next.load(ordering: .relaxed) - 1 }
+
+    /// A version larger than all before it, or `nil` if the reserved block is used up because the lower tier has not
+    /// been able to reserve another for 8 million writes.
+    ///
+    /// Relaxed ordering is enough: the value alone must be unique, and whoever orders two writes of one entry holds its
+    /// shard's lock.
+    package func allocate() -> Version? {
+        let version = next.wrappingAdd(1, ordering: .relaxed).oldValue
+        let ceiling = ceiling.load(ordering: .relaxed)
+        if version >= ceiling { return nil }
+        if ceiling - version < Self.block / 2 { reserve(from: ceiling) }
+        return version
+    }
+
+    private func reserve(from old: Version) {
+        guard let lower, isReserving.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged
+        else { return }
+        let wanted = old + Self.block
+        lower.reserveVersions(below: wanted) { [self] fault in
+            if fault == nil { ceiling.store(wanted, ordering: .relaxed) }
+            isReserving.store(false, ordering: .relaxed)
+        }
+    }
+}

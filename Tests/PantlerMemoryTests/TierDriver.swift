@@ -1,0 +1,145 @@
+import PantlerMemory
+import PantlerModel
+
+/// A tier with a clock that ticks at each operation, driven by keys and values as a reader of a test would write them.
+final class TierDriver: @unchecked Sendable {
+    // Each test uses its driver from one thread; those with several threads use the tier alone.
+    let tier: MemoryTier
+    let hasher = EntryHash(seed: 7)
+    var now: UInt64 = 1
+    /// What `makeRoom` reported, in order.
+    var evicted: [(hash: UInt64, slot: NamespaceSlot)] = []
+
+    init(maxBytes: Int = 64 << 20, shards: Int = 16, missMemoryBytes: Int = 4096, maxNamespaces: Int = 8) {
+        tier = MemoryTier(
+            maxBytes: maxBytes,
+            shardCount: shards,
+            maxNamespaces: maxNamespaces,
+            missMemoryBytes: missMemoryBytes
+        )
+    }
+
+    func hash(_ slot: NamespaceSlot, _ key: [UInt8]) -> UInt64 {
+        hasher.hash(namespace: NamespaceID(slot), key: key)
+    }
+
+    @discardableResult
+    func put(_ slot: NamespaceSlot, _ key: [UInt8], _ content: Content, makesRoom: Bool = true) -> InsertOutcome {
+        now += 1
+        var outcome = InsertOutcome.rejected
+        let hash = hash(slot, key)
+        tier.withShard(hash) { shard in
+            key.withUnsafeBytes { key in
+                content.withEntryContent { outcome = shard.insert(hash, slot, key, $0, now: now) }
+            }
+        }
+        if makesRoom { tier.makeRoom(slot) { evicted.append(($0, $1)) } }
+        return outcome
+    }
+
+    @discardableResult
+    func put(_ slot: NamespaceSlot, _ key: String, _ value: String = "1") -> InsertOutcome {
+        put(slot, Array(key.utf8), Content(value: Array(value.utf8)))
+    }
+
+    /// What a hit does; `nil` = a miss.
+    func get(_ slot: NamespaceSlot, _ key: [UInt8], promotes: Bool = true) -> Content? {
+        now += 1
+        var found: Content?
+        with(slot, key) { shard, ref in
+            found = Content(shard.view(ref))
+            if promotes { shard.promote(ref, now: now) }
+        }
+        return found
+    }
+
+    func get(_ slot: NamespaceSlot, _ key: String, promotes: Bool = true) -> Content? {
+        get(slot, Array(key.utf8), promotes: promotes)
+    }
+
+    @discardableResult
+    func remove(_ slot: NamespaceSlot, _ key: [UInt8]) -> Bool {
+        var found = false
+        with(slot, key) { shard, ref in
+            shard.remove(ref)
+            found = true
+        }
+        return found
+    }
+
+    /// Runs `body` if the key is there.
+    func with(_ slot: NamespaceSlot, _ key: [UInt8], _ body: (inout Shard, EntryRef) -> Void) {
+        let hash = hash(slot, key)
+        tier.withShard(hash) { shard in
+            if let ref = key.withUnsafeBytes({ shard.find(hash, slot, $0) }) { body(&shard, ref) }
+        }
+    }
+
+    /// Keys of a namespace, by visits of `limit` records.
+    func keys(_ slot: NamespaceSlot, limit: Int = 7) -> Set<[UInt8]> {
+        var keys: Set<[UInt8]> = []
+        tier.withEachShard { _, shard in
+            var from: UInt32? = 0
+            while let start = from {
+                from = shard.visit(slot, from: start, limit: limit) { keys.insert(Array($0.key)) }
+            }
+        }
+        return keys
+    }
+}
+
+/// An entry's content as a value.
+struct Content: Equatable {
+    var value: [UInt8]
+    var isJSON = true
+    var mediaType: [UInt8] = []
+    var tags: [String] = []
+    var version: Version = 1
+    var expiresAt = Timestamp.never
+    var staleTTL: Int64 = 0
+
+    init(value: [UInt8]) { self.value = value }
+
+    init(_ view: EntryView) {
+        value = Array(view.value)
+        isJSON = view.isJSON
+        mediaType = Array(view.mediaType)
+        tags = view.tags()
+        version = view.version
+        expiresAt = view.expiresAt
+        staleTTL = view.staleTTL
+    }
+
+    func withEntryContent(_ body: (EntryContent) -> Void) {
+        value.withUnsafeBytes { value in
+            mediaType.withUnsafeBytes { mediaType in
+                body(
+                    EntryContent(
+                        value: value,
+                        isJSON: isJSON,
+                        mediaType: mediaType,
+                        tags: tags,
+                        version: version,
+                        expiresAt: expiresAt,
+                        staleTTL: staleTTL
+                    )
+                )
+            }
+        }
+    }
+}
+
+/// SplitMix64 (Steele, Lea and Flood 2014): the same sequence for the same seed, everywhere.
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var mixed = state
+        mixed = (mixed ^ mixed >> 30) &* 0xbf58_476d_1ce4_e5b9
+        mixed = (mixed ^ mixed >> 27) &* 0x94d0_49bb_1331_11eb
+        return mixed ^ mixed >> 31
+    }
+}

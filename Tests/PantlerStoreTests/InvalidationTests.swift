@@ -1,0 +1,71 @@
+import PantlerInsight
+import PantlerModel
+import PantlerStore
+import Support
+import Testing
+
+@Suite("Invalidations")
+struct InvalidationTests {
+    @Test("a flush, a tag and a prefix hold over a restart", arguments: [InvalidationMode.gone, .stale])
+    func restart(mode: InvalidationMode) throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace()
+        for key in ["a/1", "b/1"] { try driver.put(ns, key, staleTTL: 60_000, tags: [key]) }
+        try driver.invalidate(ns, .tags(["b/1"]), mode)
+        try driver.invalidate(ns, .prefix(Array("a/".utf8)), mode)
+        let ended = mode == .gone ? "invalidated" : "1 stale"
+        for key in ["a/1", "b/1"] { #expect(try driver.get(ns, key) == ended) }
+        let next = try driver.restarted()
+        let again = try #require(next.store.namespace("ns"))
+        for key in ["a/1", "b/1"] { #expect(try ["absent", ended].contains(next.get(again, key))) }
+        try next.put(again, "c", staleTTL: 60_000)
+        #expect(try next.invalidate(again, .all, mode).generation == 1)
+        #expect(try next.get(again, "c") == ended)
+    }
+
+    @Test("marks of tags are forgotten once nothing is left that they end")
+    func forgetting() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace()
+        try driver.put(ns, "old", tags: ["t1"])
+        try driver.invalidate(ns, .tags((0..<1500).map { "t\($0)" }))
+        #expect(driver.tier?.persisted.tags.count == 1500)
+        try eventually("the marks are forgotten") {
+            for _ in 0..<100 { driver.store.tick() }
+            return driver.tier?.persisted.tags.isEmpty == true
+        }
+        #expect(driver.tier?.rows.isEmpty == true)
+        #expect(try driver.get(ns, "old") == "invalidated")
+    }
+
+    @Test("what a tag made stale stays so, however many marks are forgotten")
+    func staleMarks() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace()
+        try driver.put(ns, "a", staleTTL: 600_000, tags: ["stale"])
+        try driver.invalidate(ns, .tags((0..<1500).map { "t\($0)" }))
+        try driver.invalidate(ns, .tags(["stale"]), .stale)
+        try eventually("the others are forgotten") {
+            for _ in 0..<100 { driver.store.tick() }
+            return driver.tier?.persisted.tags.count == 1
+        }
+        #expect(try driver.get(ns, "a") == "1 stale")
+    }
+
+    @Test("a dropped namespace takes its entries along, and leaves its counts in the sums")
+    func drop() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace()
+        try driver.put(ns, "a")
+        _ = try driver.get(ns, "a")
+        let before = driver.store.statistics().total.tally
+        let answer = Answer<Bool>()
+        driver.store.dropNamespace(ns.name, completion: answer.give)
+        #expect(try answer.get())
+        #expect(throws: Problem.self) { try driver.put(ns, "a") }
+        try eventually("its counts are in the sums") { driver.store.statistics().total.tally == before }
+        let next = try driver.namespace()
+        #expect(try driver.get(next, "a") == "absent")
+        #expect(driver.store.statistics(next).figures.tally.gets == 1)
+    }
+}

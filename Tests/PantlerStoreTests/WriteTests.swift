@@ -1,0 +1,158 @@
+import PantlerInsight
+import PantlerModel
+import PantlerStore
+import Support
+import Testing
+
+@Suite("Writes", .serialized)
+struct WriteTests {
+    @Test("each reason of a miss is told", arguments: [true, false])
+    func reasons(isOnDisk: Bool) throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace { $0.durability = isOnDisk ? .behind : .memory }
+        try driver.put(ns, "expired", ttl: 100)
+        try driver.put(ns, "deleted")
+        try driver.put(ns, "invalidated", tags: ["t"])
+        try driver.delete(ns, "deleted")
+        try driver.invalidate(ns, .tags(["t"]))
+        driver.clock.advance(byMilliseconds: 99)
+        #expect(try driver.get(ns, "expired") == "1 memory")
+        driver.clock.advance(byMilliseconds: 1)
+        for reason in ["expired", "deleted", "invalidated", "absent"] {
+            #expect(try driver.get(ns, reason) == reason)
+            #expect(try driver.get(ns, reason) == reason, "and told again")
+        }
+        let tally = driver.store.statistics(ns).figures.tally
+        #expect(tally.missExpired == 2 && tally.missDeleted == 2 && tally.missInvalidated == 2 && tally.missAbsent == 2)
+        #expect(tally.gets == 9 && tally.hits == 1)
+    }
+
+    @Test("past its TTL an entry is stale for its stale TTL, and then gone")
+    func stale() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace()
+        try driver.put(ns, "a", ttl: 1000, staleTTL: 500)
+        driver.clock.advance(byMilliseconds: 1000)
+        #expect(try driver.get(ns, "a") == "1 stale")
+        driver.clock.advance(byMilliseconds: 499)
+        #expect(try driver.get(ns, "a") == "1 stale")
+        driver.clock.advance(byMilliseconds: 1)
+        #expect(try driver.get(ns, "a") == "expired")
+        #expect(driver.store.statistics(ns).figures.tally.hitsStale == 2)
+    }
+
+    @Test("what is expired leaves memory without being asked for")
+    func sweep() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace { $0.durability = .memory }
+        for number in 0..<3000 { try driver.put(ns, "k\(number)", ttl: number % 2 == 0 ? 50 : nil) }
+        driver.clock.advance(byMilliseconds: 50)
+        try eventually("half of them leave") {
+            driver.store.tick()
+            return driver.store.statistics(ns).figures.memory.entries == 1500
+        }
+        #expect(driver.store.statistics(ns).figures.tally.expirations == 1500)
+        #expect(try driver.get(ns, "k0") == "expired")
+    }
+
+    @Test("versions grow with every write of whatever kind, and over a restart")
+    func versions() throws {
+        var driver = try StoreDriver()
+        var last: Version = 0
+        for _ in 0..<3 {
+            let ns = try driver.namespace()
+            for _ in 0..<3 {
+                let versions = [
+                    try driver.put(ns, "a").version, try driver.patch(ns, "a", Patch(lifetime: .never)).version,
+                    try driver.count(ns, "a").version, try driver.delete(ns, "a"), try driver.put(ns, "b").version,
+                ]
+                #expect(versions == versions.sorted() && versions[0] > last)
+                last = versions[4]
+            }
+            driver = try driver.restarted()
+        }
+    }
+
+    @Test("no version is given before it is reserved")
+    func reservation() throws {
+        let tier = FakeTier()
+        tier.fail(with: TierFault(.full, "full"))
+        #expect(throws: TierFault.self) { try StoreDriver(tier: tier) }
+    }
+
+    @Test("an entry that memory cannot hold is rejected, unless it is on disk")
+    func rejected() throws {
+        let driver = try StoreDriver { $0.maxMemory = 2 << 20 }
+        let value = "\"" + String(repeating: "x", count: 3 << 20) + "\""
+        let memory = try driver.namespace("memory") { $0.durability = .memory }
+        try driver.put(memory, "a", value)
+        #expect(try driver.get(memory, "a") == "rejected")
+        let disk = try driver.namespace("disk")
+        try driver.put(disk, "a", value)
+        #expect(try driver.get(disk, "a") == "\(value) disk")
+    }
+
+    @Test("a policy that leaves the disk and comes back finds nothing old there")
+    func leavesDisk() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace { $0.durability = .behind }
+        try driver.put(ns, "a")
+        _ = try driver.namespace { $0.durability = .memory }
+        try driver.put(ns, "a", "2")
+        try driver.delete(ns, "a")
+        _ = try driver.namespace { $0.durability = .behind }
+        #expect(try driver.get(ns, "a") == "deleted")
+        try eventually("the old rows leave") { driver.tier?.rows.isEmpty == true }
+    }
+
+    @Test("many writers of one counter lose nothing, in memory or below", arguments: [Durability.memory, .behind])
+    func counters(durability: Durability) throws {
+        let driver = try StoreDriver { $0.maxMemory = durability == .memory ? 16 << 20 : 0 }
+        let ns = try driver.namespace { $0.durability = durability }
+        let versions = try onThreads(4) { _ in
+            try (0..<500).map { _ in try driver.count(ns, "n", CounterAdd(initial: 0)).version }
+        }
+        #expect(try driver.get(ns, "n", counts: false).hasPrefix("2000 "))
+        #expect(Set(versions.joined()).count == 2000)
+    }
+
+    @Test("conditions are judged and carried out as one, whoever else writes")
+    func compareAndSet() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace()
+        for round in 0..<50 {
+            let winners = try onThreads(4) { _ in
+                do {
+                    try driver.put(ns, "k\(round)", condition: Condition(ifNoneMatch: EntityTags(any: true)))
+                    return 1
+                } catch let problem as Problem where problem.code == .versionMismatch {
+                    return 0
+                }
+            }
+            #expect(winners.reduce(0, +) == 1)
+        }
+    }
+
+    @Test("hits and misses add up to what was asked, whoever asks meanwhile")
+    func sums() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace { $0.maxEntries = 50 }
+        let generator = SeededGenerator()
+        let hits = try onThreads(4) { thread in
+            var random = SeededGenerator(seed: generator.seed &+ UInt64(thread))
+            var hits: UInt64 = 0
+            for _ in 0..<5000 {
+                let key = "k\(random.next() % 120)"
+                switch random.next() % 6 {
+                case 0: try driver.put(ns, key)
+                case 1: _ = try? driver.delete(ns, key)
+                default: hits += try driver.get(ns, key).hasPrefix("1 ") ? 1 : 0
+                }
+            }
+            return hits
+        }
+        let tally = driver.store.statistics(ns).figures.tally
+        #expect(tally.hits == hits.reduce(0, +), "\(generator)")
+        #expect(tally.hitsDisk > 0 && tally.hitsMemory > 0 && tally.missDeleted > 0)
+    }
+}
