@@ -71,7 +71,10 @@ let package = Package(
         .testTarget(name: "PantlerMemoryTests", dependencies: ["PantlerMemory", "PantlerInsight", "PantlerModel", "Support"]),
         .testTarget(
             name: "PantlerDiskTests",
-            dependencies: ["PantlerDisk", "PantlerCodec", "PantlerInsight", "PantlerModel", "CSQLite", "Support"]),
+            dependencies: [
+                "PantlerDisk", "PantlerCodec", "PantlerInsight", "PantlerModel", "CSQLite", "Support",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
         .testTarget(
             name: "PantlerStoreTests",
             dependencies: ["PantlerStore", "PantlerMemory", "PantlerInsight", "PantlerJSON", "PantlerModel", "Support"]),

@@ -3,8 +3,10 @@
 // Clang takes C23's #embed in every mode, and says so.
 #pragma clang diagnostic ignored "-Wc23-extensions"
 
-const unsigned char pantler_openapi[] = {
+static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
 
-const size_t pantler_openapi_size = sizeof pantler_openapi;
+const unsigned char *pantler_openapi(void) { return openapi; }
+
+size_t pantler_openapi_size(void) { return sizeof openapi; }

@@ -4,7 +4,7 @@
 #include <stddef.h>
 
 /// The bytes of `openapi/openapi.yaml`, in the executable so that it is all there is to install.
-extern const unsigned char pantler_openapi[];
-extern const size_t pantler_openapi_size;
+const unsigned char *pantler_openapi(void);
+size_t pantler_openapi_size(void);
 
 #endif

@@ -1,0 +1,79 @@
+import PantlerModel
+
+/// What waits in the queue.
+enum Change: Sendable {
+    case entry(EntryAddress, EntryChange)
+    case control(Control)
+
+    init(_ mutation: Mutation) {
+        switch mutation {
+        case .put(let address, let entry, let options): self = .entry(address, .put(entry, options))
+        case .delete(let address, let version): self = .entry(address, .delete(version: version))
+        case .namespace(let record): self = .control(.namespace(record))
+        case .tag(let namespace, let tag, let mark): self = .control(.tag(namespace, tag, mark))
+        case .forgetTags(let namespace, let before): self = .control(.forgetTags(namespace, before: before))
+        case .dropNamespace(let namespace): self = .control(.dropNamespace(namespace))
+        }
+    }
+
+    /// What it counts with in the queue, in bytes: its own, and about as much as arrays and dictionary take around them.
+    var bytes: Int64 {
+        switch self {
+        case .entry(let address, .put(let entry, _)): Int64(address.key.count + entry.value.count) + 256
+        case .entry(let address, .delete): Int64(address.key.count) + 192
+        case .control(.hotSet(let hashes)): Int64(hashes.count) * 8 + 128
+        case .control: 512
+        }
+    }
+}
+
+/// What is to become of an entry.
+enum EntryChange: Sendable {
+    case put(Entry, PutOptions)
+    case delete(version: Version)
+
+    var version: Version {
+        switch self {
+        case .put(let entry, _): entry.version
+        case .delete(let version): version
+        }
+    }
+
+    /// The entry that reads see while the change waits.
+    var entry: Entry? {
+        switch self {
+        case .put(let entry, _): entry
+        case .delete: nil
+        }
+    }
+}
+
+/// A change of what is not an entry. These are never given up while the tier lives.
+enum Control: Sendable {
+    case namespace(NamespaceRecord)
+    case tag(NamespaceID, String, Watermark)
+    case forgetTags(NamespaceID, before: Version)
+    case dropNamespace(NamespaceID)
+    case versionCeiling(Version)
+    case hotSet([UInt64])
+    /// A row was found damaged. It is removed unless it has been rewritten since.
+    case removeDamaged(row: Int64, checksum: Int64)
+
+    /// Two changes with the same name: the later one says it all.
+    enum Name: Hashable {
+        case namespace(NamespaceID)
+        case tag(NamespaceID, String)
+        case versionCeiling
+        case hotSet
+    }
+
+    var name: Name? {
+        switch self {
+        case .namespace(let record): .namespace(record.id)
+        case .tag(let namespace, let tag, _): .tag(namespace, tag)
+        case .versionCeiling: .versionCeiling
+        case .hotSet: .hotSet
+        case .forgetTags, .dropNamespace, .removeDamaged: nil
+        }
+    }
+}

@@ -1,0 +1,56 @@
+import Dispatch
+import PantlerModel
+import Synchronization
+
+/// The thread that copies the log into the file while readers read and the writer writes (passive checkpoints wait for nobody).
+final class Checkpointer: Sendable {
+    private let signal = DispatchSemaphore(value: 0)
+    private let isBusy = Atomic(false)
+    private let isClosing = Atomic(false)
+    private let thread = Mutex<WorkerThread?>(nil)
+    private let log: SparseLog
+
+    init(log: SparseLog) {
+        self.log = log
+    }
+
+    func start(path: String) throws(TierFault) {
+        let thread = try WorkerThread(name: "disk-checkpoint") { [self] in run(path) }
+        self.thread.withLock { $0 = thread }
+    }
+
+    /// Begins a checkpoint, unless one is on its way.
+    func poke() {
+        // Relaxed: the semaphore orders what there is to order.
+        guard isBusy.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged else { return }
+        signal.signal()
+    }
+
+    /// Returns once the thread has ended.
+    func close() {
+        isClosing.store(true, ordering: .relaxed)
+        signal.signal()
+        thread.withLock { $0.take() }?.join()
+    }
+
+    private func run(_ path: String) {
+        do throws(SQLiteError) {
+            let connection = try Connection(path: path, mode: .readWrite)
+            try connection.execute("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256")
+            while true {
+                signal.wait()
+                if isClosing.load(ordering: .relaxed) { return }
+                do throws(SQLiteError) {
+                    try connection.checkpoint(.passive)
+                } catch {
+                    // Busy: the writer is at it. All else shows at the writer too, where it counts.
+                    if error.code.primary != .busy { log.warn("A checkpoint failed", error.description) }
+                }
+                isBusy.store(false, ordering: .relaxed)
+            }
+        } catch {
+            // The writer does it all then, when the log has become long.
+            log.warn("The checkpoint thread has no connection", error.description)
+        }
+    }
+}

@@ -1,0 +1,32 @@
+/// What an operator may choose about the disk tier.
+package struct DiskOptions: Hashable, Sendable {
+    /// Bytes that the rows of all namespaces may cost the file (see `RowCost`). The file is at most a little larger, and for a while
+    /// so: room that rows leave behind is used again, and given back to the system once it is a quarter of the file.
+    package var maxBytes: Int64 = 10 << 30
+
+    /// Bytes of keys and values that may wait for the writer. Above it writers are slowed down; see `LowerTier.settle`.
+    package var queueBytes: Int64 = 8 << 20
+
+    /// Changes that may wait for the writer.
+    package var queueEntries = 16_384
+
+    /// Milliseconds that the writer waits after a change, so that others can share its transaction. A `through` write wakes it
+    /// at once.
+    package var lingerMilliseconds = 10
+
+    /// Threads that read, each over a connection of its own.
+    package var readers = 2
+
+    /// Bytes of pages that the writer's connection keeps, and each reader's. SQLite's default would be 2 MB.
+    package var writerCacheBytes: Int64 = 8 << 20
+    package var readerCacheBytes: Int64 = 4 << 20
+
+    /// Bytes of write-ahead log from which on it is copied into the file by a thread of its own. At four times as many the
+    /// writer stops to do it itself, which bounds the log.
+    package var walBytes: Int64 = 16 << 20
+
+    /// Pages that the file may have at most; `nil` = as many as the disk holds. Makes a full disk in tests.
+    package var maxPages: Int64?
+
+    package init() {}
+}

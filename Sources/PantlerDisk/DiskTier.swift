@@ -1,0 +1,256 @@
+package import Logging
+package import PantlerModel
+import Synchronization
+
+/// The disk tier: one SQLite file, `pantler.sqlite`, in a data folder that no other process serves at the time.
+///
+/// What comes in goes through a queue (`PendingWrites`) to one thread that commits many changes at a time (`Writer`). Reads look at the
+/// queue first, on their caller's thread, and then at the file, on one of a few threads with connections of their own
+/// (`ReaderPool`), which in WAL mode neither wait for the writer nor make it wait.
+///
+/// When writing fails: a `through` write is told by its `settle`, and is taken back here, so that the store has to take it back in memory alone.
+/// Other changes are tried again, for as long as the queue has room for them; marks of invalidation and namespaces always, even those
+/// whose `settle` was told. While that lasts `health().fault` says so.
+package final class DiskTier: LowerTier {
+    package let tier = Tier.disk
+
+    /// The database's name in the data folder.
+    package static let fileName = "pantler.sqlite"
+    /// Most hashes that are remembered as the hot set.
+    package static let hotSetLimit = 1 << 18
+
+    private let context: TierContext
+    private let jobs: JobQueue
+    private let readers: ReaderPool
+    private let checkpointer: Checkpointer
+    private let hotSet: HotSetLoader
+    private let restored: PersistedState
+
+    /// What `close` ends.
+    private struct Life: ~Copyable {
+        var writer: WorkerThread?
+        var lock: FolderLock?
+    }
+
+    private let life: Mutex<Life>
+
+    /// Opens a data folder, or makes one. Blocks, for a time that does not depend on the number of entries.
+    package static func open(
+        folder: String,
+        options: DiskOptions = DiskOptions(),
+        logger: Logger
+    ) throws(DiskOpenError) -> DiskTier {
+        let lock = try FolderLock(folder: folder)
+        let path = folder + "/" + fileName
+        let connection = try DatabaseFile.open(path: path, options)
+        do throws(SQLiteError) {
+            return try DiskTier(path: path, options, SparseLog(logger), connection, lock)
+        } catch {
+            throw DiskOpenError(error, path: path)
+        }
+    }
+
+    private init(
+        path: String,
+        _ options: DiskOptions,
+        _ log: SparseLog,
+        _ connection: consuming Connection,
+        _ lock: consuming FolderLock
+    ) throws(SQLiteError) {
+        let found = try Restored(connection)
+        restored = found.state
+        context = TierContext(path: path, options: options, log: log, hashSeed: found.state.hashSeed)
+        jobs = JobQueue()
+        hotSet = HotSetLoader(context: context)
+        checkpointer = Checkpointer(log: log)
+        let writer = try Writer(
+            context: context,
+            jobs: jobs,
+            checkpointer: checkpointer,
+            connection: connection,
+            restored: found
+        )
+        readers = try ReaderPool(context: context)
+        do throws(TierFault) {
+            try checkpointer.start(path: path)
+            let thread = try WorkerThread(name: "disk-writer") { writer.run() }
+            life = Mutex(Life(writer: thread, lock: lock))
+        } catch {
+            readers.close()
+            checkpointer.close()
+            throw SQLiteError(code: .noMemory, message: error.description)
+        }
+    }
+
+    deinit {
+        close()
+    }
+
+    // MARK: Start and end
+
+    /// What expires does so by `clock`. If it is a `ServiceClock`, its anchor is written down with the commits, once a second at most, and at the
+    /// end.
+    package func start(delegate: any LowerTierDelegate, clock: any Clock) {
+        context.link(delegate: delegate, clock: clock)
+    }
+
+    /// As it was when the folder was opened.
+    package func persistedState() -> PersistedState { restored }
+
+    package func flush() throws(TierFault) {
+        let done = Waiting<TierFault?>()
+        guard !context.queue.flush(completion: { done.answer($0) }) else { return }
+        if let fault = done.wait() { throw fault }
+    }
+
+    package func close() {
+        guard let writer = life.withLock({ $0.writer.take() }) else { return }
+        hotSet.close()
+        readers.close()
+        checkpointer.close()
+        context.queue.close()
+        writer.join()
+        life.withLock { $0.lock = nil }
+    }
+
+    // MARK: Entries
+
+    package func read(
+        _ address: EntryAddress,
+        completion: @escaping @Sendable (Result<Entry?, TierFault>) -> Void
+    ) {
+        if let change = context.queue.change(of: address) { return completion(.success(change.entry)) }
+        let isTaken = readers.submit { [context] reader in
+            completion(Self.read(address, reader, context))
+        }
+        if !isTaken { completion(.failure(PendingWrites.closedFault)) }
+    }
+
+    private static func read(
+        _ address: EntryAddress,
+        _ reader: Reader,
+        _ context: TierContext
+    ) -> Result<Entry?, TierFault> {
+        do throws(ReadFailure) {
+            let entry = try reader.entry(namespace: address.namespace, key: address.key)
+            context.figures.noteReadSucceeded()
+            if entry != nil { context.recentUse.note(address.hash) }
+            return .success(entry)
+        } catch {
+            context.noteReadFailure(error)
+            return .failure(error.fault)
+        }
+    }
+
+    package func enqueue(_ mutation: Mutation) -> WriteTicket { context.queue.add(Change(mutation)) }
+
+    package func settle(
+        _ ticket: WriteTicket,
+        _ durability: Durability,
+        completion: @escaping @Sendable (TierFault?) -> Void
+    ) -> Bool {
+        context.queue.settle(ticket, durability, completion: completion)
+    }
+
+    package func list(
+        namespace: NamespaceID,
+        prefix: [UInt8],
+        after: [UInt8]?,
+        limit: Int,
+        completion: @escaping @Sendable (Result<[ListedEntry], TierFault>) -> Void
+    ) {
+        let listing = Listing(namespace: namespace, prefix: prefix, after: after, limit: limit)
+        let isTaken = readers.submit { [context] reader in
+            do throws(SQLiteError) {
+                completion(.success(try listing.entries(reader, context.queue)))
+            } catch {
+                context.noteReadFailure(.fault(error.fault))
+                completion(.failure(error.fault))
+            }
+        }
+        if !isTaken { completion(.failure(PendingWrites.closedFault)) }
+    }
+
+    // MARK: Long work
+
+    package func removePrefix(
+        namespace: NamespaceID,
+        prefix: [UInt8],
+        before: Version,
+        completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
+    ) {
+        begin(.removePrefix(namespace, prefix: prefix, before: before, next: prefix), completion)
+    }
+
+    package func sweepInvalidated(completion: @escaping @Sendable (TierFault?) -> Void) {
+        begin(.sweep(last: .min)) { completion($0.fault) }
+    }
+
+    /// Removes what has expired and what is above the bounds, and returns when nothing of it is left. The tier does this by itself; this is
+    /// for whoever cannot wait for it. Blocks.
+    package func tidy() throws(TierFault) {
+        let done = Waiting<TierFault?>()
+        begin(.tidy) { done.answer($0.fault) }
+        if let fault = done.wait() { throw fault }
+    }
+
+    private func begin(_ kind: Job.Kind, _ completion: @escaping @Sendable (Result<Int, TierFault>) -> Void) {
+        let ticket = context.queue.read { $0.latestTicket }
+        if jobs.add(Job(kind: kind, ticket: ticket, completion: completion)) {
+            context.queue.wake()
+        } else {
+            completion(.failure(PendingWrites.closedFault))
+        }
+    }
+
+    package func reserveVersions(below ceiling: Version, completion: @escaping @Sendable (TierFault?) -> Void) {
+        let ticket = context.queue.add(.control(.versionCeiling(ceiling)))
+        if settle(ticket, .through, completion: completion) { completion(nil) }
+    }
+
+    // MARK: The hot set
+
+    /// Remembers the first `hotSetLimit` of them.
+    package func saveHotSet(_ hashes: [UInt64]) {
+        _ = context.queue.add(.control(.hotSet(Array(hashes.prefix(Self.hotSetLimit)))))
+    }
+
+    /// Runs on a thread of its own: it reads the index once, to find the hashes, and then the rows.
+    package func loadHotSet(
+        _ body: @escaping @Sendable ([(EntryAddress, Entry)]) -> Bool,
+        completion: @escaping @Sendable () -> Void
+    ) {
+        hotSet.load(body, completion: completion)
+    }
+
+    // MARK: Figures
+
+    package func usage(of namespace: NamespaceID) -> TierUsage { context.figures.usage(of: namespace) }
+
+    package func health() -> TierHealth {
+        let now = monotonicNanoseconds() / 1000
+        var health = context.queue.read { queue in
+            var health = TierHealth()
+            health.fault = queue.fault
+            health.queueEntries = Int64(queue.count)
+            health.queueBytes = queue.bytes
+            if let oldest = queue.oldestMicroseconds, oldest < now {
+                health.queueAgeMilliseconds = Int64((now - oldest) / 1000)
+            }
+            return health
+        }
+        context.figures.fill(&health)
+        health.fileBytes = DatabaseFile.bytes(of: context.path)
+        health.walBytes = DatabaseFile.bytes(of: context.path + "-wal")
+        return health
+    }
+}
+
+extension Result where Failure == TierFault {
+    fileprivate var fault: TierFault? {
+        switch self {
+        case .success: nil
+        case .failure(let fault): fault
+        }
+    }
+}

@@ -1,0 +1,95 @@
+import PantlerModel
+import Synchronization
+
+/// Reads the hot set of the previous run, on a thread of its own, so that other reads need not wait behind it.
+///
+/// Rows carry no hash. One pass over the index of keys, which holds nothing else, computes each key's and finds the rows; then these
+/// are read in the order of the hot set. For a million rows the pass takes about half a second.
+final class HotSetLoader: Sendable {
+    typealias Body = @Sendable ([(EntryAddress, Entry)]) -> Bool
+
+    /// Entries handed over at a time.
+    private static let batch = 256
+
+    private let context: TierContext
+    private let isClosing = Atomic(false)
+    private let thread = Mutex<WorkerThread?>(nil)
+
+    init(context: TierContext) {
+        self.context = context
+    }
+
+    /// - Parameter completion: called once, whatever ends it, on the thread.
+    func load(_ body: @escaping Body, completion: @escaping @Sendable () -> Void) {
+        do throws(TierFault) {
+            let started = try WorkerThread(name: "disk-hot-set") { [self] in
+                run(body)
+                completion()
+            }
+            let earlier = thread.withLock { thread in
+                defer { thread = started }
+                return thread
+            }
+            earlier?.join()
+        } catch {
+            context.log.warn("The hot set is not loaded", error.description)
+            completion()
+        }
+    }
+
+    /// Ends the loading. Blocks.
+    func close() {
+        // Relaxed: it only has to be seen some time.
+        isClosing.store(true, ordering: .relaxed)
+        thread.withLock { $0.take() }?.join()
+    }
+
+    private var isClosed: Bool { isClosing.load(ordering: .relaxed) }
+
+    private func run(_ body: Body) {
+        do throws(SQLiteError) {
+            let reader = try Reader(path: context.path, cacheBytes: context.options.readerCacheBytes)
+            let rows = try findRows(reader)
+            var next = rows.startIndex
+            while next < rows.endIndex, !isClosed {
+                let end = min(next + Self.batch, rows.endIndex)
+                let entries = rows[next..<end].compactMap { read($0, reader) }
+                if !entries.isEmpty, !body(entries) { return }
+                next = end
+            }
+        } catch {
+            context.noteReadFailure(.fault(error.fault))
+        }
+    }
+
+    /// Numbers of the rows of the hot set, hottest first.
+    private func findRows(_ reader: Reader) throws(SQLiteError) -> [Int64] {
+        let bytes = try reader.bytes(of: .hotSet)
+        var ranks: [UInt64: Int] = [:]
+        bytes.withUnsafeBytes { bytes in
+            for rank in 0..<bytes.count / 8 {
+                ranks[UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: rank * 8, as: UInt64.self))] = rank
+            }
+        }
+        guard !ranks.isEmpty else { return [] }
+        var found: [(rank: Int, row: Int64)] = []
+        let hash = context.entryHash
+        try reader.scanKeys { row, namespace, key in
+            if let rank = ranks[hash.hash(namespace: namespace, key: key)] { found.append((rank, row)) }
+            return !isClosed
+        }
+        return found.sorted { $0.rank < $1.rank }.map { $0.row }
+    }
+
+    /// `nil` if the row is gone or damaged, or if something newer waits in the queue.
+    private func read(_ row: Int64, _ reader: Reader) -> (EntryAddress, Entry)? {
+        do throws(ReadFailure) {
+            guard let found = try reader.entry(row: row) else { return nil }
+            let address = context.address(found.namespace, found.key)
+            return context.queue.change(of: address) == nil ? (address, found.entry) : nil
+        } catch {
+            context.noteReadFailure(error)
+            return nil
+        }
+    }
+}

@@ -1,0 +1,53 @@
+import PantlerModel
+import Synchronization
+
+/// Long work of the writer's, done in small steps between its commits.
+struct Job: Sendable {
+    enum Kind: Sendable {
+        /// Removes a namespace's entries with this prefix and a version below `before`; goes on at `next`.
+        case removePrefix(NamespaceID, prefix: [UInt8], before: Version, next: [UInt8])
+        /// Removes what the delegate calls invalidated; goes on after the row `last`.
+        case sweep(last: Int64)
+        /// Does what house-keeping there is to do.
+        case tidy
+    }
+
+    var kind: Kind
+    /// The job sees what was put before it: it waits until these changes are committed.
+    var ticket: WriteTicket
+    var removed = 0
+    var completion: @Sendable (Result<Int, TierFault>) -> Void
+}
+
+/// The jobs that wait for their next step, taken in turns.
+final class JobQueue: Sendable {
+    private struct State {
+        var jobs: [Job] = []
+        var isClosed = false
+    }
+
+    private let state = Mutex(State())
+
+    /// - Returns: `false` if no writer is left to do it.
+    func add(_ job: Job) -> Bool {
+        state.withLock {
+            guard !$0.isClosed else { return false }
+            $0.jobs.append(job)
+            return true
+        }
+    }
+
+    /// The first job, which is out of the queue then.
+    func next() -> Job? {
+        state.withLock { $0.jobs.isEmpty ? nil : $0.jobs.removeFirst() }
+    }
+
+    /// Ends the queue; what is left in it.
+    func close() -> [Job] {
+        state.withLock { state in
+            state.isClosed = true
+            defer { state.jobs = [] }
+            return state.jobs
+        }
+    }
+}

@@ -1,0 +1,105 @@
+import PantlerCodec
+import PantlerModel
+
+/// A connection that only reads, with its statements. Used by one thread at a time.
+final class Reader {
+    private let connection: Connection
+    private let byKey: Statement
+    private let byID: Statement
+    private let listing: Statement
+    private var inflater: Inflater
+
+    init(path: String, cacheBytes: Int64) throws(SQLiteError) {
+        connection = try Connection(path: path, mode: .readWrite)
+        try connection.setBusyTimeout(milliseconds: 1000)
+        // No mmap: a disk that goes away would then kill the process by a signal instead of failing a read.
+        try connection.execute(
+            "PRAGMA query_only = 1; PRAGMA cache_size = -\(max(64, cacheBytes >> 10)); PRAGMA mmap_size = 0"
+        )
+        byKey = try Statement(
+            connection,
+            "SELECT \(RowReading.columns) FROM entries WHERE namespace = ?1 AND key = ?2"
+        )
+        byID = try Statement(connection, "SELECT \(RowReading.columns) FROM entries WHERE id = ?1")
+        listing = try Statement(
+            connection,
+            """
+            SELECT key, version, expires_at, stale_ttl, tags, size FROM entries INDEXED BY entries_key
+            WHERE namespace = ?1 AND key >= ?2 ORDER BY key
+            """
+        )
+        do {
+            inflater = try Inflater()
+        } catch {
+            throw SQLiteError(code: .noMemory, message: error.description)
+        }
+    }
+
+    /// The entry of a key; `nil` if there is none.
+    func entry(namespace: NamespaceID, key: [UInt8]) throws(ReadFailure) -> Entry? {
+        defer { byKey.reset() }
+        do {
+            let found = try key.withBytes { (bytes) throws(SQLiteError) in
+                try byKey.bind(1, Int64(namespace))
+                try byKey.bind(2, borrowing: bytes)
+                return try byKey.step()
+            }
+            guard found else { return nil }
+        } catch {
+            throw .fault(error.fault)
+        }
+        return try RowReading.entry(byKey, &inflater)
+    }
+
+    /// The entry of a row with its namespace and key; `nil` if the row is gone.
+    func entry(row: Int64) throws(ReadFailure) -> (namespace: NamespaceID, key: [UInt8], entry: Entry)? {
+        defer { byID.reset() }
+        do {
+            try byID.bind(1, row)
+            guard try byID.step() else { return nil }
+        } catch {
+            throw .fault(error.fault)
+        }
+        let entry = try RowReading.entry(byID, &inflater)
+        return (NamespaceID(truncatingIfNeeded: byID.integer(10)), Array(byID.bytes(11)), entry)
+    }
+
+    /// Rows of a namespace from a key on, in byte order, until `body` returns `false`. It must not read by this reader.
+    func list(
+        namespace: NamespaceID,
+        from key: [UInt8],
+        _ body: (ListedEntry) -> Bool
+    ) throws(SQLiteError) {
+        defer { listing.reset() }
+        try key.withBytes { (bytes) throws(SQLiteError) in
+            try listing.bind(1, Int64(namespace))
+            try listing.bind(2, borrowing: bytes)
+            while try listing.step() {
+                let listed = ListedEntry(
+                    key: Array(listing.bytes(0)),
+                    version: Version(clamping: listing.integer(1)),
+                    expiresAt: listing.isNull(2) ? .never : Timestamp(milliseconds: listing.integer(2)),
+                    staleTTL: listing.integer(3),
+                    tags: TagList.decode(listing.bytes(4)) ?? [],
+                    size: listing.integer(5)
+                )
+                guard body(listed) else { return }
+            }
+        }
+    }
+
+    /// Numbers, namespaces and keys of all rows, in the order of keys. Complexity: O(rows), over the index alone.
+    func scanKeys(_ body: (Int64, NamespaceID, UnsafeRawBufferPointer) -> Bool) throws(SQLiteError) {
+        let scan = try Statement(connection, "SELECT id, namespace, key FROM entries INDEXED BY entries_key")
+        while try scan.step() {
+            guard body(scan.integer(0), NamespaceID(truncatingIfNeeded: scan.integer(1)), scan.bytes(2)) else { return }
+        }
+    }
+
+    /// A blob of `state`; empty if there is none.
+    func bytes(of name: StateName) throws(SQLiteError) -> [UInt8] {
+        let fact = try Statement(connection, "SELECT value FROM state WHERE name = ?1")
+        try fact.bind(1, name.rawValue)
+        return try fact.step() ? Array(fact.bytes(0)) : []
+    }
+}

@@ -1,0 +1,52 @@
+import PantlerCodec
+import PantlerModel
+
+/// From a row of `columns` to the entry in it.
+enum RowReading {
+    static let columns =
+        "id, version, expires_at, stale_ttl, size, form, checksum, media_type, tags, value, namespace, key"
+    static let columnCount: Int32 = 12
+
+    /// - Throws: `damaged` if anything of it is not what was written.
+    static func entry(_ row: borrowing Statement, _ inflater: inout Inflater) throws(ReadFailure) -> Entry {
+        let checksum = row.integer(6)
+        do throws(TierFault) {
+            let stored = row.bytes(9)
+            guard let form = StoredForm(rawValue: row.integer(5)) else {
+                throw TierFault(.corrupt, "the form of row \(row.integer(0)) is unknown")
+            }
+            let content = RowContent(
+                namespace: NamespaceID(truncatingIfNeeded: row.integer(10)),
+                version: row.integer(1),
+                expiresAt: row.optionalInteger(2) ?? .max,
+                staleTTL: row.integer(3),
+                size: row.integer(4),
+                form: form,
+                mediaType: row.optionalText(7),
+                tags: Array(row.bytes(8))
+            )
+            guard content.checksum(key: row.bytes(11), stored: stored) == checksum else {
+                throw TierFault(.corrupt, "the checksum of row \(row.integer(0)) does not hold")
+            }
+            return try content.entry(value: try value(stored, content, &inflater))
+        } catch {
+            throw .damaged(row: row.integer(0), checksum: checksum, error)
+        }
+    }
+
+    private static func value(
+        _ stored: UnsafeRawBufferPointer,
+        _ content: RowContent,
+        _ inflater: inout Inflater
+    ) throws(TierFault) -> [UInt8] {
+        switch content.form {
+        case .plain: return Array(stored)
+        case .deflated:
+            do {
+                return try inflater.inflate(stored, size: Int(clamping: content.size))
+            } catch {
+                throw TierFault(.corrupt, error.description)
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+import PantlerModel
+
+/// Names of the rows of `state`.
+enum StateName: String {
+    /// The seed of `EntryHash`, as a signed number.
+    case hashSeed = "hash_seed"
+    case versionCeiling = "version_ceiling"
+    case nextNamespaceID = "next_namespace_id"
+    /// Moves with every sync that had nothing else to write.
+    case commits
+    /// Hashes of the hottest entries, 8 bytes each, little-endian, hottest first.
+    case hotSet = "hot_set"
+    /// The parts of a `ClockAnchor`.
+    case anchorBoot = "anchor_boot"
+    case anchorBootMilliseconds = "anchor_boot_ms"
+    case anchorWallMilliseconds = "anchor_wall_ms"
+    case anchorServiceMilliseconds = "anchor_service_ms"
+}
+
+/// The small tables: namespaces, tags, usage, dropped namespaces and single facts, as the writer changes them.
+final class StateTables {
+    private let setFact: Statement
+    private let raiseFact: Statement
+    private let putNamespace: Statement
+    private let deleteNamespace: Statement
+    private let putTag: Statement
+    private let deleteTags: Statement
+    private let putUsage: Statement
+    private let deleteUsage: Statement
+    private let addDropped: Statement
+    private let deleteDropped: Statement
+
+    static let namespaceColumns = """
+        id, name, created_at, generation, gone_before, stale_before, stale_since, default_ttl, max_ttl, stale_ttl, \
+        ttl_jitter, max_memory, max_entries, max_disk, max_value_size, eviction, durability, compression_threshold, \
+        compression_level
+        """
+
+    init(_ connection: borrowing Connection) throws(SQLiteError) {
+        setFact = try Statement(connection, "INSERT OR REPLACE INTO state (name, value) VALUES (?1, ?2)")
+        raiseFact = try Statement(
+            connection,
+            """
+            INSERT INTO state (name, value) VALUES (?1, ?2)
+            ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)
+            """
+        )
+        putNamespace = try Statement(
+            connection,
+            """
+            INSERT OR REPLACE INTO namespaces (\(Self.namespaceColumns))
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+            """
+        )
+        deleteNamespace = try Statement(connection, "DELETE FROM namespaces WHERE id = ?1")
+        putTag = try Statement(
+            connection,
+            """
+            INSERT OR REPLACE INTO tags (namespace, tag, gone_before, stale_before, stale_since)
+            VALUES (?1, ?2, ?3, ?4, ?5)
+            """
+        )
+        deleteTags = try Statement(
+            connection,
+            "DELETE FROM tags WHERE namespace = ?1 AND max(gone_before, stale_before) < ?2"
+        )
+        putUsage = try Statement(
+            connection,
+            "INSERT OR REPLACE INTO usage (namespace, entries, bytes) VALUES (?1, ?2, ?3)"
+        )
+        deleteUsage = try Statement(connection, "DELETE FROM usage WHERE namespace = ?1")
+        addDropped = try Statement(connection, "INSERT OR IGNORE INTO dropped (namespace) VALUES (?1)")
+        deleteDropped = try Statement(connection, "DELETE FROM dropped WHERE namespace = ?1")
+    }
+
+    // MARK: Facts
+
+    func set(_ name: StateName, _ value: Int64) throws(SQLiteError) {
+        try setFact.bind(1, name.rawValue)
+        try setFact.bind(2, value)
+        try setFact.run()
+    }
+
+    /// Keeps the larger of the value that is there and this one.
+    func raise(_ name: StateName, to value: Int64) throws(SQLiteError) {
+        try raiseFact.bind(1, name.rawValue)
+        try raiseFact.bind(2, value)
+        try raiseFact.run()
+    }
+
+    func set(_ name: StateName, _ text: String) throws(SQLiteError) {
+        try setFact.bind(1, name.rawValue)
+        try setFact.bind(2, text)
+        try setFact.run()
+    }
+
+    func set(_ anchor: ClockAnchor) throws(SQLiteError) {
+        try set(.anchorBoot, anchor.bootID)
+        try set(.anchorBootMilliseconds, anchor.bootMilliseconds)
+        try set(.anchorWallMilliseconds, anchor.wallMilliseconds)
+        try set(.anchorServiceMilliseconds, anchor.serviceMilliseconds)
+    }
+
+    func setHotSet(_ hashes: [UInt64]) throws(SQLiteError) {
+        let words = hashes.map { $0.littleEndian }
+        try setFact.bind(1, StateName.hotSet.rawValue)
+        let result = words.withUnsafeBytes { bytes in
+            Result { () throws(SQLiteError) in
+                try setFact.bind(2, borrowing: bytes)
+                try setFact.run()
+            }
+        }
+        try result.get()
+    }
+
+    // MARK: Namespaces and tags
+
+    func put(_ record: NamespaceRecord) throws(SQLiteError) {
+        let policy = record.policy
+        try putNamespace.bind(1, Int64(record.id))
+        try putNamespace.bind(2, record.name.description)
+        try putNamespace.bind(3, record.createdAt.milliseconds)
+        try putNamespace.bind(4, Int64(clamping: record.generation))
+        try putNamespace.bind(5, Int64(clamping: record.watermark.goneBefore))
+        try putNamespace.bind(6, Int64(clamping: record.watermark.staleBefore))
+        try putNamespace.bind(7, record.watermark.staleSince.milliseconds)
+        try putNamespace.bind(8, policy.defaultTTL)
+        try putNamespace.bind(9, policy.maxTTL)
+        try putNamespace.bind(10, policy.staleTTL)
+        try putNamespace.bind(11, policy.ttlJitter)
+        try putNamespace.bind(12, policy.maxMemory)
+        try putNamespace.bind(13, policy.maxEntries)
+        try putNamespace.bind(14, policy.maxDisk)
+        try putNamespace.bind(15, policy.maxValueSize)
+        try putNamespace.bind(16, policy.eviction.rawValue)
+        try putNamespace.bind(17, policy.durability.rawValue)
+        try putNamespace.bind(18, policy.compressionThreshold)
+        try putNamespace.bind(19, Int64(policy.compressionLevel))
+        try putNamespace.run()
+        try raise(.nextNamespaceID, to: Int64(record.id) + 1)
+    }
+
+    func put(_ namespace: NamespaceID, tag: String, _ mark: Watermark) throws(SQLiteError) {
+        try putTag.bind(1, Int64(namespace))
+        try putTag.bind(2, tag)
+        try putTag.bind(3, Int64(clamping: mark.goneBefore))
+        try putTag.bind(4, Int64(clamping: mark.staleBefore))
+        try putTag.bind(5, mark.staleSince.milliseconds)
+        try putTag.run()
+    }
+
+    func forgetTags(_ namespace: NamespaceID, before version: Version) throws(SQLiteError) {
+        try deleteTags.bind(1, Int64(namespace))
+        try deleteTags.bind(2, Int64(clamping: version))
+        try deleteTags.run()
+    }
+
+    /// Forgets a namespace and remembers that its rows are to go. Its number is not given again.
+    func drop(_ namespace: NamespaceID) throws(SQLiteError) {
+        try forgetTags(namespace, before: .max)
+        try deleteNamespace.bind(1, Int64(namespace))
+        try deleteNamespace.run()
+        try addDropped.bind(1, Int64(namespace))
+        try addDropped.run()
+    }
+
+    /// The last row of a dropped namespace is gone.
+    func forgetDropped(_ namespace: NamespaceID) throws(SQLiteError) {
+        try deleteUsage.bind(1, Int64(namespace))
+        try deleteUsage.run()
+        try deleteDropped.bind(1, Int64(namespace))
+        try deleteDropped.run()
+    }
+
+    func setUsage(of namespace: NamespaceID, _ usage: TierUsage) throws(SQLiteError) {
+        try putUsage.bind(1, Int64(namespace))
+        try putUsage.bind(2, usage.entries)
+        try putUsage.bind(3, usage.bytes)
+        try putUsage.run()
+    }
+}

@@ -1,0 +1,73 @@
+import PantlerModel
+import Synchronization
+
+/// What the tier's threads share.
+final class TierContext: Sendable {
+    private struct Links {
+        weak var delegate: (any LowerTierDelegate)?
+        var clock: (any Clock)?
+    }
+
+    let path: String
+    let options: DiskOptions
+    let queue: WriteQueue
+    let figures = Figures()
+    let recentUse = RecentUse()
+    let log: SparseLog
+    let entryHash: EntryHash
+    /// Weak, since the store holds the tier; empty before `start`.
+    private let links = Mutex(Links())
+
+    init(path: String, options: DiskOptions, log: SparseLog, hashSeed: UInt64) {
+        self.path = path
+        self.options = options
+        self.log = log
+        entryHash = EntryHash(seed: hashSeed)
+        var limits = PendingWrites.Limits()
+        limits.bytes = options.queueBytes
+        limits.entries = options.queueEntries
+        limits.lingerMicroseconds = UInt64(max(0, options.lingerMilliseconds)) * 1000
+        queue = WriteQueue(limits: limits)
+    }
+
+    func link(delegate: any LowerTierDelegate, clock: any Clock) {
+        links.withLock { $0 = Links(delegate: delegate, clock: clock) }
+    }
+
+    var delegate: (any LowerTierDelegate)? { links.withLock { $0.delegate } }
+
+    /// `nil` before `start`: nothing is dead then.
+    var now: Timestamp? { links.withLock { $0.clock }?.now() }
+
+    /// Where the service's time line stands; only a `ServiceClock` has one that outlives the process.
+    var anchor: ClockAnchor? { (links.withLock { $0.clock } as? ServiceClock)?.anchor() }
+
+    func address(_ namespace: NamespaceID, _ key: [UInt8]) -> EntryAddress {
+        EntryAddress(namespace: namespace, key: key, hash: entryHash.hash(namespace: namespace, key: key))
+    }
+
+    /// A read failed: counts it, says so, and sees to it that a damaged row goes.
+    func noteReadFailure(_ failure: ReadFailure) {
+        figures.noteRead(failure.fault)
+        switch failure {
+        case .fault(let fault):
+            log.warn("The disk tier cannot read", fault.description)
+        case .damaged(let row, let checksum, let fault):
+            log.warn("The disk tier found a damaged row", fault.description)
+            _ = queue.add(.control(.removeDamaged(row: row, checksum: checksum)))
+        }
+    }
+}
+
+/// Why a row could not be read.
+enum ReadFailure: Error {
+    case fault(TierFault)
+    /// The row is there, but is not what was written.
+    case damaged(row: Int64, checksum: Int64, TierFault)
+
+    var fault: TierFault {
+        switch self {
+        case .fault(let fault), .damaged(_, _, let fault): fault
+        }
+    }
+}

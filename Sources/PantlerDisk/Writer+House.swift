@@ -1,0 +1,210 @@
+import PantlerModel
+
+/// Where house-keeping stands.
+struct House {
+    /// Namespaces whose rows are to go, in turn.
+    var dropped: [NamespaceID] = []
+    /// All that were dropped in this run: what still comes for them is not written.
+    var gone: Set<NamespaceID> = []
+    /// Namespaces whose usage moved since it was last held against their bounds.
+    var touched: Set<NamespaceID> = []
+    /// Namespaces that were found above theirs.
+    var crowded: Set<NamespaceID> = []
+    /// The row that eviction looked at last, of a namespace or (`nil`) of all.
+    var hands: [NamespaceID?: Int64] = [:]
+    /// When time was last asked for what it ended, when all bounds were last looked at, and until when nothing is tried after an
+    /// error, or nothing that time ended; monotonic nanoseconds.
+    var dueAskedAt: UInt64 = 0
+    var dueRestsUntil: UInt64 = 0
+    var boundsAskedAt: UInt64 = 0
+    var restsUntil: UInt64 = 0
+}
+
+// House-keeping: what is dead goes, then what is too much.
+//
+// Order of leaving. What has expired (and is past its stale TTL) goes first, always: eviction only begins when nothing is due. Then the rows
+// that have been here longest go, by their row numbers, with a second chance for those that were read or rewritten lately
+// (`RecentUse`): FIFO with reinsertion, the CLOCK of Corbató's "A paging experiment with the Multics system" (1968). Exact LRU
+// would make a write of every read; the hottest entries are in memory anyway, where no read of this tier tells of them.
+//
+// Each step is one short transaction: readers never wait for it (WAL), and a writer's batch waits for one step at most.
+extension Writer {
+    /// Rows that one step looks at, at most.
+    static let stepRows = 128
+    /// What one step may take, in nanoseconds.
+    static let stepNanoseconds: UInt64 = 3_000_000
+    private static let dueEveryNanoseconds: UInt64 = 100_000_000
+    private static let boundsEveryNanoseconds: UInt64 = 1_000_000_000
+    private static let restNanoseconds: UInt64 = 1_000_000_000
+    /// Rows that are passed over where they cannot be read.
+    private static let damagedRows: Int64 = 1024
+
+    /// One step of whatever is most urgent, and one of a job.
+    ///
+    /// - Parameter changes: how many were just committed: above the bound their writers have to wait for twice as many rows to leave, so that
+    ///   what comes in never outruns what goes.
+    /// - Returns: whether there is more to do.
+    func keepHouse(after changes: Int = 0) -> Bool {
+        let now = monotonicNanoseconds()
+        guard now >= house.restsUntil else { return false }
+        do throws(SQLiteError) {
+            var more = try stepHouse(at: now)
+            var left = changes * 2
+            while more, left > Self.stepRows, totalBytes > context.options.maxBytes {
+                more = try stepHouse(at: monotonicNanoseconds())
+                left -= Self.stepRows
+            }
+            return stepJob() || more
+        } catch {
+            house.restsUntil = now + Self.restNanoseconds
+            context.log.warn("House-keeping on disk failed", error.description)
+            return false
+        }
+    }
+
+    /// - Returns: whether there is more to do.
+    func stepHouse(at now: UInt64, always: Bool = false) throws(SQLiteError) -> Bool {
+        noteCrowded(at: now)
+        let isCrowded = totalBytes > context.options.maxBytes || !house.crowded.isEmpty
+        let isTime = always || isCrowded || now - house.dueAskedAt >= Self.dueEveryNanoseconds
+        if isTime, now >= house.dueRestsUntil {
+            // If this fails, as it does in a damaged part of the index, eviction has its turn all the same.
+            house.dueRestsUntil = now + 60 * Self.restNanoseconds
+            if try removeDue() {
+                house.dueRestsUntil = 0
+                return true
+            }
+            house.dueRestsUntil = 0
+            house.dueAskedAt = now
+        }
+        if totalBytes > context.options.maxBytes {
+            return try evict(from: nil, excess: totalBytes - context.options.maxBytes)
+        }
+        if let namespace = house.crowded.first {
+            let excess = (totals[namespace]?.bytes ?? 0) - bound(of: namespace)
+            if excess <= 0 {
+                house.crowded.remove(namespace)
+            } else if try !evict(from: namespace, excess: excess) {
+                house.crowded.remove(namespace)
+            }
+            return true
+        }
+        return try removeDropped()
+    }
+
+    // MARK: What is dead
+
+    /// - Returns: whether there was anything.
+    private func removeDue() throws(SQLiteError) -> Bool {
+        guard let now = context.now?.milliseconds else { return false }
+        let rows = try entries.due(at: now, limit: Self.stepRows)
+        guard !rows.isEmpty else { return false }
+        try step(rows) { (row) throws(SQLiteError) in
+            guard let deadAt = row.deadAt, deadAt <= now else {
+                return try entries.setDue(id: row.id, row.deadAt)
+            }
+            try remove(row, .expired)
+        }
+        return true
+    }
+
+    private func removeDropped() throws(SQLiteError) -> Bool {
+        guard let namespace = house.dropped.first else { return false }
+        let rows = try entries.oldest(of: namespace, after: .min, limit: Self.stepRows)
+        if rows.isEmpty {
+            try transaction(sync: false) { () throws(SQLiteError) in try tables.forgetDropped(namespace) }
+            forgetUsage(of: namespace)
+            house.hands[namespace] = nil
+            house.dropped.removeFirst()
+        } else {
+            try step(rows) { (row) throws(SQLiteError) in try remove(row, nil) }
+        }
+        return true
+    }
+
+    // MARK: What is too much
+
+    private func bound(of namespace: NamespaceID) -> Int64 {
+        context.delegate?.maxDisk(of: namespace) ?? .max
+    }
+
+    /// Holds namespaces against their bounds: those that moved, and once a second all, since policies change.
+    private func noteCrowded(at now: UInt64) {
+        if now - house.boundsAskedAt >= Self.boundsEveryNanoseconds {
+            house.boundsAskedAt = now
+            house.touched.formUnion(totals.keys)
+        }
+        for namespace in house.touched where !house.dropped.contains(namespace) {
+            if totals[namespace]?.bytes ?? 0 > bound(of: namespace) { house.crowded.insert(namespace) }
+        }
+        house.touched = []
+    }
+
+    /// - Returns: whether there are rows left to look at.
+    private func evict(from namespace: NamespaceID?, excess: Int64) throws(SQLiteError) -> Bool {
+        let hand = house.hands[namespace] ?? 0
+        // Where rows cannot be read, the next attempt begins behind them: one damaged page must not end all eviction.
+        house.hands[namespace] = hand + Self.damagedRows
+        let rows = try entries.oldest(of: namespace, after: hand, limit: Self.stepRows)
+        guard !rows.isEmpty else {
+            house.hands[namespace] = nil
+            return hand != 0
+        }
+        house.hands[namespace] = hand
+        var freed: Int64 = 0
+        try step(rows) { (row) throws(SQLiteError) in
+            guard freed < excess else { return }
+            house.hands[namespace] = row.id
+            if context.recentUse.take(context.entryHash.hash(namespace: row.namespace, key: row.key)) { return }
+            freed += row.cost
+            try remove(row, .evicted)
+        }
+        return true
+    }
+
+    // MARK: Steps
+
+    /// Deletes a row within a step; `cause` is `nil` where nobody is left to be told.
+    func remove(_ row: EntryTable.Row, _ cause: DepartureCause?) throws(SQLiteError) {
+        try entries.delete(id: row.id)
+        move(row.namespace, by: TierUsage(entries: -1, bytes: -row.cost))
+        if let cause, !house.dropped.contains(row.namespace) { depart(row, cause) }
+    }
+
+    /// Does the same to some rows in one transaction, until the step's time is over. Where damage keeps it from ending, each row has a
+    /// transaction of its own, and those that still fail are passed over.
+    ///
+    /// - Returns: how many it came to.
+    /// - Throws: if it could do nothing at all.
+    @discardableResult
+    func step(
+        _ rows: [EntryTable.Row],
+        _ body: (EntryTable.Row) throws(SQLiteError) -> Void
+    ) throws(SQLiteError) -> Int {
+        let end = monotonicNanoseconds() + Self.stepNanoseconds
+        do throws(SQLiteError) {
+            var count = 0
+            try transaction(sync: false) { () throws(SQLiteError) in
+                for row in rows {
+                    try body(row)
+                    count += 1
+                    if monotonicNanoseconds() >= end { return }
+                }
+            }
+            return count
+        } catch {
+            guard error.code.primary == .corrupt, rows.count > 1 else { throw error }
+            var done = 0
+            for row in rows {
+                do throws(SQLiteError) {
+                    try transaction(sync: false) { () throws(SQLiteError) in try body(row) }
+                    done += 1
+                } catch {
+                    context.log.warn("A damaged row cannot be removed", error.description)
+                }
+            }
+            if done == 0 { throw error }
+            return rows.count
+        }
+    }
+}

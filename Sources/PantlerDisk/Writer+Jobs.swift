@@ -1,0 +1,61 @@
+import PantlerModel
+
+extension Writer {
+    /// One step of the job whose turn it is.
+    ///
+    /// - Returns: whether there is more to do now.
+    func stepJob() -> Bool {
+        guard var job = jobs.next() else { return false }
+        let ticket = job.ticket
+        let (isPast, fault) = context.queue.read { ($0.isPast(ticket), $0.fault) }
+        guard isPast else {
+            if let fault {
+                job.completion(.failure(fault))
+            } else if !jobs.add(job) {
+                job.completion(.failure(PendingWrites.closedFault))
+            }
+            return false
+        }
+        do throws(SQLiteError) {
+            if try advance(&job) {
+                job.completion(.success(job.removed))
+            } else if !jobs.add(job) {
+                job.completion(.failure(PendingWrites.closedFault))
+            }
+        } catch {
+            job.completion(.failure(error.fault))
+        }
+        return true
+    }
+
+    /// - Returns: whether the job is done.
+    private func advance(_ job: inout Job) throws(SQLiteError) -> Bool {
+        switch job.kind {
+        case .removePrefix(let namespace, let prefix, let before, let next):
+            let rows = try entries.rows(of: namespace, from: next, limit: Self.stepRows)
+            let wanted = rows.prefix { $0.key.starts(with: prefix) }
+            let gone = wanted.filter { $0.version < before }
+            let count = try gone.isEmpty ? 0 : step(gone) { (row) throws(SQLiteError) in try remove(row, .invalidated) }
+            job.removed += count
+            if count == gone.count, rows.count < Self.stepRows || wanted.count < rows.count { return true }
+            // The smallest key after the last one that was dealt with.
+            let last = count < gone.count ? gone[max(0, count - 1)].key : (wanted.last?.key ?? next)
+            job.kind = .removePrefix(namespace, prefix: prefix, before: before, next: last + [0])
+            return false
+        case .sweep(let last):
+            guard let delegate = context.delegate else { return true }
+            let rows = try entries.oldest(of: nil, after: last, limit: Self.stepRows * 4)
+            guard let end = rows.last?.id else { return true }
+            let gone = rows.filter { row in
+                let tags = row.tags.withUnsafeBytes { TagList.decode($0) } ?? []
+                return delegate.isInvalidated(namespace: row.namespace, version: row.version, tags: tags)
+            }
+            let count = try gone.isEmpty ? 0 : step(gone) { (row) throws(SQLiteError) in try remove(row, .invalidated) }
+            job.removed += count
+            job.kind = .sweep(last: count < gone.count ? gone[count].id - 1 : end)
+            return false
+        case .tidy:
+            return try !stepHouse(at: monotonicNanoseconds(), always: true)
+        }
+    }
+}

@@ -1,0 +1,226 @@
+import Foundation
+import Logging
+import PantlerModel
+import Support
+import Synchronization
+
+@testable import PantlerDisk
+
+/// A data folder with a tier on it that can be closed and opened again, and a clock that is moved by hand.
+final class Fixture {
+    let directory: TemporaryDirectory
+    let folder: String
+    let clock = ManualClock()
+    let delegate = Recorder()
+    private(set) var tier: DiskTier
+    var options: DiskOptions
+    private var versions: Version = 0
+
+    /// - Parameter folder: where the data lies, if not in a folder of the fixture's own.
+    init(folder: String? = nil, _ change: (inout DiskOptions) -> Void = { _ in }) throws {
+        directory = try TemporaryDirectory()
+        self.folder = folder ?? directory.path
+        options = DiskOptions()
+        options.lingerMilliseconds = 1
+        change(&options)
+        tier = try DiskTier.open(folder: self.folder, options: options, logger: Self.logger)
+        tier.start(delegate: delegate, clock: clock)
+    }
+
+    deinit {
+        tier.close()
+    }
+
+    static var logger: Logger { Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }) }
+
+    var file: String { folder + "/" + DiskTier.fileName }
+
+    func open() throws {
+        tier = try DiskTier.open(folder: folder, options: options, logger: Self.logger)
+        tier.start(delegate: delegate, clock: clock)
+    }
+
+    func reopen() throws {
+        tier.close()
+        try open()
+    }
+
+    // MARK: Entries
+
+    func nextVersion() -> Version {
+        versions += 1
+        return versions
+    }
+
+    func address(_ key: String, in namespace: NamespaceID = 1) -> EntryAddress {
+        let hash = EntryHash(seed: tier.persistedState().hashSeed)
+        let bytes = Array(key.utf8)
+        return EntryAddress(namespace: namespace, key: bytes, hash: hash.hash(namespace: namespace, key: bytes))
+    }
+
+    func entry(_ value: String, ttl: Int64? = nil, staleTTL: Int64 = 0, tags: [String] = []) -> Entry {
+        entry(Array(value.utf8), ttl: ttl, staleTTL: staleTTL, tags: tags)
+    }
+
+    func entry(_ value: [UInt8], ttl: Int64? = nil, staleTTL: Int64 = 0, tags: [String] = []) -> Entry {
+        let expiry = ttl.map { clock.now().advanced(byMilliseconds: $0) } ?? .never
+        return Entry(
+            value: value,
+            kind: .json,
+            version: nextVersion(),
+            expiresAt: expiry,
+            staleTTL: staleTTL,
+            tags: tags
+        )
+    }
+
+    @discardableResult
+    func put(
+        _ key: String,
+        _ entry: Entry,
+        in namespace: NamespaceID = 1,
+        threshold: Int64 = 1024,
+        level: Int = 6
+    ) -> WriteTicket {
+        let options = PutOptions(compressionThreshold: threshold, compressionLevel: level)
+        return tier.enqueue(.put(address(key, in: namespace), entry, options))
+    }
+
+    /// Puts and waits until it is committed and synced.
+    func putThrough(_ key: String, _ entry: Entry, in namespace: NamespaceID = 1) -> TierFault? {
+        settle(put(key, entry, in: namespace))
+    }
+
+    @discardableResult
+    func delete(_ key: String, in namespace: NamespaceID = 1) -> WriteTicket {
+        tier.enqueue(.delete(address(key, in: namespace), version: nextVersion()))
+    }
+
+    func settle(_ ticket: WriteTicket, _ durability: Durability = .through) -> TierFault? {
+        let done = Waiting<TierFault?>()
+        if tier.settle(ticket, durability, completion: { done.answer($0) }) { return nil }
+        return done.wait()
+    }
+
+    func read(_ key: String, in namespace: NamespaceID = 1) throws -> Entry? { try read(address(key, in: namespace)) }
+
+    func read(_ address: EntryAddress) throws -> Entry? {
+        let done = Waiting<Result<Entry?, TierFault>>()
+        tier.read(address) { done.answer($0) }
+        return try done.wait().get()
+    }
+
+    func value(_ key: String, in namespace: NamespaceID = 1) throws -> String? {
+        try read(key, in: namespace).map { String(decoding: $0.value, as: UTF8.self) }
+    }
+
+    func list(
+        _ prefix: String = "",
+        after: String? = nil,
+        limit: Int = 1000,
+        in namespace: NamespaceID = 1
+    ) throws
+        -> [ListedEntry]
+    {
+        let done = Waiting<Result<[ListedEntry], TierFault>>()
+        tier.list(
+            namespace: namespace,
+            prefix: Array(prefix.utf8),
+            after: after.map { Array($0.utf8) },
+            limit: limit
+        ) { done.answer($0) }
+        return try done.wait().get()
+    }
+
+    func keys(
+        _ prefix: String = "",
+        after: String? = nil,
+        limit: Int = 1000,
+        in namespace: NamespaceID = 1
+    ) throws
+        -> [String]
+    {
+        try list(prefix, after: after, limit: limit, in: namespace).map { String(decoding: $0.key, as: UTF8.self) }
+    }
+
+    func removePrefix(_ prefix: String, before: Version = .max, in namespace: NamespaceID = 1) throws -> Int {
+        let done = Waiting<Result<Int, TierFault>>()
+        tier.removePrefix(namespace: namespace, prefix: Array(prefix.utf8), before: before) { done.answer($0) }
+        return try done.wait().get()
+    }
+
+    func sweep() -> TierFault? {
+        let done = Waiting<TierFault?>()
+        tier.sweepInvalidated { done.answer($0) }
+        return done.wait()
+    }
+
+    func loadHotSet() -> [(EntryAddress, Entry)] {
+        let found = Shared<[(EntryAddress, Entry)]>([])
+        let done = Waiting<Bool>()
+        tier.loadHotSet {
+            let batch = $0
+            found.update { $0 += batch }
+            return true
+        } completion: {
+            done.answer(true)
+        }
+        _ = done.wait()
+        return found.value
+    }
+
+    func record(_ id: NamespaceID, _ name: String) throws -> NamespaceRecord {
+        NamespaceRecord(id: id, name: try NamespaceName(name), policy: Policy(), createdAt: clock.now())
+    }
+
+    // MARK: Behind the tier's back
+
+    /// Runs SQL on the file over a connection of the test's own.
+    func sql(_ text: String) throws {
+        let connection = try Connection(path: file, mode: .readWrite)
+        try connection.setBusyTimeout(milliseconds: 5000)
+        try connection.execute(text)
+    }
+
+    func number(_ text: String) throws -> Int64 {
+        let connection = try Connection(path: file, mode: .readWrite)
+        try connection.setBusyTimeout(milliseconds: 5000)
+        return try connection.integer(text)
+    }
+}
+
+/// A delegate that writes down what it is told.
+final class Recorder: LowerTierDelegate {
+    struct State {
+        var departed: [(key: String, cause: DepartureCause)] = []
+        var invalidBefore: Version = 0
+        var invalidTags: Set<String> = []
+        var bounds: [NamespaceID: Int64] = [:]
+    }
+
+    let state = Mutex(State())
+
+    func isInvalidated(namespace: NamespaceID, version: Version, tags: [String]) -> Bool {
+        state.withLock { version < $0.invalidBefore || !$0.invalidTags.isDisjoint(with: tags) }
+    }
+
+    func departed(_ address: EntryAddress, cause: DepartureCause) {
+        state.withLock { $0.departed.append((String(decoding: address.key, as: UTF8.self), cause)) }
+    }
+
+    func maxDisk(of namespace: NamespaceID) -> Int64? {
+        state.withLock { $0.bounds[namespace] }
+    }
+
+    func departed(_ cause: DepartureCause) -> [String] {
+        state.withLock { $0.departed.filter { $0.cause == cause }.map { $0.key } }
+    }
+}
+
+func remove(_ path: String) throws {
+    guard unlink(path) == 0 else { throw Failure("cannot remove \(path)") }
+}
+
+func copyFile(_ path: String, to other: String) throws {
+    try FileManager.default.copyItem(atPath: path, toPath: other)
+}

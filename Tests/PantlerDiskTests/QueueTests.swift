@@ -1,0 +1,322 @@
+import PantlerModel
+import Support
+import Testing
+
+@testable import PantlerDisk
+
+/// The queue by itself: no thread, no disk, and time by number.
+@Suite("The write queue")
+struct QueueTests {
+    /// What completions said, by the ticket that they were given for.
+    private final class Answers: Sendable {
+        let given = Shared<[WriteTicket: TierFault?]>([:])
+
+        func completion(_ ticket: WriteTicket) -> PendingWrites.Completion {
+            { [given] fault in given.update { $0[ticket] = .some(fault) } }
+        }
+
+        func deliver(_ answers: [PendingWrites.Answer]) {
+            for answer in answers { answer.completion(answer.fault) }
+        }
+
+        func isAnswered(_ ticket: WriteTicket) -> Bool { given.value[ticket] != nil }
+        func fault(_ ticket: WriteTicket) -> TierFault? { given.value[ticket] ?? nil }
+    }
+
+    private let full = TierFault(.full, "full")
+
+    private func queue(entries: Int = 100, bytes: Int64 = 1 << 20) -> PendingWrites {
+        var limits = PendingWrites.Limits()
+        limits.lingerMicroseconds = 1000
+        limits.entries = entries
+        limits.bytes = bytes
+        return PendingWrites(limits: limits)
+    }
+
+    private func address(_ key: String) -> EntryAddress {
+        EntryAddress(namespace: 1, key: Array(key.utf8), hash: UInt64(truncatingIfNeeded: key.hashValue))
+    }
+
+    private func put(_ key: String, _ version: Version = 1, size: Int = 1) -> Change {
+        let entry = Entry(value: [UInt8](repeating: 0, count: size), kind: .json, version: version, expiresAt: .never)
+        return .entry(address(key), .put(entry, PutOptions(compressionThreshold: 1, compressionLevel: 1)))
+    }
+
+    private func delete(_ key: String, _ version: Version = 1) -> Change {
+        .entry(address(key), .delete(version: version))
+    }
+
+    private func batch(_ queue: inout PendingWrites, at now: UInt64) throws -> (batch: Batch, sync: Bool) {
+        guard case .commit(let batch, let sync) = queue.take(at: now) else {
+            throw Failure("nothing to commit at \(now)")
+        }
+        return (batch, sync)
+    }
+
+    private func isWaiting(_ queue: inout PendingWrites, at now: UInt64, until: UInt64?) -> Bool {
+        guard case .wait(until) = queue.take(at: now) else { return false }
+        return true
+    }
+
+    @Test("the first change wakes the writer, which then waits for more, but not for long")
+    func linger() throws {
+        var queue = queue()
+        #expect(isWaiting(&queue, at: 0, until: nil))
+        #expect(queue.add(put("a"), at: 100).wake)
+        #expect(!queue.add(put("b"), at: 600).wake)
+        #expect(isWaiting(&queue, at: 1099, until: 1100))
+        let (batch, sync) = try batch(&queue, at: 1100)
+        #expect(batch.count == 2)
+        #expect(!sync)
+        #expect(queue.oldestMicroseconds == 100)
+        _ = queue.succeed(synced: false, rejected: [:])
+        #expect(isWaiting(&queue, at: 1100, until: nil))
+        #expect(queue.oldestMicroseconds == nil)
+    }
+
+    @Test("a through writer is not kept waiting, and is answered when it is synced")
+    func through() throws {
+        var queue = queue()
+        let answers = Answers()
+        let ticket = queue.add(put("a"), at: 0).ticket
+        guard case .waiting(wake: true) = queue.settle(ticket, .through, answers.completion(ticket)) else {
+            throw Failure("not waiting")
+        }
+        #expect(try batch(&queue, at: 1).sync)
+        answers.deliver(queue.succeed(synced: true, rejected: [:]).answers)
+        #expect(answers.isAnswered(ticket) && answers.fault(ticket) == nil)
+        guard case .settled = queue.settle(ticket, .through, answers.completion(ticket)) else {
+            throw Failure("waiting")
+        }
+    }
+
+    @Test("who asks for a sync when the commit without one is under way or over gets another commit")
+    func lateThrough() throws {
+        var queue = queue()
+        let answers = Answers()
+        let first = queue.add(put("a"), at: 0).ticket
+        #expect(try !batch(&queue, at: 1000).sync)
+        _ = queue.settle(first, .through, answers.completion(first))
+        answers.deliver(queue.succeed(synced: false, rejected: [:]).answers)
+        #expect(!answers.isAnswered(first))
+        let (empty, sync) = try batch(&queue, at: 1001)
+        #expect(empty.isEmpty && sync)
+        answers.deliver(queue.succeed(synced: true, rejected: [:]).answers)
+        #expect(answers.isAnswered(first))
+    }
+
+    @Test("several changes of a key are one, the last; unless someone waits for an earlier one")
+    func coalescing() throws {
+        var queue = queue()
+        let answers = Answers()
+        for version in 1...5 { _ = queue.add(put("a", Version(version), size: 100), at: 0) }
+        _ = queue.add(put("b"), at: 0)
+        #expect(queue.count == 2)
+        #expect(queue.bytes == put("a", size: 100).bytes + put("b").bytes)
+        #expect(queue.change(of: address("a"))?.version == 5)
+        let awaited = queue.add(put("b", 2), at: 0).ticket
+        _ = queue.settle(awaited, .through, answers.completion(awaited))
+        _ = queue.add(delete("b", 3), at: 0)
+        #expect(queue.count == 3)
+        #expect(queue.change(of: address("b"))?.entry == nil)
+        #expect(try batch(&queue, at: 0).batch.items.map { $0.ticket } == [5, 7, 8])
+    }
+
+    @Test("changes are seen until they are committed, the later before the earlier")
+    func overlay() throws {
+        var queue = queue()
+        _ = queue.add(put("a", 1), at: 0)
+        _ = try batch(&queue, at: 1000)
+        #expect(queue.change(of: address("a"))?.version == 1)
+        _ = queue.add(delete("a", 2), at: 1000)
+        #expect(queue.change(of: address("a"))?.version == 2)
+        #expect(queue.changes(in: 1, prefix: [])[Array("a".utf8)]?.version == 2)
+        _ = queue.succeed(synced: false, rejected: [:])
+        #expect(queue.change(of: address("a"))?.version == 2)
+        _ = try batch(&queue, at: 5000)
+        _ = queue.succeed(synced: false, rejected: [:])
+        #expect(queue.change(of: address("a")) == nil)
+    }
+
+    @Test("above the bound writers wait until a commit has made room", arguments: [true, false])
+    func backpressure(byBytes: Bool) throws {
+        var queue = byBytes ? queue(bytes: 3 * put("a").bytes) : queue(entries: 3)
+        let answers = Answers()
+        for key in ["a", "b", "c"] {
+            let ticket = queue.add(put(key), at: 0).ticket
+            guard case .settled = queue.settle(ticket, .behind, answers.completion(ticket)) else {
+                throw Failure("\(key) waits")
+            }
+        }
+        let ticket = queue.add(put("d"), at: 0).ticket
+        guard case .waiting(wake: true) = queue.settle(ticket, .behind, answers.completion(ticket)) else {
+            throw Failure("d does not wait")
+        }
+        _ = try batch(&queue, at: 1)
+        answers.deliver(queue.succeed(synced: false, rejected: [:]).answers)
+        #expect(answers.isAnswered(ticket) && answers.fault(ticket) == nil)
+    }
+
+    @Test(
+        "when a commit fails, who waited is told and its change taken back; the others are tried again, later ones on top"
+    )
+    func failure() throws {
+        var queue = queue()
+        let answers = Answers()
+        let awaited = queue.add(put("a", 1), at: 0).ticket
+        _ = queue.add(put("b", 2), at: 0)
+        _ = queue.add(put("c", 3), at: 0)
+        _ = queue.settle(awaited, .through, answers.completion(awaited))
+        _ = try batch(&queue, at: 0)
+        _ = queue.add(put("c", 4), at: 0)
+        let (given, lost) = queue.fail(full, at: 1000)
+        answers.deliver(given)
+        #expect(answers.fault(awaited) == full)
+        #expect(lost == 0)
+        #expect(queue.fault == full)
+        #expect(queue.change(of: address("a")) == nil)
+        #expect(queue.change(of: address("b"))?.version == 2)
+        #expect(queue.change(of: address("c"))?.version == 4)
+        #expect(isWaiting(&queue, at: 2000, until: 26_000))
+        #expect(try batch(&queue, at: 26_000).batch.count == 2)
+        _ = queue.fail(full, at: 26_000)
+        #expect(isWaiting(&queue, at: 26_001, until: 76_000))
+        #expect(try batch(&queue, at: 76_000).batch.count == 2)
+        _ = queue.succeed(synced: false, rejected: [:])
+        #expect(queue.fault == nil)
+        #expect(queue.count == 0)
+    }
+
+    @Test("while writing fails, the pause between attempts grows to a second, and is short for who waits")
+    func pauses() throws {
+        var queue = queue()
+        let answers = Answers()
+        _ = queue.add(put("a"), at: 0)
+        var now: UInt64 = 1000
+        for _ in 0..<10 {
+            _ = try batch(&queue, at: now)
+            _ = queue.fail(full, at: now)
+            now += 1_000_000
+        }
+        #expect(isWaiting(&queue, at: now - 1, until: now))
+        let ticket = queue.add(put("b"), at: now - 900_000).ticket
+        _ = queue.settle(ticket, .through, answers.completion(ticket))
+        #expect(isWaiting(&queue, at: now - 999_000, until: now - 975_000))
+        #expect(try batch(&queue, at: now - 975_000).sync)
+        answers.deliver(queue.fail(full, at: now).answers)
+        #expect(answers.fault(ticket) == full)
+    }
+
+    @Test("a flush waits for all that came before it, and takes nothing back when it fails")
+    func flush() throws {
+        var queue = queue()
+        let answers = Answers()
+        guard case .settled = queue.flush(answers.completion(0)) else { throw Failure("there is nothing to flush") }
+        let ticket = queue.add(put("a"), at: 0).ticket
+        guard case .waiting(wake: true) = queue.flush(answers.completion(ticket)) else { throw Failure("not waiting") }
+        #expect(try batch(&queue, at: 0).sync)
+        answers.deliver(queue.fail(full, at: 0).answers)
+        #expect(answers.fault(ticket) == full)
+        #expect(queue.change(of: address("a")) != nil)
+        _ = queue.flush(answers.completion(100))
+        #expect(isWaiting(&queue, at: 24_999, until: 25_000))
+        #expect(try batch(&queue, at: 25_000).sync)
+        _ = queue.add(put("later"), at: 25_000)
+        answers.deliver(queue.succeed(synced: true, rejected: [:]).answers)
+        #expect(answers.isAnswered(100) && answers.fault(100) == nil)
+    }
+
+    @Test("marks are kept although their waiter was told")
+    func controls() throws {
+        var queue = queue()
+        let answers = Answers()
+        let ticket = queue.add(.control(.tag(1, "t", Watermark())), at: 0).ticket
+        _ = queue.settle(ticket, .through, answers.completion(ticket))
+        _ = try batch(&queue, at: 0)
+        answers.deliver(queue.fail(full, at: 0).answers)
+        #expect(answers.fault(ticket) == full)
+        #expect(queue.count == 1)
+    }
+
+    @Test("what was done of a failed batch is answered as done, and not tried again")
+    func partly() throws {
+        var queue = queue()
+        let answers = Answers()
+        let deleted = queue.add(delete("a"), at: 0).ticket
+        let marked = queue.add(.control(.tag(1, "t", Watermark())), at: 0).ticket
+        let refused = queue.add(put("b"), at: 0).ticket
+        for ticket in [deleted, marked, refused] { _ = queue.settle(ticket, .through, answers.completion(ticket)) }
+        _ = try batch(&queue, at: 0)
+        answers.deliver(queue.fail(full, done: [deleted, marked], at: 0).answers)
+        #expect(answers.isAnswered(deleted) && answers.fault(deleted) == nil)
+        #expect(answers.isAnswered(marked) && answers.fault(marked) == nil)
+        #expect(answers.fault(refused) == full)
+        #expect(queue.count == 0)
+    }
+
+    @Test("what does not fit any more: the oldest puts become deletes, then the oldest changes go; all are counted")
+    func overflow() throws {
+        var queue = queue(entries: 8, bytes: 8 * put("a0", size: 1000).bytes)
+        let answers = Answers()
+        for number in 0..<8 { _ = queue.add(put("a\(number)", size: 1000), at: 0) }
+        _ = try batch(&queue, at: 1000)
+        let newest = queue.add(put("b", size: 1000), at: 1000).ticket
+        _ = queue.settle(newest, .behind, answers.completion(newest))
+        let (given, lost) = queue.fail(full, at: 1000)
+        answers.deliver(given)
+        #expect(answers.isAnswered(newest) && answers.fault(newest) == nil)
+        #expect(lost == 3)
+        #expect(queue.count == 6)
+        #expect(!queue.isOverBound)
+        for number in 0..<3 { #expect(queue.change(of: address("a\(number)"))?.entry == nil) }
+        for key in ["a3", "a7", "b"] { #expect(queue.change(of: address(key))?.entry != nil, "\(key)") }
+        // By bytes alone: keys remain, as deletes.
+        var roomy = self.queue(entries: 100, bytes: 2000)
+        for number in 0..<3 { _ = roomy.add(put("a\(number)", size: 1000), at: 0) }
+        _ = try batch(&roomy, at: 1000)
+        #expect(roomy.fail(full, at: 1000).lost == 3)
+        #expect(roomy.count == 3)
+        for number in 0..<3 {
+            guard case .delete(version: 1) = roomy.change(of: address("a\(number)")) else { throw Failure("\(number)") }
+        }
+    }
+
+    @Test("who asks for a change that was given up or refused is told so, once")
+    func givenUp() throws {
+        var queue = queue()
+        let answers = Answers()
+        let first = queue.add(put("a"), at: 0).ticket
+        let second = queue.add(put("b"), at: 0).ticket
+        _ = queue.settle(second, .through, answers.completion(second))
+        _ = try batch(&queue, at: 0)
+        let corrupt = TierFault(.corrupt, "page")
+        let (given, lost) = queue.succeed(synced: true, rejected: [first: corrupt, second: corrupt])
+        answers.deliver(given)
+        #expect(answers.fault(second) == corrupt)
+        #expect(lost == 1)
+        guard case .failed(corrupt) = queue.settle(first, .through, answers.completion(first)) else {
+            throw Failure("not told")
+        }
+    }
+
+    @Test("closing commits at once what is there, once, and refuses what comes later")
+    func closing() throws {
+        var queue = queue()
+        let answers = Answers()
+        _ = queue.add(put("a"), at: 0)
+        queue.close()
+        #expect(try batch(&queue, at: 0).sync)
+        let (given, lost) = queue.fail(full, at: 0)
+        answers.deliver(given)
+        #expect(lost == 1)
+        guard case .closed = queue.take(at: 0) else { throw Failure("not closed") }
+        answers.deliver(queue.end())
+        let (late, wake) = queue.add(put("b"), at: 0)
+        #expect(!wake)
+        guard case .failed(let fault) = queue.settle(late, .through, answers.completion(late)) else {
+            throw Failure("not refused")
+        }
+        #expect(fault.cause == .closed)
+        guard case .settled = queue.settle(late, .behind, answers.completion(late)) else { throw Failure("waits") }
+    }
+}
