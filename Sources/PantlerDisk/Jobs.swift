@@ -15,6 +15,7 @@ struct Job: Sendable {
     var kind: Kind
     /// The job sees what was put before it: it waits until these changes are committed.
     var ticket: WriteTicket
+    /// Entries that it ended; those that were dead already do not count.
     var removed = 0
     var completion: @Sendable (Result<Int, TierFault>) -> Void
 }

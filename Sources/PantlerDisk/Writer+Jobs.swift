@@ -35,8 +35,10 @@ extension Writer {
             let rows = try entries.rows(of: namespace, from: next, limit: Self.stepRows)
             let wanted = rows.prefix { $0.key.starts(with: prefix) }
             let gone = wanted.filter { $0.version < before }
+            // Judged before they are gone.
+            let visible = gone.map(isVisible)
             let count = try gone.isEmpty ? 0 : step(gone) { (row) throws(SQLiteError) in try remove(row, .invalidated) }
-            job.removed += count
+            job.removed += visible.prefix(count).count { $0 }
             if count == gone.count, rows.count < Self.stepRows || wanted.count < rows.count { return true }
             // The smallest key after the last one that was dealt with.
             let last = count < gone.count ? gone[max(0, count - 1)].key : (wanted.last?.key ?? next)
@@ -46,10 +48,7 @@ extension Writer {
             guard let delegate = context.delegate else { return true }
             let rows = try entries.oldest(of: nil, after: last, limit: Self.stepRows * 4)
             guard let end = rows.last?.id else { return true }
-            let gone = rows.filter { row in
-                let tags = row.tags.withUnsafeBytes { TagList.decode($0) } ?? []
-                return delegate.isInvalidated(namespace: row.namespace, version: row.version, tags: tags)
-            }
+            let gone = rows.filter { isInvalidated($0, by: delegate) }
             let count = try gone.isEmpty ? 0 : step(gone) { (row) throws(SQLiteError) in try remove(row, .invalidated) }
             job.removed += count
             job.kind = .sweep(last: count < gone.count ? gone[count].id - 1 : end)
@@ -57,5 +56,16 @@ extension Writer {
         case .tidy:
             return try !stepHouse(at: monotonicNanoseconds(), always: true)
         }
+    }
+
+    private func isInvalidated(_ row: EntryTable.Row, by delegate: any LowerTierDelegate) -> Bool {
+        let tags = row.tags.withUnsafeBytes { TagList.decode($0) } ?? []
+        return delegate.isInvalidated(namespace: row.namespace, version: row.version, tags: tags)
+    }
+
+    /// Whether a row that is removed could still be seen until now.
+    private func isVisible(_ row: EntryTable.Row) -> Bool {
+        if let deadAt = row.deadAt, let now = context.now, deadAt <= now.milliseconds { return false }
+        return context.delegate.map { !isInvalidated(row, by: $0) } ?? true
     }
 }

@@ -54,7 +54,8 @@ package struct Exposition: Sendable {
     }
 
     private mutating func declare(_ name: String, _ type: String, _ help: String) {
-        // Two families of one name make the page invalid, and names are constants: any test that renders the page finds it.
+        // Two families of one name make the page invalid, and names are constants: any test that renders the page finds
+        // it.
         assert(families.insert(name).inserted, "\(name) is declared twice")
         assert(name.utf8.allSatisfy(Self.isNameByte), "\(name) is no name of a metric")
         sampleName = name
@@ -130,8 +131,8 @@ package struct Exposition: Sendable {
         }
     }
 
-    /// `1.0` in OpenMetrics, `1` in the older text: as the client libraries write them, so that a bucket's series keeps its
-    /// name whichever way its server is scraped.
+    /// `1.0` in OpenMetrics, `1` in the older text: as the client libraries write them, so that a bucket's series keeps
+    /// its name whichever way its server is scraped.
     private func boundText(_ bound: Double) -> String {
         let text = Self.text(bound)
         return format == .openMetrics && Double(Int(exactly: bound) ?? -1) == bound ? text + ".0" : text

@@ -1,7 +1,7 @@
 /// How long something took, counted in fixed buckets from 10 microseconds to 2.5 seconds.
 ///
-/// It holds no reference and never allocates. It has no synchronisation of its own: it lives with its one writer or under a
-/// lock, and `+=` sums the parts for a reader. `RequestTally` is the one that other threads may read.
+/// It holds no reference and never allocates. It has no synchronisation of its own: it lives with its one writer or
+/// under a lock, and `+=` sums the parts for a reader. `RequestTally` is the one that other threads may read.
 package struct LatencyHistogram: Sendable {
     /// The buckets of `bounds`, and a last one for all that is longer.
     package static let bucketCount = 18

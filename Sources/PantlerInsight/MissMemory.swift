@@ -3,15 +3,15 @@ package import PantlerModel
 
 /// Why keys that are gone went, in bounded memory: the newest departures are remembered, the oldest forgotten.
 ///
-/// A table of sets of sixteen 32-bit cells, a set being one cache line. A cell holds 29 bits of the key's hash and 3 bits of
-/// the reason; a set is ordered from the newest to the oldest, its empty cells, which are 0, at the end. A full set forgets
-/// its oldest.
+/// A table of sets of sixteen 32-bit cells, a set being one cache line. A cell holds 29 bits of the key's hash and 3
+/// bits of the reason; a set is ordered from the newest to the oldest, its empty cells, which are 0, at the end. A full
+/// set forgets its oldest.
 ///
-/// A key that was never recorded finds a reason of another key with a probability of at most 16 / 2^29, one in 33 million:
-/// its 29 bits would have to be those of one of sixteen. Nothing but the reason of a miss depends on it.
+/// A key that was never recorded finds a reason of another key with a probability of at most 16 / 2^29, one in 33
+/// million: its 29 bits would have to be those of one of sixteen. Nothing but the reason of a miss depends on it.
 ///
-/// The bits of a hash must be as good as random. Bits 0..<27 choose the set, bits 27..<56 are kept, and bits 56..<64 are
-/// left to the caller, who may have chosen among several tables by them.
+/// The bits of a hash must be as good as random. Bits 0..<27 choose the set, bits 27..<56 are kept, and bits 56..<64
+/// are left to the caller, who may have chosen among several tables by them.
 ///
 /// It has no synchronisation of its own: it lives under a lock.
 package struct MissMemory: ~Copyable {
@@ -95,8 +95,8 @@ package struct MissMemory: ~Copyable {
         UInt32(truncatingIfNeeded: hash >> 27) & (1 << (32 - reasonBits) - 1)
     }
 
-    /// The largest power of two that is not over `bytes`, of at least a set and at most the 2^27 sets that the hash tells
-    /// apart; or 0.
+    /// The largest power of two that is not over `bytes`, of at least a set and at most the 2^27 sets that the hash
+    /// tells apart; or 0.
     private static func tableBytes(for bytes: Int) -> Int {
         guard bytes >= setBytes else { return 0 }
         return min(1 << (Int.bitWidth - 1 - bytes.leadingZeroBitCount), setBytes << 27)

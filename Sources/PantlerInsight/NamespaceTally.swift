@@ -2,8 +2,8 @@ package import PantlerModel
 
 /// What happened in one namespace since the start, as plain counters that only grow.
 ///
-/// It holds no reference, so that a counter is one addition in memory. It has no synchronisation of its own: whoever owns
-/// one counts under its own lock, and `+=` sums the parts for a reader.
+/// It holds no reference, so that a counter is one addition in memory. It has no synchronisation of its own: whoever
+/// owns one counts under its own lock, and `+=` sums the parts for a reader.
 package struct NamespaceTally: Sendable, Hashable {
     /// Gets answered by a fresh entry that was in memory.
     package var hitsMemory: UInt64 = 0
@@ -38,8 +38,6 @@ package struct NamespaceTally: Sendable, Hashable {
     /// Calls of invalidate that were carried out; one each, however many entries it ended.
     package var invalidations: UInt64 = 0
 
-    /// Entries that left memory to make room for others.
-    package var evictions: UInt64 = 0
     /// Entries whose TTL and stale TTL ran out, when they were removed from memory.
     package var expirations: UInt64 = 0
     /// Calls of a lower tier that ended in a fault. A get among them is a miss as well.
@@ -115,7 +113,6 @@ package struct NamespaceTally: Sendable, Hashable {
         left.touches &+= right.touches
         left.counters &+= right.counters
         left.invalidations &+= right.invalidations
-        left.evictions &+= right.evictions
         left.expirations &+= right.expirations
         left.tierFaults &+= right.tierFaults
     }

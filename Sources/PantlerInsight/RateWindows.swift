@@ -1,8 +1,8 @@
 /// How many gets and hits a namespace had lately: what its counters read at past moments, in bounded memory.
 ///
-/// Someone calls `sample` about once a second; a second without gets costs nothing, and a namespace that has been idle for
-/// an hour holds no memory. Windows up to a minute are exact to the second; longer ones begin up to 10 seconds, those over
-/// five minutes up to 30 seconds too early. Windows over an hour are not kept.
+/// Someone calls `sample` about once a second; a second without gets costs nothing, and a namespace that has been idle
+/// for an hour holds no memory. Windows up to a minute are exact to the second; longer ones begin up to 10 seconds,
+/// those over five minutes up to 30 seconds too early. Windows over an hour are not kept.
 ///
 /// It has no synchronisation of its own: it lives under a lock.
 package struct RateWindows: Sendable {
@@ -52,8 +52,8 @@ package struct RateWindows: Sendable {
         }
     }
 
-    /// Gets and hits of the last `seconds`, at most 3600: the counters' present reading less that of the sample at the window's
-    /// beginning, or the last one before it. Everything since the start where that was later.
+    /// Gets and hits of the last `seconds`, at most 3600: the counters' present reading less that of the sample at the
+    /// window's beginning, or the last one before it. Everything since the start where that was later.
     ///
     /// - Complexity: O(steps).
     package func window(

@@ -74,9 +74,9 @@ package enum AnswerCode {
 
 /// Requests that one event loop has answered: how many, with which status, and how long they took.
 ///
-/// Written by the one thread that its loop runs on, read by any. So a count is a plain load, an addition and a plain store:
-/// no locked instruction on the way of a hit. All cells are relaxed: none publishes other memory, and a reader that comes
-/// between two of them finds a request in one and not yet in the other.
+/// Written by the one thread that its loop runs on, read by any. So a count is a plain load, an addition and a plain
+/// store: no locked instruction on the way of a hit. All cells are relaxed: none publishes other memory, and a reader
+/// that comes between two of them finds a request in one and not yet in the other.
 package final class RequestTally: Sendable {
     /// An operation's cells: its buckets, its nanoseconds, its codes. Five cache lines.
     private static let stride = LatencyHistogram.bucketCount + 1 + AnswerCode.count
@@ -84,8 +84,8 @@ package final class RequestTally: Sendable {
     private static let codePlace = sumPlace + 1
     private static let cellCount = stride * Operation.allCases.count
 
-    // Allocated in `init`, freed in `deinit`, never moved between, and nothing but atomics: any thread may use it as long as
-    // it has the tally.
+    // Allocated in `init`, freed in `deinit`, never moved between, and nothing but atomics: any thread may use it as
+    // long as it has the tally.
     nonisolated(unsafe) private let cells: UnsafeMutablePointer<Atomic<UInt64>>
 
     package init() {
@@ -162,7 +162,8 @@ package struct RequestFigures: Sendable {
         }
     }
 
-    /// Adds the two families of requests: an operation has its durations from the first page on, and a code from its first answer.
+    /// Adds the two families of requests: an operation has its durations from the first page on, and a code from its
+    /// first answer.
     package func expose(to page: inout Exposition) {
         page.counter("pantler_requests", "Requests that were answered, by operation and status code.")
         for (operation, code, count) in requests {

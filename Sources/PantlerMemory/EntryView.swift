@@ -10,14 +10,15 @@ package struct EntryRef: Equatable {
 
 package enum InsertOutcome: Equatable, Sendable {
     case stored
-    /// It could never fit the namespace's quota or the tier, or there is no memory; an older entry of the key is removed.
+    /// It could never fit the namespace's quota or the tier, or there is no memory; an older entry of the key is
+    /// removed.
     case rejected
 }
 
 /// What the sweep is to do with an entry.
 package enum SweepVerdict: Equatable, Sendable {
     case keep
-    /// The entry is removed, and the reason kept in the shard's miss memory.
+    /// The entry is removed, and the reason kept in the shard's miss memory; an expiry is counted in its tally.
     case remove(MissReason)
 }
 
@@ -33,8 +34,8 @@ package struct EntryContent {
     package var expiresAt: Timestamp
     /// Milliseconds.
     package var staleTTL: Int64
-    /// A copy of `value`, made before the lock was taken so that nobody waits for megabytes to be copied. Looked at only for
-    /// a value over `MemoryTier.largeValueBytes`, where without it the insert makes its own.
+    /// A copy of `value`, made before the lock was taken so that nobody waits for megabytes to be copied. Looked at
+    /// only for a value over `MemoryTier.largeValueBytes`, where without it the insert makes its own.
     package var largeValue: LargeValue?
 
     package init(

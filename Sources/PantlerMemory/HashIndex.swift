@@ -1,7 +1,7 @@
 /// Which records have which hash: chains of record numbers, at most one record a bucket on average.
 ///
-/// It grows and shrinks a bucket at a time (linear hashing, Litwin 1980), so that no operation ever waits for a table to
-/// be copied. Buckets are chosen by the hash's low bits; its high bits have chosen the shard.
+/// It grows and shrinks a bucket at a time (linear hashing, Litwin 1980), so that no operation ever waits for a table
+/// to be copied. Buckets are chosen by the hash's low bits; its high bits have chosen the shard.
 struct HashIndex: ~Copyable {
     private var blocks: BlockTable
     private let shift: Int
@@ -22,6 +22,7 @@ struct HashIndex: ~Copyable {
         bucketCount == 0 ? 0 : slot(bucket(hash)).pointee
     }
 
+    @inline(__always)
     func bucket(_ hash: UInt64) -> Int {
         let bucket = Int(truncatingIfNeeded: hash) & mask
         return bucket < bucketCount ? bucket : bucket & mask >> 1
@@ -63,8 +64,9 @@ struct HashIndex: ~Copyable {
         setCount(0)
     }
 
+    @inline(__always)
     private func slot(_ bucket: Int) -> UnsafeMutablePointer<UInt32> {
-        (blocks[bucket >> shift] + (bucket & (1 << shift - 1)) * 4).assumingMemoryBound(to: UInt32.self)
+        (blocks[bucket &>> shift] + (bucket & (1 &<< shift &- 1)) &* 4).assumingMemoryBound(to: UInt32.self)
     }
 
     /// The bucket or the `next` that holds a record's number.

@@ -3,8 +3,8 @@ import Synchronization
 
 // What must hold of a tier at rest. Tests ask after each operation; nothing else does.
 extension MemoryTier {
-    /// Sentences about what is wrong; empty when all is well. Takes the shards' locks one after the other: sums over shards
-    /// are exact only while no one else is at work. Complexity: O(everything).
+    /// Sentences about what is wrong; empty when all is well. Takes the shards' locks one after the other: sums over
+    /// shards are exact only while no one else is at work. Complexity: O(everything).
     package func checkInvariants() -> [String] {
         var faults: [String] = []
         var census = Census(slots: ledger.slotCapacity)

@@ -41,13 +41,13 @@ final class Ledger: Sendable {
     let held = Atomic<Int>(0)
     /// The part of `held` that does not depend on entries.
     let fixed = Atomic<Int>(0)
-    // The three arrays are allocated in `init`, freed in `deinit`, never change their place between, and hold nothing but
-    // atomics: any thread may use them as long as it has the ledger.
+    // The three arrays are allocated in `init`, freed in `deinit`, never change their place between, and hold nothing
+    // but atomics: any thread may use them as long as it has the ledger.
     nonisolated(unsafe) private let usages: UnsafeMutablePointer<SlotUsage>
     nonisolated(unsafe) private let shards: UnsafeMutablePointer<ShardSignals>
-    /// `[slot * shardCount + shard]`: no entry of that list has a smaller stamp. A bound from below, not the stamp of the
-    /// list's oldest itself, so that a hit on the oldest writes nothing: whoever evicts corrects it under the shard's
-    /// lock and looks again.
+    /// `[slot * shardCount + shard]`: no entry of that list has a smaller stamp. A bound from below, not the stamp of
+    /// the list's oldest itself, so that a hit on the oldest writes nothing: whoever evicts corrects it under the
+    /// shard's lock and looks again.
     nonisolated(unsafe) private let oldest: UnsafeMutablePointer<Atomic<UInt64>>
 
     init(maxBytes: Int, shardCount: Int, slotCapacity: Int) {
@@ -71,6 +71,13 @@ final class Ledger: Sendable {
 
     func hold(_ bytes: Int) { held.wrappingAdd(bytes, ordering: .relaxed) }
     func release(_ bytes: Int) { held.wrappingSubtract(bytes, ordering: .relaxed) }
+
+    /// What the tier keeps to as far as it can: the bound less the room for the segments, chunks and blocks that are taken
+    /// next, so that there is time to win them back.
+    func softBound(segmentBytes: Int) -> Int {
+        let limit = maxBytes.load(ordering: .relaxed)
+        return limit - min(4 * segmentBytes, limit / 16)
+    }
 
     func holdForGood(_ bytes: Int) {
         hold(bytes)
@@ -105,8 +112,8 @@ final class Ledger: Sendable {
         oldest[slot * shardCount + shard].load(ordering: .relaxed)
     }
 
-    /// The shard whose entries (of a slot, or all) may be the oldest, and a stamp that none in another shard is older than;
-    /// `nil` when there are none. Complexity: O(shards).
+    /// The shard whose entries (of a slot, or all) may be the oldest, and a stamp that none in another shard is older
+    /// than; `nil` when there are none. Complexity: O(shards).
     func oldestShard(_ slot: NamespaceSlot?) -> (shard: Int, runnerUp: UInt64)? {
         var best = Self.noStamp
         var runnerUp = Self.noStamp

@@ -3,8 +3,8 @@ import Synchronization
 extension MemoryTier {
     /// Hashes of the most recently used entries, hottest first over all shards and namespaces, at most `limit`.
     ///
-    /// Entries that are used meanwhile may be missing or stand where they stood. Complexity: O(limit x log limit) and the
-    /// number of namespaces, at most 1000 entries under one hold of a lock.
+    /// Entries that are used meanwhile may be missing or stand where they stood. Complexity: O(limit x log limit) and
+    /// the number of namespaces, at most 1000 entries under one hold of a lock.
     package func hotHashes(limit: Int) -> [UInt64] {
         var hottest: [HotEntry] = []
         // Nothing that was used before this moment can be among them any more.
@@ -50,8 +50,8 @@ struct HotEntry {
 }
 
 extension Shard {
-    /// The next entries of a list from its newest, down to the stamp `since`. `last` is where the piece before ended; if that
-    /// entry has been used or has left, the walk goes on where its stamp would stand.
+    /// The next entries of a list from its newest, down to the stamp `since`. `last` is where the piece before ended;
+    /// if that entry has been used or has left, the walk goes on where its stamp would stand.
     func hottest(_ slot: NamespaceSlot, after last: HotEntry?, since: UInt64, limit: Int) -> [HotEntry] {
         var number = lists[slot].newest
         if let last {

@@ -1,15 +1,17 @@
+package import PantlerModel
 import Synchronization
 
 // How the tier stays within its bounds.
 //
 // A namespace's quota counts what its entries cost: whoever is over it evicts exactly that namespace's oldest, until it
 // is not. The tier's bound counts what is held from the system, and an entry that leaves gives nothing back by itself:
-// its payload is a hole in a segment. So two things are done by turns: segments with a fifth of holes are compacted, and
-// when there are none, the oldest entries leave, which makes holes. Holding back from compacting fuller segments is
+// its payload is a hole in a segment. So two things are done by turns: segments with a fifth of holes are compacted,
+// and when there are none, the oldest entries leave, which makes holes. Holding back from compacting fuller segments is
 // what keeps a byte from being copied more than about four times for each byte that is freed.
 //
 // Each caller does a little of it, as soon as the tier comes near its bound: so an insert never waits for long, and the
-// bound is rarely reached. Where it is all the same (a large value, a lowered bound), the caller goes on until it holds.
+// bound is rarely reached. Where it is all the same (a large value, a lowered bound), the caller goes on until it
+// holds.
 extension MemoryTier {
     /// Share of a segment that must be holes for it to be compacted.
     private static let worthCompacting = 5
@@ -17,32 +19,38 @@ extension MemoryTier {
     private static let compactionStep = 16 << 10
     private static let evictionStep = 8
 
-    /// To be called after each insert, outside of any lock: evicts least recently used entries until the namespace's quota
-    /// and the tier's bound hold again.
+    /// To be called after each insert, outside of any lock: evicts least recently used entries until the namespace's
+    /// quota and the tier's bound hold again.
     ///
-    /// Eviction is recorded in the miss memory of the entry's shard; `evicted` is called, without a lock, for each that left.
-    /// While many threads insert, the tier is over its bound by what those took that have not come back from here yet.
-    /// Complexity: O(1) while nothing is over; O(shards) for each entry evicted for a quota, O(shards + namespaces) for
-    /// the tier.
-    package func makeRoom(_ slot: NamespaceSlot, evicted: (UInt64, NamespaceSlot) -> Void) {
+    /// Why each left is recorded in the miss memory of the entry's shard, as `reason` has it, which is asked under the
+    /// shard's lock: an entry may have been dead already when its turn came. `evicted` is called, without a lock, for
+    /// each that left. While many threads insert, the tier is over its bound by what those took that have not come back from here
+    /// yet. Complexity: O(1) while nothing is over; O(shards) for each entry evicted for a quota, O(shards +
+    /// namespaces) for the tier.
+    package func makeRoom(
+        _ slot: NamespaceSlot,
+        evicted: (UInt64, NamespaceSlot) -> Void = { _, _ in },
+        reason: (EntryView, NamespaceSlot) -> MissReason = { _, _ in .evicted }
+    ) {
         let usage = ledger.usage(slot)
         while usage.pointee.isOver {
-            guard evictOldest(slot, while: { usage.pointee.isOver }, evicted) else { break }
+            guard evictOldest(slot, while: { usage.pointee.isOver }, reason, evicted) else { break }
         }
         let limit = maxBytes
-        let soft = limit - reserve(limit)
+        let soft = ledger.softBound(segmentBytes: segmentBytes)
         guard bytes > soft else { return }
         var steps = 0
         while bytes > limit || bytes > soft && steps < 2 {
             steps += 1
             if compactSparsest() { continue }
             // A large value alone may bring all that is needed.
-            guard evictOldest(nil, while: { bytes > soft }, evicted) else { return releaseEmptyShards() }
+            guard evictOldest(nil, while: { bytes > soft }, reason, evicted) else { break }
         }
     }
 
-    /// Empties a bit of the sparsest segment of all shards. Returns `false` if none is sparse enough, or there is no memory
-    /// to move its blocks to. Each block is moved from a segment with holes into one without: it does not go on for ever.
+    /// Empties a bit of the sparsest segment of all shards. Returns `false` if none is sparse enough, or there is no
+    /// memory to move its blocks to. Each block is moved from a segment with holes into one without: it does not go on
+    /// for ever.
     private func compactSparsest() -> Bool {
         let candidate = ledger.mostReclaimable()
         guard candidate.bytes * Self.worthCompacting >= segmentBytes else { return false }
@@ -53,25 +61,19 @@ extension MemoryTier {
         return hadMemory
     }
 
-    /// There are no entries left, and shards that were emptied by deletes may still hold what these left behind.
-    private func releaseEmptyShards() {
-        withEachShard { _, shard in shard.releaseIfEmpty() }
-    }
-
-    /// Room for the segments, chunks and blocks that are taken next, so that there is time to win them back.
-    private func reserve(_ limit: Int) -> Int { min(4 * segmentBytes, limit / 16) }
-
     /// Evicts up to `evictionStep` of the oldest entries; returns `false` if there is none.
     private func evictOldest(
         _ slot: NamespaceSlot?,
         while more: () -> Bool,
+        _ reason: (EntryView, NamespaceSlot) -> MissReason,
         _ evicted: (UInt64, NamespaceSlot) -> Void
     ) -> Bool {
         guard let (number, runnerUp) = ledger.oldestShard(slot) else { return false }
         withUnsafeTemporaryAllocation(of: (UInt64, NamespaceSlot).self, capacity: Self.evictionStep) { left in
             var count = 0
             shard(number).pointee.withLock { shard in
-                shard.evict(slot, notAfter: runnerUp, while: { count < Self.evictionStep && more() }) { hash, slot in
+                let more = { count < Self.evictionStep && more() }
+                shard.evict(slot, notAfter: runnerUp, while: more, reason) { hash, slot in
                     left.initializeElement(at: count, to: (hash, slot))
                     count += 1
                 }

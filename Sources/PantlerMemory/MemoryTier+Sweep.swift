@@ -10,9 +10,9 @@ struct SweepPosition {
 }
 
 extension MemoryTier {
-    /// A small step of background work on one shard: shows up to `limit` records to `judge`, under the shard's lock, and
-    /// removes those that it condemns; then empties a bit of a segment that is half holes, and gives back what an empty shard
-    /// holds.
+    /// A small step of background work on one shard: shows up to `limit` records to `judge`, under the shard's lock,
+    /// and removes those that it condemns; then empties a bit of a segment that is half holes, and gives back what an
+    /// empty shard holds.
     ///
     /// - Returns: whether this step ended a pass over all shards.
     /// - Complexity: O(`limit`), and 64 KiB of compaction at most.

@@ -2,12 +2,12 @@ import PantlerInsight
 package import PantlerModel
 import Synchronization
 
-/// The memory tier: entries of all namespaces, bounded in bytes that are really the process's, least recently used first
-/// to leave.
+/// The memory tier: entries of all namespaces, bounded in bytes that are really the process's, least recently used
+/// first to leave.
 ///
-/// Shards are chosen by the hash's highest bits, and each is under its own lock; see `Shard` for what is inside, `Record`
-/// for what an entry costs. This file is the tier's face; `MemoryTier+Room` keeps it within its bounds, `MemoryTier+Sweep` is its background
-/// work.
+/// Shards are chosen by the hash's highest bits, and each is under its own lock; see `Shard` for what is inside,
+/// `Record` for what an entry costs. This file is the tier's face; `MemoryTier+Room` keeps it within its bounds,
+/// `MemoryTier+Sweep` is its background work.
 package final class MemoryTier: Sendable {
     /// Values longer than this have an allocation of their own.
     package static let largeValueBytes = 16 << 10
@@ -20,15 +20,15 @@ package final class MemoryTier: Sendable {
     private let attached: Mutex<[Bool]>
     /// A hash shifted right by it is a shard's number.
     private let shardShift: UInt64
-    // `shardCount` shards, each in cache lines of its own, in memory that is allocated in `init` and freed in `deinit`; what
-    // lies there is only ever used through its `Mutex`.
+    // `shardCount` shards, each in cache lines of its own, in memory that is allocated in `init` and freed in `deinit`;
+    // what lies there is only ever used through its `Mutex`.
     nonisolated(unsafe) private let shards: UnsafeMutableRawPointer
     /// Bytes from one shard to the next.
     private static let stride = (MemoryLayout<Mutex<Shard>>.stride + 127) & ~127
 
     /// - Parameters:
-    ///   - maxBytes: bound of all the memory that the tier holds, its own tables and the miss memory included. 0 = off: nothing
-    ///     is kept (each insert is rejected), but locks, tallies, miss memory and pending loads work.
+    ///   - maxBytes: bound of all the memory that the tier holds, its own tables and the miss memory included. 0 = off:
+    ///     nothing is kept (each insert is rejected), but locks, tallies, miss memory and pending loads work.
     ///   - shardCount: rounded down to a power of two, and to what `maxBytes` can feed (1 MiB a shard).
     ///   - maxNamespaces: how many may be attached at a time, at most 16,384.
     ///   - missMemoryBytes: what remembers why keys left; at most an eighth of `maxBytes` unless that is 0.
@@ -82,8 +82,8 @@ package final class MemoryTier: Sendable {
 
     package var maxBytes: Int { ledger.maxBytes.load(ordering: .relaxed) }
 
-    /// Takes effect at the next `makeRoom`, which after a much smaller bound has a lot to do. The sizes of the pieces in which
-    /// memory is taken stay as they were chosen for the first bound.
+    /// Takes effect at the next `makeRoom`, which after a much smaller bound has a lot to do. The sizes of the pieces
+    /// in which memory is taken stay as they were chosen for the first bound.
     package func setMaxBytes(_ bytes: Int) { ledger.maxBytes.store(bytes, ordering: .relaxed) }
 
     /// All that the tier holds from the system. Complexity: O(1).
@@ -94,8 +94,8 @@ package final class MemoryTier: Sendable {
         (0..<shardCount).reduce(0) { $0 + ledger.signals($1).pointee.entries.load(ordering: .relaxed) }
     }
 
-    /// What a namespace holds, in entries and in what these cost (see `Record`), and how many made room for others since
-    /// it was attached. Complexity: O(1).
+    /// What a namespace holds, in entries and in what these cost (see `Record`), and how many made room for others
+    /// since it was attached. Complexity: O(1).
     package func usage(_ slot: NamespaceSlot) -> (entries: Int64, bytes: Int64, evictions: UInt64) {
         let usage = ledger.usage(slot)
         return (
@@ -128,9 +128,9 @@ package final class MemoryTier: Sendable {
 
     /// Removes a namespace's entries, at most 1000 under one hold of a lock, then frees the slot for another.
     ///
-    /// Inserts into the slot are rejected from the moment that their shard was reached. The caller sees to it that none comes
-    /// after the return: it marks the namespace as gone before this call, and looks at that mark under the shard's lock.
-    /// Complexity: O(entries of the namespace).
+    /// Inserts into the slot are rejected from the moment that their shard was reached. The caller sees to it that none
+    /// comes after the return: it marks the namespace as gone before this call, and looks at that mark under the
+    /// shard's lock. Complexity: O(entries of the namespace).
     package func detach(_ slot: NamespaceSlot) {
         for number in 0..<shardCount {
             var isEmpty = false

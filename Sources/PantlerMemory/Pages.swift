@@ -39,6 +39,7 @@ struct BlockTable: ~Copyable {
 
     var heldBytes: Int { count * Pages.roundUp(blockBytes) }
 
+    @inline(__always)
     subscript(index: Int) -> UnsafeMutableRawPointer { bases[index] }
 
     /// Adds a zeroed block. Returns `false` when there is no memory. Complexity: O(1) amortised.

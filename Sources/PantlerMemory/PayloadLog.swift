@@ -11,8 +11,8 @@ struct PayloadLog: ~Copyable {
         var base: UnsafeMutableRawPointer?
         var used = 0
         var live = 0
-        /// Of blocks that were freed. What a sealed segment has left at its end does not count: emptying the segment would
-        /// not win it, since what is moved leaves something at an end again.
+        /// Of blocks that were freed. What a sealed segment has left at its end does not count: emptying the segment
+        /// would not win it, since what is moved leaves something at an end again.
         var dead: Int { used - live }
     }
 
@@ -54,9 +54,10 @@ struct PayloadLog: ~Copyable {
     func reference(_ number: Int, offset: Int) -> UInt32 { UInt32(number) << shift | UInt32(offset >> 2) }
 
     /// Where a block lies. It stays there until it is freed or its shard compacted.
+    @inline(__always)
     func address(_ reference: UInt32) -> UnsafeMutableRawPointer {
         // A reference in use always points into a segment that is mapped.
-        segments[Int(reference >> shift)].base.unsafelyUnwrapped + Int(reference & (1 << shift - 1)) << 2
+        segments[Int(reference &>> shift)].base.unsafelyUnwrapped + Int(reference & (1 &<< shift &- 1)) &<< 2
     }
 
     /// Room for a block of `size` bytes, a multiple of 4 and at least 8; `nil` without memory.

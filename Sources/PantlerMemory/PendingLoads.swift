@@ -14,9 +14,9 @@ package typealias LoadWaiter = @Sendable (inout Shard, LoadedEntry) -> (@Sendabl
 
 /// The reads of the lower tier that are under way for keys of one shard. Lives under the shard's lock.
 ///
-/// It does two things: a key is read once however many ask for it, and what was read never overtakes a write. The second
-/// needs the first: between the read of an old row and its arrival in memory a put or a delete may be answered, and
-/// without a mark the old value would come back to life.
+/// It does two things: a key is read once however many ask for it, and what was read never overtakes a write. The
+/// second needs the first: between the read of an old row and its arrival in memory a put or a delete may be answered,
+/// and without a mark the old value would come back to life.
 package struct PendingLoads {
     private struct Load {
         let address: EntryAddress
@@ -53,8 +53,8 @@ package struct PendingLoads {
         return .joined
     }
 
-    /// To be called at each write, delete and invalidation of a key. Complexity: O(1), and next to nothing while no load
-    /// is under way.
+    /// To be called at each write, delete and invalidation of a key. Complexity: O(1), and next to nothing while no
+    /// load is under way.
     package mutating func invalidate(_ hash: UInt64) {
         if !loads.isEmpty { loads[hash]?.isOutdated = true }
         writtenDuringBulkLoad?.insert(hash)
@@ -73,8 +73,8 @@ package struct PendingLoads {
     /// Whether one of those who wait wants the entry in memory.
     package func fillsMemory(_ hash: UInt64) -> Bool { loads[hash]?.fillsMemory ?? false }
 
-    /// The waiters of a load in the order of their coming. The load stays until `end`, so that a write by one of them makes it
-    /// outdated for the next.
+    /// The waiters of a load in the order of their coming. The load stays until `end`, so that a write by one of them
+    /// makes it outdated for the next.
     package func waiters(_ hash: UInt64) -> [LoadWaiter] { loads[hash]?.waiters ?? [] }
 
     package mutating func end(_ hash: UInt64) { loads[hash] = nil }

@@ -1,7 +1,7 @@
 /// The records of a shard, by numbers that begin at 1. Dense but for the free ones, which are a list.
 ///
-/// It only knows which numbers are taken; moving records together, so that memory can be given back, is the shard's, who
-/// knows what points at them.
+/// It only knows which numbers are taken; moving records together, so that memory can be given back, is the shard's,
+/// who knows what points at them.
 struct RecordSlab: ~Copyable {
     private var chunks: BlockTable
     private let shift: UInt32
@@ -17,8 +17,10 @@ struct RecordSlab: ~Copyable {
         chunks = BlockTable(blockBytes: geometry.chunkRecords * MemoryLayout<Record>.stride, ledger: ledger)
     }
 
+    // Several times in each request; so is the arithmetic of the log and the index.
+    @inline(__always)
     subscript(number: UInt32) -> UnsafeMutablePointer<Record> {
-        (chunks[Int(number >> shift)] + Int(number & mask) * MemoryLayout<Record>.stride)
+        (chunks[Int(number &>> shift)] + Int(number & mask) * MemoryLayout<Record>.stride)
             .assumingMemoryBound(to: Record.self)
     }
 

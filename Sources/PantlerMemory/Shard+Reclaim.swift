@@ -14,23 +14,29 @@ extension Shard {
     /// From now on nothing is added for the slot.
     mutating func close(_ slot: NamespaceSlot) { lists[slot].isAttached = false }
 
-    /// Evicts oldest entries, those of `slot` or of all namespaces, as long as none in another shard can be older and `more`
-    /// says so; calls `left` for each. Then tells the other shards how old its oldest is now.
+    /// Evicts oldest entries, those of `slot` or of all namespaces, as long as none in another shard can be older and
+    /// `more` says so; calls `left` for each. Then tells the other shards how old its oldest is now.
     ///
     /// Complexity: O(evicted), times the slots when all namespaces are asked.
     mutating func evict(
         _ slot: NamespaceSlot?,
         notAfter runnerUp: UInt64,
         while more: () -> Bool,
+        _ reason: (EntryView, NamespaceSlot) -> MissReason,
         _ left: (UInt64, NamespaceSlot) -> Void
     ) {
         var oldest = oldestList(slot)
         while oldest.stamp != Ledger.noStamp, oldest.stamp <= runnerUp, more() {
             let number = lists[oldest.slot].oldest
             let hash = records[number].pointee.hash
+            let reason = reason(view(records[number].pointee), oldest.slot)
             remove(EntryRef(number: number))
-            missMemory.record(hash, .evicted)
-            ledger.usage(oldest.slot).pointee.evictions.wrappingAdd(1, ordering: .relaxed)
+            missMemory.record(hash, reason)
+            switch reason {
+            case .evicted: ledger.usage(oldest.slot).pointee.evictions.wrappingAdd(1, ordering: .relaxed)
+            case .expired: tally[oldest.slot].expirations &+= 1
+            case .absent, .deleted, .invalidated, .rejected: break
+            }
             left(hash, oldest.slot)
             oldest = oldestList(slot)
         }
@@ -54,8 +60,9 @@ extension Shard {
         return best
     }
 
-    /// Moves the living blocks of the sparsest segment to the log's head, so that the segment can be given back; looks at
-    /// about `limit` bytes of it and goes on there next time. Does nothing unless at least `worth` of its bytes are dead.
+    /// Moves the living blocks of the sparsest segment to the log's head, so that the segment can be given back; looks
+    /// at about `limit` bytes of it and goes on there next time. Does nothing unless at least `worth` of its bytes are
+    /// dead.
     ///
     /// - Returns: `false` where there is no memory to move anything to.
     @discardableResult
@@ -84,8 +91,8 @@ extension Shard {
         return true
     }
 
-    /// Moves the last records into free numbers before them while many are free. Each removal moves at most two, so that
-    /// no call has to move many.
+    /// Moves the last records into free numbers before them while many are free. Each removal moves at most two, so
+    /// that no call has to move many.
     mutating func shrinkSlab() {
         guard records.isSparse else { return }
         for _ in 0..<2 {

@@ -135,14 +135,14 @@ extension Shard {
         return true
     }
 
-    /// Whether an entry of this cost can be held once everything else has left: beside it a shard needs a segment, a chunk of
-    /// records and a block of buckets.
+    /// Whether an entry of this cost can be held once everything else has left: beside it a shard needs a segment, a
+    /// chunk of records and a block of buckets.
     private func canFit(_ cost: Int, _ slot: NamespaceSlot) -> Bool {
         let usage = ledger.usage(slot)
         if Int64(cost) > usage.pointee.maxBytes.load(ordering: .relaxed) { return false }
         if usage.pointee.maxEntries.load(ordering: .relaxed) < 1 { return false }
         let fixed = ledger.fixed.load(ordering: .relaxed)
-        return cost + 2 * log.segmentBytes + fixed <= ledger.maxBytes.load(ordering: .relaxed)
+        return cost + 2 * log.segmentBytes + fixed <= ledger.softBound(segmentBytes: log.segmentBytes)
     }
 
     private func write(
@@ -164,8 +164,8 @@ extension Shard {
         }
     }
 
-    /// Puts an entry of the same size into its predecessor's block, if none of the two values is large and none of what is
-    /// to be written lies in that block.
+    /// Puts an entry of the same size into its predecessor's block, if none of the two values is large and none of what
+    /// is to be written lies in that block.
     private func overwrite(
         _ existing: EntryRef,
         _ shape: Payload,

@@ -5,9 +5,9 @@ import Synchronization
 
 /// A part of the tier: the entries whose hashes begin alike, with all that belongs to them under one lock.
 ///
-/// A record (`RecordSlab`) is found by its hash (`HashIndex`), stands in its namespace's `RecencyList`, and points at its
-/// payload (`PayloadLog`). This file reads and touches, `Shard+Write` adds and removes, `Shard+Reclaim` moves entries
-/// together and makes the oldest leave.
+/// A record (`RecordSlab`) is found by its hash (`HashIndex`), stands in its namespace's `RecencyList`, and points at
+/// its payload (`PayloadLog`). This file reads and touches, `Shard+Write` adds and removes, `Shard+Reclaim` moves
+/// entries together and makes the oldest leave.
 package struct Shard: ~Copyable {
     let number: Int
     let ledger: Ledger
@@ -80,11 +80,11 @@ package struct Shard: ~Copyable {
         lists[records[ref.number].pointee.slot].promote(ref.number, now: now, records)
     }
 
-    /// Visits entries of a namespace, in no particular order, among at most `limit` records from `from`: 0 to begin, then
-    /// what the call before returned, until that is `nil`.
+    /// Visits entries of a namespace, in no particular order, among at most `limit` records from `from`: 0 to begin,
+    /// then what the call before returned, until that is `nil`.
     ///
-    /// An entry that is there the whole time is visited at least once; twice, in rare cases, when it was moved meanwhile.
-    /// (Records are looked at from the last to the first, and only ever moved towards the first.)
+    /// An entry that is there the whole time is visited at least once; twice, in rare cases, when it was moved
+    /// meanwhile. (Records are looked at from the last to the first, and only ever moved towards the first.)
     package func visit(
         _ slot: NamespaceSlot,
         from: UInt32,
@@ -103,6 +103,7 @@ package struct Shard: ~Copyable {
         return nil
     }
 
+    @inline(__always)
     func view(_ record: Record) -> EntryView {
         let block = UnsafeRawPointer(log.address(record.payload))
         let payload = Payload(record, at: block)
@@ -146,8 +147,8 @@ package struct Shard: ~Copyable {
     }
 }
 
-// All memory that a shard points at is its own, but for the ledger, which is `Sendable`: what may be sent along is the whole
-// of it, and it cannot be copied.
+// All memory that a shard points at is its own, but for the ledger, which is `Sendable`: what may be sent along is the
+// whole of it, and it cannot be copied.
 extension Shard: @unchecked Sendable {}
 
 private func equal(_ stored: UnsafeRawPointer, _ key: UnsafeRawBufferPointer) -> Bool {

@@ -151,7 +151,8 @@ package protocol LowerTier: AnyObject, Sendable {
     )
 
     /// Removes entries whose keys begin with `prefix` and whose versions are below `before`, queue included, in small steps.
-    /// The delegate is told of each as `invalidated`; the completion gets their number.
+    /// The delegate is told of each as `invalidated`; the completion gets the number of those that could
+    /// still be seen: that had neither expired nor been invalidated before.
     func removePrefix(
         namespace: NamespaceID,
         prefix: [UInt8],

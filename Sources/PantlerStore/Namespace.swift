@@ -54,7 +54,7 @@ package final class Namespace: Sendable {
     package var usesLower: Bool { usesLowerFlag.load(ordering: .relaxed) }
 
     /// Whether the namespace was deleted. Nothing is put into it any more.
-    var isDropped: Bool { droppedFlag.load(ordering: .acquiring) }
+    package var isDropped: Bool { droppedFlag.load(ordering: .acquiring) }
 
     func drop() { droppedFlag.store(true, ordering: .releasing) }
 

@@ -2,6 +2,7 @@ import Dispatch
 import PantlerInsight
 import PantlerMemory
 import PantlerModel
+import Synchronization
 
 // Reads of the lower tier. What is read arrives under the shard's lock, where it meets whatever was written meanwhile.
 extension Store {
@@ -88,7 +89,15 @@ extension Store {
     }
 
     func makeRoom(_ namespace: Namespace) {
-        // The shards remember by themselves what was evicted.
-        memory.makeRoom(namespace.slot) { _, _ in }
+        let now = clock.now()
+        memory.makeRoom(namespace.slot, reason: { [self] view, slot in reasonToLeave(view, slot, now) })
+    }
+
+    /// Why an entry leaves whose turn it is to make room: it may be dead already. Under its shard's lock.
+    func reasonToLeave(_ view: EntryView, _ slot: NamespaceSlot, _ now: Timestamp) -> MissReason {
+        guard let namespace = slots.withLock({ $0[slot] }),
+            case .dead(let reason) = namespace.freshness(of: view, at: now)
+        else { return .evicted }
+        return reason
     }
 }

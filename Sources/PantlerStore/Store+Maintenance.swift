@@ -55,7 +55,7 @@ extension Store {
 
     /// Removes what is dead from a part of memory, so that each entry is looked at about twice a minute.
     private func sweepMemory() {
-        let bySlot = namespacesBySlot()
+        let bySlot = slots.withLock { $0 }
         var left = max(Self.leastRecords, memory.entries / Self.passTicks)
         while left > 0 {
             if sweepStep(bySlot) { break }
@@ -71,12 +71,6 @@ extension Store {
                 case .dead(let reason) = namespace.freshness(of: view, at: now)
             else { return .keep }
             return .remove(reason)
-        }
-    }
-
-    private func namespacesBySlot() -> [NamespaceSlot: Namespace] {
-        registry.withLock { registry in
-            Dictionary(registry.byID.values.map { ($0.slot, $0) }, uniquingKeysWith: { first, _ in first })
         }
     }
 
@@ -118,7 +112,7 @@ extension Store {
         }
         guard begins else { return }
         background.async { [self] in
-            let namespaces = namespacesBySlot()
+            let namespaces = slots.withLock { $0 }
             let horizons = namespaces.values.map { ($0, $0.markHorizon(versions)) }
             // Two passes of the memory's own sweep: the first may have begun in the middle.
             var passes = 0

@@ -100,7 +100,8 @@ extension Store {
     }
 
     private static func integer(of entry: Entry) throws(Problem) -> Int64 {
-        guard entry.kind == .json, let value = entry.value.withUnsafeBytes({ JSON.integer($0) }) else {
+        guard entry.kind == .json, let value = entry.value.withUnsafeBytes({ JSON.integer($0.slice(JSON.trimmed($0))) })
+        else {
             throw Problem(.notAnInteger, "The value is not a JSON integer: it cannot be counted.")
         }
         return value

@@ -101,6 +101,7 @@ extension Store {
                 $0.retired.tally += tally
                 $0.retired.memoryEvictions += evictions
             }
+            slots.withLock { $0[namespace.slot] = nil }
             memory.detach(namespace.slot)
         }
         settle(.success((true, ticket)), completion)
@@ -109,7 +110,9 @@ extension Store {
     /// A namespace of the previous run.
     func adopt(_ record: NamespaceRecord) {
         guard let slot = attach(record) else { return }
-        registry.withLock { $0.add(Namespace(record: record, slot: slot)) }
+        let namespace = Namespace(record: record, slot: slot)
+        slots.withLock { $0[slot] = namespace }
+        registry.withLock { $0.add(namespace) }
     }
 
     private func make(
@@ -127,6 +130,7 @@ extension Store {
         guard let slot = attach(record) else { return .failure(tooMany) }
         registry.nextID += 1
         let namespace = Namespace(record: record, slot: slot)
+        slots.withLock { $0[slot] = namespace }
         registry.add(namespace)
         return .success((namespace, lower?.enqueue(.namespace(record))))
     }

@@ -23,7 +23,7 @@ package struct StoreOptions: Sendable {
 ///
 /// What belongs to one entry happens under its shard's lock: there it is judged, changed, given its version, and its
 /// change queued for the lower tier, so that versions, memory and queue agree about the order. Locks are taken in the
-/// order registry, shard, namespace, lower tier's queue.
+/// order registry, shard, slots, namespace, lower tier's queue.
 ///
 /// Where to read on: `Store+Get` answers a get, `Store+Write` is the way of every change, `Store+Load` asks the lower tier,
 /// `Store+Maintenance` is the background.
@@ -33,6 +33,8 @@ package final class Store: Sendable {
     let clock: any Clock
     let versions: VersionAllocator
     let registry: Mutex<Registry>
+    /// Whose slot is whose, for those who meet an entry under its shard's lock.
+    let slots = Mutex<[NamespaceSlot: Namespace]>([:])
     let maintenance = Mutex(MaintenanceState())
     /// Work that walks over many entries, one piece after the other, off the event loops.
     let background = DispatchQueue(label: "pantler.store")
@@ -106,7 +108,10 @@ package final class Store: Sendable {
     /// Takes effect with the next inserts.
     package func setMaxMemory(_ bytes: Int) {
         memory.setMaxBytes(bytes)
-        background.async { [self] in memory.makeRoom(0) { _, _ in } }
+        background.async { [self] in
+            let now = clock.now()
+            memory.makeRoom(0, reason: { [self] view, slot in reasonToLeave(view, slot, now) })
+        }
     }
 }
 

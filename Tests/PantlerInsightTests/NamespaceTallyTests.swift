@@ -34,7 +34,7 @@ struct NamespaceTallyTests {
         let fields: [WritableKeyPath<NamespaceTally, UInt64>] = [
             \.hitsMemory, \.hitsDisk, \.hitsShared, \.hitsStale, \.missAbsent, \.missExpired, \.missEvicted,
             \.missDeleted,
-            \.missInvalidated, \.missRejected, \.puts, \.deletes, \.touches, \.counters, \.invalidations, \.evictions,
+            \.missInvalidated, \.missRejected, \.puts, \.deletes, \.touches, \.counters, \.invalidations,
             \.expirations, \.tierFaults,
         ]
         #expect(

@@ -1,6 +1,8 @@
 import PantlerJSON
 import Testing
 
+import struct Support.SeededGenerator
+
 @Suite("Base64")
 struct Base64Tests {
     private func encode(_ bytes: [UInt8]) -> String {

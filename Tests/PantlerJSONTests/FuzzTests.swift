@@ -1,6 +1,8 @@
 import PantlerJSON
 import Testing
 
+import struct Support.SeededGenerator
+
 /// Random and mutated texts, judged by a plain recursive reading, in memory that ends where they end.
 @Suite("Fuzz")
 struct FuzzTests {

@@ -1,6 +1,8 @@
 import PantlerJSON
 import Testing
 
+import struct Support.SeededGenerator
+
 @Suite("Seconds to milliseconds")
 struct MillisecondsTests {
     @Test(

@@ -1,6 +1,8 @@
 import PantlerJSON
 import Testing
 
+import struct Support.SeededGenerator
+
 @Suite("Nesting")
 struct NestingTests {
     @Test("nesting up to the limit is accepted, one more is refused, at limits around the words of the bit stack")

@@ -1,3 +1,5 @@
+import struct Support.SeededGenerator
+
 /// Makes valid JSON of every kind, with few names so that they collide, in many spellings.
 struct RandomJSON {
     var random: SeededGenerator

@@ -106,7 +106,7 @@ private struct Parser {
             if scalar == "\"" { return units }
             if scalar.value < 0x20 { return nil }
             guard scalar == "\\" else {
-                units.append(contentsOf: UTF16.encode(scalar)!)
+                units.append(contentsOf: Character(scalar).utf16)
                 continue
             }
             let escapes: [Unicode.Scalar: UInt16] = [

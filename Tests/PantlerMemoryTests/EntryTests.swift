@@ -119,28 +119,34 @@ struct EntryTests {
         }
     }
 
-    @Test("a value may come out of the entry that it replaces", arguments: [100, 30_000])
-    func aliasing(size: Int) throws {
+    @Test(
+        "a value may come out of the entry that it replaces",
+        arguments: [
+            // Into another block; into the same one, where the key would be written over what is still to be read.
+            (100, 9, 0), (100, 9, 5), (30_000, 9, 0), (30_000, 20_000, 0),
+        ] as [(Int, Int, Int64)]
+    )
+    func aliasing(size: Int, skipped: Int, staleTTL: Int64) throws {
         let driver = TierDriver()
         let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
         let value = (0..<size).map { UInt8(truncatingIfNeeded: $0) }
         driver.put(slot, [0x61], Content(value: value))
         driver.with(slot, [0x61]) { shard, ref in
             let view = shard.view(ref)
-            for skipped in [0, 1, 9] {
-                let content = EntryContent(
-                    value: UnsafeRawBufferPointer(rebasing: view.value.dropFirst(skipped)),
-                    isJSON: true,
-                    mediaType: UnsafeRawBufferPointer(start: nil, count: 0),
-                    tags: skipped == 1 ? ["t"] : [],
-                    version: 2,
-                    expiresAt: .never,
-                    staleTTL: 0
-                )
-                if skipped == 9 { _ = shard.insert(view.hash, slot, view.key, content, now: 9) }
-            }
+            let content = EntryContent(
+                value: UnsafeRawBufferPointer(rebasing: view.value.dropFirst(skipped)),
+                isJSON: true,
+                mediaType: UnsafeRawBufferPointer(start: nil, count: 0),
+                tags: [],
+                version: 2,
+                expiresAt: .never,
+                staleTTL: staleTTL
+            )
+            #expect(shard.insert(view.hash, slot, view.key, content, now: 9) == .stored)
         }
-        #expect(driver.get(slot, [0x61])?.value == Array(value.dropFirst(9)))
+        let found = driver.get(slot, [0x61])
+        #expect(found?.value == Array(value.dropFirst(skipped)))
+        #expect(found?.staleTTL == staleTTL)
         #expect(driver.tier.checkInvariants() == [])
     }
 

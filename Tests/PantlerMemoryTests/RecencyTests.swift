@@ -1,32 +1,31 @@
-import Glibc
 import PantlerInsight
 import PantlerMemory
 import PantlerModel
+import Support
 import Testing
 
 /// Which entry leaves.
 struct RecencyTests {
     @Test(
         "a namespace with a quota of entries is one exact LRU, whatever the number of shards",
-        arguments: [1, 2, 10, 173, 1000],
+        arguments: [1, 10, 1000],
         [1, 16]
     )
     func exactLRU(capacity: Int, shards: Int) throws {
         let driver = TierDriver(maxBytes: 256 << 20, shards: shards)
         let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: Int64(capacity)))
+        let generator = SeededGenerator()
+        let trace = Trace(zipf: 5000, requests: 30_000, seed: generator.seed)
         var reference = ReferenceLRU(capacity: capacity)
-        var random = SeededGenerator(seed: 20 + UInt64(capacity))
-        let zipf = Zipf(count: 5000, exponent: 0.9)
         var hits = 0
         var referenceHits = 0
-        for _ in 0..<60_000 {
-            let number = zipf.next(&random)
-            if reference.use(number) { referenceHits += 1 }
-            if driver.get(slot, "k\(number)") != nil { hits += 1 } else { driver.put(slot, "k\(number)") }
+        for request in trace.requests {
+            if reference.request(request.key) { referenceHits += 1 }
+            if driver.get(slot, "k\(request.key)") != nil { hits += 1 } else { driver.put(slot, "k\(request.key)") }
         }
-        #expect(hits == referenceHits)
+        #expect(hits == referenceHits, "\(generator)")
         #expect(driver.tier.usage(slot).entries == capacity)
-        #expect(driver.tier.usage(slot).evictions == 60_000 - UInt64(hits) - UInt64(capacity))
+        #expect(driver.tier.usage(slot).evictions == 30_000 - UInt64(hits) - UInt64(capacity))
         #expect(driver.tier.checkInvariants() == [])
     }
 
@@ -53,7 +52,7 @@ struct RecencyTests {
         }
         #expect(driver.tier.usage(slot).bytes > 95_000)
         driver.tier.setQuota(slot, maxBytes: 5000, maxEntries: nil)
-        driver.tier.makeRoom(slot) { _, _ in }
+        driver.tier.makeRoom(slot)
         #expect(driver.tier.usage(slot).bytes <= 5000)
         #expect(driver.get(slot, "k1999") != nil)
         #expect(driver.tier.checkInvariants() == [])
@@ -98,52 +97,31 @@ struct RecencyTests {
         let hash = driver.hash(slot, Array("a".utf8))
         driver.tier.withShard(hash) { shard in #expect(shard.missMemory.reason(for: hash) == .evicted) }
     }
-}
 
-/// An LRU as plain as can be: the last use of each key, and the keys by last use.
-private struct ReferenceLRU {
-    let capacity: Int
-    private var lastUse: [Int: Int] = [:]
-    private var queue: [(key: Int, time: Int)] = []
-    private var first = 0
-    private var time = 0
-
-    init(capacity: Int) { self.capacity = capacity }
-
-    /// Whether the key was there; it is afterwards.
-    mutating func use(_ key: Int) -> Bool {
-        time += 1
-        let isHit = lastUse.updateValue(time, forKey: key) != nil
-        queue.append((key, time))
-        while lastUse.count > capacity {
-            let candidate = queue[first]
-            first += 1
-            if lastUse[candidate.key] == candidate.time { lastUse[candidate.key] = nil }
+    @Test(
+        "who makes room leaves for the reason that is given, and only what was alive counts as evicted",
+        arguments: MissReason.allCases
+    )
+    func reasons(reason: MissReason) throws {
+        let driver = TierDriver()
+        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: 1))
+        driver.put(slot, Array("a".utf8), Content(value: [1]), makesRoom: false)
+        driver.put(slot, Array("b".utf8), Content(value: [2]), makesRoom: false)
+        driver.tier.makeRoom(
+            slot,
+            reason: { view, viewSlot in
+                #expect(Array(view.key) == Array("a".utf8) && viewSlot == slot)
+                return reason
+            }
+        )
+        let hash = driver.hash(slot, Array("a".utf8))
+        var tally = NamespaceTally()
+        driver.tier.withEachShard { _, shard in tally += shard.tally[slot] }
+        driver.tier.withShard(hash) { shard in
+            #expect(shard.missMemory.reason(for: hash) == (reason == .absent ? nil : reason))
         }
-        return isHit
-    }
-}
-
-/// Numbers below `count`, the smaller the more often.
-private struct Zipf {
-    private let sums: [Double]
-
-    init(count: Int, exponent: Double) {
-        var sum = 0.0
-        sums = (1...count).map { rank in
-
-            sum += pow(Double(rank), -exponent)
-            return sum
-        }
-    }
-
-    func next(_ random: inout SeededGenerator) -> Int {
-        let wanted = Double.random(in: 0..<(sums.last ?? 1), using: &random)
-        var (low, high) = (0, sums.count - 1)
-        while low < high {
-            let middle = (low + high) / 2
-            if sums[middle] < wanted { low = middle + 1 } else { high = middle }
-        }
-        return low
+        #expect(driver.tier.usage(slot).evictions == (reason == .evicted ? 1 : 0))
+        #expect(tally.expirations == (reason == .expired ? 1 : 0))
+        #expect(driver.keys(slot) == [Array("b".utf8)])
     }
 }

@@ -33,7 +33,7 @@ final class TierDriver: @unchecked Sendable {
                 content.withEntryContent { outcome = shard.insert(hash, slot, key, $0, now: now) }
             }
         }
-        if makesRoom { tier.makeRoom(slot) { evicted.append(($0, $1)) } }
+        if makesRoom { tier.makeRoom(slot, evicted: { evicted.append(($0, $1)) }) }
         return outcome
     }
 
@@ -126,20 +126,5 @@ struct Content: Equatable {
                 )
             }
         }
-    }
-}
-
-/// SplitMix64 (Steele, Lea and Flood 2014): the same sequence for the same seed, everywhere.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ mixed >> 27) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ mixed >> 31
     }
 }

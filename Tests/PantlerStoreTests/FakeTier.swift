@@ -162,6 +162,7 @@ final class FakeTier: LowerTier {
         before: Version,
         completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
     ) {
+        // What could be seen is not told apart here.
         let (gone, delegate) = state.withLock { state in
             let gone = state.rows.filter { address, entry in
                 address.namespace == namespace && address.key.starts(with: prefix) && entry.version < before

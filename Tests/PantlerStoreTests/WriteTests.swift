@@ -55,6 +55,37 @@ struct WriteTests {
         #expect(try driver.get(ns, "k0") == "expired")
     }
 
+    @Test("an entry that was dead before it had to make room is not called evicted")
+    func deadBeforeEviction() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace {
+            $0.durability = .memory
+            $0.maxEntries = 2
+        }
+        try driver.put(ns, "expired", ttl: 10)
+        driver.clock.advance(byMilliseconds: 5)
+        try driver.put(ns, "tagged", tags: ["t"])
+        driver.clock.advance(byMilliseconds: 5)
+        try driver.invalidate(ns, .tags(["t"]))
+        for key in ["a", "b", "c"] {
+            driver.clock.advance(byMilliseconds: 1)
+            try driver.put(ns, key)
+        }
+        for (key, reason) in [("expired", "expired"), ("tagged", "invalidated"), ("a", "evicted")] {
+            #expect(try driver.get(ns, key) == reason)
+        }
+        let figures = driver.store.statistics(ns).figures
+        #expect(figures.memoryEvictions == 1 && figures.tally.expirations == 1)
+    }
+
+    @Test("a counter may have been put with space around it")
+    func counterWithSpace() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace()
+        try driver.put(ns, "n", " 41\n")
+        #expect(try driver.count(ns, "n").value == 42)
+    }
+
     @Test("versions grow with every write of whatever kind, and over a restart")
     func versions() throws {
         var driver = try StoreDriver()

@@ -26,7 +26,13 @@ package struct JSON: CustomStringConvertible {
     /// A null that stands there.
     package var isNull: Bool { value is NSNull }
     package var isMissing: Bool { value == nil }
-    package var description: String { value.map { "\($0)" } ?? "nothing" }
+    /// With the members of objects in the order of their names, so that equal texts have equal descriptions.
+    package var description: String {
+        guard let value else { return "nothing" }
+        let options: JSONSerialization.WritingOptions = [.sortedKeys, .fragmentsAllowed]
+        guard let data = try? JSONSerialization.data(withJSONObject: value, options: options) else { return "\(value)" }
+        return String(decoding: data, as: UTF8.self)
+    }
 }
 
 /// Text as a JSON string, with its quotes.

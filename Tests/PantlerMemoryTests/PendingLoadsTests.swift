@@ -1,0 +1,73 @@
+import PantlerMemory
+import PantlerModel
+import Testing
+
+struct PendingLoadsTests {
+    private func address(_ key: String, hash: UInt64 = 1) -> EntryAddress {
+        EntryAddress(namespace: 1, key: Array(key.utf8), hash: hash)
+    }
+
+    private let waiter: LoadWaiter = { _, _ in nil }
+
+    @Test("the first who asks reads, the others wait for it, and when it has ended someone reads again")
+    func joining() {
+        var loads = PendingLoads()
+        #expect(loads.join(address("a"), fillsMemory: false, waiter) == .first)
+        #expect(loads.join(address("a"), fillsMemory: false, waiter) == .joined)
+        #expect(loads.join(address("b", hash: 2), fillsMemory: false, waiter) == .first)
+        #expect(loads.waiters(1).count == 2)
+        #expect(loads.waiters(2).count == 1)
+        loads.end(1)
+        #expect(loads.waiters(1).isEmpty && !loads.isEmpty)
+        #expect(loads.join(address("a"), fillsMemory: false, waiter) == .first)
+        loads.end(1)
+        loads.end(2)
+        #expect(loads.isEmpty)
+    }
+
+    @Test("keys of one hash do not share a read")
+    func collision() {
+        var loads = PendingLoads()
+        #expect(loads.join(address("a"), fillsMemory: false, waiter) == .first)
+        #expect(loads.join(address("b"), fillsMemory: false, waiter) == .collision)
+        #expect(loads.waiters(1).count == 1)
+    }
+
+    @Test("a write makes the read that is under way outdated, and no other")
+    func invalidation() {
+        var loads = PendingLoads()
+        #expect(loads.isOutdated(1), "what nobody waits for says nothing")
+        _ = loads.join(address("a"), fillsMemory: false, waiter)
+        _ = loads.join(address("b", hash: 2), fillsMemory: false, waiter)
+        loads.invalidate(1)
+        loads.invalidate(3)
+        #expect(loads.isOutdated(1) && !loads.isOutdated(2))
+        loads.end(1)
+        _ = loads.join(address("a"), fillsMemory: false, waiter)
+        #expect(!loads.isOutdated(1))
+    }
+
+    @Test(
+        "memory is filled if one of those who wait wants it",
+        arguments: [[false, false], [true, false], [false, true]]
+    )
+    func filling(wishes: [Bool]) {
+        var loads = PendingLoads()
+        for wish in wishes { _ = loads.join(address("a"), fillsMemory: wish, waiter) }
+        #expect(loads.fillsMemory(1) == wishes.contains(true))
+        #expect(!loads.fillsMemory(2))
+    }
+
+    @Test("a bulk load knows which keys were written since it began")
+    func bulkLoad() {
+        var loads = PendingLoads()
+        #expect(loads.wasWrittenDuringBulkLoad(1), "before it began nothing is known")
+        loads.invalidate(1)
+        loads.beginBulkLoad()
+        loads.invalidate(2)
+        #expect(!loads.wasWrittenDuringBulkLoad(1))
+        #expect(loads.wasWrittenDuringBulkLoad(2))
+        loads.endBulkLoad()
+        #expect(loads.wasWrittenDuringBulkLoad(1))
+    }
+}

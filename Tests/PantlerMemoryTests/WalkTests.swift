@@ -1,0 +1,91 @@
+import PantlerInsight
+import PantlerMemory
+import PantlerModel
+import Support
+import Testing
+
+/// Walks over all entries: listing, sweep, and the hottest.
+struct WalkTests {
+    private func name(_ number: Int) -> [UInt8] { Array("key-\(number)".utf8) }
+
+    @Test("a walk in pieces meets every entry that is there the whole time, though others come and go")
+    func visit() throws {
+        let driver = TierDriver(shards: 1)
+        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let other = try #require(driver.tier.attach(2, maxBytes: nil, maxEntries: nil))
+        var generator = SeededGenerator()
+        for number in 0..<6000 { driver.put(number % 6 == 0 ? other : slot, name(number), Content(value: [1])) }
+        // Those that stay; the rest leave during the walk, so that the last records move down past the walk.
+        let staying = Set((0..<6000).filter { $0 % 6 == 1 })
+        var leaving = (0..<6000).filter { !staying.contains($0) }.shuffled(using: &generator)
+        var seen: Set<[UInt8]> = []
+        var from: UInt32? = 0
+        var pieces = 0
+        while let start = from {
+            driver.tier.withEachShard { _, shard in
+                from = shard.visit(slot, from: start, limit: 100) { seen.insert(Array($0.key)) }
+            }
+            pieces += 1
+            for _ in 0..<90 {
+                if let number = leaving.popLast() { driver.remove(number % 6 == 0 ? other : slot, name(number)) }
+            }
+            driver.put(slot, name(10_000 + pieces), Content(value: [1]))
+        }
+        #expect(pieces > 20)
+        #expect(seen.isSuperset(of: staying.map(name)), "\(generator)")
+        #expect(seen.isDisjoint(with: (0..<6000).filter { $0 % 6 == 0 }.map(name)), "another namespace's")
+        #expect(driver.tier.checkInvariants() == [])
+    }
+
+    @Test("a pass of the sweep shows every entry once, in steps no larger than asked for, and removes the condemned")
+    func sweep() throws {
+        let driver = TierDriver(maxBytes: 64 << 20, shards: 4, missMemoryBytes: 1 << 16)
+        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        for number in 0..<5000 { driver.put(slot, name(number), Content(value: [1])) }
+        var shown: [[UInt8]: Int] = [:]
+        var isOver = false
+        while !isOver {
+            var inStep = 0
+            isOver = driver.tier.sweepStep(limit: 64) { view, viewSlot in
+                #expect(viewSlot == slot)
+                shown[Array(view.key), default: 0] += 1
+                inStep += 1
+                return view.hash % 3 == 0 ? .remove(view.hash % 2 == 0 ? .expired : .invalidated) : .keep
+            }
+            #expect(inStep <= 64)
+        }
+        #expect(shown.count == 5000)
+        var tally = NamespaceTally()
+        driver.tier.withEachShard { _, shard in tally += shard.tally[slot] }
+        #expect(tally.expirations == (0..<5000).count { driver.hash(slot, name($0)) % 6 == 0 })
+        for number in 0..<5000 {
+            let hash = driver.hash(slot, name(number))
+            #expect((driver.get(slot, name(number), promotes: false) == nil) == (hash % 3 == 0))
+            driver.tier.withShard(hash) { shard in
+                let reason: MissReason? = hash % 3 == 0 ? hash % 2 == 0 ? .expired : .invalidated : nil
+                #expect(shard.missMemory.reason(for: hash) == reason)
+            }
+        }
+        #expect(driver.tier.checkInvariants() == [])
+    }
+
+    @Test("the hottest come first, over all shards and namespaces", arguments: [1, 10, 999, 1000, 1001, 3500, 10_000])
+    func hottest(limit: Int) throws {
+        let driver = TierDriver()
+        let slots = try (1...3).map { try #require(driver.tier.attach($0, maxBytes: nil, maxEntries: nil)) }
+        var generator = SeededGenerator()
+        for number in 0..<4000 { driver.put(slots[number % 3], name(number), Content(value: [1])) }
+        var order = Array(0..<4000)
+        for number in (0..<4000).shuffled(using: &generator).prefix(2500) {
+            #expect(driver.get(slots[number % 3], name(number)) != nil)
+            order.append(number)
+        }
+        var seen: Set<Int> = []
+        let hottest = order.reversed().filter { seen.insert($0).inserted }
+        #expect(
+            driver.tier.hotHashes(limit: limit)
+                == hottest.prefix(limit).map { driver.hash(slots[$0 % 3], name($0)) },
+            "\(generator)"
+        )
+    }
+}
