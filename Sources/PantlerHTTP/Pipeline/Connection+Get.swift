@@ -1,0 +1,155 @@
+internal import NIOCore
+import PantlerInsight
+import PantlerModel
+import PantlerStore
+
+// The way of a hit: read, looked up and answered in place.
+extension Connection {
+    enum FastOutcome {
+        /// One request at least was answered.
+        case took
+        /// What stands at the front may become such a request.
+        case incomplete
+        case other
+    }
+
+    /// Answers the plain GETs at the front of `bytes`.
+    func answerGets(_ bytes: inout ByteBuffer) -> FastOutcome {
+        let hosts = loop.hosts
+        let headLimit = loop.limits.headSize
+        let frame = AnswerFrame(date: loop.date(at: burstBegan))
+        var outcome = FastOutcome.incomplete
+        let taken = bytes.withUnsafeReadableBytes { bytes in
+            var offset = 0
+            while offset < bytes.count {
+                let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
+                guard case .request(let request) = verdict(rest, hosts, headLimit, &outcome) else { break }
+                answer(request, frame)
+                offset += request.length
+                if isBlocked || output.readableBytes >= Self.gatheredBytes { break }
+            }
+            return offset
+        }
+        bytes.moveReaderIndex(forwardBy: taken)
+        return taken > 0 ? .took : outcome
+    }
+
+    @inline(__always)
+    private func verdict(
+        _ bytes: UnsafeRawBufferPointer,
+        _ hosts: ServedHosts,
+        _ headLimit: Int,
+        _ outcome: inout FastOutcome
+    ) -> FastLane.Verdict {
+        let verdict = FastLane.parse(bytes, hosts, headLimit: headLimit)
+        switch verdict {
+        case .request: break
+        case .incomplete: outcome = .incomplete
+        case .other: outcome = .other
+        }
+        return verdict
+    }
+
+    private func answer(_ request: FastLane.FastRequest, _ frame: AnswerFrame) {
+        guard let namespace = loop.namespace(request.namespace) else { return answerMiss(.absent, request, frame) }
+        let hash = loop.store.hash(namespace, request.key)
+        let moment = moment
+        let lookup = gather { output in
+            var gap: ValueGap?
+            let lookup = loop.store.lookup(namespace, hash, request.key, moment, counts: true) { found in
+                gap = EntryAnswer.write(
+                    found,
+                    request.aspect,
+                    at: moment.now,
+                    isNotModified: false,
+                    frame,
+                    to: &output
+                )
+            }
+            // No lock is held any more: a large value can take its time.
+            gap?.fill(&output)
+            return lookup
+        }
+        switch lookup {
+        case .hit:
+            fastHits += 1
+            if isLogged { log(.get, target(request), 200, since: burstBegan) }
+        case .missing(let reason): answerMiss(reason, request, frame)
+        case .below: load(namespace, hash, request)
+        }
+    }
+
+    private func answerMiss(_ reason: MissReason, _ request: FastLane.FastRequest, _ frame: AnswerFrame) {
+        gather { MissAnswer.write(reason, frame, to: &$0) }
+        fastMisses += 1
+        if isLogged { log(.get, target(request), 404, since: burstBegan) }
+    }
+
+    /// Runs `body` with the buffer in which the next answer has its place.
+    private func gather<Answer>(_ body: (inout ByteBuffer) -> Answer) -> Answer {
+        pending.isEmpty ? body(&output) : pending.addBehind(body)
+    }
+
+    /// Asks the lower tier, whose answer finds its place in the order by its number.
+    private func load(_ namespace: Namespace, _ hash: UInt64, _ request: FastLane.FastRequest) {
+        let load = PendingLoad(
+            number: pending.begin(),
+            aspect: request.aspect,
+            began: burstBegan,
+            address: EntryAddress(namespace: namespace.id, key: Array(request.key), hash: hash),
+            target: isLogged ? target(request) : ""
+        )
+        loads += 1
+        let eventLoop = loop.eventLoop
+        let connection = NIOLoopBound(self, eventLoop: eventLoop)
+        loop.store.load(namespace, load.address, counts: true) { result in
+            if eventLoop.inEventLoop {
+                connection.value.finish(load, result)
+            } else {
+                eventLoop.execute { connection.value.finish(load, result) }
+            }
+        }
+    }
+
+    private struct PendingLoad: Sendable {
+        let number: UInt64
+        let aspect: EntryAspect
+        let began: NIODeadline
+        let address: EntryAddress
+        let target: String
+    }
+
+    private func finish(_ load: PendingLoad, _ result: LoadResult) {
+        loads -= 1
+        guard phase == .open else { return }
+        burst {
+            let frame = AnswerFrame(
+                connection: isLastToDrain(load.number) ? .close : .unsaid,
+                date: loop.date(at: burstBegan)
+            )
+            var answer = ByteBuffer()
+            let status: Int
+            switch result {
+            case .hit(let hit):
+                status = 200
+                let now = moment.now
+                hit.withFound(load.address) { found in
+                    EntryAnswer.write(found, load.aspect, at: now, isNotModified: false, frame, to: &answer)?
+                        .fill(&answer)
+                }
+            case .missing(let reason):
+                status = 404
+                MissAnswer.write(reason, frame, to: &answer)
+            }
+            guard pending.settle(load.number, answer) else { return }
+            record(.get, .get, load.target, status, since: load.began)
+            sendReady()
+        }
+    }
+
+    private func target(_ request: FastLane.FastRequest) -> String {
+        let namespace = String(decoding: request.namespace, as: UTF8.self)
+        let key = String(decoding: request.key, as: UTF8.self)
+        return "/v1/namespaces/\(namespace)/\(request.aspect == .entry ? "entries" : "values")/\(key)"
+    }
+}

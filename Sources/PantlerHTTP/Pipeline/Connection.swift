@@ -1,0 +1,306 @@
+internal import Logging
+internal import NIOCore
+import PantlerInsight
+import PantlerModel
+import PantlerStore
+
+/// One connection, from its first byte to its end: the only handler that bytes come through. On its event loop.
+///
+/// Whatever one wake-up of the loop brings is a *burst*: its requests are taken one after the other (`consume`), their answers
+/// gather in one buffer, and that is written once (`endBurst`). A plain GET is recognised and answered in the bytes
+/// (`Connection+Get`); everything else goes through SwiftNIO's decoder (`Connection+Messages`), begins only when nothing is
+/// pending, and has the connection to itself until it is answered: so no request overtakes a write. What is answered later and what
+/// comes of it is in `Connection+Answers`, the ends that a connection can come to in `Connection+Endings`.
+final class Connection: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    enum Phase {
+        case open
+        /// The last answer is given. What still comes is thrown away, so that the client gets to read it: closing at once would
+        /// reset the connection under bytes that nobody has read, and take the answer with it (RFC 9112, section 9.6).
+        case lingering
+        case closed
+    }
+
+    let loop: LoopState
+    let decoder: MessageDecoder
+    /// `nil` before and after the connection's life in a pipeline.
+    var context: ChannelHandlerContext?
+    var phase = Phase.open
+
+    // MARK: What comes
+
+    /// Bytes that could not be dealt with yet: a part of a request, or requests that have to wait.
+    var input = ByteBuffer()
+    /// Bytes of `input` that hold no end of a head.
+    var searchedBytes = 0
+    /// Whether the request at the front of the input is none for the fast lane.
+    var isSlowHead = false
+    /// The message whose body is being read.
+    var message: IncomingMessage?
+    /// Whether the other side has said that it sends no more.
+    var isInputClosed = false
+    /// A read that waits until there is room for more.
+    private var wantsRead = false
+
+    // MARK: What goes
+
+    var pending = PendingAnswers()
+    /// The request that has the connection to itself.
+    var exclusive: Exclusive?
+    /// Reads of the lower tier that are under way.
+    var loads = 0
+    /// Answers of this burst.
+    var output = ByteBuffer()
+    /// Whether the socket takes more.
+    var isWritable = true
+    /// Whether the last answer was handed to the socket.
+    var hasWrittenLast = false
+
+    // MARK: The burst
+
+    private(set) var isInBurst = false
+    private var needsFlush = false
+    private(set) var moment = Moment(now: Timestamp(milliseconds: 0), access: 0)
+    private(set) var burstBegan = NIODeadline.uptimeNanoseconds(0)
+    /// Gets of this burst that were answered at once, with 200 and with 404.
+    var fastHits = 0
+    var fastMisses = 0
+    /// Whether requests are logged.
+    private(set) var isLogged = false
+
+    // MARK: Time
+
+    /// The end of the last burst that answered something.
+    var lastAnswered = NIODeadline.uptimeNanoseconds(0)
+    /// When the first byte of the head came that is not whole yet.
+    var headBegan: NIODeadline?
+    /// When the last byte of the present body came.
+    var bodyMoved = NIODeadline.uptimeNanoseconds(0)
+    /// Since when the other side has taken nothing, and how many bytes it had not taken then.
+    var stalled = (since: NIODeadline.uptimeNanoseconds(0), bytes: 0)
+    var lingerBegan = NIODeadline.uptimeNanoseconds(0)
+    var timer: (task: Scheduled<Void>, due: NIODeadline)?
+
+    /// Bytes of answers that are gathered, or wait behind others, before no more requests are read.
+    static let gatheredBytes = 256 << 10
+    /// Reads of the lower tier at a time: each can bring a large value.
+    static let parallelLoads = 32
+
+    init(_ loop: LoopState, parts: DecodedParts) {
+        self.loop = loop
+        decoder = MessageDecoder(headLimit: loop.limits.headSize, parts: parts)
+    }
+
+    // MARK: The life of a connection
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        loop.add(self)
+        lastAnswered = loop.eventLoop.now
+        if loop.openConnections.open() > loop.limits.connections { return refuseConnection() }
+        if loop.isDraining { return close() }
+        armTimer()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var bytes = unwrapInboundIn(data)
+        beginBurst()
+        if input.readableBytes == 0 {
+            consume(&bytes)
+            if bytes.readableBytes > 0 { input.writeBuffer(&bytes) }
+        } else {
+            input.writeBuffer(&bytes)
+            consumeInput()
+        }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        endBurst()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        phase = .closed
+        loop.remove(self)
+        loop.openConnections.close()
+        timer?.task.cancel()
+        timer = nil
+        pending.removeAll()
+        input = ByteBuffer()
+        output = ByteBuffer()
+        message = nil
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        decoder.invalidate(context)
+        self.context = nil
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // What the socket says here is that the other side is gone, which is no matter of ours.
+        close()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard let event = event as? ChannelEvent, event == .inputClosed else { return }
+        isInputClosed = true
+        if !isInBurst { settle() }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        isWritable = context.channel.isWritable
+        if !isWritable {
+            stalled = (loop.eventLoop.now, bufferedBytes)
+        } else if !isInBurst {
+            burst {}
+        }
+    }
+
+    /// Holds the next read back while there is enough to do.
+    func read(context: ChannelHandlerContext) {
+        if isReadingPaused { wantsRead = true } else { context.read() }
+    }
+
+    private var isReadingPaused: Bool { input.readableBytes > 0 && (!pending.isEmpty || !isWritable) && phase == .open }
+
+    // MARK: Bursts
+
+    /// Runs `work` as a burst of its own, or as part of the present one, and then goes on with what had to wait.
+    func burst(_ work: () -> Void) {
+        if isInBurst { return work() }
+        beginBurst()
+        work()
+        consumeInput()
+        endBurst()
+    }
+
+    private func beginBurst() {
+        if isInBurst { return }
+        isInBurst = true
+        burstBegan = loop.eventLoop.now
+        moment = loop.store.moment()
+        isLogged = loop.logger.logLevel <= .debug
+        output = loop.takeOutput()
+    }
+
+    private func endBurst() {
+        guard isInBurst else { return }
+        let hasAnswered = needsFlush || output.readableBytes > 0
+        if phase == .lingering, !hasWrittenLast {
+            writeLast()
+        } else {
+            if output.readableBytes > 0 { write(output) }
+            if needsFlush { context?.flush() }
+        }
+        needsFlush = false
+        loop.giveBack(output)
+        output = ByteBuffer()
+        isInBurst = false
+        if hasAnswered { recordBurst() }
+        settle()
+    }
+
+    /// Hands over what is gathered, so that other bytes can follow.
+    func writeOutput() {
+        if output.readableBytes == 0 { return }
+        write(output)
+        loop.giveBack(output)
+        output = loop.takeOutput()
+    }
+
+    /// Hands bytes to the channel, which keeps them until the burst's end.
+    func write(_ bytes: ByteBuffer) {
+        context?.write(wrapOutboundOut(bytes), promise: nil)
+        needsFlush = true
+    }
+
+    /// Hands over what is gathered and has it sent: it is more than should come together.
+    func sendOutput() {
+        writeOutput()
+        needsFlush = false
+        context?.flush()
+    }
+
+    private func recordBurst() {
+        let now = loop.eventLoop.now
+        lastAnswered = now
+        let nanoseconds = UInt64(max(0, (now - burstBegan).nanoseconds))
+        for _ in 0..<fastHits { loop.tally.record(.get, status: 200, nanoseconds: nanoseconds) }
+        for _ in 0..<fastMisses { loop.tally.record(.get, status: 404, nanoseconds: nanoseconds) }
+        fastHits = 0
+        fastMisses = 0
+    }
+
+    /// What a burst leaves: an end, if there is nothing to wait for, or a deadline, and a read.
+    private func settle() {
+        guard phase != .closed, let context else { return }
+        endIfDone()
+        if phase == .open { markHead() }
+        armTimer()
+        if wantsRead, !isReadingPaused {
+            wantsRead = false
+            context.read()
+        }
+    }
+
+    /// Notes when a head began that is not whole yet.
+    private func markHead() {
+        let isPartial = input.readableBytes > 0 && message == nil && pending.isEmpty && isWritable
+        if !isPartial { headBegan = nil } else if headBegan == nil { headBegan = burstBegan }
+    }
+
+    // MARK: Requests
+
+    /// Whether no further request may be taken.
+    var isBlocked: Bool {
+        exclusive != nil || !isWritable || loads >= Self.parallelLoads || pending.count >= loop.limits.pipelinedRequests
+            || pending.heldBytes >= Self.gatheredBytes
+    }
+
+    private func consumeInput() {
+        guard input.readableBytes > 0 else { return }
+        var bytes = ByteBuffer()
+        swap(&bytes, &input)
+        consume(&bytes)
+        // An idle connection holds no buffer.
+        if bytes.readableBytes > 0 {
+            bytes.discardReadBytes()
+            input = bytes
+        }
+    }
+
+    /// Takes requests from the front of `bytes` until these are used up, hold no whole one, or have to wait.
+    private func consume(_ bytes: inout ByteBuffer) {
+        while phase == .open, bytes.readableBytes > 0, !isBlocked {
+            guard message == nil ? takeRequest(&bytes) : takeBody(&bytes) else { break }
+            headBegan = nil
+            if output.readableBytes >= Self.gatheredBytes { sendOutput() }
+        }
+        if phase != .open { bytes.clear() }
+    }
+
+    /// Takes the next request, or what is there of it. Returns whether anything was taken.
+    private func takeRequest(_ bytes: inout ByteBuffer) -> Bool {
+        // RFC 9112, section 2.2: empty lines before a request are passed over.
+        if searchedBytes == 0 {
+            let empty = bytes.withUnsafeReadableBytes { bytes in
+                bytes.firstIndex { $0 != UInt8(ascii: "\r") && $0 != UInt8(ascii: "\n") } ?? bytes.count
+            }
+            bytes.moveReaderIndex(forwardBy: empty)
+            if bytes.readableBytes == 0 { return false }
+        }
+        if !isSlowHead, !loop.isDraining {
+            switch answerGets(&bytes) {
+            case .took: return true
+            case .incomplete: return false
+            case .other: isSlowHead = true
+            }
+        }
+        return pending.isEmpty && takeHead(&bytes)
+    }
+}

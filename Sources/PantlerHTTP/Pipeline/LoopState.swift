@@ -1,0 +1,136 @@
+internal import Logging
+internal import NIOCore
+import PantlerInsight
+import PantlerModel
+import PantlerStore
+import Synchronization
+
+/// What the connections of one event loop share. Only ever touched on that loop, so nothing here is locked.
+final class LoopState {
+    let eventLoop: any EventLoop
+    let store: Store
+    let router: Router
+    let tally: RequestTally
+    let logger: Logger
+    /// Of all loops together.
+    let openConnections: ConnectionCount
+
+    private(set) var limits: HTTPLimits
+    private(set) var patience: Patience
+    private(set) var hosts: ServedHosts
+    /// Once true, it stays: each connection ends with the request that it is at.
+    private(set) var isDraining = false
+    private var connections: [ObjectIdentifier: Connection] = [:]
+    /// Succeeds with the end of the last connection of a drain; the value is how many were cut off.
+    private var drained: EventLoopPromise<Int>?
+    private var cutOff = 0
+
+    init(
+        eventLoop: any EventLoop,
+        store: Store,
+        router: Router,
+        tally: RequestTally,
+        logger: Logger,
+        openConnections: ConnectionCount,
+        limits: HTTPLimits,
+        hosts: ServedHosts
+    ) {
+        self.eventLoop = eventLoop
+        self.store = store
+        self.router = router
+        self.tally = tally
+        self.logger = logger
+        self.openConnections = openConnections
+        self.limits = limits
+        patience = Patience(limits)
+        self.hosts = hosts
+    }
+
+    /// Has other limits and names hold, for what begins from now on.
+    func reload(_ limits: HTTPLimits, _ hosts: ServedHosts) {
+        self.limits = limits
+        patience = Patience(limits)
+        self.hosts = hosts
+    }
+
+    // MARK: Connections
+
+    func add(_ connection: Connection) { connections[ObjectIdentifier(connection)] = connection }
+
+    func remove(_ connection: Connection) {
+        connections[ObjectIdentifier(connection)] = nil
+        if isDraining, connections.isEmpty { drained?.succeed(cutOff) }
+    }
+
+    /// Closes what is idle, has the others end with the requests that they are at, and after `timeout` closes what is left.
+    ///
+    /// - Returns: how many were cut off, once all are gone. Called once.
+    func drain(within timeout: TimeAmount) -> EventLoopFuture<Int> {
+        isDraining = true
+        let promise = eventLoop.makePromise(of: Int.self)
+        drained = promise
+        for connection in Array(connections.values) { connection.drain() }
+        if connections.isEmpty {
+            promise.succeed(0)
+        } else {
+            let end = eventLoop.assumeIsolated().scheduleTask(in: timeout) { [self] in
+                cutOff = connections.count
+                for connection in Array(connections.values) { connection.close() }
+            }
+            promise.futureResult.whenComplete { _ in end.cancel() }
+        }
+        return promise.futureResult
+    }
+
+    // MARK: What a burst needs
+
+    private var spareOutput = ByteBuffer()
+    private var date = HTTPDate.now().date
+    private var dateEnds = NIODeadline.uptimeNanoseconds(0)
+    private var latestNamespace: (name: [UInt8], namespace: Namespace)?
+
+    /// An empty buffer to gather answers in: the last one that was given back, unless the socket still has it.
+    func takeOutput() -> ByteBuffer {
+        var output = ByteBuffer()
+        swap(&output, &spareOutput)
+        output.clear(minimumCapacity: 4096)
+        return output
+    }
+
+    /// A buffer that grew for one large answer is not kept.
+    func giveBack(_ output: ByteBuffer) {
+        if output.capacity <= 512 << 10 { spareOutput = output }
+    }
+
+    /// The present second's date: formatted once a second.
+    func date(at now: NIODeadline) -> HTTPDate {
+        if now >= dateEnds {
+            let (date, lasts) = HTTPDate.now()
+            self.date = date
+            dateEnds = now + .nanoseconds(lasts)
+        }
+        return date
+    }
+
+    /// The namespace of a name. The last one is remembered, since a loop's requests mostly go to one.
+    func namespace(_ name: UnsafeRawBufferPointer) -> Namespace? {
+        if let latest = latestNamespace, latest.name.elementsEqual(name), !latest.namespace.isDropped {
+            return latest.namespace
+        }
+        guard let namespace = store.namespace(name) else { return nil }
+        latestNamespace = (Array(name), namespace)
+        return namespace
+    }
+}
+
+/// Open connections of all loops.
+final class ConnectionCount: Sendable {
+    private let count = Atomic(0)
+
+    var current: Int { count.load(ordering: .relaxed) }
+
+    /// Counts one more. Returns how many there are now.
+    func open() -> Int { count.wrappingAdd(1, ordering: .relaxed).newValue }
+
+    func close() { count.wrappingSubtract(1, ordering: .relaxed) }
+}

@@ -1,0 +1,78 @@
+internal import NIOCore
+
+/// The answers of one connection that cannot be sent yet, in the order of their requests. A value: no I/O.
+///
+/// A request that is answered later has a slot. Answers to requests after it that are there already wait behind it, as bytes.
+struct PendingAnswers {
+    private struct Slot {
+        var answer: ByteBuffer?
+        /// Answers to requests between this one and the next that has a slot.
+        var behind = ByteBuffer()
+        var behindCount = 0
+    }
+
+    private var slots = CircularBuffer<Slot>()
+    /// The number of the first slot.
+    private var first: UInt64 = 0
+    /// Bytes that wait.
+    private(set) var heldBytes = 0
+
+    var isEmpty: Bool { slots.isEmpty }
+
+    /// Requests without an answer, and those whose answer waits for an earlier one.
+    private(set) var count = 0
+
+    /// A place for the answer to the next request, under its number.
+    mutating func begin() -> UInt64 {
+        slots.append(Slot())
+        count += 1
+        return first + UInt64(slots.count - 1)
+    }
+
+    /// Whether a number's answer is the last of all.
+    func isLast(_ number: UInt64) -> Bool {
+        number + 1 == first + UInt64(slots.count) && slots.last?.behind.readableBytes == 0
+    }
+
+    /// Runs `body` with the buffer that takes the answer to a request that came after all slots, and is answered at once. There
+    /// must be a slot.
+    mutating func addBehind<Answer>(_ body: (inout ByteBuffer) -> Answer) -> Answer {
+        var slot = slots.removeLast()
+        let before = slot.behind.readableBytes
+        let answer = body(&slot.behind)
+        if slot.behind.readableBytes > before {
+            heldBytes += slot.behind.readableBytes - before
+            slot.behindCount += 1
+            count += 1
+        }
+        slots.append(slot)
+        return answer
+    }
+
+    /// Takes an answer. Returns `false` for one whose request has been answered before.
+    mutating func settle(_ number: UInt64, _ answer: ByteBuffer) -> Bool {
+        guard number >= first, number - first < UInt64(slots.count) else { return false }
+        let index = slots.index(slots.startIndex, offsetBy: Int(number - first))
+        guard slots[index].answer == nil else { return false }
+        slots[index].answer = answer
+        heldBytes += answer.readableBytes
+        return true
+    }
+
+    /// The next answers that are ready to be sent, in their order.
+    mutating func takeReady() -> (answer: ByteBuffer, behind: ByteBuffer)? {
+        guard let answer = slots.first?.answer else { return nil }
+        let slot = slots.removeFirst()
+        first += 1
+        heldBytes -= answer.readableBytes + slot.behind.readableBytes
+        count -= 1 + slot.behindCount
+        return (answer, slot.behind)
+    }
+
+    mutating func removeAll() {
+        first += UInt64(slots.count)
+        slots.removeAll()
+        heldBytes = 0
+        count = 0
+    }
+}

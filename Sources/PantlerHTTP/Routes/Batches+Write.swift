@@ -1,0 +1,210 @@
+internal import NIOCore
+import PantlerInsight
+import PantlerJSON
+import PantlerModel
+import PantlerStore
+internal import Synchronization
+
+// Batches of sets and of deletes. Each of their entries is a write by itself.
+
+extension Router {
+    func setBatch(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
+        let now = store.moment().now
+        let entries = try request.body.withBytes { body throws(Problem) in try BatchEntry.readAll(body, now: now) }
+        let outcomes = Outcomes<Written>(entries.map { $0.put.failure })
+        if outcomes.isComplete { return exchange.respond(Response(set: entries, outcomes)) }
+        let namespace = try namespaceForWriting(call)
+        for (index, entry) in entries.enumerated() {
+            guard case .success(let put) = entry.put else { continue }
+            store.put(namespace, store.address(namespace, entry.key), put) { result in
+                if outcomes.report(result, at: index) {
+                    exchange.respondFromAnywhere { Response(set: entries, outcomes) }
+                }
+            }
+        }
+    }
+
+    func deleteBatch(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
+        let keys = try request.body.withBytes { body throws(Problem) in try KeyBatch.read(body) }
+        let outcomes = Outcomes<Version>(Array(repeating: nil, count: keys.count))
+        guard let namespace = store.namespace(call.namespace), !keys.isEmpty else {
+            return exchange.respond(Response(deleted: 0))
+        }
+        for (index, key) in keys.enumerated() {
+            store.delete(namespace, store.address(namespace, key), .none) { result in
+                if outcomes.report(result, at: index) { exchange.respondFromAnywhere { Response(deleted: outcomes) } }
+            }
+        }
+    }
+}
+
+/// One entry of a batch of sets.
+struct BatchEntry: Sendable {
+    /// The key as it came, a JSON string: what is told of an entry that cannot be set.
+    let literal: [UInt8]
+    /// Empty where `put` is a failure.
+    let key: [UInt8]
+    let put: Result<Put, Problem>
+
+    private enum Member: String, Sendable {
+        case entries
+    }
+
+    /// - Throws: what is wrong with the body, and with an entry that does not even tell its key.
+    static func readAll(_ body: UnsafeRawBufferPointer, now: Timestamp) throws(Problem) -> [BatchEntry] {
+        // Two levels more than a value may have: the array, and the entry itself.
+        let members = try Members<Member>(body, allowed: [.entries], depth: Limits.jsonDepth + 2)
+        try members.checkUnknown()
+        guard let element = members[.entries] else {
+            throw Problem(.missingMember, "'entries' is needed: an array of entries.")
+        }
+        var entries: [BatchEntry] = []
+        try KeyBatch.each(element, member: "entries") { element throws(Problem) in
+            entries.append(try BatchEntry(element, now: now))
+        }
+        return entries
+    }
+
+    private init(_ element: JSONElement, now: Timestamp) throws(Problem) {
+        guard element.type == .object else { throw Problem(.memberInvalid, "'entries' takes an array of objects.") }
+        let read: Result<Members<EnvelopeMember>, Problem>
+        do throws(Problem) {
+            read = .success(try Members(element.bytes, allowed: EnvelopeMember.ofBatch))
+        } catch {
+            read = .failure(error)
+        }
+        // An entry that names a member twice still tells its key.
+        let key: JSONElement?
+        switch read {
+        case .success(let members): key = members[.key]
+        case .failure: key = Self.key(element.bytes)
+        }
+        guard let key else { throw Problem(.missingMember, "Each entry of a batch needs its 'key'.") }
+        guard key.type == .string else { throw Problem(.memberInvalid, "A 'key' is a string.") }
+        literal = Array(key.bytes)
+        do throws(Problem) {
+            let (key, put) = try Self.put(key, read, now: now)
+            (self.key, self.put) = (key, .success(put))
+        } catch {
+            (self.key, self.put) = ([], .failure(error))
+        }
+    }
+
+    private static func put(
+        _ key: JSONElement,
+        _ read: Result<Members<EnvelopeMember>, Problem>,
+        now: Timestamp
+    ) throws(Problem) -> ([UInt8], Put) {
+        let key = try KeyForm.read(key.bytes)
+        let envelope = try PutEnvelope(try read.get(), now: now)
+        let put = Put(
+            value: envelope.value,
+            kind: envelope.kind,
+            lifetime: envelope.lifetime,
+            staleTTL: envelope.staleTTL,
+            tags: envelope.tags,
+            wantsOutcome: false
+        )
+        return (key, put)
+    }
+
+    /// The key of an object that is no envelope; that it is JSON was found out with the whole body.
+    private static func key(_ object: UnsafeRawBufferPointer) -> JSONElement? {
+        try? Members<EnvelopeMember>(keepingDuplicates: object, allowed: [.key])[.key]
+    }
+}
+
+/// The outcomes of writes that belong together, reported in any order, on any thread.
+final class Outcomes<Success: Sendable>: Sendable {
+    private struct State {
+        var results: [Result<Success, Problem>?]
+        var pending: Int
+    }
+
+    private let state: Mutex<State>
+
+    /// - Parameter failed: for each write its problem where it was refused beforehand; `nil` = its outcome will be reported.
+    init(_ failed: [Problem?]) {
+        let results = failed.map { $0.map { Result<Success, Problem>.failure($0) } }
+        state = Mutex(State(results: results, pending: results.count { $0 == nil }))
+    }
+
+    var isComplete: Bool { state.withLock { $0.pending == 0 } }
+
+    /// Whether it was the last one.
+    func report(_ result: Result<Success, Problem>, at index: Int) -> Bool {
+        state.withLock { state in
+            state.results[index] = result
+            state.pending -= 1
+            return state.pending == 0
+        }
+    }
+
+    /// In the order of the writes.
+    var results: [Result<Success, Problem>] { state.withLock { $0.results.compactMap { $0 } } }
+}
+
+extension Result {
+    fileprivate var failure: Failure? {
+        if case .failure(let failure) = self { failure } else { nil }
+    }
+}
+
+extension Response {
+    /// `{"entries":[…],"errors":[…]}`
+    fileprivate init(set entries: [BatchEntry], _ outcomes: Outcomes<Written>) {
+        let results = outcomes.results
+        var body = JSONWriter(capacity: 64 + entries.count * 48)
+        body.beginObject()
+        body.member("entries")
+        body.beginArray()
+        for case (let entry, .success(let written)) in zip(entries, results) {
+            body.beginObject()
+            body.member("key")
+            body.string(entry.key)
+            body.member("version")
+            body.integer(written.version)
+            body.endObject()
+        }
+        body.endArray()
+        body.member("errors")
+        body.beginArray()
+        for case (let entry, .failure(let problem)) in zip(entries, results) {
+            body.beginObject()
+            body.member("key")
+            body.raw(entry.literal)
+            body.member("code")
+            body.string(problem.code.rawValue)
+            body.member("detail")
+            body.string(problem.detail)
+            body.endObject()
+        }
+        body.endArray()
+        body.endObject()
+        self.init(200, body, operation: .batchSet)
+    }
+
+    /// A key without an entry is no failure; a disk that does not take a delete is one, and the answer.
+    fileprivate init(deleted outcomes: Outcomes<Version>) {
+        var count = 0
+        for result in outcomes.results {
+            switch result {
+            case .success: count += 1
+            case .failure(let problem) where problem.code == .entryNotFound: break
+            case .failure(let problem):
+                self.init(problem: problem, operation: .batchDelete)
+                return
+            }
+        }
+        self.init(deleted: count)
+    }
+
+    fileprivate init(deleted count: Int) {
+        var body = JSONWriter(capacity: 32)
+        body.beginObject()
+        body.member("deleted")
+        body.integer(count)
+        body.endObject()
+        self.init(200, body, operation: .batchDelete)
+    }
+}

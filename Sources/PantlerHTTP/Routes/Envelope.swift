@@ -1,0 +1,121 @@
+internal import NIOCore
+import PantlerJSON
+import PantlerModel
+import PantlerStore
+
+/// The JSON envelope of a put: a value with its TTL, its stale TTL and its tags. The value's bytes are kept as they came.
+struct PutEnvelope: Sendable {
+    var value: [UInt8]
+    var kind: ValueKind
+    var lifetime: Lifetime
+    var staleTTL: Int64?
+    var tags: [String]
+
+    /// - Throws: what is wrong with the body; first what keeps it from being read (400), then what it says (422).
+    init(_ body: UnsafeRawBufferPointer, now: Timestamp) throws(Problem) {
+        try self.init(Members(body, allowed: EnvelopeMember.ofPut), now: now)
+    }
+
+    /// - Parameter members: those of a put, or of a batch's entry, whose key has been looked at.
+    init(_ members: Members<EnvelopeMember>, now: Timestamp) throws(Problem) {
+        lifetime = try Lifetime(members, now: now) ?? .byPolicy
+        try members.checkUnknown()
+        switch (members[.value], members[.valueBase64]) {
+        case (nil, nil):
+            throw Problem(.missingMember, "An entry needs 'value', or 'value_base64' with its 'content_type'.")
+        case (.some, .some):
+            throw Problem(.memberInvalid, "An entry takes 'value' or 'value_base64', not both.")
+        case (let json?, nil):
+            if members[.contentType] != nil {
+                throw Problem(.memberInvalid, "'content_type' goes with 'value_base64'; 'value' is JSON.")
+            }
+            value = Array(json.bytes)
+            kind = .json
+        case (nil, let text?):
+            value = try Self.bytes(text)
+            kind = .bytes(mediaType: try Self.mediaType(members[.contentType]))
+        }
+        staleTTL = try members[.staleTTL].map { element throws(Problem) in try Seconds.staleTTL(element.bytes) }
+        tags = try members[.tags].map { element throws(Problem) in try Tags.read(element) } ?? []
+    }
+
+    private static func bytes(_ element: JSONElement) throws(Problem) -> [UInt8] {
+        guard element.type == .string, let text = try? JSON.stringBytes(element.bytes),
+            let bytes = text.withUnsafeBytes({ Base64.decode($0) })
+        else {
+            throw Problem(
+                .memberInvalid,
+                "'value_base64' takes a string in base64 (RFC 4648, section 4), with padding."
+            )
+        }
+        return bytes
+    }
+
+    private static func mediaType(_ element: JSONElement?) throws(Problem) -> String {
+        guard let element else { return MediaType.bytes }
+        guard element.type == .string, let text = try? JSON.string(element.bytes), MediaType.isValid(text) else {
+            throw Problem(.memberInvalid, "'content_type' takes a media type such as image/png, of 3 to 255 bytes.")
+        }
+        return text
+    }
+}
+
+/// The merge patch on an envelope (RFC 7396).
+struct PatchEnvelope: Sendable {
+    var patch: Patch
+
+    /// Throws as `PutEnvelope` does.
+    init(_ body: UnsafeRawBufferPointer, now: Timestamp) throws(Problem) {
+        let members = try Members(body, allowed: EnvelopeMember.ofPatch)
+        patch = Patch(lifetime: try Lifetime(members, now: now))
+        try members.checkUnknown()
+        patch.value = members[.value].map { Array($0.bytes) }
+        if let element = members[.staleTTL] {
+            patch.staleTTL = element.type == .null ? .byPolicy : .milliseconds(try Seconds.staleTTL(element.bytes))
+        }
+        if let element = members[.tags] {
+            patch.tags = element.type == .null ? [] : try Tags.read(element)
+        }
+    }
+}
+
+/// What an envelope may hold.
+enum EnvelopeMember: String, CaseIterable, Sendable {
+    case key, value
+    case valueBase64 = "value_base64"
+    case contentType = "content_type"
+    case ttl
+    case expiresAt = "expires_at"
+    case staleTTL = "stale_ttl"
+    case tags
+
+    static let ofPut: Set<Self> = [.value, .valueBase64, .contentType, .ttl, .expiresAt, .staleTTL, .tags]
+    static let ofPatch: Set<Self> = [.value, .ttl, .expiresAt, .staleTTL, .tags]
+    static let ofBatch: Set<Self> = ofPut.union([.key])
+}
+
+extension Lifetime {
+    /// What `ttl` and `expires_at` say together; `nil` where neither is there.
+    ///
+    /// - Throws: `ttl_conflict`, `ttl_invalid`, `expires_at_invalid`.
+    fileprivate init?(_ members: Members<EnvelopeMember>, now: Timestamp) throws(Problem) {
+        switch (members[.ttl], members[.expiresAt]) {
+        case (nil, nil): return nil
+        case (.some, .some): throw .ttlConflict
+        case (let ttl?, nil): self = try Seconds.lifetime(ttl)
+        case (nil, let moment?):
+            guard moment.type != .null else {
+                self = .never
+                return
+            }
+            guard moment.type == .string, let text = try? JSON.stringBytes(moment.bytes) else {
+                throw Problem(.expiresAtInvalid, "'expires_at' takes a string (RFC 3339), or null for never.")
+            }
+            self = try .until(Expiry.read(text, now: now))
+        }
+    }
+}
+
+extension Problem {
+    static let ttlConflict = Problem(.ttlConflict, "An entry takes 'ttl' or 'expires_at', not both.")
+}

@@ -1,0 +1,51 @@
+import PantlerJSON
+import PantlerModel
+
+/// What is a key, wherever it stands.
+enum KeyForm {
+    /// A key in a path or a query.
+    ///
+    /// - Throws: `key_required`, `key_too_long`, `key_invalid`.
+    static func decode(_ encoded: UnsafeRawBufferPointer) throws(Problem) -> [UInt8] {
+        guard let key = PercentDecoding.decode(encoded) else {
+            throw .keyInvalid("it has a '%' without two hexadecimal digits")
+        }
+        try check(key)
+        return key
+    }
+
+    /// A key in a JSON body; `literal` is a valid string with its quotes. Throws as `decode` does.
+    static func read(_ literal: UnsafeRawBufferPointer) throws(Problem) -> [UInt8] {
+        let key: [UInt8]
+        do {
+            key = try JSON.stringBytes(literal)
+        } catch {
+            throw .keyInvalid("it holds half a surrogate pair")
+        }
+        try check(key)
+        return key
+    }
+
+    static func check(_ key: [UInt8]) throws(Problem) {
+        if key.isEmpty { throw Problem(.keyRequired, "A key is needed: 1 to \(Limits.keyBytes) bytes of UTF-8.") }
+        try checkPrefix(key)
+    }
+
+    /// What a key may begin with: all that a key is, or nothing.
+    static func checkPrefix(_ prefix: [UInt8]) throws(Problem) {
+        if prefix.count > Limits.keyBytes {
+            throw Problem(.keyTooLong, "The key has \(prefix.count) bytes; a key has 1 to \(Limits.keyBytes).")
+        }
+        if prefix.contains(0) { throw .keyInvalid("it holds NUL") }
+        if String(validating: prefix, as: UTF8.self) == nil { throw .keyInvalid("it is not UTF-8") }
+    }
+}
+
+extension Problem {
+    fileprivate static func keyInvalid(_ why: String) -> Problem {
+        Problem(
+            .keyInvalid,
+            "The key is out of form: \(why). A key is 1 to \(Limits.keyBytes) bytes of UTF-8 without NUL."
+        )
+    }
+}

@@ -1,0 +1,104 @@
+internal import NIOCore
+import PantlerJSON
+import PantlerModel
+
+/// The members of a body's one object, by name. They borrow the body's bytes.
+///
+/// All of the object is read before anything is made of it: what keeps it from being read at all is told first.
+struct Members<Name: RawRepresentable & Hashable> where Name.RawValue == String {
+    private var elements: [Name: JSONElement] = [:]
+    /// The first name that is none of `Name`, or not of those allowed.
+    private var unknown: String?
+
+    /// - Parameters:
+    ///   - allowed: the names that are taken here.
+    ///   - depth: how deep a member's value may nest.
+    /// - Throws: `invalid_json`, `json_too_deep`, `duplicate_member`; `member_invalid` for JSON that is no object.
+    init(
+        _ bytes: UnsafeRawBufferPointer,
+        allowed: Set<Name>,
+        depth: Int = Limits.jsonDepth
+    ) throws(Problem) {
+        do {
+            try self.init(reading: bytes, allowed, depth, .refused)
+        } catch {
+            throw Problem(json: error)
+        }
+        if !Self.isObject(bytes) { throw Problem(.memberInvalid, "A JSON object is needed here.") }
+    }
+
+    /// The same with names that may come twice: the first one counts.
+    init(keepingDuplicates bytes: UnsafeRawBufferPointer, allowed: Set<Name>) throws(JSONError) {
+        try self.init(reading: bytes, allowed, Limits.jsonDepth, .kept)
+    }
+
+    private init(
+        reading bytes: UnsafeRawBufferPointer,
+        _ allowed: Set<Name>,
+        _ depth: Int,
+        _ duplicates: JSONObjectReader.DuplicateNames
+    ) throws(JSONError) {
+        guard Self.isObject(bytes) else {
+            // Whatever it is, it must be JSON for that to be its fault. Nothing at all is no JSON.
+            try JSON.validate(bytes, maxDepth: depth + 1)
+            return
+        }
+        var reader = try JSONObjectReader(bytes, maxDepth: depth, duplicateNames: duplicates)
+        while let member = try reader.next() {
+            if let name = Name(rawValue: member.name), allowed.contains(name) {
+                elements[name] = elements[name] ?? member.value
+            } else {
+                unknown = unknown ?? member.name
+            }
+        }
+    }
+
+    private static func isObject(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        JSON.trimmed(bytes).first.map { bytes[$0] == UInt8(ascii: "{") } ?? false
+    }
+
+    subscript(_ name: Name) -> JSONElement? { elements[name] }
+
+    /// Throws `unknown_member`.
+    func checkUnknown() throws(Problem) {
+        if let unknown { throw Problem(.unknownMember, "There is no member \(Problem.quoted(unknown)) here.") }
+    }
+}
+
+extension Problem {
+    /// What is wrong with a body's JSON.
+    init(json error: JSONError) {
+        let code: Code =
+            switch error {
+            case .syntax, .notUTF8, .loneSurrogate: .invalidJSON
+            case .tooDeep: .jsonTooDeep
+            case .duplicateMember: .duplicateMember
+            }
+        self.init(code, error.description)
+    }
+}
+
+extension [UInt8] {
+    /// Shows the bytes for the length of `body`.
+    func withBytes<Answer>(
+        _ body: (UnsafeRawBufferPointer) throws(Problem) -> Answer
+    ) throws(Problem) -> Answer {
+        try withUnsafeBufferPointer { bytes throws(Problem) in try body(UnsafeRawBufferPointer(bytes)) }
+    }
+}
+
+extension ByteBuffer {
+    /// Shows the readable bytes for the length of `body`.
+    func withBytes<Answer>(
+        _ body: (UnsafeRawBufferPointer) throws(Problem) -> Answer
+    ) throws(Problem) -> Answer {
+        let result: Result<Answer, Problem> = withUnsafeReadableBytes { bytes in
+            do throws(Problem) {
+                return .success(try body(bytes))
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try result.get()
+    }
+}

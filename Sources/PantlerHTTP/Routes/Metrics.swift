@@ -1,0 +1,152 @@
+internal import NIOCore
+import PantlerInsight
+import PantlerModel
+import PantlerStore
+
+// `/metrics`: everything that is counted, for Prometheus. Labels are bounded: namespaces, and fixed lists of names.
+
+extension Router {
+    func metrics(_ call: Call) -> Response {
+        let format = Self.format(call.accept)
+        var page = Exposition(format)
+        page.gauge("pantler_build_info", "1, with the version that runs.")
+        page.sample(1, ["version": options.serverVersion])
+        let statistics = store.statistics()
+        RequestFigures(options.requestTallies()).expose(to: &page)
+        page.gets(statistics.namespaces)
+        page.writes(statistics.namespaces)
+        page.contents(statistics)
+        if let disk = statistics.lower { page.disk(disk) }
+        ProcessFigures().expose(to: &page)
+        return Response(
+            status: 200,
+            contentType: format.contentType,
+            headers: Response.notStored,
+            body: ByteBuffer(bytes: page.finish()),
+            operation: .metrics
+        )
+    }
+
+    /// OpenMetrics for who names it, and does not like plain text better.
+    static func format(_ accept: Accept) -> Exposition.Format {
+        guard let open = accept.named("application/openmetrics-text"), open > 0 else { return .prometheus }
+        return open >= accept.quality(of: "text/plain") ? .openMetrics : .prometheus
+    }
+}
+
+extension Exposition {
+    fileprivate mutating func gets(_ namespaces: [NamespaceStatistics]) {
+        counter("pantler_hits", "Gets that found their entry, by namespace and tier; stale ones by themselves.")
+        for namespace in namespaces {
+            for tier in Tier.allCases {
+                sample(
+                    namespace.figures.tally.hits(tier),
+                    ["namespace": namespace.name.description, "tier": tier.rawValue]
+                )
+            }
+            sample(
+                namespace.figures.tally.hitsStale,
+                ["namespace": namespace.name.description, "tier": "stale"]
+            )
+        }
+        counter("pantler_misses", "Gets that found nothing, by namespace and reason.")
+        for namespace in namespaces {
+            for reason in MissReason.allCases {
+                sample(
+                    namespace.figures.tally.misses(reason),
+                    ["namespace": namespace.name.description, "reason": reason.name]
+                )
+            }
+        }
+    }
+
+    fileprivate mutating func writes(_ namespaces: [NamespaceStatistics]) {
+        counter("pantler_writes", "Writes that were carried out, by namespace and kind.")
+        for namespace in namespaces {
+            let tally = namespace.figures.tally
+            for (kind, count) in [
+                ("put", tally.puts), ("touch", tally.touches), ("counter", tally.counters), ("delete", tally.deletes),
+            ] { sample(count, ["namespace": namespace.name.description, "kind": kind]) }
+        }
+        counter("pantler_invalidations", "Calls of invalidate that were carried out, by namespace.")
+        for namespace in namespaces {
+            sample(namespace.figures.tally.invalidations, ["namespace": namespace.name.description])
+        }
+        counter("pantler_expirations", "Entries that left memory because their time was over, by namespace.")
+        for namespace in namespaces {
+            sample(namespace.figures.tally.expirations, ["namespace": namespace.name.description])
+        }
+        counter("pantler_tier_faults", "Calls of the lower tier that ended in a fault, by namespace.")
+        for namespace in namespaces {
+            sample(namespace.figures.tally.tierFaults, ["namespace": namespace.name.description])
+        }
+    }
+
+    fileprivate mutating func contents(_ statistics: StoreStatistics) {
+        let hasDisk = statistics.lower != nil
+        perTier("pantler_entries", "Entries that are held, by namespace and tier.", statistics, hasDisk) {
+            ($0.memory.entries, $0.lower.entries)
+        }
+        perTier("pantler_bytes", "Bytes that entries take, by namespace and tier.", statistics, hasDisk) {
+            ($0.memory.bytes, $0.lower.bytes)
+        }
+        counter("pantler_evictions", "Entries that made room for others, by namespace and tier.")
+        for namespace in statistics.namespaces {
+            let name = namespace.name.description
+            sample(namespace.figures.memoryEvictions, ["namespace": name, "tier": Tier.memory.rawValue])
+            if hasDisk { sample(namespace.figures.lowerEvictions, ["namespace": name, "tier": Tier.disk.rawValue]) }
+        }
+        gauge("pantler_namespaces", "Namespaces that there are.")
+        sample(statistics.namespaces.count)
+        gauge("pantler_memory_tier_bytes", "Bytes that the memory tier holds from the system, its own tables included.")
+        sample(statistics.memoryBytes)
+        gauge("pantler_memory_tier_limit_bytes", "Bytes that the memory tier may hold.")
+        sample(statistics.memoryLimit)
+    }
+
+    private mutating func perTier(
+        _ name: String,
+        _ help: String,
+        _ statistics: StoreStatistics,
+        _ hasDisk: Bool,
+        _ values: (Figures) -> (memory: Int64, disk: Int64)
+    ) {
+        gauge(name, help)
+        for namespace in statistics.namespaces {
+            let (memory, disk) = values(namespace.figures)
+            sample(memory, ["namespace": namespace.name.description, "tier": Tier.memory.rawValue])
+            if hasDisk { sample(disk, ["namespace": namespace.name.description, "tier": Tier.disk.rawValue]) }
+        }
+    }
+
+    fileprivate mutating func disk(_ disk: TierHealth) {
+        gauge("pantler_disk_up", "1 while the disk tier works, 0 while it has a fault.")
+        sample(disk.fault == nil ? 1 : 0)
+        gauge("pantler_write_behind_queue_entries", "Changes that wait to be written to disk.")
+        sample(disk.queueEntries)
+        gauge("pantler_write_behind_queue_bytes", "Bytes of the changes that wait to be written to disk.")
+        sample(disk.queueBytes)
+        gauge("pantler_write_behind_queue_age_seconds", "For how long the oldest change has waited.")
+        sample(Double(max(0, disk.queueAgeMilliseconds)) / 1000)
+        counter("pantler_compression_input_bytes", "Bytes of values that were offered to the deflater.")
+        sample(disk.compressionInBytes)
+        counter("pantler_compression_output_bytes", "What these bytes became on disk, deflated or plain.")
+        sample(disk.compressionOutBytes)
+        gauge("pantler_sqlite_file_bytes", "Size of the database file.")
+        sample(disk.fileBytes)
+        gauge("pantler_sqlite_wal_bytes", "Size of the database's write-ahead log.")
+        sample(disk.walBytes)
+        counter("pantler_disk_commits", "Transactions that were committed to disk.")
+        sample(disk.commits)
+        counter("pantler_disk_committed_changes", "Changes that were committed to disk.")
+        sample(disk.committedChanges)
+        counter("pantler_disk_expirations", "Entries that left the disk because their time was over.")
+        sample(disk.expirations)
+        counter("pantler_disk_corruptions", "Entries that could not be read back as they were written.")
+        sample(disk.corruptions)
+        counter("pantler_disk_lost_writes", "Changes that were given up because they could not be written.")
+        sample(disk.lostWrites)
+        counter("pantler_disk_read_faults", "Reads of the disk that failed.")
+        sample(disk.readFaults)
+    }
+}

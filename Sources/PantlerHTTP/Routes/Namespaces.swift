@@ -1,0 +1,132 @@
+internal import NIOCore
+import PantlerInsight
+import PantlerJSON
+import PantlerModel
+import PantlerStore
+
+// Namespaces and their policies.
+
+extension Router {
+    func listNamespaces(_ call: Call) -> Response {
+        var body = JSONWriter(capacity: 1024)
+        body.beginObject()
+        body.member("namespaces")
+        body.beginArray()
+        for namespace in store.namespaces() { body.namespace(namespace.record) }
+        body.endArray()
+        body.endObject()
+        return Response(200, body, headers: Response.notStored, operation: .namespace)
+    }
+
+    func answerNamespace(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
+        switch call.method {
+        case .put: try putNamespace(call, request, exchange)
+        case .patch: try patchNamespace(call, request, exchange)
+        case .delete: try deleteNamespace(call, exchange)
+        case .get, .head, .post, .options, .other:
+            guard let namespace = store.namespace(call.namespace) else { throw .namespaceNotFound(call.namespace) }
+            exchange.respond(Response(200, namespace.record))
+        }
+    }
+
+    private func putNamespace(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
+        let name = try NamespaceName(call.namespace)
+        let defaults = store.defaultPolicy
+        let change = try request.body.withBytes { body throws(Problem) in try PolicyChange(body, name: name, .whole) }
+        store.setPolicy(name, change.applied(to: defaults, defaults: defaults)) { result in
+            exchange.respondFromAnywhere { Response(set: result) }
+        }
+    }
+
+    private func patchNamespace(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
+        let name = try NamespaceName(call.namespace)
+        // Read before the store changes anything: it would wait for its own lock within the change.
+        let defaults = store.defaultPolicy
+        let change = try request.body.withBytes { body throws(Problem) in try PolicyChange(body, name: name, .patch) }
+        store.changePolicy(name) { policy throws(Problem) in
+            policy = change.applied(to: policy, defaults: defaults)
+        } completion: { result in
+            exchange.respondFromAnywhere { Response(set: result) }
+        }
+    }
+
+    private func deleteNamespace(_ call: Call, _ exchange: Exchange) throws(Problem) {
+        let name = try NamespaceName(call.namespace)
+        store.dropNamespace(name) { result in
+            exchange.respondFromAnywhere {
+                switch result {
+                case .success(true): Response(status: 204, operation: .namespace)
+                case .success(false):
+                    Response(problem: .namespaceNotFound(name.description), operation: .namespace)
+                case .failure(let problem): Response(problem: problem, operation: .namespace)
+                }
+            }
+        }
+    }
+}
+
+extension Response {
+    fileprivate init(set result: Result<PolicySet, Problem>) {
+        switch result {
+        case .failure(let problem): self.init(problem: problem, operation: .namespace)
+        case .success(let set): self.init(set.isNew ? 201 : 200, set.namespace.record)
+        }
+    }
+
+    fileprivate init(_ status: Int, _ record: NamespaceRecord) {
+        var body = JSONWriter(capacity: 512)
+        body.namespace(record)
+        self.init(status, body, headers: Self.notStored, operation: .namespace)
+    }
+}
+
+extension JSONWriter {
+    /// Writes a namespace with its policy: sizes in bytes, durations in seconds, null for what has no limit.
+    mutating func namespace(_ record: NamespaceRecord) {
+        let policy = record.policy
+        beginObject()
+        member("name")
+        string(record.name.description)
+        member("default_ttl")
+        seconds(policy.defaultTTL)
+        member("max_ttl")
+        seconds(policy.maxTTL)
+        member("stale_ttl")
+        seconds(policy.staleTTL)
+        member("ttl_jitter")
+        if let whole = Int(exactly: policy.ttlJitter) { integer(whole) } else { number(policy.ttlJitter) }
+        member("max_memory")
+        limit(policy.maxMemory)
+        member("max_entries")
+        limit(policy.maxEntries)
+        member("max_disk")
+        limit(policy.maxDisk)
+        member("max_value_size")
+        integer(policy.maxValueSize)
+        member("eviction")
+        string(policy.eviction.rawValue)
+        member("durability")
+        string(policy.durability.rawValue)
+        member("compression")
+        beginObject()
+        member("threshold")
+        integer(policy.compressionThreshold)
+        member("level")
+        integer(policy.compressionLevel)
+        endObject()
+        member("generation")
+        integer(record.generation)
+        member("created_at")
+        moment(record.createdAt)
+        endObject()
+    }
+
+    /// Writes milliseconds as seconds.
+    mutating func seconds(_ milliseconds: Int64?) {
+        if let milliseconds { raw(Seconds.text(milliseconds).utf8) } else { null() }
+    }
+
+    private mutating func limit(_ value: Int64?) {
+        if let value { integer(value) } else { null() }
+    }
+}

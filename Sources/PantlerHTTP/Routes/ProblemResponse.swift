@@ -1,0 +1,84 @@
+internal import NIOCore
+import PantlerInsight
+import PantlerJSON
+import PantlerModel
+
+extension Response {
+    /// An error as `application/problem+json` (RFC 9457), with what its code adds: `version`, `reason`, or `Allow`.
+    init(problem: Problem, operation: Operation) {
+        var body = JSONWriter()
+        body.beginObject()
+        body.member("type")
+        body.string("about:blank")
+        body.member("title")
+        body.string(Self.title(problem.code.status))
+        body.member("status")
+        body.integer(problem.code.status)
+        body.member("code")
+        body.string(problem.code.rawValue)
+        body.member("detail")
+        body.string(problem.detail)
+        var headers = Self.notStored
+        switch problem.extra {
+        case .none: break
+        case .version(let version):
+            body.member("version")
+            if let version { body.integer(version) } else { body.null() }
+        case .reason(let reason):
+            body.member("reason")
+            body.string(reason.name)
+        case .allow(let methods):
+            headers.append(("Allow", methods))
+        }
+        body.endObject()
+        self.init(
+            status: problem.code.status,
+            contentType: "application/problem+json",
+            headers: headers,
+            body: ByteBuffer(bytes: body.bytes),
+            operation: operation
+        )
+    }
+
+    /// An answer in JSON.
+    init(
+        _ status: Int,
+        _ body: JSONWriter,
+        headers: [(String, String)] = [],
+        operation: Operation
+    ) {
+        self.init(
+            status: status,
+            contentType: MediaType.json,
+            headers: headers,
+            body: ByteBuffer(bytes: body.bytes),
+            operation: operation
+        )
+    }
+
+    /// Of what changes with every look: no cache on the way is to keep it.
+    static let notStored = [("Cache-Control", "no-store")]
+
+    /// A status in words (RFC 9110, section 15; RFC 6585; RFC 4918).
+    static func title(_ status: Int) -> String {
+        switch status {
+        case 400: "Bad Request"
+        case 404: "Not Found"
+        case 405: "Method Not Allowed"
+        case 406: "Not Acceptable"
+        case 408: "Request Timeout"
+        case 409: "Conflict"
+        case 412: "Precondition Failed"
+        case 413: "Content Too Large"
+        case 414: "URI Too Long"
+        case 415: "Unsupported Media Type"
+        case 417: "Expectation Failed"
+        case 421: "Misdirected Request"
+        case 422: "Unprocessable Content"
+        case 431: "Request Header Fields Too Large"
+        case 503: "Service Unavailable"
+        case 507: "Insufficient Storage"
+        default: "Internal Server Error"
+        }
+    }
+}

@@ -1,0 +1,143 @@
+internal import NIOHTTP1
+package import PantlerInsight
+import PantlerModel
+package import PantlerStore
+import Synchronization
+
+/// What a router is made with.
+package struct RouterOptions: Sendable {
+    /// Longest body of a request, in bytes, where that is less than what the connection takes.
+    package var maxBody = Int.max
+    /// What `/openapi.yaml` serves.
+    package var document: [UInt8] = []
+    /// What `/v1/stats` and the metrics call the server's version.
+    package var serverVersion = "0"
+    /// The tallies of all event loops.
+    package var requestTallies: @Sendable () -> [RequestTally] = { [] }
+
+    package init() {}
+}
+
+/// What a request's head comes to.
+enum Admission: Sendable {
+    /// Its body may have up to `maxBody` bytes.
+    case accepted(maxBody: Int)
+    /// It is answered without its body.
+    case refused(Problem, Operation)
+}
+
+/// Finds what a request asks for and has it answered.
+///
+/// A file a resource: each is an extension of the router with the calls of its resource, which run on the connection's
+/// event loop and answer there at once, or hand the exchange on to the store's completion. A call that throws has not answered.
+package final class Router: Sendable {
+    let store: Store
+    let options: RouterOptions
+    private let draining = Atomic(false)
+
+    package init(_ store: Store, _ options: RouterOptions) {
+        self.store = store
+        self.options = options
+    }
+
+    /// Whether the server is on its way out: it is no longer ready then.
+    var isDraining: Bool { draining.load(ordering: .relaxed) }
+
+    func beginDraining() { draining.store(true, ordering: .relaxed) }
+
+    /// Judges a head before its body is read.
+    ///
+    /// - Parameter target: path and query, as sent.
+    func admit(_ method: Method, _ target: [UInt8], _ headers: HTTPHeaders) -> Admission {
+        if method == .options, target == Self.wholeServer { return .accepted(maxBody: options.maxBody) }
+        do {
+            _ = try call(method, target, headers)
+            try checkLength(headers)
+            return .accepted(maxBody: options.maxBody)
+        } catch {
+            return .refused(error, operation(method, target))
+        }
+    }
+
+    /// Answers a request that was admitted, now or later, exactly once. On the exchange's event loop.
+    func respond(to request: Request, on exchange: Exchange) {
+        if request.method == .options { return exchange.respond(allowed(request.target)) }
+        do {
+            let call = try call(request.method, request.target, request.headers)
+            do {
+                try answer(call, request, exchange)
+            } catch {
+                exchange.respond(Response(problem: error, operation: call.operation))
+            }
+        } catch {
+            exchange.respond(Response(problem: error, operation: operation(request.method, request.target)))
+        }
+    }
+
+    private func answer(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
+        switch call.resource {
+        case .entry, .value:
+            switch call.method {
+            case .put where call.resource == .entry: try putEntry(call, request, exchange)
+            case .put: try putValue(call, request, exchange)
+            case .patch: try patchEntry(call, request, exchange)
+            case .delete: try deleteEntry(call, exchange)
+            case .get, .head, .post, .options, .other: try read(call, exchange)
+            }
+        case .counter: try count(call, request, exchange)
+        case .entries: try list(call, exchange)
+        case .batchGet: try getBatch(call, request, exchange)
+        case .batchSet: try setBatch(call, request, exchange)
+        case .batchDelete: try deleteBatch(call, request, exchange)
+        case .invalidate: try invalidate(call, request, exchange)
+        case .namespace: try answerNamespace(call, request, exchange)
+        case .namespaces: exchange.respond(listNamespaces(call))
+        case .namespaceStats: exchange.respond(try namespaceStatistics(call))
+        case .stats: exchange.respond(statistics(call))
+        case .metrics: exchange.respond(metrics(call))
+        case .livez, .readyz, .document: exchange.respond(service(call))
+        }
+    }
+
+    // MARK: Heads
+
+    private static let wholeServer = Array("*".utf8)
+
+    private func call(_ method: Method, _ target: [UInt8], _ headers: HTTPHeaders) throws(Problem) -> Call {
+        let (path, query) = Self.split(target)
+        return try target.withBytes { bytes throws(Problem) in
+            try Call(method, bytes, path: path, query: query, headers)
+        }
+    }
+
+    private static func split(_ target: [UInt8]) -> (path: Range<Int>, query: Range<Int>?) {
+        guard let mark = target.firstIndex(of: UInt8(ascii: "?")) else { return (0..<target.count, nil) }
+        return (0..<mark, mark + 1..<target.count)
+    }
+
+    private func route(_ target: [UInt8]) -> Route? {
+        target.withUnsafeBytes { Route($0, path: Self.split(target).path) }
+    }
+
+    /// What a request counts as whose head was refused.
+    private func operation(_ method: Method, _ target: [UInt8]) -> Operation {
+        route(target)?.resource.operation(method) ?? .other
+    }
+
+    private func checkLength(_ headers: HTTPHeaders) throws(Problem) {
+        // A length that is no number has been refused before anyone came here.
+        guard let length = headers.first(name: "content-length").flatMap({ Int64($0) }), length > Int64(options.maxBody)
+        else { return }
+        throw Problem(.bodyTooLarge, "The body has \(length) bytes; at most \(options.maxBody) are taken.")
+    }
+
+    /// The answer to OPTIONS.
+    private func allowed(_ target: [UInt8]) -> Response {
+        let everything = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+        let allow = target == Self.wholeServer ? everything : route(target)?.resource.allow
+        guard let allow else {
+            return Response(problem: Problem(.routeNotFound, "There is nothing under this path."), operation: .other)
+        }
+        return Response(status: 204, headers: [("Allow", allow)], operation: .other)
+    }
+}

@@ -1,0 +1,71 @@
+import PantlerModel
+
+/// Writes bytes one after the other into memory that its owner has measured beforehand: no bounds are checked on the way,
+/// and nothing is allocated.
+struct ByteCursor {
+    private let start: UnsafeMutableRawPointer
+    private var end: UnsafeMutableRawPointer
+
+    init(_ start: UnsafeMutableRawPointer) {
+        self.start = start
+        end = start
+    }
+
+    /// Bytes written so far.
+    var count: Int { end - start }
+
+    mutating func write(_ text: StaticString) {
+        end.copyMemory(from: text.utf8Start, byteCount: text.utf8CodeUnitCount)
+        end += text.utf8CodeUnitCount
+    }
+
+    mutating func write(_ bytes: UnsafeRawBufferPointer) {
+        guard let base = bytes.baseAddress else { return }
+        end.copyMemory(from: base, byteCount: bytes.count)
+        end += bytes.count
+    }
+
+    mutating func write(_ bytes: [UInt8]) {
+        bytes.withUnsafeBytes { write($0) }
+    }
+
+    mutating func write(_ byte: UInt8) {
+        end.storeBytes(of: byte, as: UInt8.self)
+        end += 1
+    }
+
+    /// Decimal digits. Their number is `decimalDigits(of:)`, at most 20.
+    mutating func write(decimal value: UInt64) {
+        let digits = Self.decimalDigits(of: value)
+        var rest = value
+        var place = end + digits
+        end = place
+        repeat {
+            let (quotient, digit) = rest.quotientAndRemainder(dividingBy: 10)
+            place -= 1
+            place.storeBytes(of: UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: digit), as: UInt8.self)
+            rest = quotient
+        } while rest > 0
+    }
+
+    mutating func write(decimal value: Int) { write(decimal: UInt64(value.magnitude)) }
+
+    /// A moment as RFC 3339 has it, `RFC3339.writtenBytes` bytes.
+    mutating func write(_ moment: Timestamp) {
+        RFC3339.write(moment, into: end)
+        end += RFC3339.writtenBytes
+    }
+
+    /// Passes bytes that someone else writes later.
+    mutating func skip(_ count: Int) { end += count }
+
+    static func decimalDigits(of value: UInt64) -> Int {
+        var digits = 1
+        var rest = value
+        while rest >= 10_000 {
+            rest /= 10_000
+            digits += 4
+        }
+        return digits + (rest >= 1000 ? 3 : rest >= 100 ? 2 : rest >= 10 ? 1 : 0)
+    }
+}

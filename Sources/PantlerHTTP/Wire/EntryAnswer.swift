@@ -1,0 +1,188 @@
+internal import NIOCore
+import PantlerInsight
+import PantlerJSON
+import PantlerMemory
+import PantlerModel
+import PantlerStore
+
+/// How an entry is looked at.
+enum EntryAspect: Sendable {
+    /// The JSON object with key, value, version and expiry.
+    case entry
+    /// The value alone.
+    case value
+}
+
+/// The answer to a get that found its entry, ready for the wire.
+///
+/// Made inside the store's closure, under a shard's lock: it copies a small value, and takes hold of a large one, whose
+/// bytes are copied when the answer is sent. Whoever makes it hands it to its exchange once the store has returned.
+struct EntryAnswer {
+    let status: Int
+    /// Whole but for what `gap` is to fill.
+    private(set) var bytes: ByteBuffer
+    private let gap: ValueGap?
+
+    /// - Parameter isNotModified: answers 304, without a body.
+    init(_ found: Found, _ aspect: EntryAspect, at now: Timestamp, isNotModified: Bool = false, on exchange: Exchange) {
+        status = isNotModified ? 304 : 200
+        bytes = ByteBuffer()
+        gap = Self.write(found, aspect, at: now, isNotModified: isNotModified, exchange.frame, to: &bytes)
+    }
+
+    /// The whole answer.
+    func complete() -> ByteBuffer {
+        var bytes = bytes
+        gap?.fill(&bytes)
+        return bytes
+    }
+
+    // MARK: Rendering
+
+    /// Appends the whole answer; what it returns is still to be filled in.
+    static func write(
+        _ found: Found,
+        _ aspect: EntryAspect,
+        at now: Timestamp,
+        isNotModified: Bool,
+        _ frame: AnswerFrame,
+        to output: inout ByteBuffer
+    ) -> ValueGap? {
+        if isNotModified {
+            writeNotModified(found, at: now, frame, to: &output)
+            return nil
+        }
+        switch aspect {
+        case .entry:
+            let object = EntryObject(found)
+            return write(found, at: now, frame, type: nil, bodyCount: object.count, to: &output) {
+                object.write(to: &$0)
+            }
+        case .value:
+            let entry = found.entry
+            let type = entry.isJSON ? nil : entry.mediaType
+            return write(found, at: now, frame, type: type, bodyCount: entry.value.count, to: &output) { cursor in
+                guard let large = found.large else {
+                    cursor.write(entry.value)
+                    return nil
+                }
+                defer { cursor.skip(entry.value.count) }
+                return ValueGap(large: large, isBase64: false, offset: cursor.count)
+            }
+        }
+    }
+
+    /// - Parameters:
+    ///   - type: `nil` = JSON.
+    ///   - writeBody: writes `bodyCount` bytes; is left out for HEAD.
+    private static func write(
+        _ found: Found,
+        at now: Timestamp,
+        _ frame: AnswerFrame,
+        type: UnsafeRawBufferPointer?,
+        bodyCount: Int,
+        to output: inout ByteBuffer,
+        _ writeBody: (inout ByteCursor) -> ValueGap?
+    ) -> ValueGap? {
+        var gap: ValueGap?
+        let start = output.writerIndex
+        let room = headBytes + (type?.count ?? 0) + (frame.isHead ? 0 : bodyCount)
+        output.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { bytes in
+            guard let base = bytes.baseAddress else { return 0 }
+            var cursor = ByteCursor(base)
+            cursor.write("HTTP/1.1 200 OK\r\n")
+            frame.write(to: &cursor)
+            if let type {
+                cursor.write("content-type: ")
+                cursor.write(type)
+                cursor.write("\r\ncontent-length: ")
+            } else {
+                cursor.write("content-type: application/json\r\ncontent-length: ")
+            }
+            cursor.write(decimal: bodyCount)
+            cursor.write("\r\netag: \"")
+            cursor.write(decimal: found.entry.version)
+            cursor.write("\"\r\ncache-control: private, no-cache\r\n")
+            writeCacheStatus(found, at: now, &cursor)
+            cursor.write("\r\n")
+            if !frame.isHead { gap = writeBody(&cursor) }
+            return cursor.count
+        }
+        gap?.offset += start
+        return gap
+    }
+
+    private static func writeNotModified(
+        _ found: Found,
+        at now: Timestamp,
+        _ frame: AnswerFrame,
+        to output: inout ByteBuffer
+    ) {
+        output.writeWithUnsafeMutableBytes(minimumWritableBytes: headBytes) { bytes in
+            guard let base = bytes.baseAddress else { return 0 }
+            var cursor = ByteCursor(base)
+            cursor.write("HTTP/1.1 304 Not Modified\r\n")
+            frame.write(to: &cursor)
+            cursor.write("etag: \"")
+            cursor.write(decimal: found.entry.version)
+            cursor.write("\"\r\ncache-control: private, no-cache\r\n")
+            writeCacheStatus(found, at: now, &cursor)
+            cursor.write("\r\n")
+            return cursor.count
+        }
+    }
+
+    /// More than a head takes, the media type apart.
+    private static let headBytes = 320
+
+    /// RFC 9211: `ttl` is what is left of the TTL in whole seconds, rounded down, so that a stale entry's is negative.
+    private static func writeCacheStatus(_ found: Found, at now: Timestamp, _ cursor: inout ByteCursor) {
+        cursor.write("cache-status: pantler; hit")
+        let end = found.staleSince ?? found.entry.expiresAt
+        if end != .never {
+            let left = end.milliseconds(since: now)
+            cursor.write(left < 0 ? "; ttl=-" : "; ttl=")
+            cursor.write(decimal: left < 0 ? UInt64((999 &- left) / 1000) : UInt64(left / 1000))
+        }
+        switch (found.staleSince, found.tier) {
+        case (_?, _): cursor.write("; detail=stale\r\n")
+        case (nil, .memory): cursor.write("; detail=memory\r\n")
+        case (nil, .disk): cursor.write("; detail=disk\r\n")
+        case (nil, .shared): cursor.write("; detail=shared\r\n")
+        }
+    }
+
+    /// Appends the entry's JSON object: `{"key":…,"value":…,"version":…,"expires_at":…,"tags":…}`, without `tags` where it has none; a value
+    /// of bytes as `value_base64` with its `content_type`. Complexity: O(size); a large value is copied here.
+    static func appendEntryObject(_ found: Found, to output: inout ByteBuffer) {
+        let object = EntryObject(found)
+        var gap: ValueGap?
+        let start = output.writerIndex
+        output.writeWithUnsafeMutableBytes(minimumWritableBytes: object.count) { bytes in
+            guard let base = bytes.baseAddress else { return 0 }
+            var cursor = ByteCursor(base)
+            gap = object.write(to: &cursor)
+            return cursor.count
+        }
+        gap?.offset += start
+        gap?.fill(&output)
+    }
+}
+
+/// The place of a large value in an answer: its bytes are copied there once no lock is held any more.
+struct ValueGap {
+    let large: LargeValue
+    let isBase64: Bool
+    /// In the buffer that holds the answer.
+    var offset: Int
+
+    func fill(_ output: inout ByteBuffer) {
+        guard isBase64 else {
+            output.setBytes(large.bytes, at: offset)
+            return
+        }
+        var text: [UInt8] = []
+        Base64.encode(large.bytes, into: &text)
+        output.setBytes(text, at: offset)
+    }
+}

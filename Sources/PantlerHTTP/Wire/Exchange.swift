@@ -1,0 +1,44 @@
+internal import NIOCore
+
+/// The place of one request's answer: bound to its connection's loop, answered exactly once. The connection keeps the
+/// order of the wire, whatever the order in which its exchanges are answered.
+final class Exchange: Sendable {
+    let eventLoop: any EventLoop
+    let method: Method
+    /// The request's number on its connection.
+    let number: UInt64
+    private let connection: NIOLoopBound<Connection>
+
+    init(connection: Connection, eventLoop: any EventLoop, method: Method, number: UInt64) {
+        self.eventLoop = eventLoop
+        self.method = method
+        self.number = number
+        self.connection = NIOLoopBound(connection, eventLoop: eventLoop)
+    }
+
+    /// What the answer says besides its own. On the loop.
+    var frame: AnswerFrame { connection.value.frame }
+
+    /// Answers. On the loop. An answer to a connection that is gone meanwhile is dropped.
+    func respond(_ response: Response) {
+        connection.value.answer(self, response)
+    }
+
+    /// Answers with an entry that was found. On the loop, and not within the store's closure: this may write to the socket,
+    /// for which no lock is held.
+    func respond(_ answer: EntryAnswer) {
+        connection.value.answer(self, answer)
+    }
+
+    /// Answers from any thread; `make` runs on the loop.
+    func respondFromAnywhere(_ make: @escaping @Sendable () -> Response) {
+        if eventLoop.inEventLoop {
+            respond(make())
+        } else {
+            eventLoop.execute { self.respond(make()) }
+        }
+    }
+
+    /// For the body of a response.
+    var allocator: ByteBufferAllocator { ByteBufferAllocator() }
+}

@@ -1,0 +1,36 @@
+internal import NIOCore
+import PantlerInsight
+import PantlerModel
+
+/// The answer to a get that found nothing: a constant for each reason.
+enum MissAnswer {
+    static func response(_ reason: MissReason) -> Response {
+        var response = Response(problem: .notFound(reason), operation: .get)
+        response.headers.append(("Cache-Status", cacheStatus(reason)))
+        return response
+    }
+
+    /// RFC 9211: the request had to be forwarded, if the caller has anything to forward it to.
+    private static func cacheStatus(_ reason: MissReason) -> String {
+        "pantler; fwd=\(reason == .expired ? "stale" : "uri-miss"); detail=\(reason.name)"
+    }
+
+    /// Appends the answer to a GET.
+    static func write(_ reason: MissReason, _ frame: AnswerFrame, to output: inout ByteBuffer) {
+        let rest = rests[Int(reason.rawValue)]
+        output.writeWithUnsafeMutableBytes(minimumWritableBytes: 32 + AnswerFrame.bytes + rest.count) { bytes in
+            guard let base = bytes.baseAddress else { return 0 }
+            var cursor = ByteCursor(base)
+            cursor.write("HTTP/1.1 404 Not Found\r\n")
+            frame.write(to: &cursor)
+            cursor.write(rest)
+            return cursor.count
+        }
+    }
+
+    /// By reason, what comes after the frame's fields.
+    private static let rests = MissReason.allCases.map { reason in
+        let response = response(reason)
+        return Array(response.fields.utf8) + Array((response.body ?? ByteBuffer()).readableBytesView)
+    }
+}

@@ -1,0 +1,66 @@
+internal import NIOCore
+
+/// What an answer says besides its own: about its connection, and when it was made.
+struct AnswerFrame: Sendable {
+    enum Connection: Sendable {
+        /// Kept, which in HTTP/1.1 goes without saying.
+        case unsaid
+        case close
+        /// Kept, for a client of HTTP/1.0 that asked for it.
+        case keepAlive
+    }
+
+    /// Whether the body is left out, since HEAD was asked.
+    var isHead = false
+    var connection = Connection.unsaid
+    var date: HTTPDate
+
+    /// Bytes that `write` takes at most.
+    static let bytes = HTTPDate.lineBytes + 24
+
+    func write(to cursor: inout ByteCursor) {
+        date.write(to: &cursor)
+        switch connection {
+        case .unsaid: break
+        case .close: cursor.write("connection: close\r\n")
+        case .keepAlive: cursor.write("connection: keep-alive\r\n")
+        }
+    }
+}
+
+extension Response {
+    /// Appends the answer as it goes over the wire.
+    func write(_ frame: AnswerFrame, to output: inout ByteBuffer) {
+        output.writeString("HTTP/1.1 \(status) \(Self.reason(status))\r\n")
+        output.writeWithUnsafeMutableBytes(minimumWritableBytes: AnswerFrame.bytes) { bytes in
+            guard let base = bytes.baseAddress else { return 0 }
+            var cursor = ByteCursor(base)
+            frame.write(to: &cursor)
+            return cursor.count
+        }
+        output.writeString(fields)
+        if let body, mayHaveBody, !frame.isHead { output.writeImmutableBuffer(body) }
+    }
+
+    /// What comes after the frame's fields, up to and with the empty line.
+    var fields: String {
+        var fields = ""
+        if let contentType { fields += "content-type: \(contentType)\r\n" }
+        if mayHaveBody { fields += "content-length: \(body?.readableBytes ?? 0)\r\n" }
+        for (name, value) in headers { fields += "\(name.lowercased()): \(value)\r\n" }
+        return fields + "\r\n"
+    }
+
+    /// RFC 9110, sections 6.4.1 and 8.6: these have no content, nor tell its length.
+    private var mayHaveBody: Bool { status >= 200 && status != 204 && status != 304 }
+
+    private static func reason(_ status: Int) -> String {
+        switch status {
+        case 200: "OK"
+        case 201: "Created"
+        case 204: "No Content"
+        case 304: "Not Modified"
+        default: title(status)
+        }
+    }
+}

@@ -1,0 +1,82 @@
+/// The names that this server answers to: what a Host field may say, so that no web page can reach a service on loopback by
+/// a name of its own that resolves here.
+struct ServedHosts: Sendable {
+    /// Lower case, each after a byte of its length: one piece of memory to walk through.
+    private let names: [UInt8]
+    private let servesAll: Bool
+
+    /// - Parameters:
+    ///   - names: without ports; an IPv6 address with or without its brackets. `*` serves any name. Empty = `address` and the names
+    ///     of this machine to itself.
+    ///   - address: what the server listens on.
+    init(_ names: [String], address: String) {
+        let names = names.isEmpty ? [address, "localhost", "127.0.0.1", "[::1]"] : names
+        servesAll = names.contains("*")
+        var encoded: [UInt8] = []
+        for name in names {
+            var bytes = Array(name.lowercased().utf8)
+            if bytes.contains(UInt8(ascii: ":")), bytes.first != UInt8(ascii: "[") {
+                bytes = [UInt8(ascii: "[")] + bytes + [UInt8(ascii: "]")]
+            }
+            guard (1...255).contains(bytes.count) else { continue }
+            encoded.append(UInt8(bytes.count))
+            encoded += bytes
+        }
+        self.names = encoded
+    }
+
+    /// Whether a Host field's value, with or without a port, says one of the names. Complexity: O(names).
+    func serves(_ value: UnsafeRawBufferPointer) -> Bool {
+        guard let length = Self.nameLength(value), length > 0 else { return false }
+        if servesAll { return true }
+        return names.withUnsafeBytes { names in
+            var offset = 0
+            while offset < names.count {
+                let count = Int(names[offset])
+                if count == length, Self.equal(names, offset + 1, value, length) { return true }
+                offset += 1 + count
+            }
+            return false
+        }
+    }
+
+    func serves(_ value: String) -> Bool {
+        var value = value
+        return value.withUTF8 { serves(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// What stands before the port; `nil` if what follows is no port.
+    private static func nameLength(_ value: UnsafeRawBufferPointer) -> Int? {
+        var index = 0
+        if value.first == UInt8(ascii: "[") {
+            while index < value.count, value[index] != UInt8(ascii: "]") { index += 1 }
+            index += 1
+            if index > value.count { return nil }
+        } else {
+            while index < value.count, value[index] != UInt8(ascii: ":") { index += 1 }
+        }
+        let length = index
+        if index == value.count { return length }
+        guard value[index] == UInt8(ascii: ":") else { return nil }
+        index += 1
+        while index < value.count {
+            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(value[index]) else { return nil }
+            index += 1
+        }
+        return length
+    }
+
+    private static func equal(
+        _ names: UnsafeRawBufferPointer,
+        _ offset: Int,
+        _ value: UnsafeRawBufferPointer,
+        _ length: Int
+    ) -> Bool {
+        for index in 0..<length {
+            var byte = value[index]
+            if (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) { byte |= 0x20 }
+            if byte != names[offset + index] { return false }
+        }
+        return true
+    }
+}

@@ -1,0 +1,72 @@
+"""What JSON Schema cannot say about Pantler's requests, told to Schemathesis's generators.
+
+Nothing here hides an answer from a check: it only draws valid requests where the document says in words what is valid.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis.generation import GenerationMode
+
+
+def utf8(limit: int, minimum: int = 1) -> st.SearchStrategy[str]:
+    """Text without NUL whose UTF-8 has `minimum` to `limit` bytes: a schema's maxLength counts characters."""
+    characters = st.characters(codec="utf-8", exclude_characters="\x00")
+    return st.one_of(
+        st.text(characters, min_size=minimum, max_size=limit // 4),
+        st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=minimum, max_size=limit),
+    )
+
+
+schemathesis.openapi.format("pantler-key", utf8(1024))
+schemathesis.openapi.format("pantler-prefix", utf8(1024, minimum=0))
+schemathesis.openapi.format("pantler-tag", utf8(255))
+
+# Schemathesis itself sends letters and digits alone in headers, and entity tags stand in quotes.
+opaque = st.one_of(st.integers(1, 99).map(str), st.from_regex(r"[!#-~]{0,20}", fullmatch=True))
+entity_tag = st.builds('{}"{}"'.format, st.sampled_from(["", "", "W/"]), opaque)
+schemathesis.openapi.format(
+    "pantler-entity-tags", st.one_of(st.just("*"), entity_tag, st.lists(entity_tag, min_size=1, max_size=4).map(", ".join))
+)
+
+# A cursor is what a listing gave; the test that starts the run has one, and the namespace that it is of.
+CURSOR_NAMESPACE = os.environ.get("PANTLER_CURSOR_NAMESPACE", "")
+schemathesis.openapi.format("pantler-cursor", st.just(os.environ.get("PANTLER_CURSOR", "")))
+
+# The only moments that are sent are expiries, and an expiry lies ahead.
+START = datetime(2030, 1, 1, tzinfo=UTC)
+schemathesis.openapi.format(
+    "date-time",
+    st.builds(
+        lambda milliseconds, zone: (START + timedelta(milliseconds=milliseconds)).strftime("%Y-%m-%dT%H:%M:%S.%f") + zone,
+        st.integers(min_value=0, max_value=60 * 365 * 86_400_000),
+        st.sampled_from(["Z", "+00:00", "-09:30", "+05:45"]),
+    ),
+)
+
+
+def ahead(moment: object) -> object:
+    """Schemathesis reuses what earlier answers told: an expiry that has passed meanwhile is put off."""
+    if not isinstance(moment, str):
+        return moment
+    told = datetime.fromisoformat(moment)
+    return moment if told > START else told.replace(year=2099, month=3, day=1).isoformat()
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """What OpenAPI cannot say of two parameters at a time, or of the time."""
+    if case.meta is None or not case.meta.generation.mode == GenerationMode.POSITIVE:
+        return
+    query = case.query or {}
+    if "ttl" in query and "expires_at" in query:
+        del query["expires_at"]
+    for place in (query, case.body):
+        if isinstance(place, dict) and "expires_at" in place:
+            place["expires_at"] = ahead(place["expires_at"])
+    # The cursor that there is belongs to one listing.
+    if "cursor" in query:
+        case.path_parameters["ns"] = CURSOR_NAMESPACE
+        query.pop("prefix", None)

@@ -1,0 +1,188 @@
+"""The document by itself: valid, its examples true to its schemas, its codes those of the sources."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator, FormatChecker
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = yaml.safe_load((ROOT / "openapi/openapi.yaml").read_text())
+PROBLEMS = (ROOT / "Sources/PantlerModel/Problem.swift").read_text()
+METHODS = {"get", "head", "put", "patch", "post", "delete"}
+REGISTRY = Registry().with_resource("urn:document", Resource(contents=DOCUMENT, specification=DRAFT202012))
+
+
+def resolve(node):
+    """The node that a reference names, or the node itself."""
+    while isinstance(node, dict) and "$ref" in node:
+        node = pointed(node["$ref"])
+    return node
+
+
+def pointed(reference):
+    node = DOCUMENT
+    for part in reference.removeprefix("#/").split("/"):
+        node = node[part.replace("~1", "/").replace("~0", "~")]
+    return node
+
+
+def absolute(node):
+    """The schema with its references made to point into the document."""
+    if isinstance(node, dict):
+        return {
+            key: "urn:document" + value if key == "$ref" and isinstance(value, str) else absolute(value)
+            for key, value in node.items()
+        }
+    if isinstance(node, list):
+        return [absolute(item) for item in node]
+    return node
+
+
+def errors(schema, instance):
+    validator = Draft202012Validator(absolute(schema), registry=REGISTRY, format_checker=FormatChecker())
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(instance)]
+
+
+def walk(node, path=""):
+    yield path, node
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from walk(value, f"{path}/{key}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from walk(value, f"{path}/{index}")
+
+
+def operations():
+    for path, item in DOCUMENT["paths"].items():
+        for method in METHODS & item.keys():
+            yield path, method, item[method], item.get("parameters", []) + item[method].get("parameters", [])
+
+
+def source_statuses():
+    """Every code of `Problem.Code` with its status, read from the Swift source."""
+    codes = dict(re.findall(r'case (\w+) = "(\w+)"', PROBLEMS))
+    body = PROBLEMS[PROBLEMS.index("package var status: Int") :]
+    body = body[: body.index("/// What a code's callers")]
+    statuses = {}
+    for cases, status in re.findall(r"case ([^:]+):\s*(\d{3})", body):
+        for name in re.findall(r"\.(\w+)", cases):
+            statuses[codes[name]] = int(status)
+    assert statuses.keys() == set(codes.values())
+    return statuses
+
+
+def documented_statuses():
+    """Every code that a response names, with the status that the response is for."""
+    found = {}
+    for name, response in DOCUMENT["components"]["responses"].items():
+        problem = response.get("content", {}).get("application/problem+json")
+        if problem is not None:
+            own = problem["schema"]["allOf"][1]["properties"]
+            for code in own["code"]["enum"]:
+                assert found.setdefault(code, own["status"]["const"]) == own["status"]["const"], (name, code)
+    return found
+
+
+def test_the_document_is_valid_openapi():
+    problems = [error.message for error in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()]
+    assert problems == []
+
+
+def test_every_code_of_the_sources_is_documented_with_its_status_and_no_other():
+    assert documented_statuses() == source_statuses()
+    assert set(DOCUMENT["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]) == source_statuses().keys()
+
+
+def test_responses_are_used_under_the_status_that_their_problem_has():
+    for path, method, operation, _ in operations():
+        for status, response in operation["responses"].items():
+            content = resolve(response).get("content", {})
+            if "application/problem+json" in content:
+                own = content["application/problem+json"]["schema"]["allOf"][1]["properties"]
+                assert str(own["status"]["const"]) == status, f"{method} {path}"
+
+
+def test_every_component_is_used():
+    text = json.dumps(DOCUMENT)
+    unused = [
+        f"{kind}/{name}"
+        for kind, components in DOCUMENT["components"].items()
+        for name in components
+        if f'"#/components/{kind}/{name}"' not in text and f'"#/components/{kind}/{name}/' not in text
+    ]
+    # A path that is not in the document has no operation to hang its answer on.
+    assert unused == ["responses/RouteNotFound"]
+
+
+def test_operations_have_names_of_their_own():
+    names = [operation["operationId"] for _, _, operation, _ in operations()]
+    assert len(names) == len(set(names))
+
+
+def test_head_is_served_wherever_get_is_and_takes_the_same():
+    for path, item in DOCUMENT["paths"].items():
+        if "get" in item:
+            assert item["head"].get("parameters") == item["get"].get("parameters"), path
+            assert item["head"]["responses"] == item["get"]["responses"], path
+
+
+def test_every_request_and_answer_with_a_body_has_an_example():
+    for path, method, operation, parameters in operations():
+        where = f"{method} {path}"
+        for parameter in map(resolve, parameters):
+            assert "example" in parameter or parameter["name"] == "cursor", f"{where}: {parameter['name']}"
+        bodies = [resolve(operation["requestBody"])] if "requestBody" in operation else []
+        for content in [body["content"] for body in bodies + [resolve(r) for r in operation["responses"].values()]
+                        if "content" in body]:
+            for media_type, media in content.items():
+                told = media.keys() & {"example", "examples"} or resolve(media.get("schema", {})).get("examples")
+                assert told or media_type == "*/*", f"{where}: {media_type}"
+
+
+EXAMPLES = []
+for where, node in walk(DOCUMENT):
+    if isinstance(node, dict) and "/example" not in where:
+        if "schema" in node and "example" in node:
+            EXAMPLES.append((f"{where}/example", node["schema"], node["example"]))
+        if "schema" in node and isinstance(node.get("examples"), dict):
+            EXAMPLES += [(f"{where}/examples/{name}", node["schema"], example["value"])
+                         for name, example in node["examples"].items()]
+        if isinstance(node.get("examples"), list):
+            schema = {key: value for key, value in node.items() if key not in ("examples", "description")}
+            EXAMPLES += [(f"{where}/examples/{index}", schema, value) for index, value in enumerate(node["examples"])]
+
+
+@pytest.mark.parametrize("where,schema,value", EXAMPLES, ids=[where for where, _, _ in EXAMPLES])
+def test_an_example_is_true_to_its_schema(where, schema, value):
+    assert errors(schema, value) == []
+
+
+def test_refused_requests_are_refused_by_the_schemas_too():
+    """The schemas are as tight as the service: each of these is a 400 or 422 there."""
+    refused = {
+        "EntryWrite": [
+            {}, [], None, {"value": 1, "value_base64": "AA=="}, {"value": 1, "tll": 5}, {"value": 1, "ttl": 0},
+            {"value": 1, "ttl": -1}, {"value": 1, "ttl": "5"}, {"value": 1, "ttl": 1e300}, {"value": 1, "ttl": 3153600001},
+            {"value": 1, "ttl": 5, "expires_at": "2099-01-01T00:00:00Z"}, {"value": 1, "stale_ttl": -1},
+            {"value": 1, "tags": [""]}, {"value": 1, "tags": "a"}, {"value": 1, "tags": ["t"] * 65},
+            {"value_base64": "%"}, {"value_base64": "AAA"}, {"value": 1, "tags": ["x" * 256]},
+        ],
+        "EntryPatch": [[], {"version": 3}, {"ttl": 0}, {"ttl": 1, "expires_at": None}, {"key": "k"}],
+        "CounterAdd": [{"by": 1.5}, {"by": "1"}, {"by": 2**53}, {"initial": None}, {"ttl": 0}, {"add": 1}],
+        "KeyBatch": [{}, {"keys": "a"}, {"keys": [""]}, {"keys": [1]}, {"keys": ["a\x00"]}, {"keys": ["k"] * 1001}],
+        "BatchSet": [{}, {"entries": {}}, {"entries": [1]}, {"entries": [{"value": 1}]}],
+        "Invalidation": [{}, {"all": False}, {"all": True, "tags": ["a"]}, {"keys": ["a"], "prefix": "b"}, {"prefix": ""},
+                         {"all": True, "mode": "old"}],
+        "PolicyWrite": [{"durability": "disk"}, {"max_memory": "8MiB"}, {"max_memory": -1}, {"ttl_jitter": 1.5},
+                        {"compression": {"level": 10}}, {"colour": 1}],
+    }
+    for name, instances in refused.items():
+        for instance in instances:
+            assert errors({"$ref": f"#/components/schemas/{name}"}, instance), f"{name} takes {instance}"

@@ -1,0 +1,308 @@
+import NIOCore
+import NIOEmbedded
+import PantlerModel
+import Testing
+
+@testable import PantlerHTTP
+
+@Suite("The end of a connection")
+struct PipelineEndingTests {
+    private func limits(_ change: (inout HTTPLimits) -> Void = { _ in }) -> HTTPLimits {
+        var limits = HTTPLimits()
+        limits.headTimeout = .seconds(10)
+        limits.bodyTimeout = .seconds(30)
+        limits.idleTimeout = .seconds(75)
+        change(&limits)
+        return limits
+    }
+
+    // MARK: Deadlines
+
+    @Test("an idle connection is closed after the idle timeout, counted from its last answer")
+    func idle() throws {
+        let connection = try TestConnection(limits: limits())
+        connection.advance(milliseconds: 74_000)
+        try connection.get("none")
+        connection.advance(milliseconds: 74_999)
+        #expect(connection.isOpen)
+        connection.advance(milliseconds: 1)
+        #expect(!connection.isOpen)
+    }
+
+    @Test("empty lines keep no connection open")
+    func emptyLines() throws {
+        let connection = try TestConnection(limits: limits())
+        for _ in 0..<75 {
+            try connection.send("\r\n")
+            connection.advance(milliseconds: 1000)
+        }
+        #expect(!connection.isOpen)
+    }
+
+    @Test(
+        "a head that does not come in time is answered 408, counted from its first byte",
+        arguments: [
+            "GET /v1/namespaces/ns/entries/a HTTP/1.1\r\nHost: loc", "PUT /v1/namespaces/ns/entries/a HTTP/1.1\r\nHo",
+        ]
+    )
+    func headTimeout(start: String) throws {
+        let connection = try TestConnection(limits: limits())
+        connection.advance(milliseconds: 60_000)
+        try connection.send(start)
+        for _ in 0..<9 {
+            connection.advance(milliseconds: 1000)
+            try connection.send("x")
+        }
+        #expect(try connection.answers().isEmpty)
+        connection.advance(milliseconds: 1000)
+        let answers = try connection.answers()
+        #expect(answers.map(\.status) == [408])
+        #expect(answers[0].closes)
+        connection.advance(milliseconds: 2000)
+        #expect(!connection.isOpen)
+    }
+
+    @Test("each head has the whole time, also where the next one always comes with a part of it")
+    func headsInPieces() throws {
+        let connection = try TestConnection(limits: limits())
+        let requests = Array((TestConnection.get("none") + TestConnection.get("none", "X-Unknown: 1\r\n")).utf8)
+        try connection.send(requests[..<20])
+        for _ in 0..<20 {
+            connection.advance(milliseconds: 3000)
+            try connection.send(requests[20...] + requests[..<20])
+        }
+        #expect(try connection.answers().map(\.status) == Array(repeating: 404, count: 40))
+    }
+
+    @Test("a body may take its time as long as it moves")
+    func bodyTimeout() throws {
+        let connection = try TestConnection(limits: limits())
+        try connection.send("PUT /v1/namespaces/ns/values/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n")
+        for _ in 0..<10 {
+            connection.advance(milliseconds: 29_000)
+            try connection.send("x")
+        }
+        #expect(try connection.answers().isEmpty)
+        connection.advance(milliseconds: 30_000)
+        #expect(try connection.answers().map(\.status) == [408])
+    }
+
+    @Test("a request that the server is at has all the time it takes")
+    func atWork() throws {
+        let connection = try TestConnection(limits: limits()) { $0.durability = .behind }
+        try connection.get("slow")
+        connection.advance(milliseconds: 500_000)
+        #expect(connection.isOpen)
+        connection.tier.answer("slow")
+        #expect(try connection.answers().map(\.status) == [404])
+        connection.advance(milliseconds: 74_999)
+        #expect(connection.isOpen)
+        connection.advance(milliseconds: 1)
+        #expect(!connection.isOpen)
+    }
+
+    @Test("who takes nothing of what is sent to it is cut off after the idle timeout")
+    func stalled() throws {
+        let connection = try TestConnection(limits: limits())
+        try connection.get("none")
+        connection.setWritable(false)
+        connection.advance(milliseconds: 74_999)
+        #expect(connection.isOpen)
+        connection.advance(milliseconds: 1)
+        #expect(!connection.isOpen)
+    }
+
+    @Test("busy connections set their timer once in a long while")
+    func timers() throws {
+        let connection = try TestConnection(limits: limits())
+        let handler = try connection.channel.pipeline.syncOperations.handler(type: Connection.self)
+        let first = try #require(handler.timer)
+        for _ in 0..<100 {
+            connection.advance(milliseconds: 100)
+            try connection.get("none")
+        }
+        #expect(handler.timer?.due == first.due)
+    }
+
+    // MARK: The last answer
+
+    @Test(
+        "the answer to the last request says close, and nothing after it is a request",
+        arguments: [
+            "GET /v1/namespaces/ns/values/a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            "GET /v1/namespaces/ns/values/a HTTP/1.0\r\n\r\n",
+        ]
+    )
+    func lastRequest(request: String) throws {
+        let connection = try TestConnection(limits: limits())
+        try connection.store("a", "1")
+        try connection.send(request + "DELETE /v1/namespaces/ns/values/a HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        let answers = try connection.answers()
+        #expect(answers.map(\.status) == [200])
+        #expect(answers[0].closes)
+        connection.finishSending()
+        #expect(!connection.isOpen)
+    }
+
+    @Test("a client of HTTP/1.0 that asks for it keeps its connection")
+    func keepAlive10() throws {
+        let connection = try TestConnection(limits: limits())
+        try connection.store("a", "1")
+        for _ in 0..<2 {
+            try connection.send("GET /v1/namespaces/ns/values/a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            let answer = try #require(try connection.answers().first)
+            #expect(answer.status == 200)
+            #expect(answer.fields["connection"] == "keep-alive")
+        }
+    }
+
+    @Test("a client that has said all it will say gets its answers first")
+    func halfClose() throws {
+        let connection = try TestConnection(limits: limits()) { $0.durability = .behind }
+        connection.tier.plant("a", "1")
+        try connection.get("a")
+        connection.finishSending()
+        #expect(connection.isOpen)
+        connection.tier.answer("a")
+        #expect(try connection.answers().map(\.body) == ["1"])
+        #expect(!connection.isOpen)
+        let idle = try TestConnection(limits: limits())
+        idle.finishSending()
+        #expect(!idle.isOpen)
+    }
+
+    // MARK: Refusals
+
+    @Test("a body over the limit ends the connection, whether its length is told or not")
+    func bodyTooLarge() throws {
+        let start = "PUT /v1/namespaces/ns/values/a HTTP/1.1\r\nHost: localhost\r\n"
+        let body = String(repeating: "x", count: 101)
+        for request in [
+            start + "Content-Length: 101\r\n\r\n",
+            start + "Transfer-Encoding: chunked\r\n\r\n65\r\n\(body)\r\n0\r\n\r\n",
+        ] {
+            let connection = try TestConnection(limits: limits { $0.bodySize = 100 })
+            try connection.send(request)
+            let answers = try connection.answers()
+            #expect(answers.map(\.status) == [413])
+            try connection.send(body)
+            #expect(try connection.received().isEmpty)
+        }
+        let within = try TestConnection(limits: limits { $0.bodySize = 101 })
+        try within.send(start + "Content-Length: 101\r\n\r\n\(body)")
+        #expect(try within.answers().map(\.status) == [201])
+    }
+
+    @Test("the short body of a refused request is passed over, and the connection kept")
+    func passedOver() throws {
+        let connection = try TestConnection(limits: limits())
+        let head = "PUT /v1/namespaces/ns/entries/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
+        try connection.send(head + "Content-Length: 40\r\n\r\n")
+        #expect(try connection.answers().map(\.status) == [415])
+        try connection.send("GET /v1/namespaces/ns/values/a HTTP/1.1\r\n")
+        #expect(try connection.received().isEmpty)
+        try connection.get("none")
+        #expect(try connection.answers().map(\.status) == [404])
+        try connection.send(head + "Content-Length: 100000\r\n\r\n")
+        #expect(try connection.answers().map(\.closes) == [true])
+    }
+
+    @Test("100 Continue is said to a client that waits for it, and only where the body is wanted")
+    func expectContinue() throws {
+        let connection = try TestConnection(limits: limits())
+        let head =
+            "PUT /v1/namespaces/ns/values/a HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+        try connection.send(head)
+        #expect(try connection.answers().map(\.status) == [100])
+        try connection.send("1")
+        #expect(try connection.answers().map(\.status) == [201])
+        try connection.send(head + "2")
+        #expect(try connection.answers().map(\.status) == [200])
+        try connection.send(head.replacing("values", with: "nothing"))
+        let refused = try connection.answers()
+        #expect(refused.map(\.status) == [404])
+        #expect(refused.last?.closes == true)
+    }
+
+    @Test("a head over the limit is refused as soon as it is over, in whatever pieces it comes")
+    func headTooLarge() throws {
+        let line = String(repeating: "x", count: 2000)
+        for (start, status) in [
+            ("GET /v1/namespaces/ns/values/a HTTP/1.1\r\nHost: localhost\r\nX-Long: ", 431),
+            ("GET /v1/namespaces/ns/values/a HTTP/1.1\r\nHost: localhost\r\nUser-Agent: ", 431),
+            ("GET /v1/namespaces/ns/values/", 414),
+        ] {
+            let connection = try TestConnection(limits: limits())
+            try connection.send(start)
+            var statuses: [Int] = []
+            for _ in 0..<12 {
+                try connection.send(line)
+                statuses += try connection.answers().map(\.status)
+            }
+            #expect(statuses == [status])
+        }
+    }
+
+    @Test("one connection more than the limit is answered 503")
+    func connectionLimit() throws {
+        let count = ConnectionCount()
+        let first = try TestConnection(limits: limits { $0.connections = 1 }, openConnections: count)
+        let second = try TestConnection(limits: limits { $0.connections = 1 }, openConnections: count)
+        let refused = try second.answers()
+        #expect(refused.map(\.status) == [503])
+        #expect(refused.last?.closes == true)
+        try first.get("none")
+        #expect(try first.answers().map(\.status) == [404])
+        _ = try? first.channel.finish()
+        _ = try? second.channel.finish()
+        #expect(count.current == 0)
+    }
+
+    // MARK: The server's end
+
+    @Test("a drain closes idle connections, and lets the others finish what they are at")
+    func drain() throws {
+        let idle = try TestConnection(limits: limits())
+        let cutOff = idle.drain()
+        #expect(!idle.isOpen)
+
+        #expect(try cutOff.wait() == 0)
+
+        let waiting = try TestConnection(limits: limits()) { $0.durability = .behind }
+        waiting.tier.plant("a", "1")
+        try waiting.get("a")
+        let answered = waiting.drain()
+        #expect(waiting.isOpen)
+        waiting.tier.answer("a")
+        let answers = try waiting.answers()
+        #expect(answers.map(\.status) == [200])
+        #expect(answers[0].closes)
+        #expect(!waiting.isOpen)
+        #expect(try answered.wait() == 0)
+
+        let sending = try TestConnection(limits: limits())
+        try sending.send("PUT /v1/namespaces/ns/values/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n")
+        _ = sending.drain()
+        try sending.send("1" + TestConnection.get("a"))
+        let last = try sending.answers()
+        #expect(last.map(\.status) == [201])
+        #expect(last[0].closes)
+    }
+
+    @Test("what a drain cannot wait for is cut off")
+    func cutOff() throws {
+        let connection = try TestConnection(limits: limits()) { $0.durability = .behind }
+        try connection.get("a")
+        let cutOff = connection.drain()
+        connection.advance(milliseconds: 9999)
+        #expect(connection.isOpen)
+        connection.advance(milliseconds: 1)
+        #expect(!connection.isOpen)
+        #expect(try cutOff.wait() == 1)
+        connection.tier.answer("a")
+    }
+}
+
+extension TestConnection {
+    fileprivate func drain() -> EventLoopFuture<Int> { state.drain(within: .seconds(10)) }
+}

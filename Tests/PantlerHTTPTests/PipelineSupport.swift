@@ -1,0 +1,243 @@
+internal import Logging
+internal import NIOCore
+internal import NIOEmbedded
+import PantlerInsight
+import PantlerModel
+import PantlerStore
+import Support
+import Synchronization
+
+@testable import PantlerHTTP
+
+/// One connection to a real store, without a socket and in made-up time: what is sent is dealt with before `send` returns.
+/// Of one thread.
+final class TestConnection {
+    let channel: EmbeddedChannel
+    let eventLoop = EmbeddedEventLoop()
+    let state: LoopState
+    let store: Store
+    let tier: LateTier
+    let reads = ReadCounter()
+    /// The store's time; the connection's own is `eventLoop`'s.
+    let clock = ManualClock()
+    private var unread: [UInt8] = []
+
+    /// - Parameter policy: of the namespace `ns`.
+    init(
+        limits: HTTPLimits = HTTPLimits(),
+        openConnections: ConnectionCount = ConnectionCount(),
+        _ policy: (inout Policy) -> Void = { $0.durability = .memory }
+    ) throws {
+        tier = LateTier()
+        var storeOptions = StoreOptions()
+        storeOptions.maxMemory = 16 << 20
+        store = Store(storeOptions, clock: clock, lower: tier, state: try tier.persistedState())
+        try store.start()
+        let tally = RequestTally()
+        var routerOptions = RouterOptions()
+        routerOptions.requestTallies = { [tally] }
+        state = LoopState(
+            eventLoop: eventLoop,
+            store: store,
+            router: Router(store, routerOptions),
+            tally: tally,
+            logger: Logger(label: "test"),
+            openConnections: openConnections,
+            limits: limits,
+            hosts: ServedHosts([], address: "127.0.0.1")
+        )
+        channel = EmbeddedChannel(loop: eventLoop)
+        try channel.pipeline.syncOperations.addHandler(reads)
+        try HTTPServer.assemble(channel.pipeline.syncOperations, state)
+        var made = Policy()
+        policy(&made)
+        store.setPolicy(try NamespaceName("ns"), made) { _ in }
+        channel.connect(to: try SocketAddress(ipAddress: "127.0.0.1", port: 1), promise: nil)
+    }
+
+    deinit { _ = try? channel.finish(acceptAlreadyClosed: true) }
+
+    // MARK: What the client does
+
+    func send(_ text: String) throws { try send(Array(text.utf8)[...]) }
+
+    func send(_ bytes: ArraySlice<UInt8>) throws {
+        try channel.writeInbound(ByteBuffer(bytes: bytes))
+    }
+
+    /// GET of a key of `ns`, as plain as can be.
+    func get(_ key: String, _ fields: String = "", view: String = "values") throws {
+        try send(Self.get(key, fields, view: view))
+    }
+
+    static func get(_ key: String, _ fields: String = "", view: String = "values") -> String {
+        "GET /v1/namespaces/ns/\(view)/\(key) HTTP/1.1\r\nHost: localhost\r\n\(fields)\r\n"
+    }
+
+    static func put(_ key: String, _ value: String, _ fields: String = "") -> String {
+        "PUT /v1/namespaces/ns/values/\(key) HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n\(fields)"
+            + "Content-Length: \(value.utf8.count)\r\n\r\n\(value)"
+    }
+
+    /// Puts a value and passes its answer.
+    func store(_ key: String, _ value: String) throws {
+        try send(Self.put(key, value))
+        _ = try answers()
+    }
+
+    func finishSending() { channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed) }
+
+    /// All bytes that came back since the last look.
+    func received() throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        while let piece = try channel.readOutbound(as: ByteBuffer.self) { bytes += piece.readableBytesView }
+        return bytes
+    }
+
+    /// The answers that came back since the last look, taken apart. The last may be a part of one.
+    func answers() throws -> [TestAnswer] {
+        unread += try received()
+        var answers: [TestAnswer] = []
+        while let (answer, length) = TestAnswer.first(in: unread) {
+            answers.append(answer)
+            unread.removeFirst(length)
+        }
+        return answers
+    }
+
+    var isOpen: Bool { channel.isActive }
+
+    func advance(milliseconds: Int64) { eventLoop.advanceTime(by: .milliseconds(milliseconds)) }
+
+    /// Has the socket take no more, or take all again.
+    func setWritable(_ isWritable: Bool) {
+        channel.isWritable = isWritable
+        channel.pipeline.fireChannelWritabilityChanged()
+    }
+}
+
+/// An answer off the wire.
+struct TestAnswer: CustomStringConvertible {
+    var status = 0
+    var fields: [String: String] = [:]
+    var body = ""
+
+    var description: String { "\(status) \(fields) \(body)" }
+    var closes: Bool { fields["connection"] == "close" }
+
+    /// The first answer in `bytes` with its length; `nil` where it is not whole.
+    static func first(in bytes: [UInt8]) -> (TestAnswer, Int)? {
+        guard let end = bytes.withUnsafeBytes({ MessageBoundary.endOfFields($0) }) else { return nil }
+        let lines = String(decoding: bytes[..<end], as: UTF8.self).split(separator: "\r\n")
+        var answer = TestAnswer()
+        answer.status = Int(lines[0].split(separator: " ")[1]) ?? 0
+        for line in lines.dropFirst() {
+            let parts = line.split(separator: ":", maxSplits: 1)
+            answer.fields[String(parts[0])] = String(parts[1].drop { $0 == " " })
+        }
+        let length = end + (Int(answer.fields["content-length"] ?? "") ?? 0)
+        guard bytes.count >= length else { return nil }
+        answer.body = String(decoding: bytes[end..<length], as: UTF8.self)
+        return (answer, length)
+    }
+}
+
+/// Counts the reads that get through to the socket.
+final class ReadCounter: ChannelOutboundHandler {
+    typealias OutboundIn = ByteBuffer
+
+    private(set) var count = 0
+
+    func read(context: ChannelHandlerContext) {
+        count += 1
+        context.read()
+    }
+}
+
+/// A lower tier that is always asked, holds nothing but what it is given, and answers when it is told to.
+final class LateTier: LowerTier {
+    private struct State {
+        var rows: [[UInt8]: Entry] = [:]
+        var reads: [(key: String, answer: @Sendable () -> Void)] = []
+        var commits: [@Sendable () -> Void] = []
+    }
+
+    private let state = Mutex(State())
+    let tier = Tier.disk
+
+    func plant(_ key: String, _ value: String, version: Version = 1) {
+        let entry = Entry(
+            value: Array(value.utf8),
+            kind: .bytes(mediaType: "text/plain"),
+            version: version,
+            expiresAt: .never
+        )
+        state.withLock { $0.rows[Array(key.utf8)] = entry }
+    }
+
+    /// The keys whose reads are under way, in the order of the calls.
+    var reads: [String] { state.withLock { $0.reads.map(\.key) } }
+
+    func answer(_ key: String) {
+        let answer = state.withLock { state in
+            state.reads.firstIndex { $0.key == key }.map { state.reads.remove(at: $0).answer }
+        }
+        answer?()
+    }
+
+    func commit() {
+        let commits = state.withLock { state in
+            defer { state.commits = [] }
+            return state.commits
+        }
+        for commit in commits { commit() }
+    }
+
+    func read(_ address: EntryAddress, completion: @escaping @Sendable (Result<Entry?, TierFault>) -> Void) {
+        state.withLock { state in
+            let entry = state.rows[address.key]
+            state.reads.append((String(decoding: address.key, as: UTF8.self), { completion(.success(entry)) }))
+        }
+    }
+
+    func settle(
+        _ ticket: WriteTicket,
+        _ durability: Durability,
+        completion: @escaping @Sendable (TierFault?) -> Void
+    ) -> Bool {
+        guard durability == .through else { return true }
+        state.withLock { $0.commits.append { completion(nil) } }
+        return false
+    }
+
+    // What no test here asks for:
+    func start(delegate: any LowerTierDelegate, clock: any Clock) {}
+    func persistedState() throws(TierFault) -> PersistedState { PersistedState() }
+    func enqueue(_ mutation: Mutation) -> WriteTicket { 1 }
+    func list(
+        namespace: NamespaceID,
+        prefix: [UInt8],
+        after: [UInt8]?,
+        limit: Int,
+        completion: @escaping @Sendable (Result<[ListedEntry], TierFault>) -> Void
+    ) { completion(.success([])) }
+    func removePrefix(
+        namespace: NamespaceID,
+        prefix: [UInt8],
+        before: Version,
+        completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
+    ) { completion(.success(0)) }
+    func sweepInvalidated(completion: @escaping @Sendable (TierFault?) -> Void) { completion(nil) }
+    func reserveVersions(below ceiling: Version, completion: @escaping @Sendable (TierFault?) -> Void) {
+        completion(nil)
+    }
+    func saveHotSet(_ hashes: [UInt64]) {}
+    func loadHotSet(
+        _ body: @escaping @Sendable ([(EntryAddress, Entry)]) -> Bool,
+        completion: @escaping @Sendable () -> Void
+    ) { completion() }
+    func usage(of namespace: NamespaceID) -> TierUsage { TierUsage() }
+    func health() -> TierHealth { TierHealth() }
+    func flush() throws(TierFault) {}
+    func close() {}
+}
