@@ -23,7 +23,7 @@ let package = Package(
             name: "pantler",
             dependencies: [
                 "PantlerHTTP", "PantlerStore", "PantlerMemory", "PantlerDisk", "PantlerInsight", "PantlerJSON",
-                "PantlerModel", "CDocuments",
+                "PantlerModel", "CDocuments", "CZlib",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
@@ -86,6 +86,9 @@ let package = Package(
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
             ]),
+        .testTarget(
+            name: "pantlerTests",
+            dependencies: ["pantler", "PantlerModel", "Support", .product(name: "Logging", package: "swift-log")]),
         .testTarget(name: "Acceptance", dependencies: ["Support", "PantlerModel", "pantler"]),
     ],
     swiftLanguageModes: [.v6]

@@ -1,0 +1,200 @@
+internal import Glibc
+
+/// One connection with one request at a time, over a blocking socket: what a benchmark's client may cost.
+///
+/// Reads only what Pantler sends: HTTP/1.1 with a Content-Length. Anything else is an error, not a guess. Of one thread.
+final class LeanConnection {
+    /// Why a request got no answer.
+    struct Failure: Error {
+        let reason: String
+
+        init(_ reason: String) {
+            self.reason = reason
+        }
+
+        static func system(_ what: String, _ error: Int32) -> Failure {
+            let reason =
+                error == EAGAIN || error == EINPROGRESS ? "no answer in time" : String(cString: strerror(error))
+            return Failure("\(what): \(reason)")
+        }
+    }
+
+    struct Answer {
+        let status: Int
+        /// Of an error, the beginning of its body.
+        let text: String
+    }
+
+    private static let bufferSize = 1 << 16
+    /// Of an error's body, how much is kept.
+    private static let keptBytes = 1000
+
+    private let socket: Int32
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bufferSize, alignment: 16)
+    /// What has been received and not been looked at.
+    private var start = 0
+    private var end = 0
+
+    init(to address: ServiceAddress, timeoutMilliseconds: Int64) throws(Failure) {
+        socket = try Self.connect(address, timeoutMilliseconds)
+    }
+
+    deinit {
+        close(socket)
+        buffer.deallocate()
+    }
+
+    /// Sends a whole request and reads its whole answer.
+    func exchange(_ request: [UInt8]) throws(Failure) -> Answer {
+        try send(request)
+        return try receive()
+    }
+
+    private func send(_ bytes: [UInt8]) throws(Failure) {
+        var offset = 0
+        while offset < bytes.count {
+            let count = bytes.withUnsafeBytes { bytes in
+                Glibc.send(socket, bytes.baseAddress?.advanced(by: offset), bytes.count - offset, Int32(MSG_NOSIGNAL))
+            }
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { throw .system("sending", errno) }
+            offset += count
+        }
+    }
+
+    private func receive() throws(Failure) -> Answer {
+        let headEnd = try receiveHead()
+        let head = UnsafeRawBufferPointer(rebasing: buffer[start..<headEnd])
+        let (status, length) = try Self.parse(head)
+        start = headEnd
+        let keeps = status >= 400 && status != 404
+        let text =
+            keeps ? String(decoding: buffer[start..<min(end, start + min(length, Self.keptBytes))], as: UTF8.self) : ""
+        try skip(length)
+        return Answer(status: status, text: text)
+    }
+
+    /// - Returns: where the body begins.
+    private func receiveHead() throws(Failure) -> Int {
+        var searched = start
+        while true {
+            if let found = emptyLine(from: searched) { return found }
+            if start > 0 {
+                // The rest of an earlier read goes to the front: an answer to come has room behind it.
+                buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: buffer[start..<end]))
+                end -= start
+                start = 0
+            }
+            searched = max(0, end - 3)
+            guard end < buffer.count else { throw Failure("the answer's head has over \(buffer.count) bytes") }
+            end += try read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[end...]))
+        }
+    }
+
+    /// Where the first empty line from `index` on ends.
+    private func emptyLine(from index: Int) -> Int? {
+        var index = index
+        while end - index >= 4 {
+            guard let found = buffer[index + 3..<end].firstIndex(of: UInt8(ascii: "\n")) else { return nil }
+            if buffer[found - 1] == UInt8(ascii: "\r"), buffer[found - 2] == UInt8(ascii: "\n"),
+                buffer[found - 3] == UInt8(ascii: "\r")
+            {
+                return found + 1
+            }
+            index = found - 2
+        }
+        return nil
+    }
+
+    /// Passes a body; a part of it may have come with the head.
+    private func skip(_ length: Int) throws(Failure) {
+        var left = length
+        let present = min(left, end - start)
+        start += present
+        left -= present
+        if start == end { (start, end) = (0, 0) }
+        while left > 0 {
+            left -= try read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(left, buffer.count)]))
+        }
+    }
+
+    private func read(into room: UnsafeMutableRawBufferPointer) throws(Failure) -> Int {
+        while true {
+            let count = recv(socket, room.baseAddress, room.count, 0)
+            if count > 0 { return count }
+            if count == 0 { throw Failure("the service ended the connection") }
+            guard errno == EINTR else { throw .system("receiving", errno) }
+        }
+    }
+
+    /// Status and Content-Length of a head with the empty line that ends it.
+    static func parse(_ head: UnsafeRawBufferPointer) throws(Failure) -> (status: Int, length: Int) {
+        guard head.count > 13, head.starts(with: "HTTP/1.1 ".utf8) else { throw Failure("the answer is no HTTP/1.1") }
+        var status = 0
+        for byte in head[9..<12] {
+            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) else {
+                throw Failure("the answer has no status")
+            }
+            status = status * 10 + Int(byte - UInt8(ascii: "0"))
+        }
+        if status == 204 || status == 304 { return (status, 0) }
+        let name = StaticString("content-length:")
+        var offset = 0
+        while let lineEnd = head[offset...].firstIndex(of: UInt8(ascii: "\n")) {
+            let line = head[offset..<lineEnd]
+            offset = lineEnd + 1
+            guard line.count > name.utf8CodeUnitCount, (line.first ?? 0) | 0x20 == UInt8(ascii: "c") else { continue }
+            let matches = (0..<name.utf8CodeUnitCount).allSatisfy { index in
+                let byte = line[line.startIndex + index]
+                let lower = (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) ? byte | 0x20 : byte
+                return lower == name.utf8Start[index]
+            }
+            guard matches else { continue }
+            var length = 0
+            var digits = 0
+            for byte in line[(line.startIndex + name.utf8CodeUnitCount)...] where byte > 0x20 {
+                guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte), digits < 12 else {
+                    throw Failure("the answer's Content-Length is no number")
+                }
+                length = length * 10 + Int(byte - UInt8(ascii: "0"))
+                digits += 1
+            }
+            if digits > 0 { return (status, length) }
+        }
+        throw Failure("the answer has no Content-Length")
+    }
+
+    private static func connect(_ address: ServiceAddress, _ timeoutMilliseconds: Int64) throws(Failure) -> Int32 {
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var list: UnsafeMutablePointer<addrinfo>?
+        let code = getaddrinfo(address.host, "\(address.port)", &hints, &list)
+        guard code == 0 else { throw Failure("\(address.host): \(String(cString: gai_strerror(code)))") }
+        defer { freeaddrinfo(list) }
+        var failure = Failure("\(address.host) has no address")
+        var next = list
+        while let candidate = next?.pointee {
+            next = candidate.ai_next
+            let socket = Glibc.socket(
+                candidate.ai_family,
+                candidate.ai_socktype | Int32(SOCK_CLOEXEC.rawValue),
+                candidate.ai_protocol
+            )
+            guard socket >= 0 else {
+                failure = .system("connecting", errno)
+                continue
+            }
+            var on: Int32 = 1
+            setsockopt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
+            let (seconds, milliseconds) = timeoutMilliseconds.quotientAndRemainder(dividingBy: 1000)
+            var timeout = timeval(tv_sec: Int(seconds), tv_usec: Int(milliseconds) * 1000)
+            let size = socklen_t(MemoryLayout<timeval>.size)
+            setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, size)
+            setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &timeout, size)
+            if Glibc.connect(socket, candidate.ai_addr, candidate.ai_addrlen) == 0 { return socket }
+            failure = .system("connecting", errno)
+            close(socket)
+        }
+        throw failure
+    }
+}

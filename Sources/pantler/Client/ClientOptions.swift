@@ -1,0 +1,120 @@
+internal import ArgumentParser
+internal import Glibc
+
+/// How a command's results are written.
+enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
+    /// For people.
+    case table
+    /// For programs.
+    case json
+}
+
+/// What every command that calls a service takes.
+struct ClientOptions: ParsableArguments {
+    @Option(help: "The service's address. (default: PANTLER_URL, else http://127.0.0.1:8080)")
+    var url: String?
+
+    @Option(help: "The token to send; PANTLER_TOKEN keeps it out of the list of processes.")
+    var token: String?
+
+    @Option(name: [.short, .long], help: "table for people, json for programs; errors too.")
+    var output = OutputFormat.table
+
+    @Flag(name: .customLong("no-color"), help: "No colours, also on a terminal. (also: NO_COLOR)")
+    var noColor = false
+
+    @Option(help: "How long to wait for an answer: 300ms, 30s, 5m.", transform: ArgumentText.timeout)
+    var timeout: Int64 = 30_000
+
+    var resolvedURL: String { url ?? environment("PANTLER_URL") ?? "http://127.0.0.1:8080" }
+    var resolvedToken: String? { token ?? environment("PANTLER_TOKEN") }
+}
+
+/// The namespace that a command works in.
+struct NamespaceOption: ParsableArguments {
+    @Option(name: [.short, .customLong("namespace")], help: "The namespace.")
+    var name = "default"
+
+    var path: String { "/v1/namespaces/\(name.percentEncoded)" }
+
+    /// The view that has the key in the query, where no library on the way folds it.
+    func entry(_ key: String) -> String { "\(path)/entry?key=\(key.percentEncoded)" }
+    func value(_ key: String) -> String { "\(path)/value?key=\(key.percentEncoded)" }
+}
+
+/// A command that calls a running service.
+protocol ClientCommand: AsyncParsableCommand {
+    var client: ClientOptions { get }
+
+    func run(_ session: Session) async throws
+}
+
+/// What such a command works with.
+struct Session: Sendable {
+    let client: Client
+    let output: OutputFormat
+    let style: Style
+
+    /// Writes a JSON answer as it came.
+    func write(json: [UInt8]) throws {
+        try Terminal.write(json + [UInt8(ascii: "\n")])
+    }
+
+    func write(line: String) throws {
+        try Terminal.write(Array((line + "\n").utf8))
+    }
+
+    /// Asks before what cannot be undone, where somebody sits at a terminal.
+    func confirm(_ question: String, yes: Bool) throws {
+        guard !yes, Terminal.isInteractive else { return }
+        Terminal.write("\(question) [y/N] ", to: .error)
+        let answer = readLine()?.lowercased()
+        guard answer == "y" || answer == "yes" else {
+            throw CommandFailure(.failed, code: "not_confirmed", "Nothing was changed.")
+        }
+    }
+}
+
+extension ClientCommand {
+    func run() async throws {
+        do {
+            let client = try Client(
+                url: client.resolvedURL,
+                token: client.resolvedToken,
+                timeoutMilliseconds: client.timeout
+            )
+            let session = Session(
+                client: client,
+                output: self.client.output,
+                style: Style(noColor: self.client.noColor, on: .output)
+            )
+            let result: Result<Void, any Error>
+            do {
+                result = .success(try await run(session))
+            } catch {
+                result = .failure(error)
+            }
+            await client.close()
+            try result.get()
+        } catch let failure as CommandFailure {
+            report(failure)
+            throw failure.status
+        }
+    }
+
+    private func report(_ failure: CommandFailure) {
+        switch client.output {
+        case .json:
+            Terminal.write(line: String(decoding: failure.problem, as: UTF8.self), to: .error)
+        case .table:
+            let style = Style(noColor: client.noColor, on: .error)
+            Terminal.write(line: "\(style.red("pantler:")) \(failure.message)", to: .error)
+        }
+    }
+}
+
+/// A variable of the environment; an empty one is none.
+func environment(_ name: String) -> String? {
+    guard let value = getenv(name), value.pointee != 0 else { return nil }
+    return String(cString: value)
+}

@@ -1,0 +1,100 @@
+internal import PantlerJSON
+
+/// How a command ends. Thrown by itself where everything has been said.
+enum ExitStatus: Int32, Error, Hashable, Sendable {
+    case done = 0
+    case failed = 1
+    /// The command line, or the configuration, says what cannot be.
+    case usage = 2
+    case notFound = 3
+    case notAllowed = 4
+    /// A condition did not hold, or what is to be made is there already.
+    case conflict = 5
+    case unreachable = 6
+
+    /// In words, as a problem's title.
+    var title: String {
+        switch self {
+        case .done: "Done"
+        case .failed: "Failed"
+        case .usage: "Wrong usage"
+        case .notFound: "Not found"
+        case .notAllowed: "Not allowed"
+        case .conflict: "Conflict"
+        case .unreachable: "Unreachable"
+        }
+    }
+
+    /// What an answer of the service comes to; only for errors.
+    init(httpStatus: Int) {
+        self =
+            switch httpStatus {
+            case 404: .notFound
+            case 401, 403: .notAllowed
+            case 409, 412: .conflict
+            default: .failed
+            }
+    }
+}
+
+/// Why a command could not do what it was asked: what was wrong, and what to do next.
+struct CommandFailure: Error, Hashable, Sendable {
+    let status: ExitStatus
+    /// For people; whole sentences.
+    let message: String
+    /// For programs: the service's problem document, or one in its form.
+    let problem: [UInt8]
+
+    private init(status: ExitStatus, message: String, problem: [UInt8]) {
+        self.status = status
+        self.message = message
+        self.problem = problem
+    }
+
+    /// - Parameter code: stable, as a problem's.
+    init(_ status: ExitStatus, code: String, _ message: String) {
+        var writer = JSONWriter()
+        writer.beginObject()
+        for (name, text) in [("type", "about:blank"), ("title", status.title), ("code", code), ("detail", message)] {
+            writer.member(name)
+            writer.string(text)
+        }
+        writer.endObject()
+        self.init(status: status, message: message, problem: writer.bytes)
+    }
+
+    static func usage(_ message: String) -> CommandFailure {
+        CommandFailure(.usage, code: "usage", message)
+    }
+
+    static func nobodyAnswers(at url: String) -> CommandFailure {
+        CommandFailure(
+            .unreachable,
+            code: "unreachable",
+            "No Pantler answers at \(url): start one with `pantler serve`, or name another with --url or PANTLER_URL."
+        )
+    }
+
+    /// What the service answered.
+    init(_ reply: Reply) {
+        if let tree = try? JSONTree(reply.body), let detail = tree["detail"]?.text {
+            let status = ExitStatus(httpStatus: reply.status)
+            self.init(status: status, message: detail + Self.advice(tree["code"]?.text), problem: reply.body)
+        } else {
+            let message = "The answer is \(reply.status), and not in Pantler's form: is it Pantler that answers there?"
+            self.init(.failed, code: "answer_invalid", message)
+        }
+    }
+
+    /// What to do next, where the service's own sentence does not say it.
+    private static func advice(_ code: String?) -> String {
+        switch code {
+        case "namespace_not_found": " `pantler namespace list` shows those that there are."
+        case "version_mismatch": " Read the entry again, and try with the version that it has now."
+        case "value_too_large": " `pantler namespace update --max-value-size` raises that."
+        case "host_not_served": " Name the service as it names itself, or add the name to server.allowed_hosts."
+        case "not_json": " Set it anew with `pantler set --type json`."
+        default: ""
+        }
+    }
+}

@@ -1,0 +1,41 @@
+internal import ArgumentParser
+
+struct DeleteCommand: ClientCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "delete",
+        abstract: "Delete entries.",
+        discussion: "Where one of the entries is not there, the others are deleted and the exit status is 3."
+    )
+
+    @Argument(help: "The entries' keys.")
+    var keys: [String]
+
+    @Option(help: "Delete only if the entry has this version; for one key.")
+    var ifVersion: UInt64?
+
+    @OptionGroup var namespace: NamespaceOption
+    @OptionGroup var client: ClientOptions
+
+    func validate() throws {
+        if ifVersion != nil, keys.count > 1 { throw ValidationError("--if-version goes with one key.") }
+    }
+
+    func run(_ session: Session) async throws {
+        let headers = ifVersion.map { [("If-Match", "\"\($0)\"")] } ?? []
+        var missing: CommandFailure?
+        for key in keys {
+            let reply = try await session.client.send(.delete, namespace.entry(key), headers: headers)
+            switch reply.status {
+            case 200..<300: continue
+            case 404 where keys.count > 1:
+                missing = CommandFailure(
+                    .notFound,
+                    code: "entry_not_found",
+                    "There was no entry '\(key)'; the others are deleted."
+                )
+            default: throw CommandFailure(reply)
+            }
+        }
+        if let missing { throw missing }
+    }
+}

@@ -1,0 +1,30 @@
+internal import ArgumentParser
+
+struct GetCommand: ClientCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "get",
+        abstract: "Print an entry's value.",
+        discussion: """
+            The value comes as the bytes that it is, digit for digit; with --output json comes the entry, with its version, \
+            expiry and tags. Where there is no entry, the exit status is 3.
+            """
+    )
+
+    @Argument(help: "The entry's key.")
+    var key: String
+
+    @Flag(help: "Read without counting, and without keeping the entry from being evicted.")
+    var peek = false
+
+    @OptionGroup var namespace: NamespaceOption
+    @OptionGroup var client: ClientOptions
+
+    func run(_ session: Session) async throws {
+        let view = session.output == .json ? namespace.entry(key) : namespace.value(key)
+        let reply = try await session.client.expect(.get, view + (peek ? "&peek=true" : ""))
+        if session.output == .json { return try session.write(json: reply.body) }
+        // A prompt does not begin behind the value; a file and a program get it as it is.
+        let endsLine = reply.body.last == UInt8(ascii: "\n")
+        try Terminal.write(reply.body + (Terminal.Stream.output.isTerminal && !endsLine ? [UInt8(ascii: "\n")] : []))
+    }
+}

@@ -1,0 +1,77 @@
+internal import ArgumentParser
+internal import Foundation
+internal import Logging
+
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve",
+        abstract: "Serve until SIGTERM or SIGINT.",
+        discussion: """
+            Needs nothing: without a word it serves http://127.0.0.1:8080 and keeps its data in ./pantler-data. Flags go \
+            before the environment (PANTLER_SERVER_PORT is server.port), that before the file of --config, that before the \
+            defaults. config/pantler.yaml explains every setting. SIGHUP reads them again.
+            """
+    )
+
+    @Option(help: "A configuration file. (also: PANTLER_CONFIG)", completion: .file(extensions: ["yaml", "yml"]))
+    var config: String?
+
+    @Option(help: "The address to listen at. (default: 127.0.0.1)")
+    var host: String?
+
+    @Option(help: "The port to listen at; 0 is any free one. (default: 8080)")
+    var port: String?
+
+    @Option(help: "Where to keep the data. (default: ./pantler-data)", completion: .directory)
+    var dataDir: String?
+
+    @Option(help: "The size of the memory tier. (default: 256MiB)")
+    var maxMemory: String?
+
+    @Option(help: "The size of the disk tier. (default: 10GiB)")
+    var maxDisk: String?
+
+    @Option(help: "Event loops; 0 is one a core. (default: 0)")
+    var threads: String?
+
+    @Option(help: "trace, debug, info, notice, warning, error or critical. (default: info)")
+    var logLevel: String?
+
+    @Option(help: "text for people, json for programs. (default: text)")
+    var logFormat: String?
+
+    func run() async throws {
+        let source = ConfigurationSource(
+            file: config,
+            environment: ProcessInfo.processInfo.environment,
+            flags: flags
+        )
+        let configuration: ServeConfiguration
+        do {
+            configuration = try source.load()
+        } catch {
+            for fault in error.faults { Terminal.write(line: "pantler: \(fault)", to: .error) }
+            throw ExitStatus.usage
+        }
+        ProcessLog.bootstrap(configuration.log)
+        let logger = Logger(label: "pantler")
+        do {
+            try await Service(configuration: configuration, source: source, logger: logger).run()
+        } catch {
+            logger.critical("\(error)")
+            throw ExitStatus.failed
+        }
+    }
+
+    private var flags: [ConfigurationSource.FlagValue] {
+        let given: [(String, String, String?)] = [
+            ("--host", "server.host", host), ("--port", "server.port", port), ("--data-dir", "data_dir", dataDir),
+            ("--max-memory", "memory.max_memory", maxMemory), ("--max-disk", "disk.max_disk", maxDisk),
+            ("--threads", "server.threads", threads), ("--log-level", "log.level", logLevel),
+            ("--log-format", "log.format", logFormat),
+        ]
+        return given.compactMap { flag, key, text in
+            text.map { ConfigurationSource.FlagValue(flag: flag, key: key, text: $0) }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+internal import Configuration
+
+/// Where the configuration of a run comes from: flags over environment over file over defaults. Kept, so that it can be read
+/// again.
+struct ConfigurationSource: Sendable {
+    /// A setting given by a flag of `pantler serve`.
+    struct FlagValue: Hashable, Sendable {
+        /// With its dashes.
+        let flag: String
+        let key: String
+        let text: String
+    }
+
+    /// Variables that are not settings but may be there.
+    static let otherVariables: Set = ["PANTLER_CONFIG", "PANTLER_URL", "PANTLER_TOKEN", "PANTLER_EXECUTABLE"]
+
+    /// `nil` = no file.
+    let file: String?
+    let environment: [String: String]
+    let flags: [FlagValue]
+
+    /// - Parameter file: of `--config`; the variable PANTLER_CONFIG names one where the flag does not.
+    init(file: String? = nil, environment: [String: String] = [:], flags: [FlagValue] = []) {
+        self.file = file ?? environment["PANTLER_CONFIG"].flatMap { $0.isEmpty ? nil : $0 }
+        self.environment = environment.filter { $0.key.hasPrefix("PANTLER_") }
+        self.flags = flags
+    }
+
+    /// Reads file, environment and flags.
+    ///
+    /// Every value is checked, also one that another overrides.
+    ///
+    /// - Throws: all faults at once.
+    func load() throws(ConfigurationError) -> ServeConfiguration {
+        var configuration = ServeConfiguration()
+        var faults: [String] = []
+        for layer in try layers() {
+            faults += layer.faults
+            for setting in Setting.all {
+                guard let text = layer.text(of: setting) else { continue }
+                if !setting.set(text, in: &configuration) {
+                    faults.append(ConfigurationError.badValue(text, of: setting, at: layer.place(setting)))
+                }
+            }
+        }
+        guard faults.isEmpty else { throw ConfigurationError(faults: faults) }
+        return configuration
+    }
+
+    /// From the weakest to the strongest.
+    private func layers() throws(ConfigurationError) -> [ConfigurationLayer] {
+        var layers: [ConfigurationLayer] = []
+        if let file { layers.append(ConfigurationLayer(try ConfigurationFile(path: file))) }
+        layers.append(ConfigurationLayer(environment: environment))
+        layers.append(ConfigurationLayer(flags: flags))
+        return layers
+    }
+}
+
+/// One source's settings.
+private struct ConfigurationLayer {
+    private let reader: ConfigReader
+    /// What it says that no setting is.
+    let faults: [String]
+    /// Where a setting stands in it.
+    let place: (Setting) -> String
+
+    init(_ file: ConfigurationFile) {
+        reader = ConfigReader(provider: InMemoryProvider(name: "file", values: Self.values(file.values)))
+        faults = file.faults
+        place = { file.place(of: $0.key) }
+    }
+
+    init(environment: [String: String]) {
+        let provider = EnvironmentVariablesProvider(environmentVariables: environment)
+        reader = ConfigReader(provider: provider.prefixKeys(with: "pantler"))
+        let known = Set(Setting.all.map(\.variable)).union(ConfigurationSource.otherVariables)
+        faults = environment.keys.filter { !known.contains($0) }.sorted().map { name in
+            "\(name) in the environment: there is no such setting; a setting's variable is its key in capitals, as \(Setting.all[0].variable) is for \(Setting.all[0].key)."
+        }
+        place = { "\($0.variable) in the environment" }
+    }
+
+    init(flags: [ConfigurationSource.FlagValue]) {
+        let values = Dictionary(flags.map { ($0.key, [$0.text]) }) { $1 }
+        reader = ConfigReader(provider: InMemoryProvider(name: "flags", values: Self.values(values)))
+        faults = []
+        place = { setting in flags.last { $0.key == setting.key }?.flag ?? setting.key }
+    }
+
+    /// The texts of a setting; `nil` where this source does not have it.
+    func text(of setting: Setting) -> [String]? {
+        let key = ConfigKey(setting.key.split(separator: ".").map(String.init))
+        return setting.isList ? reader.stringArray(forKey: key) : reader.string(forKey: key).map { [$0] }
+    }
+
+    private static func values(_ texts: [String: [String]]) -> [AbsoluteConfigKey: ConfigValue] {
+        var values: [AbsoluteConfigKey: ConfigValue] = [:]
+        for (name, text) in texts {
+            let isList = Setting.named(name)?.isList == true
+            let content: ConfigContent = isList ? .stringArray(text) : .string(text.joined())
+            values[AbsoluteConfigKey(name.split(separator: ".").map(String.init))] = ConfigValue(
+                content,
+                isSecret: false
+            )
+        }
+        return values
+    }
+}

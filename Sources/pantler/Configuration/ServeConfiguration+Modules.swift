@@ -1,0 +1,49 @@
+internal import PantlerDisk
+internal import PantlerHTTP
+internal import PantlerStore
+
+// The configuration as each module wants it.
+
+extension ServeConfiguration {
+    var storeOptions: StoreOptions {
+        var options = StoreOptions()
+        options.maxMemory = Int(memory.maxMemory)
+        options.shards = memory.shards
+        options.maxNamespaces = namespaces.maxNamespaces
+        options.autoCreate = namespaces.autoCreate
+        options.defaultPolicy = namespaces.defaults
+        return options
+    }
+
+    var httpOptions: HTTPOptions {
+        var options = HTTPOptions()
+        options.host = server.host
+        options.port = server.port
+        options.allowedHosts = server.allowedHosts
+        options.limits.headSize = Int(limits.headSize)
+        options.limits.targetSize = Int(limits.targetSize)
+        options.limits.bodySize = Int(limits.bodySize)
+        options.limits.connections = limits.connections
+        options.limits.pipelinedRequests = limits.pipelinedRequests
+        options.limits.headTimeout = limits.headTimeout
+        options.limits.bodyTimeout = limits.bodyTimeout
+        options.limits.idleTimeout = limits.idleTimeout
+        return options
+    }
+}
+
+extension ServeConfiguration.Disk {
+    var options: DiskOptions {
+        var options = DiskOptions()
+        options.maxBytes = maxDisk
+        options.readers = readers
+        options.queueEntries = queueEntries
+        options.queueBytes = queueSize
+        let (seconds, attoseconds) = flushInterval.components
+        options.lingerMilliseconds = Int(seconds * 1000 + attoseconds / 1_000_000_000_000_000)
+        options.walBytes = walSize
+        options.writerCacheBytes = writerCache
+        options.readerCacheBytes = readerCache
+        return options
+    }
+}

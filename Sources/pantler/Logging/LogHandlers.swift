@@ -1,0 +1,166 @@
+internal import Glibc
+internal import Logging
+internal import PantlerJSON
+internal import Synchronization
+
+/// The process's log: lines on stderr, for people or for programs, at a level that can change while it runs.
+enum ProcessLog {
+    /// A place in `levels`. Relaxed: a logger may see a change a moment later, and nothing else hangs on it.
+    private static let rank = Atomic(2)
+    private static let levels = Logger.Level.allCases
+
+    /// Makes every logger of the process write here. To be called once, before the first logger is made.
+    static func bootstrap(_ log: ServeConfiguration.Log) {
+        setLevel(log.level)
+        let format = log.format
+        LoggingSystem.bootstrap { label in LineHandler(label: label, format: format) }
+    }
+
+    /// From now on, for every logger that has no level of its own.
+    static func setLevel(_ new: Logger.Level) {
+        if let new = levels.firstIndex(of: new) { rank.store(new, ordering: .relaxed) }
+    }
+
+    /// Asked by every call of a logger, so it takes no lock.
+    static var currentLevel: Logger.Level { levels[rank.load(ordering: .relaxed)] }
+}
+
+/// Writes each event as one line.
+struct LineHandler: LogHandler {
+    let label: String
+    let format: LogFormat
+    var metadata: Logger.Metadata = [:]
+    var metadataProvider: Logger.MetadataProvider?
+    /// Set on one logger alone; `nil` = the process's.
+    private var ownLevel: Logger.Level?
+    /// Takes a whole line with its end.
+    private let output: @Sendable ([UInt8]) -> Void
+
+    init(label: String, format: LogFormat, output: @escaping @Sendable ([UInt8]) -> Void = writeToStandardError) {
+        self.label = label
+        self.format = format
+        self.output = output
+    }
+
+    var logLevel: Logger.Level {
+        get { ownLevel ?? ProcessLog.currentLevel }
+        set { ownLevel = newValue }
+    }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        var all = metadata
+        if let provided = metadataProvider?.get() { all.merge(provided) { $1 } }
+        if let given = event.metadata { all.merge(given) { $1 } }
+        if let error = event.error, all["error"] == nil { all["error"] = "\(error)" }
+        let pairs = all.sorted { $0.key < $1.key }
+        switch format {
+        case .text: output(Self.textLine(timestamp(), event, pairs))
+        case .json: output(Self.jsonLine(timestamp(), event, label, pairs))
+        }
+    }
+
+    /// `2026-11-24T15:49:00.123Z info  the message  key=value`
+    private static func textLine(
+        _ time: String,
+        _ event: LogEvent,
+        _ metadata: [(key: String, value: Logger.MetadataValue)]
+    ) -> [UInt8] {
+        let level = event.level.rawValue
+        let padding = String(repeating: " ", count: max(0, 8 - level.count))
+        var line = "\(time) \(level)\(padding) \(oneLine("\(event.message)"))"
+        for (key, value) in metadata {
+            let text = "\(value)"
+            let isPlain = !text.isEmpty && !text.contains { $0.isWhitespace || $0 == "\"" || $0 == "=" }
+            line += " \(key)=" + (isPlain ? oneLine(text) : quoted(text))
+        }
+        return Array((line + "\n").utf8)
+    }
+
+    private static func jsonLine(
+        _ time: String,
+        _ event: LogEvent,
+        _ label: String,
+        _ metadata: [(key: String, value: Logger.MetadataValue)]
+    ) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.member("time")
+        writer.string(time)
+        writer.member("level")
+        writer.string(event.level.rawValue)
+        writer.member("logger")
+        writer.string(label)
+        writer.member("message")
+        writer.string("\(event.message)")
+        if !metadata.isEmpty {
+            writer.member("metadata")
+            write(.dictionary(Dictionary(metadata.map { ($0.key, $0.value) }) { $1 }), to: &writer)
+        }
+        writer.endObject()
+        return writer.bytes + [UInt8(ascii: "\n")]
+    }
+
+    private static func write(_ value: Logger.MetadataValue, to writer: inout JSONWriter) {
+        switch value {
+        case .dictionary(let members):
+            writer.beginObject()
+            for (key, value) in members.sorted(by: { $0.key < $1.key }) {
+                writer.member(key)
+                write(value, to: &writer)
+            }
+            writer.endObject()
+        case .array(let elements):
+            writer.beginArray()
+            for element in elements { write(element, to: &writer) }
+            writer.endArray()
+        default:
+            writer.string("\(value)")
+        }
+    }
+
+    /// No message breaks its line, whatever a client sent: control characters are escaped as in JSON.
+    private static func oneLine(_ text: String) -> String {
+        text.unicodeScalars.contains { $0.value < 0x20 }
+            ? String(quoted(text).dropFirst().dropLast()) : text
+    }
+
+    private static func quoted(_ text: String) -> String {
+        var bytes: [UInt8] = []
+        JSON.appendString(text, to: &bytes)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
+/// One call, so that lines of several threads do not mix: a pipe takes up to 4 KiB at once, and what is longer is rare.
+private let writeToStandardError: @Sendable ([UInt8]) -> Void = { line in
+    line.withUnsafeBytes { bytes in
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = write(STDERR_FILENO, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+            if count < 0 && errno == EINTR { continue }
+            // Nobody is left who could be told.
+            guard count > 0 else { return }
+            rest = rest.dropFirst(count)
+        }
+    }
+}
+
+/// The wall clock by RFC 3339, in UTC with milliseconds.
+private func timestamp() -> String {
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    var parts = tm()
+    gmtime_r(&now.tv_sec, &parts)
+    func digits(_ value: some BinaryInteger, _ count: Int) -> String {
+        let text = String(value)
+        return String(repeating: "0", count: max(0, count - text.count)) + text
+    }
+    let date = "\(digits(parts.tm_year + 1900, 4))-\(digits(parts.tm_mon + 1, 2))-\(digits(parts.tm_mday, 2))"
+    let time = "\(digits(parts.tm_hour, 2)):\(digits(parts.tm_min, 2)):\(digits(parts.tm_sec, 2))"
+    return "\(date)T\(time).\(digits(now.tv_nsec / 1_000_000, 3))Z"
+}

@@ -1,0 +1,71 @@
+internal import ArgumentParser
+internal import Glibc
+
+/// The executable: `pantler serve` and the commands that call a running service.
+@main
+struct Pantler: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "pantler",
+        abstract: "A cache-aside service over HTTP and JSON, and the command to work with it.",
+        discussion: """
+            `pantler serve` serves http://127.0.0.1:8080 and keeps its data in ./pantler-data. Every other command calls a \
+            running service: the one at --url, or at PANTLER_URL.
+
+            Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 not allowed, 5 conflict, 6 unreachable.
+            """,
+        version: Build.version,
+        groupedSubcommands: [
+            CommandGroup(name: "Service", subcommands: [ServeCommand.self, CheckCommand.self, StatsCommand.self]),
+            CommandGroup(
+                name: "Entries",
+                subcommands: [
+                    GetCommand.self, SetCommand.self, DeleteCommand.self, TouchCommand.self, IncrCommand.self,
+                    KeysCommand.self,
+                ]
+            ),
+            CommandGroup(name: "Namespaces", subcommands: [NamespaceCommand.self]),
+            CommandGroup(name: "Tools", subcommands: [BenchCommand.self, CompletionsCommand.self]),
+        ]
+    )
+
+    static func main() async {
+        Glibc.exit(await run(Array(CommandLine.arguments.dropFirst())).rawValue)
+    }
+
+    /// Runs a command line to its end and says how it ended.
+    static func run(_ arguments: [String]) async -> ExitStatus {
+        do {
+            var command = try parseAsRoot(arguments)
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+            return .done
+        } catch {
+            return report(error)
+        }
+    }
+
+    /// Says what went wrong, unless that has been done already. ArgumentParser's own exit status for wrong usage is 64.
+    private static func report(_ error: any Error) -> ExitStatus {
+        if let status = error as? ExitStatus { return status }
+        if let failure = error as? CommandFailure {
+            Terminal.write(line: "pantler: \(failure.message)", to: .error)
+            return failure.status
+        }
+        let code = exitCode(for: error)
+        let text = fullMessage(for: error)
+        if code.isSuccess {
+            Terminal.write(line: text, to: .output)
+            return .done
+        }
+        if !text.isEmpty { Terminal.write(line: text, to: .error) }
+        return code == .validationFailure ? .usage : .failed
+    }
+}
+
+/// What this build is.
+enum Build {
+    static let version = "0.1.0"
+}

@@ -1,0 +1,165 @@
+internal import Logging
+internal import PantlerDisk
+internal import PantlerHTTP
+internal import PantlerInsight
+internal import PantlerModel
+internal import PantlerStore
+internal import ServiceLifecycle
+internal import Synchronization
+internal import UnixSignals
+
+/// The service, put together: the page to begin reading at.
+///
+/// A request comes in at `PantlerHTTP` (`Connection`), is answered out of `PantlerStore` (`Store+Get`), which looks into
+/// `PantlerMemory` (`Shard`), and only then asks the lower tier, which is `PantlerDisk` here and handed to the store below.
+struct Service {
+    let configuration: ServeConfiguration
+    let source: ConfigurationSource
+    let logger: Logger
+
+    /// Serves until SIGTERM or SIGINT, then answers what is under way, writes what is queued, and returns.
+    ///
+    /// - Throws: what kept it from starting, as a sentence for the operator.
+    func run() async throws {
+        let disk = try DiskTier.open(
+            folder: configuration.dataDirectory,
+            options: configuration.disk.options,
+            logger: Logger(label: "pantler.disk")
+        )
+        defer { disk.close() }
+        let state = disk.persistedState()
+        let clock = ServiceClock(readings: .system(), resuming: state.clockAnchor)
+        let store = Store(configuration.storeOptions, clock: clock, lower: disk, state: state)
+        try store.start()
+        defer { store.close() }
+
+        let server = makeServer(store)
+        do {
+            try await server.start()
+        } catch {
+            throw ListenError(host: configuration.server.host, port: configuration.server.port, reason: "\(error)")
+        }
+        logger.info(
+            "Serving",
+            metadata: [
+                "url": "http://\(configuration.server.host):\(server.port)", "data": "\(configuration.dataDirectory)",
+                "version": "\(Build.version)",
+            ]
+        )
+        let listening = ListeningService(server: server, timeout: configuration.server.shutdownTimeout, logger: logger)
+        let reloading = ReloadingService(
+            source: source,
+            configuration: configuration,
+            store: store,
+            server: server,
+            logger: logger
+        )
+        let group = ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: [.init(service: listening), .init(service: reloading)],
+                gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: logger
+            )
+        )
+        try await group.run()
+    }
+
+    private func makeServer(_ store: Store) -> HTTPServer {
+        let threads = configuration.server.threads > 0 ? configuration.server.threads : HTTPServer.defaultThreads
+        let tallies = (0..<threads).map { _ in RequestTally() }
+        var options = RouterOptions()
+        options.document = OpenAPIDocument.bytes
+        options.serverVersion = Build.version
+        options.requestTallies = { tallies }
+        return HTTPServer(
+            configuration.httpOptions,
+            store: store,
+            router: Router(store, options),
+            tallies: tallies,
+            logger: Logger(label: "pantler.http")
+        )
+    }
+}
+
+/// Why nobody can be listened to.
+private struct ListenError: Error, CustomStringConvertible {
+    let host: String
+    let port: Int
+    let reason: String
+
+    var description: String {
+        "Cannot listen at \(host):\(port): \(reason). Choose another place with --host and --port, or end what listens there."
+    }
+}
+
+/// Keeps the server open until it is asked to stop.
+private struct ListeningService: ServiceLifecycle.Service {
+    let server: HTTPServer
+    let timeout: Duration
+    let logger: Logger
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        logger.info("Stopping: running requests are answered, no new ones are taken")
+        let cutOff = try await server.drain(within: timeout)
+        if cutOff > 0 { logger.warning("Connections were cut off", metadata: ["count": "\(cutOff)"]) }
+    }
+}
+
+/// Reads the configuration again on SIGHUP, and applies what can be changed while the service runs.
+private final class ReloadingService: ServiceLifecycle.Service {
+    let source: ConfigurationSource
+    let configuration: Mutex<ServeConfiguration>
+    let store: Store
+    let server: HTTPServer
+    let logger: Logger
+
+    init(
+        source: ConfigurationSource,
+        configuration: ServeConfiguration,
+        store: Store,
+        server: HTTPServer,
+        logger: Logger
+    ) {
+        self.source = source
+        self.configuration = Mutex(configuration)
+        self.store = store
+        self.server = server
+        self.logger = logger
+    }
+
+    func run() async throws {
+        for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() { reload() }
+    }
+
+    private func reload() {
+        do {
+            let reload = try configuration.withLock { old throws(ConfigurationError) in
+                let reload = try source.reload(old)
+                old = reload.configuration
+                return reload
+            }
+            apply(reload.configuration)
+            for change in reload.applied { logger.notice("Reloaded", metadata: ["change": "\(change)"]) }
+            for change in reload.needsRestart {
+                logger.warning("Not reloaded: it takes a restart", metadata: ["change": "\(change)"])
+            }
+            if reload.applied.isEmpty, reload.needsRestart.isEmpty { logger.notice("Reloaded: nothing has changed") }
+        } catch {
+            for fault in error.faults { logger.error("Not reloaded", metadata: ["fault": "\(fault)"]) }
+        }
+    }
+
+    private func apply(_ configuration: ServeConfiguration) {
+        ProcessLog.setLevel(configuration.log.level)
+        let options = configuration.storeOptions
+        store.reconfigure(
+            autoCreate: options.autoCreate,
+            maxNamespaces: options.maxNamespaces,
+            defaultPolicy: options.defaultPolicy
+        )
+        store.setMaxMemory(options.maxMemory)
+        let http = configuration.httpOptions
+        server.reload(limits: http.limits, allowedHosts: http.allowedHosts)
+    }
+}
