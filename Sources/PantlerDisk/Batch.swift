@@ -8,6 +8,17 @@ struct Batch: Sendable {
         var ticket: WriteTicket
         var change: Change
         var bytes: Int64
+        /// The version of the change whose place this one took, if it did: should this one be taken back, that one is lost too.
+        var covered: Version?
+        /// Whether it stands for a change that was given up, and is counted as lost already.
+        var isGivenUp = false
+
+        init(ticket: WriteTicket, change: Change) {
+            self.ticket = ticket
+            self.change = change
+            bytes = change.bytes
+            if case .control(.void) = change { isGivenUp = true }
+        }
 
         var isPut: Bool {
             if case .entry(_, .put) = change { true } else { false }
@@ -15,6 +26,27 @@ struct Batch: Sendable {
 
         var isControl: Bool {
             if case .control = change { true } else { false }
+        }
+
+        /// `nil` if it is not of an entry.
+        var version: Version? {
+            if case .entry(_, let change) = change { change.version } else { nil }
+        }
+
+        /// A put becomes a delete, so that no older value can come back in its place.
+        mutating func giveUpValue() {
+            guard case .entry(let address, .put(let entry, _)) = change else { return }
+            change = .entry(address, .delete(version: entry.version))
+            bytes = change.bytes
+            isGivenUp = true
+        }
+
+        /// What is left to do when this change is taken back: that of the change whose place it took, whose value is lost.
+        var remainder: Item? {
+            guard let covered, case .entry(let address, _) = change else { return nil }
+            var item = Item(ticket: ticket, change: .entry(address, .delete(version: covered)))
+            item.isGivenUp = true
+            return item
         }
     }
 
@@ -35,7 +67,9 @@ struct Batch: Sendable {
         bytes += item.bytes
         if let earlier = place(of: item.change), !isAwaited(items[earlier].ticket) {
             bytes -= items[earlier].bytes
+            let covered = items[earlier].version
             items[earlier] = item
+            if let covered { items[earlier].covered = max(covered, item.covered ?? 0) }
             return
         }
         setPlace(of: item.change, items.count)

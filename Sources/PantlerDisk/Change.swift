@@ -58,6 +58,8 @@ enum Control: Sendable {
     case hotSet([UInt64])
     /// A row was found damaged. It is removed unless it has been rewritten since.
     case removeDamaged(row: Int64, checksum: Int64)
+    /// Changes of the namespace up to this version were given up: what the file has of it up to there must not be seen any more.
+    case void(NamespaceID, through: Version)
 
     /// Two changes with the same name: the later one says it all.
     enum Name: Hashable {
@@ -65,6 +67,7 @@ enum Control: Sendable {
         case tag(NamespaceID, String)
         case versionCeiling
         case hotSet
+        case void(NamespaceID)
     }
 
     var name: Name? {
@@ -73,6 +76,7 @@ enum Control: Sendable {
         case .tag(let namespace, let tag, _): .tag(namespace, tag)
         case .versionCeiling: .versionCeiling
         case .hotSet: .hotSet
+        case .void(let namespace, _): .void(namespace)
         case .forgetTags, .dropNamespace, .removeDamaged: nil
         }
     }

@@ -8,6 +8,8 @@ final class Checkpointer: Sendable {
     private let isBusy = Atomic(false)
     private let isClosing = Atomic(false)
     private let thread = Mutex<WorkerThread?>(nil)
+    /// SQLite lets one connection copy at a time, and refuses the second at once: the writer would go on while the log grows.
+    private let turn = Mutex(())
     private let log: SparseLog
 
     init(log: SparseLog) {
@@ -26,6 +28,11 @@ final class Checkpointer: Sendable {
         signal.signal()
     }
 
+    /// Copies the log over the caller's connection, once the thread's own checkpoint is over. Blocks.
+    func copy(_ connection: borrowing Connection) throws(SQLiteError) {
+        try turn.withLock { _ throws(SQLiteError) in _ = try connection.checkpoint(.passive) }
+    }
+
     /// Returns once the thread has ended.
     func close() {
         isClosing.store(true, ordering: .relaxed)
@@ -41,7 +48,7 @@ final class Checkpointer: Sendable {
                 signal.wait()
                 if isClosing.load(ordering: .relaxed) { return }
                 do throws(SQLiteError) {
-                    try connection.checkpoint(.passive)
+                    try copy(connection)
                 } catch {
                     // Busy: the writer is at it. All else shows at the writer too, where it counts.
                     if error.code.primary != .busy { log.warn("A checkpoint failed", error.description) }

@@ -1,14 +1,15 @@
 /// What an operator may choose about the disk tier.
 package struct DiskOptions: Hashable, Sendable {
     /// Bytes that the rows of all namespaces may cost the file (see `RowCost`). The file is at most a little larger, and for a while
-    /// so: room that rows leave behind is used again, and given back to the system once it is a quarter of the file.
+    /// so: room that rows leave behind is used again, and given back to the system once it is a quarter of the file. See also
+    /// `DiskTier.setMaxBytes`.
     package var maxBytes: Int64 = 10 << 30
 
     /// Bytes of keys and values that may wait for the writer. Above it writers are slowed down; see `LowerTier.settle`.
-    package var queueBytes: Int64 = 8 << 20
+    package var queueBytes: Int64 = 16 << 20
 
     /// Changes that may wait for the writer.
-    package var queueEntries = 16_384
+    package var queueEntries = 65_536
 
     /// Milliseconds that the writer waits after a change, so that others can share its transaction. A `through` write wakes it
     /// at once.

@@ -10,7 +10,8 @@ import Synchronization
 ///
 /// When writing fails: a `through` write is told by its `settle`, and is taken back here, so that the store has to take it back in memory alone.
 /// Other changes are tried again, for as long as the queue has room for them; marks of invalidation and namespaces always, even those
-/// whose `settle` was told. While that lasts `health().fault` says so.
+/// whose `settle` was told. While that lasts `health().fault` says so. What is given up in the end is a miss later: nothing older takes
+/// its place (see `Voids`), not after a restart either, unless the tier ended before it could write at all.
 package final class DiskTier: LowerTier {
     package let tier = Tier.disk
 
@@ -59,7 +60,7 @@ package final class DiskTier: LowerTier {
     ) throws(SQLiteError) {
         let found = try Restored(connection)
         restored = found.state
-        context = TierContext(path: path, options: options, log: log, hashSeed: found.state.hashSeed)
+        context = TierContext(path: path, options: options, log: log, restored: found)
         jobs = JobQueue()
         hotSet = HotSetLoader(context: context)
         checkpointer = Checkpointer(log: log)
@@ -119,22 +120,25 @@ package final class DiskTier: LowerTier {
         _ address: EntryAddress,
         completion: @escaping @Sendable (Result<Entry?, TierFault>) -> Void
     ) {
-        if let change = context.queue.change(of: address) { return completion(.success(change.entry)) }
+        let (change, void) = context.queue.look(address)
+        if let change { return completion(.success(change.entry)) }
         let isTaken = readers.submit { [context] reader in
-            completion(Self.read(address, reader, context))
+            completion(Self.read(address, voidThrough: void, reader, context))
         }
         if !isTaken { completion(.failure(PendingWrites.closedFault)) }
     }
 
     private static func read(
         _ address: EntryAddress,
+        voidThrough void: Version,
         _ reader: Reader,
         _ context: TierContext
     ) -> Result<Entry?, TierFault> {
         do throws(ReadFailure) {
             let entry = try reader.entry(namespace: address.namespace, key: address.key)
             context.figures.noteReadSucceeded()
-            if entry != nil { context.recentUse.note(address.hash) }
+            guard let entry, entry.version > void else { return .success(nil) }
+            context.recentUse.note(address.hash)
             return .success(entry)
         } catch {
             context.noteReadFailure(error)
@@ -192,6 +196,12 @@ package final class DiskTier: LowerTier {
         let done = Waiting<TierFault?>()
         begin(.tidy) { done.answer($0.fault) }
         if let fault = done.wait() { throw fault }
+    }
+
+    /// Changes the bound `DiskOptions.maxBytes`. What is above a smaller one leaves in the background.
+    package func setMaxBytes(_ bytes: Int64) {
+        context.maxBytes.store(bytes, ordering: .relaxed)
+        context.queue.wake()
     }
 
     private func begin(_ kind: Job.Kind, _ completion: @escaping @Sendable (Result<Int, TierFault>) -> Void) {

@@ -38,8 +38,10 @@ struct FolderLock: ~Copyable {
         var path = folder.hasPrefix("/") ? "/" : ""
         for part in folder.split(separator: "/") {
             path += part
-            if mkdir(path, 0o755) != 0, errno != EEXIST, access(path, F_OK) != 0 {
-                throw .noFolder(path: folder, reason: reason(errno))
+            if mkdir(path, 0o755) != 0 {
+                // `access` has a reason of its own.
+                let code = errno
+                if code != EEXIST, access(path, F_OK) != 0 { throw .noFolder(path: folder, reason: reason(code)) }
             }
             path += "/"
         }

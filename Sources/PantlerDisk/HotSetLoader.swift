@@ -81,12 +81,16 @@ final class HotSetLoader: Sendable {
         return found.sorted { $0.rank < $1.rank }.map { $0.row }
     }
 
-    /// `nil` if the row is gone or damaged, or if something newer waits in the queue.
+    /// `nil` if the row is gone, void or damaged, or if something newer waits in the queue.
     private func read(_ row: Int64, _ reader: Reader) -> (EntryAddress, Entry)? {
         do throws(ReadFailure) {
+            let voids = context.queue.read { $0.voids }
             guard let found = try reader.entry(row: row) else { return nil }
             let address = context.address(found.namespace, found.key)
-            return context.queue.change(of: address) == nil ? (address, found.entry) : nil
+            let (change, void) = context.queue.look(address)
+            // Void before, or since.
+            let isVoid = found.entry.version <= max(void, voids.through(found.namespace))
+            return change == nil && !isVoid ? (address, found.entry) : nil
         } catch {
             context.noteReadFailure(error)
             return nil

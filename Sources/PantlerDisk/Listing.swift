@@ -12,7 +12,9 @@ struct Listing: Sendable {
 
     func entries(_ reader: Reader, _ queue: WriteQueue) throws(SQLiteError) -> [ListedEntry] {
         guard limit > 0 else { return [] }
-        let waiting = queue.read { [self] in $0.changes(in: namespace, prefix: prefix) }
+        let (waiting, void) = queue.read { [self] in
+            ($0.changes(in: namespace, prefix: prefix), $0.voidThrough(namespace))
+        }
         var keys = waiting.keys.filter { isWanted($0) }.sorted { $0.lexicographicallyPrecedes($1) }[...]
         var found: [ListedEntry] = []
         func takeWaiting() {
@@ -23,7 +25,7 @@ struct Listing: Sendable {
         if let after, start.lexicographicallyPrecedes(after) { start = after }
         try reader.list(namespace: namespace, from: start) { row in
             guard row.key.starts(with: prefix) else { return false }
-            guard isWanted(row.key) else { return true }
+            guard isWanted(row.key), row.version > void else { return true }
             while found.count < limit, let key = keys.first, key.lexicographicallyPrecedes(row.key) { takeWaiting() }
             guard found.count < limit else { return false }
             if keys.first == row.key, let change = waiting[row.key], change.version >= row.version {

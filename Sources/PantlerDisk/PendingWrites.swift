@@ -5,6 +5,11 @@ import PantlerModel
 ///
 /// A change is *pending*, then *in commit*, then gone. One that could not be committed becomes pending again, in front of what
 /// came meanwhile, unless a `through` writer waited for it: that one is told, and the change is taken back.
+///
+/// A change of an entry that nobody waits for was answered long ago. When it has to be given up, its place on disk must not be taken by
+/// what was there before: its value alone is given up first, and a delete of the key remains. When that goes too, all that the file has
+/// of the namespace up to the change's version is *void*: `voidThrough` says so from this moment on, and a control change makes it last
+/// until the writer has removed those rows.
 struct PendingWrites {
     typealias Completion = @Sendable (TierFault?) -> Void
     typealias Answer = (completion: Completion, fault: TierFault?)
@@ -12,8 +17,8 @@ struct PendingWrites {
     /// Bounds, in microseconds and bytes.
     struct Limits {
         var lingerMicroseconds: UInt64 = 10_000
-        var bytes: Int64 = 8 << 20
-        var entries = 16_384
+        var bytes: Int64 = 16 << 20
+        var entries = 65_536
         /// Changes from which on waiting for more brings nothing.
         var ample = 2048
         /// Pauses between attempts while writing fails; the first doubles up to the second unless someone waits.
@@ -45,15 +50,20 @@ struct PendingWrites {
     /// Changes that were given up, until someone asks.
     private var givenUp: [WriteTicket: TierFault] = [:]
     private var isUrgent = false
-    private var isClosing = false
+    private(set) var voids: Voids
+    private(set) var isClosing = false
+    /// Commits that failed since.
+    private var closingFailures = 0
     private var isClosed = false
     private(set) var fault: TierFault?
     private var failedAt: UInt64 = 0
     private var retryAt: UInt64 = 0
     private var retryDelay: UInt64 = 0
 
-    init(limits: Limits) {
+    /// - Parameter voids: what an earlier run left; see `voidThrough`.
+    init(limits: Limits, voids: [NamespaceID: Version] = [:]) {
         self.limits = limits
+        self.voids = Voids(voids)
     }
 
     // MARK: Figures
@@ -75,15 +85,14 @@ struct PendingWrites {
 
     /// - Returns: the ticket, and whether the writer should look at once. Complexity: O(1).
     mutating func add(_ change: Change, at now: UInt64) -> (ticket: WriteTicket, wake: Bool) {
-        let ticket = nextTicket
-        nextTicket += 1
+        let ticket = takeTicket()
         guard !isClosed else {
             giveUp(ticket, Self.closedFault)
             return (ticket, false)
         }
         let wasEmpty = pending.isEmpty
         if wasEmpty { pendingSince = now }
-        pending.add(Batch.Item(ticket: ticket, change: change, bytes: change.bytes)) { waiters[$0] != nil }
+        pending.add(Batch.Item(ticket: ticket, change: change)) { waiters[$0] != nil }
         return (ticket, wasEmpty || pending.count == limits.ample)
     }
 
@@ -104,6 +113,15 @@ struct PendingWrites {
             }
         }
         return found
+    }
+
+    /// Rows of the namespace with this version or a smaller one must not be seen; 0 if all may. Looked at together with `change(of:)`, before
+    /// the row is: what is void only later was changed after the look.
+    func voidThrough(_ namespace: NamespaceID) -> Version { voids.through(namespace) }
+
+    /// No row up to this version is left.
+    mutating func endVoid(_ namespace: NamespaceID, through version: Version) {
+        voids.end(namespace, through: version)
     }
 
     enum Settling {
@@ -176,23 +194,34 @@ struct PendingWrites {
     ///
     /// - Parameters:
     ///   - synced: whether it was synced too; everything before it then is as well.
-    ///   - rejected: changes that could not be made although the rest could. They are taken back.
+    ///   - rejected: changes that could not be made although the rest could. They are taken back where someone waits, and given up
+    ///     elsewhere.
     /// - Returns: what to call once the lock is given back, and how many changes are lost without anyone being told.
     mutating func succeed(synced isSynced: Bool, rejected: [WriteTicket: TierFault]) -> (answers: [Answer], lost: Int) {
-        committed = max(committed, inCommit?.lastTicket ?? 0)
+        let batch = inCommit ?? Batch()
         inCommit = nil
         fault = nil
         retryDelay = 0
         var answers: [Answer] = []
         var lost = 0
-        for (ticket, fault) in rejected {
-            guard let waiting = waiters.removeValue(forKey: ticket) else {
-                giveUp(ticket, fault)
-                lost += 1
-                continue
+        if let anyFault = rejected.values.first {
+            var left: [Batch.Item] = []
+            for item in batch.items {
+                guard let fault = rejected[item.ticket] else { continue }
+                if let waiting = waiters.removeValue(forKey: item.ticket) {
+                    answers += waiting.map { ($0, fault) }
+                    left += takeBack(item, &lost)
+                } else {
+                    left += reject(item, fault, &lost)
+                }
             }
-            answers += waiting.map { ($0, fault) }
+            // The tickets of this batch are over.
+            for place in left.indices { left[place].ticket = takeTicket() }
+            if pending.isEmpty { pendingSince = inCommitSince }
+            lost += keep(left, anyFault)
         }
+        // What was taken back and came last must not be waited for either.
+        committed = pending.isEmpty ? latestTicket : max(committed, batch.lastTicket)
         if isSynced {
             synced = committed
             for ticket in waiters.keys.filter({ $0 <= synced }).sorted() {
@@ -208,9 +237,9 @@ struct PendingWrites {
 
     /// The batch could not be committed, but for the changes that are `done`, which are synced too.
     ///
-    /// Whoever waited for a change in it is told, and the change is taken back. The others are pending again; if that is too
-    /// much, the oldest puts become deletes of their keys, so that no older value can come back in their place, and then the
-    /// oldest changes of entries go.
+    /// Whoever waited for a change in it is told, and the change is taken back. The others are pending again, as far as the bounds allow
+    /// (see `Overflow`). While the tier closes there are two more attempts, each with less to write: without values, and then
+    /// with nothing of entries but what is void.
     mutating func fail(
         _ fault: TierFault,
         done: Set<WriteTicket> = [],
@@ -231,18 +260,27 @@ struct PendingWrites {
         inCommit = nil
         var lost = 0
         if isClosing {
-            // There will be no other attempt.
-            lost = (failed.items + pending.items).count { !told.contains($0.ticket) }
-            pending = Batch()
-            committed = latestTicket
-            for waiting in waiters.values.joined() { answers.append((waiting, fault)) }
+            for (ticket, waiting) in waiters {
+                answers += waiting.map { ($0, fault) }
+                told.insert(ticket)
+            }
             waiters = [:]
             answers += takeFlushWaiters(upTo: .max, fault)
-        } else {
-            let left = failed.items.filter { item in
-                !told.contains(item.ticket) || (item.isControl && !done.contains(item.ticket))
+        }
+        var left: [Batch.Item] = []
+        for item in failed.items + (isClosing ? pending.items : []) where !done.contains(item.ticket) {
+            // Controls are tried again even if someone was told.
+            if item.isControl || !told.contains(item.ticket) {
+                left.append(item)
+            } else {
+                left += takeBack(item, &lost)
             }
-            lost = keep(left, fault)
+        }
+        if isClosing {
+            pending = Batch()
+            lost += giveUpWhileClosing(left, fault)
+        } else {
+            lost += keep(left, fault)
             if !failed.isEmpty { pendingSince = inCommitSince }
         }
         if pending.isEmpty { committed = latestTicket }
@@ -263,38 +301,80 @@ struct PendingWrites {
 
     static let closedFault = TierFault(.closed, "The disk tier is closed.")
 
-    /// Puts items back in front of the pending ones; returns how many were lost. What does not fit is cut down to three quarters of
-    /// the bounds, so that writers have some way to go before they are slowed down again.
+    private mutating func takeTicket() -> WriteTicket {
+        defer { nextTicket += 1 }
+        return nextTicket
+    }
+
+    /// Puts items back in front of the pending ones, as far as there is room; returns how many were lost.
     private mutating func keep(_ items: [Batch.Item], _ fault: TierFault) -> Int {
         let all = items + pending.items
-        let allBytes = all.reduce(0) { $0 + $1.bytes }
-        var excessBytes = allBytes > limits.bytes ? allBytes - limits.bytes / 4 * 3 : 0
-        var excess = all.count > limits.entries ? all.count - limits.entries / 4 * 3 : 0
+        let overflow = Overflow(all, limits: limits) { waiters[$0] != nil }
         var lost = 0
         var kept = Batch()
-        for var item in all {
-            if !item.isControl, waiters[item.ticket] == nil, excess > 0 || excessBytes > 0 {
-                let bytes = item.bytes
-                let wasPut = item.becomeDelete()
-                if wasPut {
-                    lost += 1
-                    giveUp(item.ticket, fault)
-                }
-                excessBytes -= bytes - item.bytes
-                if excess > 0 {
-                    if !wasPut {
-                        lost += 1
-                        giveUp(item.ticket, fault)
-                    }
-                    excess -= 1
-                    excessBytes -= item.bytes
-                    continue
-                }
+        for (place, var item) in all.enumerated() {
+            if overflow.dropped.contains(place) {
+                lost += giveUp(item, fault)
+                voids.note(item.change)
+                continue
+            }
+            if overflow.shrunk.contains(place) {
+                lost += giveUp(item, fault)
+                item.giveUpValue()
             }
             kept.add(item) { waiters[$0] != nil }
         }
         pending = kept
+        addVoids()
         return lost
+    }
+
+    /// See `fail`. After the third failure nothing is pending.
+    private mutating func giveUpWhileClosing(_ items: [Batch.Item], _ fault: TierFault) -> Int {
+        closingFailures += 1
+        var lost = 0
+        for var item in items {
+            switch closingFailures {
+            case 1:
+                if item.isPut {
+                    lost += giveUp(item, fault)
+                    item.giveUpValue()
+                }
+            case 2 where item.isControl: break
+            default:
+                lost += giveUp(item, fault)
+                voids.note(item.change)
+                continue
+            }
+            pending.add(item) { _ in false }
+        }
+        if closingFailures < 3 { addVoids() }
+        return lost
+    }
+
+    /// What is left to do when someone was told that the change failed.
+    private func takeBack(_ item: Batch.Item, _ lost: inout Int) -> [Batch.Item] {
+        guard let remainder = item.remainder else { return [] }
+        lost += 1
+        return [remainder]
+    }
+
+    /// What is left to do when a change cannot be made for which nobody waits.
+    private mutating func reject(_ item: Batch.Item, _ fault: TierFault, _ lost: inout Int) -> [Batch.Item] {
+        lost += giveUp(item, fault)
+        guard item.isPut else {
+            voids.note(item.change)
+            return []
+        }
+        var item = item
+        item.giveUpValue()
+        return [item]
+    }
+
+    private mutating func addVoids() {
+        for control in voids.takeGrown() {
+            pending.add(Batch.Item(ticket: takeTicket(), change: .control(control))) { waiters[$0] != nil }
+        }
     }
 
     private mutating func takeFlushWaiters(upTo ticket: WriteTicket, _ fault: TierFault?) -> [Answer] {
@@ -307,19 +387,16 @@ struct PendingWrites {
         return roomWaiters.map { ($0, nil) }
     }
 
+    /// Tells whoever asks for the change; returns how many more are lost by it.
+    private mutating func giveUp(_ item: Batch.Item, _ fault: TierFault) -> Int {
+        guard !item.isGivenUp else { return 0 }
+        giveUp(item.ticket, fault)
+        return 1
+    }
+
     private mutating func giveUp(_ ticket: WriteTicket, _ fault: TierFault) {
         // Asked for within microseconds, or never: forgetting is safe long before this many.
         if givenUp.count >= 65_536 { givenUp = [:] }
         givenUp[ticket] = fault
-    }
-}
-
-extension Batch.Item {
-    /// Whether it was a put.
-    fileprivate mutating func becomeDelete() -> Bool {
-        guard case .entry(let address, .put(let entry, _)) = change else { return false }
-        change = .entry(address, .delete(version: entry.version))
-        bytes = change.bytes
-        return true
     }
 }

@@ -5,6 +5,8 @@ struct Restored: Sendable {
     var state = PersistedState()
     var usage: [NamespaceID: TierUsage] = [:]
     var dropped: [NamespaceID] = []
+    /// See `Voids`.
+    var voids: [NamespaceID: Version] = [:]
 
     /// - Throws: what SQLite has against it. What is there but makes no sense is left out, so that a later version's policies do not
     ///   keep an earlier one from reading the rest.
@@ -82,6 +84,8 @@ struct Restored: Sendable {
         }
         let gone = try Statement(connection, "SELECT namespace FROM dropped")
         while try gone.step() { dropped.append(NamespaceID(clamping: gone.integer(0))) }
+        let marks = try Statement(connection, "SELECT namespace, through FROM voids")
+        while try marks.step() { voids[NamespaceID(clamping: marks.integer(0))] = Version(clamping: marks.integer(1)) }
     }
 
     private static func watermark(_ rows: borrowing Statement, from column: Int32) -> Watermark {

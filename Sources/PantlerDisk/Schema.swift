@@ -70,6 +70,8 @@ enum Schema {
         );
         -- Namespaces that are gone, while rows of theirs are left.
         CREATE TABLE dropped (namespace INTEGER PRIMARY KEY);
+        -- Namespaces whose rows up to a version must not be seen, while some of these are left: see Voids.
+        CREATE TABLE voids (namespace INTEGER PRIMARY KEY, through INTEGER NOT NULL);
         -- Single facts by name: see StateName.
         CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
         """

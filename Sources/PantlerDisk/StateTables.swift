@@ -17,7 +17,7 @@ enum StateName: String {
     case anchorServiceMilliseconds = "anchor_service_ms"
 }
 
-/// The small tables: namespaces, tags, usage, dropped namespaces and single facts, as the writer changes them.
+/// The small tables: namespaces, tags, usage, dropped namespaces, voids and single facts, as the writer changes them.
 final class StateTables {
     private let setFact: Statement
     private let raiseFact: Statement
@@ -29,6 +29,8 @@ final class StateTables {
     private let deleteUsage: Statement
     private let addDropped: Statement
     private let deleteDropped: Statement
+    private let raiseVoid: Statement
+    private let deleteVoid: Statement
 
     static let namespaceColumns = """
         id, name, created_at, generation, gone_before, stale_before, stale_since, default_ttl, max_ttl, stale_ttl, \
@@ -71,6 +73,14 @@ final class StateTables {
         deleteUsage = try Statement(connection, "DELETE FROM usage WHERE namespace = ?1")
         addDropped = try Statement(connection, "INSERT OR IGNORE INTO dropped (namespace) VALUES (?1)")
         deleteDropped = try Statement(connection, "DELETE FROM dropped WHERE namespace = ?1")
+        raiseVoid = try Statement(
+            connection,
+            """
+            INSERT INTO voids (namespace, through) VALUES (?1, ?2)
+            ON CONFLICT (namespace) DO UPDATE SET through = max(through, excluded.through)
+            """
+        )
+        deleteVoid = try Statement(connection, "DELETE FROM voids WHERE namespace = ?1 AND through <= ?2")
     }
 
     // MARK: Facts
@@ -162,6 +172,7 @@ final class StateTables {
         try deleteNamespace.run()
         try addDropped.bind(1, Int64(namespace))
         try addDropped.run()
+        try endVoid(namespace, through: .max)
     }
 
     /// The last row of a dropped namespace is gone.
@@ -170,6 +181,20 @@ final class StateTables {
         try deleteUsage.run()
         try deleteDropped.bind(1, Int64(namespace))
         try deleteDropped.run()
+    }
+
+    /// Rows of the namespace up to this version must not be seen any more.
+    func raiseVoid(_ namespace: NamespaceID, through version: Version) throws(SQLiteError) {
+        try raiseVoid.bind(1, Int64(namespace))
+        try raiseVoid.bind(2, Int64(clamping: version))
+        try raiseVoid.run()
+    }
+
+    /// No row up to this version is left.
+    func endVoid(_ namespace: NamespaceID, through version: Version) throws(SQLiteError) {
+        try deleteVoid.bind(1, Int64(namespace))
+        try deleteVoid.bind(2, Int64(clamping: version))
+        try deleteVoid.run()
     }
 
     func setUsage(of namespace: NamespaceID, _ usage: TierUsage) throws(SQLiteError) {

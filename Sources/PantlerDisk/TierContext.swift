@@ -10,6 +10,8 @@ final class TierContext: Sendable {
 
     let path: String
     let options: DiskOptions
+    /// `options.maxBytes`, or what it was set to since. Relaxed: house-keeping only has to see it some time.
+    let maxBytes: Atomic<Int64>
     let queue: WriteQueue
     let figures = Figures()
     let recentUse = RecentUse()
@@ -18,16 +20,17 @@ final class TierContext: Sendable {
     /// Weak, since the store holds the tier; empty before `start`.
     private let links = Mutex(Links())
 
-    init(path: String, options: DiskOptions, log: SparseLog, hashSeed: UInt64) {
+    init(path: String, options: DiskOptions, log: SparseLog, restored: Restored) {
         self.path = path
         self.options = options
+        maxBytes = Atomic(options.maxBytes)
         self.log = log
-        entryHash = EntryHash(seed: hashSeed)
+        entryHash = EntryHash(seed: restored.state.hashSeed)
         var limits = PendingWrites.Limits()
         limits.bytes = options.queueBytes
         limits.entries = options.queueEntries
         limits.lingerMicroseconds = UInt64(max(0, options.lingerMilliseconds)) * 1000
-        queue = WriteQueue(limits: limits)
+        queue = WriteQueue(limits: limits, voids: restored.voids, figures: figures)
     }
 
     func link(delegate: any LowerTierDelegate, clock: any Clock) {

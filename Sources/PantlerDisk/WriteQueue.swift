@@ -7,9 +7,12 @@ final class WriteQueue: Sendable {
     private let state: Mutex<PendingWrites>
     /// Wakes the writer. May be signalled once too often; the writer then looks and finds nothing.
     private let signal = DispatchSemaphore(value: 0)
+    private let figures: Figures
 
-    init(limits: PendingWrites.Limits) {
-        state = Mutex(PendingWrites(limits: limits))
+    /// - Parameter voids: see `PendingWrites.voidThrough`.
+    init(limits: PendingWrites.Limits, voids: [NamespaceID: Version], figures: Figures) {
+        self.figures = figures
+        state = Mutex(PendingWrites(limits: limits, voids: voids))
     }
 
     func add(_ change: Change) -> WriteTicket {
@@ -21,6 +24,16 @@ final class WriteQueue: Sendable {
 
     func change(of address: EntryAddress) -> EntryChange? {
         state.withLock { $0.change(of: address) }
+    }
+
+    /// What a read has to know before it looks into the file: the change of the entry that waits, if one does, and up to which version the
+    /// rows of its namespace are void.
+    func look(_ address: EntryAddress) -> (change: EntryChange?, voidThrough: Version) {
+        state.withLock { ($0.change(of: address), $0.voidThrough(address.namespace)) }
+    }
+
+    func voidThrough(_ namespace: NamespaceID) -> Version {
+        state.withLock { $0.voidThrough(namespace) }
     }
 
     func read<Answer: Sendable>(_ body: @Sendable (borrowing PendingWrites) -> Answer) -> Answer {
@@ -75,19 +88,26 @@ final class WriteQueue: Sendable {
         _ = signal.wait(timeout: .now() + .microseconds(Int(clamping: microseconds)))
     }
 
-    /// - Returns: changes that are lost.
-    func succeed(synced: Bool, rejected: [WriteTicket: TierFault]) -> Int {
+    func succeed(synced: Bool, rejected: [WriteTicket: TierFault]) {
         let (answers, lost) = state.withLock { $0.succeed(synced: synced, rejected: rejected) }
-        for answer in answers { answer.completion(answer.fault) }
-        return lost
+        give(answers, lost: lost)
     }
 
-    /// - Returns: changes that are lost.
-    func fail(_ fault: TierFault, done: Set<WriteTicket>) -> Int {
+    func fail(_ fault: TierFault, done: Set<WriteTicket>) {
         let now = monotonicNanoseconds() / 1000
         let (answers, lost) = state.withLock { $0.fail(fault, done: done, at: now) }
+        give(answers, lost: lost)
+    }
+
+    private func give(_ answers: [PendingWrites.Answer], lost: Int) {
+        // Counted first, so that whoever was answered finds it counted.
+        if lost > 0 { figures.lostWrites.add(UInt64(lost), ordering: .relaxed) }
         for answer in answers { answer.completion(answer.fault) }
-        return lost
+    }
+
+    /// See `PendingWrites.endVoid`.
+    func endVoid(_ namespace: NamespaceID, through version: Version) {
+        state.withLock { $0.endVoid(namespace, through: version) }
     }
 
     func end() {

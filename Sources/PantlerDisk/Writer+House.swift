@@ -1,9 +1,14 @@
 import PantlerModel
+import Synchronization
 
 /// Where house-keeping stands.
 struct House {
     /// Namespaces whose rows are to go, in turn.
     var dropped: [NamespaceID] = []
+    /// Rows that are void and are to go, in turn.
+    var voids: [VoidSweep] = []
+    /// Rows that could not be removed, in this run.
+    var unremovable = 0
     /// All that were dropped in this run: what still comes for them is not written.
     var gone: Set<NamespaceID> = []
     /// Namespaces whose usage moved since it was last held against their bounds.
@@ -18,6 +23,16 @@ struct House {
     var dueRestsUntil: UInt64 = 0
     var boundsAskedAt: UInt64 = 0
     var restsUntil: UInt64 = 0
+}
+
+/// How far the removal of a namespace's void rows has come.
+struct VoidSweep {
+    let namespace: NamespaceID
+    let through: Version
+    /// The row that was looked at last.
+    var last: Int64 = 0
+    /// Whether all so far is gone that should be.
+    var isWhole = true
 }
 
 // House-keeping: what is dead goes, then what is too much.
@@ -50,7 +65,7 @@ extension Writer {
         do throws(SQLiteError) {
             var more = try stepHouse(at: now)
             var left = changes * 2
-            while more, left > Self.stepRows, totalBytes > context.options.maxBytes {
+            while more, left > Self.stepRows, totalBytes > maxBytes {
                 more = try stepHouse(at: monotonicNanoseconds())
                 left -= Self.stepRows
             }
@@ -65,7 +80,7 @@ extension Writer {
     /// - Returns: whether there is more to do.
     func stepHouse(at now: UInt64, always: Bool = false) throws(SQLiteError) -> Bool {
         noteCrowded(at: now)
-        let isCrowded = totalBytes > context.options.maxBytes || !house.crowded.isEmpty
+        let isCrowded = totalBytes > maxBytes || !house.crowded.isEmpty
         let isTime = always || isCrowded || now - house.dueAskedAt >= Self.dueEveryNanoseconds
         if isTime, now >= house.dueRestsUntil {
             // If this fails, as it does in a damaged part of the index, eviction has its turn all the same.
@@ -77,8 +92,8 @@ extension Writer {
             house.dueRestsUntil = 0
             house.dueAskedAt = now
         }
-        if totalBytes > context.options.maxBytes {
-            return try evict(from: nil, excess: totalBytes - context.options.maxBytes)
+        if totalBytes > maxBytes {
+            return try evict(from: nil, excess: totalBytes - maxBytes)
         }
         if let namespace = house.crowded.first {
             let excess = (totals[namespace]?.bytes ?? 0) - bound(of: namespace)
@@ -89,8 +104,12 @@ extension Writer {
             }
             return true
         }
+        if try removeVoid() { return true }
         return try removeDropped()
     }
+
+    /// Bytes that all rows may cost.
+    private var maxBytes: Int64 { context.maxBytes.load(ordering: .relaxed) }
 
     // MARK: What is dead
 
@@ -106,6 +125,43 @@ extension Writer {
             try remove(row, .expired)
         }
         return true
+    }
+
+    /// Removes rows in the place of which nothing newer could be written, and then the mark that keeps them from being seen. Where damage
+    /// leaves some of them the mark stays, for good.
+    ///
+    /// - Returns: whether there was anything.
+    private func removeVoid() throws(SQLiteError) -> Bool {
+        guard let sweep = house.voids.first else { return false }
+        do throws(SQLiteError) {
+            if try advance(sweep) { house.voids.removeFirst() }
+        } catch {
+            guard error.code.primary == .corrupt else { throw error }
+            context.log.warn("Void rows stay on disk", error.description)
+            house.voids.removeFirst()
+        }
+        return true
+    }
+
+    /// - Returns: whether the sweep has ended.
+    private func advance(_ sweep: VoidSweep) throws(SQLiteError) -> Bool {
+        var sweep = sweep
+        let rows = try entries.oldest(of: sweep.namespace, after: sweep.last, limit: Self.stepRows * 4)
+        guard let end = rows.last?.id else {
+            guard sweep.isWhole else { return true }
+            try transaction(sync: false) { () throws(SQLiteError) in
+                try tables.endVoid(sweep.namespace, through: sweep.through)
+            }
+            context.queue.endVoid(sweep.namespace, through: sweep.through)
+            return true
+        }
+        let gone = rows.filter { $0.version <= sweep.through }
+        let unremovable = house.unremovable
+        let count = try gone.isEmpty ? 0 : step(gone) { (row) throws(SQLiteError) in try remove(row, .evicted) }
+        if house.unremovable > unremovable { sweep.isWhole = false }
+        sweep.last = count < gone.count ? gone[count].id - 1 : end
+        house.voids[0] = sweep
+        return false
     }
 
     private func removeDropped() throws(SQLiteError) -> Bool {
@@ -174,7 +230,7 @@ extension Writer {
     /// Does the same to some rows in one transaction, until the step's time is over. Where damage keeps it from ending, each row has a
     /// transaction of its own, and those that still fail are passed over.
     ///
-    /// - Returns: how many it came to.
+    /// - Returns: how many it came to: at least one, unless there was none.
     /// - Throws: if it could do nothing at all.
     @discardableResult
     func step(
@@ -200,6 +256,7 @@ extension Writer {
                     try transaction(sync: false) { () throws(SQLiteError) in try body(row) }
                     done += 1
                 } catch {
+                    house.unremovable += 1
                     context.log.warn("A damaged row cannot be removed", error.description)
                 }
             }

@@ -36,13 +36,16 @@ extension Writer {
             let wanted = rows.prefix { $0.key.starts(with: prefix) }
             let gone = wanted.filter { $0.version < before }
             // Judged before they are gone.
-            let visible = gone.map(isVisible)
+            let void = context.queue.voidThrough(namespace)
+            let visible = gone.map { $0.version > void && isVisible($0) }
             let count = try gone.isEmpty ? 0 : step(gone) { (row) throws(SQLiteError) in try remove(row, .invalidated) }
             job.removed += visible.prefix(count).count { $0 }
             if count == gone.count, rows.count < Self.stepRows || wanted.count < rows.count { return true }
-            // The smallest key after the last one that was dealt with.
-            let last = count < gone.count ? gone[max(0, count - 1)].key : (wanted.last?.key ?? next)
-            job.kind = .removePrefix(namespace, prefix: prefix, before: before, next: last + [0])
+            // On from the smallest key after the last one that was dealt with. `step` always comes to one at least; did it come to none,
+            // they would all have their turn again.
+            let last = count < gone.count ? gone[..<count].last : wanted.last
+            let rest = last.map { $0.key + [0] } ?? next
+            job.kind = .removePrefix(namespace, prefix: prefix, before: before, next: rest)
             return false
         case .sweep(let last):
             guard let delegate = context.delegate else { return true }

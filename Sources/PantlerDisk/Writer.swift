@@ -60,6 +60,7 @@ final class Writer: @unchecked Sendable {
         totals = restored.usage
         totalBytes = restored.usage.values.reduce(0) { $0 + $1.bytes }
         house.dropped = restored.dropped
+        house.voids = restored.voids.map { VoidSweep(namespace: $0.key, through: $0.value) }
         context.figures.setUsage(restored.usage.filter { !restored.dropped.contains($0.key) })
     }
 
@@ -106,23 +107,23 @@ final class Writer: @unchecked Sendable {
     private func commit(_ batch: Batch, sync: Bool) {
         let sync = sync || monotonicNanoseconds() - syncedAt >= Self.secondNanoseconds
         var rejected: [WriteTicket: TierFault] = [:]
-        let lost: Int
         do throws(SQLiteError) {
             try write(batch.items[...], sync: sync, &rejected)
             // Counted before anyone is answered, so that whoever was answered finds it counted.
             context.figures.commits.add(1, ordering: .relaxed)
             context.figures.committedChanges.add(UInt64(batch.count - rejected.count), ordering: .relaxed)
-            lost = context.queue.succeed(synced: sync, rejected: rejected)
+            context.queue.succeed(synced: sync, rejected: rejected)
             if wasFaulty { context.log.notice("The disk tier writes again") }
             wasFaulty = false
         } catch {
             let done = error.fault.cause == .full ? writeLighter(batch.items) : []
-            lost = context.queue.fail(error.fault, done: done)
+            // The next attempt is one of the last: what is copied into the file makes room in the log.
+            if context.queue.read({ $0.isClosing }) { try? checkpointer.copy(connection) }
+            context.queue.fail(error.fault, done: done)
             context.log.warn("The disk tier cannot write", error.description)
             wasFaulty = true
         }
         for fault in rejected.values { context.log.warn("A change could not be written", fault.description) }
-        if lost > 0 { context.figures.lostWrites.add(UInt64(lost), ordering: .relaxed) }
     }
 
     /// Commits items in one transaction; if one of them alone is to blame, each half of them in one of its own.
@@ -195,6 +196,12 @@ final class Writer: @unchecked Sendable {
             context.figures.setUsage(of: namespace, TierUsage())
         case .versionCeiling(let version): try tables.raise(.versionCeiling, to: Int64(clamping: version))
         case .hotSet(let hashes): try tables.setHotSet(hashes)
+        case .void(let namespace, let through):
+            // Nobody reads a namespace that is gone.
+            guard !house.gone.contains(namespace) else { return context.queue.endVoid(namespace, through: .max) }
+            try tables.raiseVoid(namespace, through: through)
+            house.voids.removeAll { $0.namespace == namespace }
+            house.voids.append(VoidSweep(namespace: namespace, through: through))
         case .removeDamaged(let row, let checksum):
             guard let (namespace, delta) = try entries.deleteDamaged(id: row, checksum: checksum) else { return }
             move(namespace, by: delta)
@@ -285,7 +292,7 @@ final class Writer: @unchecked Sendable {
         guard bytes >= context.options.walBytes else { return }
         guard bytes >= context.options.walBytes * 4 else { return checkpointer.poke() }
         do throws(SQLiteError) {
-            try connection.checkpoint(.passive)
+            try checkpointer.copy(connection)
         } catch {
             if error.code.primary != .busy { context.log.warn("A checkpoint failed", error.description) }
         }

@@ -10,7 +10,7 @@ package final class LargeValue: Sendable {
     package let heldBytes: Int
 
     /// From this size on the bytes have pages of their own, so that the system has them back when they are freed.
-    private static let mappedBytes = 128 << 10
+    private static let mappedBytes = 64 << 10
     /// The object itself, as malloc rounds it.
     private static let objectBytes = 64
     /// What malloc takes for `bytes` bytes: a word beside them, rounded to 16.

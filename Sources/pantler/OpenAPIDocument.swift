@@ -1,4 +1,4 @@
-internal import CDocuments
+internal import CPantler
 
 /// `openapi/openapi.yaml`, which the compiler has put into the executable.
 enum OpenAPIDocument {

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import CPantler
 internal import Glibc
 
 /// The executable: `pantler serve` and the commands that call a running service.
@@ -29,6 +30,7 @@ struct Pantler: AsyncParsableCommand {
     )
 
     static func main() async {
+        pantler_keep_heap_small()
         Glibc.exit(await run(Array(CommandLine.arguments.dropFirst())).rawValue)
     }
 

@@ -21,6 +21,8 @@ struct Service {
     ///
     /// - Throws: what kept it from starting, as a sentence for the operator.
     func run() async throws {
+        // From here on a hang-up is a wish for another configuration, and no reason to end.
+        let hangups = await UnixSignalsSequence(trapping: .sighup)
         let disk = try DiskTier.open(
             folder: configuration.dataDirectory,
             options: configuration.disk.options,
@@ -34,22 +36,12 @@ struct Service {
         defer { store.close() }
 
         let server = makeServer(store)
-        do {
-            try await server.start()
-        } catch {
-            throw ListenError(host: configuration.server.host, port: configuration.server.port, reason: "\(error)")
-        }
-        logger.info(
-            "Serving",
-            metadata: [
-                "url": "http://\(configuration.server.host):\(server.port)", "data": "\(configuration.dataDirectory)",
-                "version": "\(Build.version)",
-            ]
-        )
-        let listening = ListeningService(server: server, timeout: configuration.server.shutdownTimeout, logger: logger)
+        let listening = ListeningService(server: server, configuration: configuration, logger: logger)
         let reloading = ReloadingService(
             source: source,
             configuration: configuration,
+            hangups: hangups,
+            disk: disk,
             store: store,
             server: server,
             logger: logger
@@ -62,6 +54,7 @@ struct Service {
             )
         )
         try await group.run()
+        logger.info("Stopped")
     }
 
     private func makeServer(_ store: Store) -> HTTPServer {
@@ -92,16 +85,29 @@ private struct ListenError: Error, CustomStringConvertible {
     }
 }
 
-/// Keeps the server open until it is asked to stop.
+/// Listens until the service is asked to stop, which from the first connection on ends it in order.
 private struct ListeningService: ServiceLifecycle.Service {
     let server: HTTPServer
-    let timeout: Duration
+    let configuration: ServeConfiguration
     let logger: Logger
 
     func run() async throws {
+        let place = configuration.server
+        do {
+            try await server.start()
+        } catch {
+            throw ListenError(host: place.host, port: place.port, reason: "\(error)")
+        }
+        logger.info(
+            "Serving",
+            metadata: [
+                "url": "http://\(place.host):\(server.port)", "data": "\(configuration.dataDirectory)",
+                "version": "\(Build.version)",
+            ]
+        )
         try? await gracefulShutdown()
         logger.info("Stopping: running requests are answered, no new ones are taken")
-        let cutOff = try await server.drain(within: timeout)
+        let cutOff = try await server.drain(within: place.shutdownTimeout)
         if cutOff > 0 { logger.warning("Connections were cut off", metadata: ["count": "\(cutOff)"]) }
     }
 }
@@ -110,6 +116,8 @@ private struct ListeningService: ServiceLifecycle.Service {
 private final class ReloadingService: ServiceLifecycle.Service {
     let source: ConfigurationSource
     let configuration: Mutex<ServeConfiguration>
+    let hangups: UnixSignalsSequence
+    let disk: DiskTier
     let store: Store
     let server: HTTPServer
     let logger: Logger
@@ -117,10 +125,14 @@ private final class ReloadingService: ServiceLifecycle.Service {
     init(
         source: ConfigurationSource,
         configuration: ServeConfiguration,
+        hangups: UnixSignalsSequence,
+        disk: DiskTier,
         store: Store,
         server: HTTPServer,
         logger: Logger
     ) {
+        self.hangups = hangups
+        self.disk = disk
         self.source = source
         self.configuration = Mutex(configuration)
         self.store = store
@@ -129,7 +141,7 @@ private final class ReloadingService: ServiceLifecycle.Service {
     }
 
     func run() async throws {
-        for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() { reload() }
+        for await _ in hangups.cancelOnGracefulShutdown() { reload() }
     }
 
     private func reload() {
@@ -159,6 +171,7 @@ private final class ReloadingService: ServiceLifecycle.Service {
             defaultPolicy: options.defaultPolicy
         )
         store.setMaxMemory(options.maxMemory)
+        disk.setMaxBytes(configuration.disk.maxDisk)
         let http = configuration.httpOptions
         server.reload(limits: http.limits, allowedHosts: http.allowedHosts)
     }

@@ -106,6 +106,19 @@ struct BoundTests {
         try eventually("all leave") { fixture.tier.usage(of: 1).entries == 0 }
     }
 
+    @Test("the bound of the whole tier can be changed while it serves")
+    func changedBound() throws {
+        let fixture = try Fixture()
+        try fill(fixture, (0..<10).map { "k\($0)" })
+        fixture.tier.setMaxBytes(4 * cost("k0", 1000))
+        try eventually("six leave") { fixture.tier.usage(of: 1).entries == 4 }
+        #expect(fixture.delegate.departed(.evicted) == (0..<6).map { "k\($0)" })
+        fixture.tier.setMaxBytes(5 * cost("k0", 1000))
+        try fill(fixture, ["n0", "n1"])
+        try fixture.tier.tidy()
+        #expect(fixture.tier.usage(of: 1).entries == 5)
+    }
+
     @Test("a namespace of many rows is brought within a bound in many steps")
     func manySteps() throws {
         let fixture = try Fixture()

@@ -100,6 +100,48 @@ struct DamageTests {
         try eventually("rows leave") { fixture.tier.usage(of: 1).entries < before / 2 }
     }
 
+    @Test("void rows that damage keeps in the file stay void")
+    func voidStays() throws {
+        let fixture = try Fixture()
+        for number in 0..<3000 { fixture.put("\(number)", fixture.entry("value \(number)")) }
+        fixture.tier.close()
+        try fixture.sql("INSERT INTO voids VALUES (1, 3000)")
+        let pages = Int(DatabaseFile.bytes(of: fixture.file) / 4096)
+        try scribble(fixture, pages: pages / 2..<pages / 2 + 2)
+        for _ in 0..<2 {
+            try fixture.open()
+            try fixture.tier.tidy()
+            for number in 0..<3000 {
+                do {
+                    #expect(try fixture.read("\(number)") == nil)
+                } catch let fault as TierFault {
+                    #expect(fault.cause == .corrupt)
+                }
+            }
+            #expect(try fixture.number("SELECT count(*) FROM voids") == 1)
+            fixture.tier.close()
+        }
+    }
+
+    @Test("void rows of which some cannot be removed stay void, and the others go")
+    func someVoidStay() throws {
+        let fixture = try Fixture()
+        for number in 0..<20 {
+            fixture.put("\(number)", fixture.entry("v", ttl: number % 2 == 0 ? 1_000_000 : nil))
+        }
+        fixture.tier.close()
+        try fixture.sql("INSERT INTO voids VALUES (1, 20)")
+        // Rows that expire have a place in this index, and cannot leave it.
+        let root = try fixture.number("SELECT rootpage FROM sqlite_schema WHERE name = 'entries_due'")
+        try scribble(fixture, pages: Int(root - 1)..<Int(root))
+        try fixture.open()
+        try eventually("the others go") { fixture.tier.usage(of: 1).entries == 10 }
+        // Steps of house-keeping and of jobs take turns.
+        for _ in 0..<3 { _ = try fixture.removePrefix("", in: 9) }
+        for number in 0..<20 { #expect(try fixture.read("\(number)") == nil, "\(number)") }
+        #expect(try fixture.number("SELECT count(*) FROM voids") == 1)
+    }
+
     @Test("a damaged first page is refused at the start, with what to do")
     func damagedHeader() throws {
         let fixture = try Fixture()

@@ -62,6 +62,58 @@ struct FullDiskTests {
         fixture.tier.close()
     }
 
+    /// Fills the disk over values that are on it already, and writes these again, more often than may wait. Returns how many.
+    private func overflow(_ fixture: Fixture) throws -> Int {
+        let count = 300
+        for number in 0..<count { fixture.put("\(number)", fixture.entry("old")) }
+        #expect(fixture.putThrough("elsewhere", fixture.entry("kept"), in: 2) == nil)
+        var random = SeededGenerator()
+        var refused = 0
+        for number in 0..<1000 where refused < 10 {
+            let value = random.bytes(refused == 0 ? 50_000 : 300)
+            if fixture.putThrough("filler/\(number)", fixture.entry(value), in: 3) != nil { refused += 1 }
+        }
+        #expect(refused == 10)
+        for number in 0..<count {
+            #expect(fixture.settle(fixture.put("\(number)", fixture.entry("\(number)")), .behind) == nil)
+        }
+        return count
+    }
+
+    /// The keys that have neither their last value nor none.
+    private func outdated(_ fixture: Fixture, _ count: Int) throws -> [Int] {
+        let listed = try fixture.list().filter { $0.size == 3 && $0.version <= count }
+        #expect(listed.isEmpty, "\(listed.count) listed")
+        return try (0..<count).filter { number in
+            let value = try fixture.value("\(number)")
+            return value != nil && value != "\(number)"
+        }
+    }
+
+    @Test(
+        "what was given up is missing later, and nothing older is seen in its place: at once, with room, after a restart"
+    )
+    func givenUp() throws {
+        let disk = try SmallDisk(mebibytes: 8)
+        let fixture = try Fixture(folder: disk.directory.file("data")) { $0.queueEntries = 40 }
+        let count = try overflow(fixture)
+        // Not `count - 40`: the log may have had room for some.
+        #expect(fixture.tier.health().lostWrites > 40)
+        #expect(try outdated(fixture, count).isEmpty)
+        try #require(mount("tmpfs", disk.directory.path, "tmpfs", UInt(MS_REMOUNT), "size=32m") == 0)
+        try eventually("it writes again") { fixture.tier.health().fault == nil }
+        #expect(try outdated(fixture, count).isEmpty)
+        try fixture.reopen()
+        #expect(try outdated(fixture, count).isEmpty)
+        try fixture.tier.tidy()
+        #expect(try outdated(fixture, count).isEmpty)
+        #expect(try fixture.keys().count > 0, "the newest were kept")
+        #expect(try fixture.value("elsewhere", in: 2) == "kept")
+        #expect(try fixture.number("SELECT count(*) FROM voids") == 0)
+        #expect(try FolderCheck.run(folder: fixture.folder).findings == [])
+        fixture.tier.close()
+    }
+
     @Test("a start on a full disk is refused with the reason")
     func start() throws {
         let disk = try SmallDisk(mebibytes: 1)
@@ -82,5 +134,17 @@ struct FullDiskTests {
         }
         guard case .notAllowed = error else { throw Failure("\(String(describing: error))") }
         #expect(error?.description.contains("Read-only file system") == true)
+    }
+
+    @Test("a folder that cannot be made on a read-only file system is refused with that reason")
+    func readOnlyParent() throws {
+        let disk = try SmallDisk(mebibytes: 1)
+        let flags = UInt(MS_REMOUNT | MS_RDONLY)
+        try #require(mount("tmpfs", disk.directory.path, "tmpfs", flags, nil) == 0)
+        let folder = disk.directory.file("a/b")
+        let error = #expect(throws: DiskOpenError.self) {
+            _ = try DiskTier.open(folder: folder, logger: Fixture.logger)
+        }
+        #expect(error == .noFolder(path: folder, reason: "Read-only file system"))
     }
 }

@@ -31,7 +31,7 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "The size of the disk tier. (default: 10GiB)")
     var maxDisk: String?
 
-    @Option(help: "Event loops; 0 is one a core. (default: 0)")
+    @Option(help: "Event loops; 0 is one for every two cores. (default: 0)")
     var threads: String?
 
     @Option(help: "trace, debug, info, notice, warning, error or critical. (default: info)")

@@ -21,7 +21,7 @@ struct ServeConfiguration: Hashable, Sendable {
         var host = "127.0.0.1"
         /// 0 = any free port.
         var port = 8080
-        /// Event loops; 0 = one a core.
+        /// Event loops; 0 = one for every two cores, at least one.
         var threads = 0
         /// Names that a Host header may carry; empty = the address served, and localhost; `*` = any.
         var allowedHosts: [String] = []
@@ -44,7 +44,7 @@ struct ServeConfiguration: Hashable, Sendable {
         /// Changes that may wait for the writer.
         var queueEntries = 65_536
         /// Bytes of changes that may wait for the writer.
-        var queueSize: Int64 = 64 << 20
+        var queueSize: Int64 = 16 << 20
         /// How long a change may wait for others to be committed with.
         var flushInterval: Duration = .milliseconds(20)
         /// Bytes of write-ahead log from which on it is copied into the file.

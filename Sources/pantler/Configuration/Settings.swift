@@ -14,7 +14,7 @@ extension Setting {
         Setting("memory.max_memory", \.memory.maxMemory, .size(1 << 20...(.max)), live: true),
         Setting("memory.shards", \.memory.shards, .integer(1...1024)),
 
-        Setting("disk.max_disk", \.disk.maxDisk, .size(1 << 20...(.max))),
+        Setting("disk.max_disk", \.disk.maxDisk, .size(1 << 20...(.max)), live: true),
         Setting("disk.readers", \.disk.readers, .integer(1...64)),
         Setting("disk.queue_entries", \.disk.queueEntries, .integer(1...10_000_000)),
         Setting("disk.queue_size", \.disk.queueSize, .size(64 << 10...(.max))),

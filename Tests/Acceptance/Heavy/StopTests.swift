@@ -37,6 +37,29 @@ extension Heavy {
             #expect(try next.terminate() == .exited(0))
         }
 
+        @Test("a stop that comes as soon as the port is open is a clean one")
+        func early() throws {
+            let folder = try TemporaryDirectory()
+            defer { folder.remove() }
+            for _ in 0..<15 {
+                let port = try freePort()
+                let process = try ChildProcess(
+                    [
+                        Command.executable(), "serve", "--port", "\(port)", "--data-dir", folder.file("data"),
+                    ],
+                    environment: Command.environment(),
+                    folder: folder.path,
+                    output: folder.file("log"),
+                    errors: folder.file("log")
+                )
+                // Without a pause: what matters is the first moment.
+                let deadline = Deadline(after: 30)
+                while (try? RawConnection(port: port)) == nil, process.poll() == nil, !deadline.hasPassed {}
+                process.send(SIGTERM)
+                #expect(try process.wait(within: 10) == .exited(0), "\(text(of: folder.file("log")))")
+            }
+        }
+
         @Test("a request that runs when the stop begins is read to its end and answered")
         func running() throws {
             let server = try ServerProcess()

@@ -1,4 +1,4 @@
-#include "documents.h"
+#include "pantler.h"
 
 // Clang takes C23's #embed in every mode, and says so.
 #pragma clang diagnostic ignored "-Wc23-extensions"
