@@ -104,6 +104,20 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
+// Only where it is asked for: `PANTLER_BENCHMARKS=1 swift run -c release Benchmarks`.
+if Context.environment["PANTLER_BENCHMARKS"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "Benchmarks",
+            dependencies: [
+                "PantlerHTTP", "PantlerStore", "PantlerMemory", "PantlerDisk", "PantlerJSON", "PantlerCodec",
+                "PantlerModel", .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/Benchmarks/Micro"
+        )
+    )
+}
+
 for target in package.targets where target.type != .system && target.name != "CPantler" {
     target.swiftSettings = [
         .enableUpcomingFeature("ExistentialAny"),

@@ -4,6 +4,6 @@ struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
         abstract: "Measure a running service.",
-        subcommands: [ReplayCommand.self]
+        subcommands: [BenchGetCommand.self, BenchSetCommand.self, BenchMgetCommand.self, ReplayCommand.self]
     )
 }

@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// One connection with one request at a time, over a blocking socket: what a benchmark's client may cost.
+/// One connection over a blocking socket, with one request at a time or a burst of them: what a benchmark's client may cost.
 ///
 /// Reads only what Pantler sends: HTTP/1.1 with a Content-Length. Anything else is an error, not a guess. Of one thread.
 final class LeanConnection {
@@ -50,7 +50,11 @@ final class LeanConnection {
         return try receive()
     }
 
-    private func send(_ bytes: [UInt8]) throws(Failure) {
+    /// Sends whole requests, each of which `receive` has an answer to.
+    ///
+    /// The service reads on while it can write its answers: a burst with large requests and large answers would wait for itself, until
+    /// the timeout ends it.
+    func send(_ bytes: [UInt8]) throws(Failure) {
         var offset = 0
         while offset < bytes.count {
             let count = bytes.withUnsafeBytes { bytes in
@@ -62,7 +66,8 @@ final class LeanConnection {
         }
     }
 
-    private func receive() throws(Failure) -> Answer {
+    /// The next answer.
+    func receive() throws(Failure) -> Answer {
         let headEnd = try receiveHead()
         let head = UnsafeRawBufferPointer(rebasing: buffer[start..<headEnd])
         let (status, length) = try Self.parse(head)

@@ -1,7 +1,5 @@
-internal import Foundation
 internal import Histogram
 internal import PantlerModel
-internal import Synchronization
 
 /// What came of a replay, or of one connection's part in it.
 struct ReplayOutcome: Sendable {
@@ -35,49 +33,29 @@ struct ReplayOutcome: Sendable {
     }
 }
 
-/// Replays a trace over connections of its own, each with a thread that blocks: the cheapest client there is, so that the
-/// service's time is what is measured.
+/// Replays a trace over connections of its own.
 struct Replay: Sendable {
     let trace: Trace
     let connections: Int
     let wire: ReplayWire
     let timeoutMilliseconds: Int64
 
-    /// After so many failures in a row a connection gives up: the service is gone.
-    private static let patience = 10
-
     /// - Throws: a failure if nobody answers.
     func run(progress: ProgressBar) async throws(CommandFailure) -> ReplayOutcome {
         let cursor = Cursor()
-        let (results, continuation) = AsyncStream<ReplayOutcome>.makeStream()
-        let begin = monotonicNanoseconds()
-        // Each connection is there before the first request goes out.
-        var open: [OwnedConnection] = []
-        for _ in 0..<connections {
-            do {
-                open.append(
-                    OwnedConnection(try LeanConnection(to: wire.address, timeoutMilliseconds: timeoutMilliseconds))
-                )
-            } catch {
-                throw .nobodyAnswers(at: wire.address.url)
-            }
+        let threads = ConnectionThreads(
+            address: wire.address,
+            count: connections,
+            timeoutMilliseconds: timeoutMilliseconds
+        )
+        let (parts, seconds) = try await threads.run(progress: progress) {
+            cursor.position
+        } _: { _, owned in
+            replay(owned, cursor)
         }
-        for owned in open {
-            let thread = Thread { [self] in continuation.yield(replay(owned, cursor)) }
-            thread.name = "replay"
-            thread.start()
-        }
-        let ticking = Task { await progress.follow { cursor.position } }
         var total = ReplayOutcome()
-        var ended = 0
-        for await part in results {
-            total.add(part)
-            ended += 1
-            if ended == connections { break }
-        }
-        ticking.cancel()
-        await ticking.value
-        total.seconds = Double(monotonicNanoseconds() - begin) / 1e9
+        for part in parts { total.add(part) }
+        total.seconds = seconds
         return total
     }
 
@@ -102,7 +80,7 @@ struct Replay: Sendable {
                 connection = nil
                 outcome.note(error: error.reason)
                 failuresInARow += 1
-                if failuresInARow >= Self.patience { break }
+                if failuresInARow >= ConnectionThreads.patience { break }
             }
         }
         return outcome
@@ -140,37 +118,6 @@ struct Replay: Sendable {
             outcome.puts += 1
         } else {
             outcome.note(error: "a PUT was answered \(answer.status): \(answer.text)")
-        }
-    }
-}
-
-/// Where the replay stands in its trace; each request is given out once.
-private final class Cursor: Sendable {
-    private let index = Atomic(0)
-
-    /// Relaxed: the trace does not change, and nothing else hangs on the order in which threads see this number.
-    func next(below count: Int) -> Int? {
-        let next = index.wrappingAdd(1, ordering: .relaxed).oldValue
-        return next < count ? next : nil
-    }
-
-    var position: Int { index.load(ordering: .relaxed) }
-}
-
-/// Hands a connection from the thread that made it to the one that uses it.
-private final class OwnedConnection: Sendable {
-    private let connection: Mutex<LeanConnection?>
-
-    init(_ connection: sending LeanConnection) {
-        self.connection = Mutex(connection)
-    }
-
-    /// Once.
-    func take() -> sending LeanConnection? {
-        connection.withLock { connection in
-            let taken = connection
-            connection = nil
-            return taken
         }
     }
 }

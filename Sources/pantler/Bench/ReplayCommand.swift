@@ -1,5 +1,4 @@
 internal import ArgumentParser
-internal import PantlerJSON
 internal import PantlerModel
 
 struct ReplayCommand: ClientCommand {
@@ -56,7 +55,13 @@ struct ReplayCommand: ClientCommand {
         }
         let trace = try Trace(path: trace, limit: limit)
         let bound = maxEntries.map { $0.count(of: trace.distinctKeys) }
-        try await prepareNamespace(session.client, bound, largest: trace.largestSize)
+        let needs = BenchNamespace(
+            name: namespace,
+            maxEntries: bound,
+            durability: durability,
+            largestValue: trace.largestSize
+        )
+        try await needs.prepare(session.client, isNew: create)
         let replay = Replay(
             trace: trace,
             connections: connections,
@@ -77,35 +82,6 @@ struct ReplayCommand: ClientCommand {
         }
         // The report has told how many, and why.
         if outcome.errors > 0 { throw ExitStatus.failed }
-    }
-
-    /// Makes the namespace where it is not there, so that the first get counts too, gives it what it needs for this trace, and
-    /// leaves the rest of its policy.
-    private func prepareNamespace(_ client: Client, _ bound: Int64?, largest: Int) async throws {
-        let path = "/v1/namespaces/\(namespace.percentEncoded)"
-        let found = try await client.send(.get, path)
-        guard found.status == 200 || found.status == 404 else { throw CommandFailure(found) }
-        if found.status == 200, create { throw CommandFailure.namespaceExists(namespace) }
-        var writer = JSONWriter()
-        writer.beginObject()
-        if let bound {
-            writer.member("max_entries")
-            writer.integer(bound)
-        }
-        if let durability {
-            writer.member("durability")
-            writer.string(durability.rawValue)
-        }
-        if Int64(largest) > Policy().maxValueSize {
-            writer.member("max_value_size")
-            writer.integer(largest)
-        }
-        writer.endObject()
-        if found.status == 404 {
-            _ = try await client.expect(.put, path, json: writer.bytes)
-        } else if bound != nil || durability != nil {
-            _ = try await client.expect(.patch, path, mergePatch: writer.bytes)
-        }
     }
 }
 

@@ -1,0 +1,90 @@
+internal import Foundation
+internal import PantlerModel
+internal import Synchronization
+
+/// Connections, each with a thread that blocks: the cheapest client there is, so that the service's time is what is measured.
+struct ConnectionThreads: Sendable {
+    let address: ServiceAddress
+    let count: Int
+    let timeoutMilliseconds: Int64
+
+    /// After so many failures in a row a connection gives up: the service is gone.
+    static let patience = 10
+
+    /// Runs `body` on each connection's thread, with the connection's number, and returns when all have ended.
+    ///
+    /// - Parameter position: how far all of them have come together.
+    /// - Returns: what came of each, in no order, and how long it took.
+    /// - Throws: a failure if nobody answers.
+    func run<Part: Sendable>(
+        progress: ProgressBar,
+        position: @escaping @Sendable () -> Int,
+        _ body: @escaping @Sendable (Int, OwnedConnection) -> Part
+    ) async throws(CommandFailure) -> (parts: [Part], seconds: Double) {
+        // Each connection is there before the first request goes out.
+        var open: [OwnedConnection] = []
+        for _ in 0..<count { open.append(OwnedConnection(try connect())) }
+        let (results, continuation) = AsyncStream<Part>.makeStream()
+        let begin = monotonicNanoseconds()
+        for (number, owned) in open.enumerated() {
+            let thread = Thread { continuation.yield(body(number, owned)) }
+            thread.name = "bench"
+            thread.start()
+        }
+        let ticking = Task { await progress.follow(position) }
+        var parts: [Part] = []
+        for await part in results {
+            parts.append(part)
+            if parts.count == count { break }
+        }
+        let seconds = Double(monotonicNanoseconds() - begin) / 1e9
+        ticking.cancel()
+        await ticking.value
+        return (parts, seconds)
+    }
+
+    private func connect() throws(CommandFailure) -> sending LeanConnection {
+        do {
+            return try LeanConnection(to: address, timeoutMilliseconds: timeoutMilliseconds)
+        } catch {
+            throw .nobodyAnswers(at: address.url)
+        }
+    }
+}
+
+/// Hands a connection from the thread that made it to the one that uses it.
+final class OwnedConnection: Sendable {
+    private let connection: Mutex<LeanConnection?>
+
+    init(_ connection: sending LeanConnection) {
+        self.connection = Mutex(connection)
+    }
+
+    /// Once.
+    func take() -> sending LeanConnection? {
+        connection.withLock { connection in
+            let taken = connection
+            connection = nil
+            return taken
+        }
+    }
+}
+
+/// A count that threads draw from; each number is given out once.
+final class Cursor: Sendable {
+    private let index = Atomic(0)
+
+    /// Relaxed: nothing else hangs on the order in which threads see this number.
+    func next(below count: Int) -> Int? {
+        let next = index.wrappingAdd(1, ordering: .relaxed).oldValue
+        return next < count ? next : nil
+    }
+
+    /// Draws up to `wanted` numbers at once; how many of them are below `count`.
+    func draw(_ wanted: Int, below count: Int) -> Int {
+        let first = index.wrappingAdd(wanted, ordering: .relaxed).oldValue
+        return max(0, min(wanted, count - first))
+    }
+
+    var position: Int { index.load(ordering: .relaxed) }
+}
