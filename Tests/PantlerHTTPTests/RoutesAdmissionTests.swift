@@ -20,7 +20,7 @@ struct AdmissionTests {
         var options = RouterOptions()
         options.maxBody = maxBody
         switch Router(store, options).admit(method, Array(target.utf8), headers) {
-        case .accepted(let room):
+        case .accepted(_, let room):
             #expect(room == maxBody)
             return nil
         case .refused(let problem, let operation): return (problem.code, operation)

@@ -6,6 +6,8 @@ import PantlerModel
 /// A request of the slow lane on its way in: its head has been read and admitted.
 struct IncomingMessage {
     var request: Request
+    /// What its head asks for, once it is admitted.
+    var call: Call?
     let head: RequestHead
     var body: BodyReader
     let began: NIODeadline
@@ -57,7 +59,8 @@ extension Connection {
         switch loop.router.admit(head.method, head.target, head.headers) {
         case .refused(let problem, let operation):
             refuse(&message, problem, operation)
-        case .accepted(let maxBody):
+        case .accepted(let call, let maxBody):
+            message.call = call
             message.bodyRoom = min(maxBody, loop.limits.bodySize)
             if let length = head.length, length > message.bodyRoom {
                 refuse(&message, RequestHead.bodyTooLarge(message.bodyRoom), .other)
@@ -133,7 +136,7 @@ extension Connection {
             saysKeepAlive: head.isHTTP10
         )
         let exchange = Exchange(connection: self, eventLoop: loop.eventLoop, method: head.method, number: number)
-        loop.router.respond(to: message.request, on: exchange)
+        loop.router.respond(to: message.request, as: message.call, on: exchange)
     }
 
     /// The rest of a message makes no sense, or is too much: nothing after it can be read.

@@ -22,22 +22,32 @@ enum KeyForm {
         } catch {
             throw .keyInvalid("it holds half a surrogate pair")
         }
-        try check(key)
+        // A valid string of a JSON text is UTF-8.
+        try checkPresence(key)
+        try checkBytes(key)
         return key
     }
 
     static func check(_ key: [UInt8]) throws(Problem) {
-        if key.isEmpty { throw Problem(.keyRequired, "A key is needed: 1 to \(Limits.keyBytes) bytes of UTF-8.") }
+        try checkPresence(key)
         try checkPrefix(key)
+    }
+
+    private static func checkPresence(_ key: [UInt8]) throws(Problem) {
+        if key.isEmpty { throw Problem(.keyRequired, "A key is needed: 1 to \(Limits.keyBytes) bytes of UTF-8.") }
     }
 
     /// What a key may begin with: all that a key is, or nothing.
     static func checkPrefix(_ prefix: [UInt8]) throws(Problem) {
-        if prefix.count > Limits.keyBytes {
-            throw Problem(.keyTooLong, "The key has \(prefix.count) bytes; a key has 1 to \(Limits.keyBytes).")
-        }
-        if prefix.contains(0) { throw .keyInvalid("it holds NUL") }
+        try checkBytes(prefix)
         if String(validating: prefix, as: UTF8.self) == nil { throw .keyInvalid("it is not UTF-8") }
+    }
+
+    private static func checkBytes(_ key: [UInt8]) throws(Problem) {
+        if key.count > Limits.keyBytes {
+            throw Problem(.keyTooLong, "The key has \(key.count) bytes; a key has 1 to \(Limits.keyBytes).")
+        }
+        if key.contains(0) { throw .keyInvalid("it holds NUL") }
     }
 }
 

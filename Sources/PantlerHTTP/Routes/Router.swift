@@ -20,8 +20,8 @@ package struct RouterOptions: Sendable {
 
 /// What a request's head comes to.
 enum Admission: Sendable {
-    /// Its body may have up to `maxBody` bytes.
-    case accepted(maxBody: Int)
+    /// Its body may have up to `maxBody` bytes; `nil` for a question about the server as a whole (`OPTIONS *`).
+    case accepted(Call?, maxBody: Int)
     /// It is answered without its body.
     case refused(Problem, Operation)
 }
@@ -49,28 +49,25 @@ package final class Router: Sendable {
     ///
     /// - Parameter target: path and query, as sent.
     func admit(_ method: Method, _ target: [UInt8], _ headers: HTTPHeaders) -> Admission {
-        if method == .options, target == Self.wholeServer { return .accepted(maxBody: options.maxBody) }
+        if method == .options, target == Self.wholeServer { return .accepted(nil, maxBody: options.maxBody) }
         do {
-            _ = try call(method, target, headers)
+            let call = try call(method, target, headers)
             try checkLength(headers)
-            return .accepted(maxBody: options.maxBody)
+            return .accepted(call, maxBody: options.maxBody)
         } catch {
             return .refused(error, operation(method, target))
         }
     }
 
     /// Answers a request that was admitted, now or later, exactly once. On the exchange's event loop.
-    func respond(to request: Request, on exchange: Exchange) {
-        if request.method == .options { return exchange.respond(allowed(request.target)) }
+    ///
+    /// - Parameter call: what `admit` made of its head.
+    func respond(to request: Request, as call: Call?, on exchange: Exchange) {
+        guard let call, call.method != .options else { return exchange.respond(allowed(request.target)) }
         do {
-            let call = try call(request.method, request.target, request.headers)
-            do {
-                try answer(call, request, exchange)
-            } catch {
-                exchange.respond(Response(problem: error, operation: call.operation))
-            }
+            try answer(call, request, exchange)
         } catch {
-            exchange.respond(Response(problem: error, operation: operation(request.method, request.target)))
+            exchange.respond(Response(problem: error, operation: call.operation))
         }
     }
 
