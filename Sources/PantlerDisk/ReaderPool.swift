@@ -3,6 +3,9 @@ import PantlerModel
 import Synchronization
 
 /// A few threads that read, each with a connection of its own, and the requests that wait for one of them, first come first served.
+///
+/// A thread that is awake takes requests until there are none, and another is woken only where more wait than it will soon have
+/// come to: a read out of the page cache takes less time than waking a thread for it.
 final class ReaderPool: Sendable {
     typealias Request = @Sendable (Reader) -> Void
 
@@ -12,10 +15,17 @@ final class ReaderPool: Sendable {
         var next = 0
         var isClosed = false
         var threads: [WorkerThread] = []
+        /// Threads that were woken and have not found the queue empty since.
+        var awake = 0
+
+        var waiting: Int { requests.count - next }
     }
 
+    /// Requests for each thread that is awake, above which another is woken.
+    private static let backlog = 16
+
     private let state = Mutex(State())
-    /// Counts requests, and at the end one for each thread.
+    /// Wakes a thread.
     private let signal = DispatchSemaphore(value: 0)
 
     /// - Throws: when a connection cannot be opened.
@@ -36,12 +46,14 @@ final class ReaderPool: Sendable {
     ///
     /// - Returns: `false` if the pool is closed, and the request will not run.
     func submit(_ request: @escaping Request) -> Bool {
-        let isTaken = state.withLock {
-            guard !$0.isClosed else { return false }
-            $0.requests.append(request)
-            return true
+        let (isTaken, wakes) = state.withLock { state in
+            guard !state.isClosed else { return (false, false) }
+            state.requests.append(request)
+            let wakes = state.awake < state.threads.count && state.waiting > state.awake * Self.backlog
+            if wakes { state.awake += 1 }
+            return (true, wakes)
         }
-        if isTaken { signal.signal() }
+        if wakes { signal.signal() }
         return isTaken
     }
 
@@ -49,6 +61,7 @@ final class ReaderPool: Sendable {
     func close() {
         let threads = state.withLock { state in
             state.isClosed = true
+            // Each is woken once more below, to answer what waits and to end.
             defer { state.threads = [] }
             return state.threads
         }
@@ -59,15 +72,18 @@ final class ReaderPool: Sendable {
     private func run(_ box: ReaderBox) {
         while true {
             signal.wait()
-            // A signal without a request is the end: requests are signalled before it, one by one.
-            guard let request = takeRequest() else { return }
-            request(box.reader)
+            while let request = takeRequest() { request(box.reader) }
+            if state.withLock({ $0.isClosed }) { return }
         }
     }
 
+    /// The next request; without one the calling thread is no longer awake.
     private func takeRequest() -> Request? {
         state.withLock { state in
-            guard state.next < state.requests.count else { return nil }
+            guard state.waiting > 0 else {
+                state.awake -= 1
+                return nil
+            }
             let request = state.requests[state.next]
             state.requests[state.next] = nil
             state.next += 1

@@ -56,7 +56,7 @@ package final class HTTPServer: Sendable {
 
     /// Event loops where the configuration does not say how many: one for every two cores, at least one. The kernel's network
     /// work, the disk tier's threads and whoever calls from this machine need the others: on two cores, with the caller on the
-    /// same machine, one loop answers 1.6 times as many hits as two, each for 0.7 of the CPU time.
+    /// same machine, one loop answers 1.5 times as many hits as two, each for three quarters of the CPU time.
     package static var defaultThreads: Int { max(1, System.coreCount / 2) }
 
     /// The port listened on; 0 before `start`.
