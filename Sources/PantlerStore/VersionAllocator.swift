@@ -10,6 +10,7 @@ package final class VersionAllocator: Sendable {
     /// Versions in a block.
     package static let block: Version = 1 << 24
 
+    private let block: Version
     private let next: Atomic<Version>
     /// Versions below it may be given.
     private let ceiling: Atomic<Version>
@@ -18,7 +19,8 @@ package final class VersionAllocator: Sendable {
 
     /// - Parameter start: no version below it is given; none at all before `reserveFirst` has succeeded, where there is a
     ///   lower tier.
-    package init(start: Version, lower: (any LowerTier)?) {
+    package init(start: Version, lower: (any LowerTier)?, block: Version = VersionAllocator.block) {
+        self.block = block
         next = Atomic(start)
         ceiling = Atomic(lower == nil ? .max : start)
         self.lower = lower
@@ -26,8 +28,13 @@ package final class VersionAllocator: Sendable {
 
     /// Reserves the block of this run's first versions.
     package func reserveFirst(completion: @escaping @Sendable (TierFault?) -> Void) {
+        extend(from: ceiling.load(ordering: .relaxed), completion)
+    }
+
+    /// Reserves the block that begins at the present ceiling. One caller at a time.
+    private func extend(from old: Version, _ completion: @escaping @Sendable (TierFault?) -> Void) {
         guard let lower else { return completion(nil) }
-        let wanted = ceiling.load(ordering: .relaxed) + Self.block
+        let wanted = old + block
         lower.reserveVersions(below: wanted) { [self] fault in
             if fault == nil { ceiling.store(wanted, ordering: .relaxed) }
             completion(fault)
@@ -45,18 +52,13 @@ package final class VersionAllocator: Sendable {
     package func allocate() -> Version? {
         let version = next.wrappingAdd(1, ordering: .relaxed).oldValue
         let ceiling = ceiling.load(ordering: .relaxed)
-        if version >= ceiling { return nil }
-        if ceiling - version < Self.block / 2 { reserve(from: ceiling) }
-        return version
+        // Also when the block is used up: the lower tier may be able to reserve again by now.
+        if version >= ceiling || ceiling - version < block / 2 { reserve(from: ceiling) }
+        return version < ceiling ? version : nil
     }
 
     private func reserve(from old: Version) {
-        guard let lower, isReserving.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged
-        else { return }
-        let wanted = old + Self.block
-        lower.reserveVersions(below: wanted) { [self] fault in
-            if fault == nil { ceiling.store(wanted, ordering: .relaxed) }
-            isReserving.store(false, ordering: .relaxed)
-        }
+        guard isReserving.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged else { return }
+        extend(from: old) { [self] _ in isReserving.store(false, ordering: .relaxed) }
     }
 }

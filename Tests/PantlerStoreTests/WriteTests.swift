@@ -111,6 +111,22 @@ struct WriteTests {
         #expect(throws: TierFault.self) { try StoreDriver(tier: tier) }
     }
 
+    @Test("versions are given again once the lower tier can reserve again, however long it could not")
+    func reservationAfterFault() {
+        let tier = FakeTier()
+        let versions = VersionAllocator(start: 1, lower: tier, block: 100)
+        versions.reserveFirst { #expect($0 == nil) }
+        tier.fail(with: TierFault(.full, "full"))
+        var given: [Version] = []
+        for _ in 0..<200 { if let version = versions.allocate() { given.append(version) } }
+        #expect(given.count == 100 && versions.allocate() == nil)
+        tier.fail(with: nil)
+        for _ in 0..<1000 { if let version = versions.allocate() { given.append(version) } }
+        #expect(given.count > 800)
+        #expect(given == given.sorted() && Set(given).count == given.count)
+        #expect(given.allSatisfy { $0 < tier.persisted.versionCeiling })
+    }
+
     @Test("an entry that memory cannot hold is rejected, unless it is on disk")
     func rejected() throws {
         let driver = try StoreDriver { $0.maxMemory = 2 << 20 }
