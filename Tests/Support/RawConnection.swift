@@ -22,11 +22,8 @@ package final class RawConnection {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        guard connected == 0 else {
-            let failure = Failure.system("connect to port \(port)")
-            close(descriptor)
-            throw failure
-        }
+        // `deinit` closes the descriptor here too: all properties are set.
+        guard connected == 0 else { throw Failure.system("connect to port \(port)") }
         var one: Int32 = 1
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
     }
