@@ -156,6 +156,10 @@ package final class DiskTier: LowerTier {
         context.queue.settle(ticket, durability, completion: completion)
     }
 
+    package func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool {
+        context.queue.isSettled(ticket, durability)
+    }
+
     package func list(
         namespace: NamespaceID,
         prefix: [UInt8],

@@ -136,18 +136,25 @@ struct PendingWrites {
         _ durability: Durability,
         _ completion: @escaping Completion
     ) -> Settling {
+        if isSettled(ticket, durability) { return .settled }
         switch durability {
         case .memory: return .settled
-        case .behind:
-            guard isOverBound, !isClosed else { return .settled }
-            roomWaiters.append(completion)
+        case .behind: roomWaiters.append(completion)
         case .through:
             if let fault = givenUp.removeValue(forKey: ticket) { return .failed(fault) }
-            if ticket <= synced { return .settled }
             if isClosed { return .failed(Self.closedFault) }
             waiters[ticket, default: []].append(completion)
         }
         return .waiting(wake: hurry())
+    }
+
+    /// Whether a change is as durable as it is to be, and was not given up.
+    func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool {
+        switch durability {
+        case .memory: true
+        case .behind: !isOverBound || isClosed
+        case .through: ticket <= synced && givenUp[ticket] == nil
+        }
     }
 
     /// Waits until everything that came so far is committed and synced, or has failed to be.

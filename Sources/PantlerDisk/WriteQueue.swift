@@ -48,6 +48,10 @@ final class WriteQueue: Sendable {
         answer(state.withLock { $0.settle(ticket, durability, completion) }, completion)
     }
 
+    func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool {
+        state.withLock { $0.isSettled(ticket, durability) }
+    }
+
     /// Waits for all that came so far; see `PendingWrites.flush`.
     ///
     /// - Returns: `true` if there is nothing to wait for: `completion` is then not called.

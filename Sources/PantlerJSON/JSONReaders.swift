@@ -119,14 +119,16 @@ package struct JSONArrayReader {
 /// spellings of an accent for equal, JSON does not.
 private struct NameSet {
     /// Envelopes have a handful of members, and their names fit in a `String` without allocation.
-    private var few: [String] = []
+    private var few = InlineArray<8, String>(repeating: "")
+    private var fewCount = 0
     private var many: Set<[UInt8]> = []
 
     /// `false` if the name was there already. Complexity: O(length of the name).
     mutating func insert(_ name: String) -> Bool {
-        if few.contains(where: { $0.utf8.elementsEqual(name.utf8) }) { return false }
-        if few.count < 16 {
-            few.append(name)
+        for place in 0..<fewCount where few[place].utf8.elementsEqual(name.utf8) { return false }
+        if fewCount < few.count {
+            few[fewCount] = name
+            fewCount += 1
             return true
         }
         return many.insert(Array(name.utf8)).inserted

@@ -49,90 +49,62 @@ struct Step<Answer: Sendable>: Sendable {
     var stored: Version?
 }
 
+/// Makes the one who is told of a write that takes longer than its call. Called when it turns out that it does, before anyone else
+/// can know of it; what it returns is called exactly once, as any completion of the store's.
+package typealias LateAnswer<Answer> = () -> @Sendable (Result<Answer, Problem>) -> Void
+
 extension Store {
-    /// Makes or replaces an entry.
+    /// Runs a step on what stands in memory.
     ///
-    /// Fails with `value_too_large`, `version_mismatch`, `namespace_not_found` (it was dropped), or `storage_…`.
-    package func put(
+    /// - Parameter needsStanding: `false` lets the step run on `.unknown` where memory does not have the entry.
+    /// - Returns: what it did or threw; `nil` = it did not run, because the lower tier must be asked.
+    func attempt<Answer>(
         _ namespace: Namespace,
         _ address: EntryAddress,
-        _ put: Put,
-        completion: @escaping @Sendable (Result<Written, Problem>) -> Void
-    ) {
-        let policy = namespace.policy
-        let size = Int64(put.value.count)
-        if size > policy.maxValueSize {
-            return completion(.failure(.valueTooLarge(size, limit: policy.maxValueSize)))
-        }
-        let needsStanding = put.wantsOutcome || !put.condition.isEmpty
-        let large = LargeValue.copy(of: put.value)
-        write(
-            namespace,
-            address,
-            policy,
-            needsStanding: needsStanding,
-            isConditional: !put.condition.isEmpty,
-            completion
-        ) {
-            [self] shard, standing, moment throws(Problem) in
-            try put.condition.check(standing.version)
-            let entry = Entry(
-                value: put.value,
-                kind: put.kind,
-                version: try nextVersion(),
-                expiresAt: policy.expiry(put.lifetime, at: moment.now),
-                staleTTL: put.staleTTL ?? policy.staleTTL,
-                tags: put.tags
-            )
-            shard.tally[namespace.slot].puts &+= 1
-            let ticket = store(&shard, namespace, address, entry, large, policy, moment)
-            let written = Written(version: entry.version, expiresAt: entry.expiresAt, isNew: !standing.isPresent)
-            return Step(answer: written, ticket: ticket, stored: entry.version)
-        }
-    }
-
-    /// Removes an entry. Fails with `entry_not_found`, `version_mismatch`, or `storage_…`.
-    package func delete(
-        _ namespace: Namespace,
-        _ address: EntryAddress,
-        _ condition: Condition,
-        completion: @escaping @Sendable (Result<Version, Problem>) -> Void
-    ) {
-        write(namespace, address, namespace.policy, needsStanding: true, isConditional: true, completion) {
-            [self] shard, standing, _ throws(Problem) in
-            try condition.check(standing.version)
-            if case .none(let reason) = standing { throw .notFound(reason) }
-            let version = try nextVersion()
-            shard.tally[namespace.slot].deletes &+= 1
-            let ticket = remove(&shard, namespace, address, standing, version, .deleted)
-            return Step(answer: version, ticket: ticket)
-        }
-    }
-
-    /// Runs a step on what stands at an address, and answers with what it did or threw.
-    ///
-    /// - Parameters:
-    ///   - needsStanding: `false` lets the step run on `.unknown` where memory does not have the entry.
-    ///   - isConditional: what stands there decides whether the step goes on; where the lower tier cannot tell, it does not.
-    ///     Otherwise a fault counts as nothing there.
-    func write<Answer: Sendable>(
-        _ namespace: Namespace,
-        _ address: EntryAddress,
-        _ policy: Policy,
+        _ moment: Moment,
         needsStanding: Bool,
-        isConditional: Bool,
-        _ completion: @escaping @Sendable (Result<Answer, Problem>) -> Void,
-        step: @escaping @Sendable (inout Shard, Standing, Moment) throws(Problem) -> Step<Answer>
-    ) {
-        let moment = moment()
+        _ step: (inout Shard, Standing) throws(Problem) -> Step<Answer>
+    ) -> Result<Step<Answer>, Problem>? {
         var done: Result<Step<Answer>, Problem>?
         memory.withShard(address.hash) { shard in
             var standing = stands(&shard, namespace, address, moment)
             if standing == nil, !needsStanding { standing = .unknown }
-            if let standing { done = run(&shard, namespace, standing, moment, step) }
+            if let standing { done = run(&shard, namespace, standing, step) }
         }
-        if let done { return finish(namespace, address, policy, done, completion) }
+        return done
+    }
 
+    /// Runs a step on what stands at an address, and answers with what it did or threw.
+    ///
+    /// - Parameter isConditional: what stands there decides whether the step goes on; where the lower tier cannot tell, it does not.
+    ///   Otherwise a fault counts as nothing there.
+    func write<Answer: Sendable>(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ policy: Policy,
+        isConditional: Bool = true,
+        _ completion: @escaping @Sendable (Result<Answer, Problem>) -> Void,
+        step: @escaping @Sendable (inout Shard, Standing, Moment) throws(Problem) -> Step<Answer>
+    ) {
+        let moment = moment()
+        let done = attempt(namespace, address, moment, needsStanding: true) { shard, standing throws(Problem) in
+            try step(&shard, standing, moment)
+        }
+        guard let done else {
+            return writeAfterLoad(namespace, address, policy, isConditional: isConditional, completion, step: step)
+        }
+        if let answer = finish(namespace, address, policy, done, { completion }) { completion(answer) }
+    }
+
+    /// The same where memory cannot tell what stands there: asks the lower tier, and runs the step on that.
+    func writeAfterLoad<Answer: Sendable>(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ policy: Policy,
+        isConditional: Bool,
+        _ completion: @escaping @Sendable (Result<Answer, Problem>) -> Void,
+        step: @escaping @Sendable (inout Shard, Standing, Moment) throws(Problem) -> Step<Answer>
+    ) {
         awaitLoad(namespace, address, fillsMemory: false) { [self] shard, loaded in
             let moment = self.moment()
             let standing: Standing
@@ -143,15 +115,7 @@ extension Store {
                 switch loaded {
                 case .outdated:
                     return { [self] in
-                        write(
-                            namespace,
-                            address,
-                            policy,
-                            needsStanding: needsStanding,
-                            isConditional: isConditional,
-                            completion,
-                            step: step
-                        )
+                        write(namespace, address, policy, isConditional: isConditional, completion, step: step)
                     }
                 case .fault(let fault):
                     shard.tally[namespace.slot].tierFaults &+= 1
@@ -161,8 +125,12 @@ extension Store {
                 case .found(let entry): standing = judge(entry, namespace, moment)
                 }
             }
-            let done = run(&shard, namespace, standing, moment, step)
-            return { [self] in finish(namespace, address, policy, done, completion) }
+            let done = run(&shard, namespace, standing) { shard, standing throws(Problem) in
+                try step(&shard, standing, moment)
+            }
+            return { [self] in
+                if let answer = finish(namespace, address, policy, done, { completion }) { completion(answer) }
+            }
         }
     }
 
@@ -194,37 +162,41 @@ extension Store {
         _ shard: inout Shard,
         _ namespace: Namespace,
         _ standing: Standing,
-        _ moment: Moment,
-        _ step: (inout Shard, Standing, Moment) throws(Problem) -> Step<Answer>
+        _ step: (inout Shard, Standing) throws(Problem) -> Step<Answer>
     ) -> Result<Step<Answer>, Problem> {
         if namespace.isDropped { return .failure(.namespaceNotFound(namespace.name.description)) }
         do throws(Problem) {
-            return .success(try step(&shard, standing, moment))
+            return .success(try step(&shard, standing))
         } catch {
             return .failure(error)
         }
     }
 
-    private func finish<Answer: Sendable>(
+    /// What a step is answered with, once the change is as durable as its namespace asks.
+    func finish<Answer: Sendable>(
         _ namespace: Namespace,
         _ address: EntryAddress,
         _ policy: Policy,
         _ done: Result<Step<Answer>, Problem>,
-        _ completion: @escaping @Sendable (Result<Answer, Problem>) -> Void
-    ) {
+        _ later: LateAnswer<Answer>
+    ) -> Result<Answer, Problem>? {
         let step: Step<Answer>
         switch done {
-        case .failure(let problem): return completion(.failure(problem))
+        case .failure(let problem): return .failure(problem)
         case .success(let done): step = done
         }
         if step.stored != nil { makeRoom(namespace) }
-        guard let lower, let ticket = step.ticket else { return completion(.success(step.answer)) }
+        guard let lower, let ticket = step.ticket, !lower.isSettled(ticket, policy.durability) else {
+            return .success(step.answer)
+        }
+        let completion = later()
         let isSettled = lower.settle(ticket, policy.durability) { [self] fault in
             guard let fault else { return completion(.success(step.answer)) }
             if let version = step.stored { takeBack(namespace, address, version) }
             completion(.failure(.storage(fault)))
         }
         if isSettled { completion(.success(step.answer)) }
+        return nil
     }
 
     /// A write was answered as failed: nobody is to see it, unless another has replaced it by now.

@@ -79,6 +79,12 @@ final class TestConnection {
             + "Content-Length: \(value.utf8.count)\r\n\r\n\(value)"
     }
 
+    /// PUT of an entry's envelope, as plain as can be.
+    static func putEntry(_ key: String, _ envelope: String, _ fields: String = "") -> String {
+        "PUT /v1/namespaces/ns/entries/\(key) HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\(fields)"
+            + "Content-Length: \(envelope.utf8.count)\r\n\r\n\(envelope)"
+    }
+
     /// Puts a value and passes its answer.
     func store(_ key: String, _ value: String) throws {
         try send(Self.put(key, value))
@@ -160,6 +166,7 @@ final class LateTier: LowerTier {
         var rows: [[UInt8]: Entry] = [:]
         var reads: [(key: String, answer: @Sendable () -> Void)] = []
         var commits: [@Sendable () -> Void] = []
+        var answersAtOnce = false
     }
 
     private let state = Mutex(State())
@@ -174,6 +181,9 @@ final class LateTier: LowerTier {
         )
         state.withLock { $0.rows[Array(key.utf8)] = entry }
     }
+
+    /// From now on answers reads before they return.
+    func answerAtOnce() { state.withLock { $0.answersAtOnce = true } }
 
     /// The keys whose reads are under way, in the order of the calls.
     var reads: [String] { state.withLock { $0.reads.map(\.key) } }
@@ -194,10 +204,14 @@ final class LateTier: LowerTier {
     }
 
     func read(_ address: EntryAddress, completion: @escaping @Sendable (Result<Entry?, TierFault>) -> Void) {
-        state.withLock { state in
+        let answer: (@Sendable () -> Void)? = state.withLock { state in
             let entry = state.rows[address.key]
-            state.reads.append((String(decoding: address.key, as: UTF8.self), { completion(.success(entry)) }))
+            let answer: @Sendable () -> Void = { completion(.success(entry)) }
+            if state.answersAtOnce { return answer }
+            state.reads.append((String(decoding: address.key, as: UTF8.self), answer))
+            return nil
         }
+        answer?()
     }
 
     func settle(
@@ -209,6 +223,8 @@ final class LateTier: LowerTier {
         state.withLock { $0.commits.append { completion(nil) } }
         return false
     }
+
+    func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool { durability != .through }
 
     // What no test here asks for:
     func start(delegate: any LowerTierDelegate, clock: any Clock) {}

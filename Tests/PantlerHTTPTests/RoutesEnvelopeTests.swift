@@ -7,8 +7,8 @@ import Testing
 private let now = Timestamp(milliseconds: 1_800_000_000_000)
 private let century: Int64 = 3_153_600_000_000
 
-private func put(_ json: String) throws -> PutEnvelope {
-    try json.withBytes { body throws(Problem) in try PutEnvelope(body, now: now) }
+private func put(_ json: String) throws -> Put {
+    try json.withBytes { body throws(Problem) in try Put(envelope: body, now: now) }
 }
 
 private func patch(_ json: String) throws -> Patch {

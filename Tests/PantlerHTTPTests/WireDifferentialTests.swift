@@ -14,65 +14,92 @@ struct WireDifferentialTests {
     private static let count =
         ProcessInfo.processInfo.environment["PANTLER_FUZZ_REQUESTS"].flatMap { Int($0) } ?? 200_000
 
+    private static let bounds = FastLane.Bounds(head: 16 << 10, body: 1 << 20)
+
     @Test("never disagree on where a request ends or what it asks")
     func agree() throws {
         var mutator = RequestMutator()
         let bench = try DecoderBench()
         let hosts = ServedHosts([], address: "127.0.0.1")
-        var taken = 0
+        var counts: [Method: Int] = [:]
         for _ in 0..<Self.count {
             let bytes = mutator.next()
-            let end = bytes.withUnsafeBytes { MessageBoundary.endOfFields($0) }
-            switch verdict(bytes, hosts) {
-            case .other: break
-            case .incomplete:
-                // Else the connection would wait for a head that is there.
-                guard end == nil else { return fail("awaits a whole head", bytes, mutator) }
-            case .request(let length, let target):
-                taken += 1
-                guard length == end else { return fail("ends elsewhere", bytes, mutator) }
-                do {
-                    let head = try bench.head(bytes[..<length], hosts, HTTPLimits())
-                    guard bench.hasEnded, !bench.seesHead(bytes[..<(length - 1)]) else {
-                        return fail("ends elsewhere for the decoder", bytes, mutator)
-                    }
-                    guard
-                        head.method == .get, head.target == Array(target.utf8), head.length == 0, head.isKeptAlive,
-                        !head.isHTTP10, !head.expectsContinue, !head.isUpgrade
-                    else { return fail("is another request: \(head)", bytes, mutator) }
-                    let call = try judge(.get, target, head.headers)
-                    guard call.resource == .entry || call.resource == .value, call.condition == .none else {
-                        return fail("is another call: \(call)", bytes, mutator)
-                    }
-                } catch {
-                    return fail("is refused by the decoder: \(error)", bytes, mutator)
+            do {
+                guard let request = try bytes.withUnsafeBytes({ try taken($0, hosts) }) else { continue }
+                counts[request.method, default: 0] += 1
+                switch request.method {
+                case .get: try checkGet(request, bytes, bench, hosts)
+                default: try checkPut(request, bytes, bench, hosts)
                 }
+            } catch {
+                Issue.record(
+                    "\(error): \(String(decoding: bytes, as: UTF8.self).debugDescription), \(mutator.generator)"
+                )
+                return
             }
         }
-        #expect(taken > Self.count / 20, "the lane took \(taken) of \(Self.count): the mutations leave too little")
-    }
-
-    private enum Verdict {
-        case request(length: Int, target: String)
-        case incomplete, other
-    }
-
-    private func verdict(_ bytes: [UInt8], _ hosts: ServedHosts) -> Verdict {
-        bytes.withUnsafeBytes { bytes in
-            switch FastLane.parse(bytes, hosts, headLimit: 16 << 10) {
-            case .incomplete: return .incomplete
-            case .other: return .other
-            case .request(let request):
-                let view = request.aspect == .entry ? "entries" : "values"
-                let namespace = String(decoding: request.namespace, as: UTF8.self)
-                let key = String(decoding: request.key, as: UTF8.self)
-                return .request(length: request.length, target: "/v1/namespaces/\(namespace)/\(view)/\(key)")
-            }
+        for method in [Method.get, .put] {
+            let count = counts[method] ?? 0
+            #expect(count > Self.count / 40, "the lane took \(count) of \(Self.count): the mutations leave too little")
         }
     }
 
-    private func fail(_ what: String, _ bytes: [UInt8], _ mutator: RequestMutator) {
-        Issue.record("\(what): \(String(decoding: bytes, as: UTF8.self).debugDescription), \(mutator.generator)")
+    /// A request as the lane takes it.
+    private struct Taken {
+        let method: Method
+        let length: Int
+        let target: String
+        let body: [UInt8]
+
+        init(_ method: Method, _ request: FastLane.FastRequest, body: [UInt8] = []) {
+            self.method = method
+            length = request.length
+            let view = request.aspect == .entry ? "entries" : "values"
+            let namespace = String(decoding: request.namespace, as: UTF8.self)
+            target = "/v1/namespaces/\(namespace)/\(view)/\(String(decoding: request.key, as: UTF8.self))"
+            self.body = body
+        }
+    }
+
+    private func taken(_ bytes: UnsafeRawBufferPointer, _ hosts: ServedHosts) throws -> Taken? {
+        switch FastLane.parse(bytes, hosts, Self.bounds) {
+        case .other: return nil
+        case .get(let request): return Taken(.get, request)
+        case .put(let request, let body): return Taken(.put, request, body: Array(body))
+        case .incomplete:
+            // Else the connection would wait for a head that is there.
+            guard MessageBoundary.endOfFields(bytes) == nil else { throw Failure("awaits a whole head") }
+            return nil
+        }
+    }
+
+    private func checkGet(_ request: Taken, _ bytes: [UInt8], _ bench: DecoderBench, _ hosts: ServedHosts) throws {
+        let length = request.length
+        guard bytes.withUnsafeBytes({ MessageBoundary.endOfFields($0) }) == length else {
+            throw Failure("ends elsewhere")
+        }
+        let head = try bench.head(bytes[..<length], hosts, HTTPLimits())
+        guard bench.hasEnded, !bench.seesHead(bytes[..<(length - 1)]) else {
+            throw Failure("ends elsewhere for the decoder")
+        }
+        try check(request, head)
+    }
+
+    private func checkPut(_ request: Taken, _ bytes: [UInt8], _ bench: DecoderBench, _ hosts: ServedHosts) throws {
+        guard let message = try bench.message(bytes, hosts) else { throw Failure("is not whole for the decoder") }
+        guard message.length == request.length else { throw Failure("ends elsewhere for the decoder") }
+        guard message.body == request.body else { throw Failure("has another body for the decoder") }
+        try check(request, message.head)
+    }
+
+    private func check(_ request: Taken, _ head: RequestHead) throws {
+        guard
+            head.method == request.method, head.target == Array(request.target.utf8),
+            head.length == request.body.count, head.isKeptAlive, !head.isHTTP10, !head.expectsContinue, !head.isUpgrade
+        else { throw Failure("is another request: \(head)") }
+        let call = try judge(request.method, request.target, head.headers)
+        let isView = call.resource == .entry || (call.resource == .value && request.method == .get)
+        guard isView, call.condition == .none else { throw Failure("is another call: \(call)") }
     }
 }
 
@@ -86,7 +113,15 @@ struct RequestMutator {
         "GET /v1/namespaces/shop-1/entries/k HTTP/1.1\r\nHost: [::1]\r\nConnection: keep-alive\r\nAccept-Encoding: gzip\r\n\r\n",
         "GET /v1/namespaces/s/entries/k HTTP/1.1\r\nhost:localhost\r\nAccept: application/json\r\nTraceparent: 00-1-2-01\r\n\r\n",
         "GET /v1/namespaces/s/values/k HTTP/1.1\r\nX-Request-ID: 1\r\nHOST: localhost \r\nAccept-Language: en\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        put("shop", "user:1", "{\"value\":1}"), put("a", "x/y", "{}", "Accept: */*\r\nUser-Agent: curl/8\r\n"),
+        put("s", "k", "{\"value\":[1],\"ttl\":60}", "Connection: keep-alive\r\n") + "GET / HTTP/1.1\r\n\r\n",
+        put("shop-1", "k", "", "Traceparent: 00-1-2-01\r\n"), put("s", "k", "0123456789\r\n\r\n0123456789"),
     ].map { Array($0.utf8) }
+
+    private static func put(_ namespace: String, _ key: String, _ body: String, _ fields: String = "") -> String {
+        "PUT /v1/namespaces/\(namespace)/entries/\(key) HTTP/1.1\r\nHost: localhost\r\n\(fields)"
+            + "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+    }
 
     private static let words: [[UInt8]] = [
         "\r\n", "\n", "\r", "\r\n\r\n", "\n\n", " ", "\t", ":", ": ", "\0", "%41", "%", "?peek", "/", "//", "..", "#",
@@ -94,7 +129,8 @@ struct RequestMutator {
         "Content-Length: 3\r\n", "Content-Length: 0\r\n", "Transfer-Encoding: chunked\r\n", "Expect: 100-continue\r\n",
         "Upgrade: h2c\r\n", "Connection: upgrade\r\n", "Connection: close\r\n", "Host: localhost\r\n", "Host: evil\r\n",
         "Accept: */*\r\n", "User-Agent: x\r\n", " HTTP/1.1", " HTTP/1.0", "HTTP/1.1\r\n", "GET ", "HEAD ", "0", "~",
-        "_", "-",
+        "_", "-", "PUT ", "+", ",", "; ", "{}", "00", "1", "Content-Type: application/json\r\n",
+        "Content-Length: 13\r\n", "Content-Length: 2\r\n", "If-Match: *\r\n",
     ].map { Array($0.utf8) }
 
     mutating func next() -> [UInt8] {

@@ -2,23 +2,27 @@ import Testing
 
 @testable import PantlerHTTP
 
-@Suite("The fast lane")
-struct WireFastLaneTests {
-    private static let hosts = ServedHosts([], address: "127.0.0.1")
-    private static let limit = 16 << 10
-
-    /// What the lane makes of bytes: `namespace view key length`, `incomplete` or `other`.
-    private static func verdict(_ text: some Sequence<UInt8>) -> String {
-        Array(text).withUnsafeBytes { bytes in
-            switch FastLane.parse(bytes, hosts, headLimit: limit) {
-            case .incomplete: "incomplete"
-            case .other: "other"
-            case .request(let request):
-                "\(String(decoding: request.namespace, as: UTF8.self)) \(request.aspect) "
-                    + "\(String(decoding: request.key, as: UTF8.self)) \(request.length)"
-            }
+/// What the lane makes of bytes: `namespace view key length`, for a put `PUT namespace key length body`, `incomplete` or `other`.
+func laneVerdict(_ text: some Sequence<UInt8>, head: Int = 16 << 10, body: Int = 1000) -> String {
+    Array(text).withUnsafeBytes { bytes in
+        func shown(_ bytes: UnsafeRawBufferPointer) -> String { String(decoding: bytes, as: UTF8.self) }
+        let hosts = ServedHosts([], address: "127.0.0.1")
+        return switch FastLane.parse(bytes, hosts, FastLane.Bounds(head: head, body: body)) {
+        case .incomplete: "incomplete"
+        case .other: "other"
+        case .get(let request):
+            "\(shown(request.namespace)) \(request.aspect) \(shown(request.key)) \(request.length)"
+        case .put(let request, let body):
+            "PUT \(shown(request.namespace)) \(shown(request.key)) \(request.length) \(shown(body))"
         }
     }
+}
+
+@Suite("The fast lane")
+struct WireFastLaneTests {
+    private static let limit = 16 << 10
+
+    private static func verdict(_ text: some Sequence<UInt8>) -> String { laneVerdict(text, head: limit) }
 
     private func verdict(_ text: String) -> String { Self.verdict(text.utf8) }
 
@@ -91,7 +95,8 @@ struct WireFastLaneTests {
     ]
 
     private static let oddFields = [
-        "Content-Length: 0", "Content-Length: 5", "Transfer-Encoding: chunked", "Expect: 100-continue", "Upgrade: h2c",
+        "Content-Length: 0", "Content-Length: 5", "Content-Type: application/json", "Transfer-Encoding: chunked",
+        "Expect: 100-continue", "Upgrade: h2c",
         "Connection: close",
         "Connection: upgrade", "Connection: keep-alive, upgrade", "Accept: text/html", "Accept: */*;q=0",
         "Accept: application/json, */*",

@@ -55,12 +55,15 @@ final class DecoderBench {
     }
 
     /// A whole message, of which the front of `bytes` is one: its head, its body, and how many bytes it took.
-    func message(_ bytes: [UInt8]) throws -> (head: RequestHead, body: [UInt8], length: Int)? {
+    func message(
+        _ bytes: [UInt8],
+        _ hosts: ServedHosts = ServedHosts(["*"], address: "")
+    ) throws -> (head: RequestHead, body: [UInt8], length: Int)? {
         guard var offset = bytes.withUnsafeBytes({ MessageBoundary.endOfFields($0) }) else { return nil }
         do {
             let (readable, method) = RequestHead.readable(ByteBuffer(bytes: bytes[..<offset]))
             let decoded = try decoder.head(readable, context)
-            let head = try RequestHead(decoded, method, ServedHosts(["*"], address: ""), HTTPLimits())
+            let head = try RequestHead(decoded, method, hosts, HTTPLimits())
             var reader = BodyReader(length: head.length, lineLimit: headLimit)
             guard reader.hasEnded == decoder.hasEnded else { throw MessageDecoder.Fault() }
             var body: [UInt8] = []

@@ -70,7 +70,7 @@ struct ReaderTests {
         let names = (0..<100).map { "name\($0)" }
         let json = { (names: [String]) in "{" + names.map { "\"\($0)\":0" }.joined(separator: ",") + "}" }
         #expect(try members(json(names)).count == 100)
-        for repeated in [0, 15, 16, 17, 99] {
+        for repeated in [0, 7, 8, 9, 99] {
             #expect(throws: JSONError.duplicateMember(name: names[repeated])) {
                 try members(json(names + [names[repeated]]))
             }

@@ -128,6 +128,10 @@ final class FakeTier: LowerTier {
         return false
     }
 
+    func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool {
+        durability != .through || state.withLock { $0.fault } == nil
+    }
+
     func list(
         namespace: NamespaceID,
         prefix: [UInt8],

@@ -163,6 +163,55 @@ struct WriteTests {
         #expect(Set(versions.joined()).count == 2000)
     }
 
+    @Test("a put with nothing to wait for is answered by its call, and any other later, exactly once")
+    func atOnceOrLater() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace { $0.maxValueSize = 10 }
+        let late = Answer<Written>()
+        func put(_ key: String, _ value: String = "1") -> (answer: Result<Written, Problem>?, asked: Int) {
+            var asked = 0
+            let put = Put(value: Array(value.utf8), kind: .json)
+            let answer = driver.store.put(ns, driver.address(ns, key), put, at: driver.store.moment()) {
+                asked += 1
+                return late.give
+            }
+            return (answer, asked)
+        }
+        driver.tier?.holdReads()
+        let unknown = put("a")
+        #expect(unknown.answer == nil && unknown.asked == 1)
+        #expect(!late.isThere)
+        driver.tier?.releaseReads()
+        #expect(try late.get().isNew)
+        let known = put("a", "2")
+        #expect(try known.answer?.get().isNew == false)
+        #expect(known.asked == 0)
+        let tooLarge = put("a", "12345678901")
+        #expect(throws: Problem.self) { try tooLarge.answer?.get() }
+        #expect(tooLarge.asked == 0)
+        #expect(try driver.get(ns, "a") == "2 memory")
+    }
+
+    @Test("a put that cannot be made durable fails later, and is taken back")
+    func laterFailure() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace { $0.durability = .through }
+        try driver.put(ns, "a")
+        driver.tier?.fail(with: TierFault(.full, "full"))
+        let late = Answer<Written>()
+        let answer = driver.store.put(
+            ns,
+            driver.address(ns, "a"),
+            Put(value: [0x32], kind: .json),
+            at: driver.store.moment(),
+            later: { late.give }
+        )
+        #expect(answer == nil)
+        #expect(throws: Problem.self) { try late.get() }
+        driver.tier?.fail(with: nil)
+        #expect(try driver.get(ns, "a") == "1 disk")
+    }
+
     @Test("conditions are judged and carried out as one, whoever else writes")
     func compareAndSet() throws {
         let driver = try StoreDriver()

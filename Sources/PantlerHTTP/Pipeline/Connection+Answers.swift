@@ -2,8 +2,9 @@ internal import Logging
 internal import NIOCore
 import PantlerInsight
 import PantlerModel
+import PantlerStore
 
-/// A request of the slow lane that is being answered.
+/// A request that is being answered and has its connection to itself.
 struct Exclusive {
     let number: UInt64
     let method: Method
@@ -18,6 +19,26 @@ struct Exclusive {
 
 // Answers that come after their requests, in whatever order.
 extension Connection {
+    /// Gives the connection to a request, until it is answered. Nothing is pending.
+    func beginExclusive(
+        _ method: Method,
+        target: String,
+        began: NIODeadline,
+        closes: Bool = false,
+        saysKeepAlive: Bool = false
+    ) -> Exchange {
+        let number = pending.begin()
+        exclusive = Exclusive(
+            number: number,
+            method: method,
+            target: target,
+            began: began,
+            closes: closes,
+            saysKeepAlive: saysKeepAlive
+        )
+        return Exchange(connection: self, eventLoop: loop.eventLoop, method: method, number: number)
+    }
+
     /// Answers an exchange. Dropped if the connection is gone, or the exchange was answered before.
     func answer(_ exchange: Exchange, _ response: Response) {
         answer(exchange.number, operation: response.operation, status: response.status) { frame, bytes in
@@ -28,6 +49,13 @@ extension Connection {
     /// The same with an entry.
     func answer(_ exchange: Exchange, _ answer: EntryAnswer) {
         self.answer(exchange.number, operation: .get, status: answer.status) { _, bytes in bytes = answer.complete() }
+    }
+
+    /// The same with what a write has left of the entry of a key.
+    func answer(_ exchange: Exchange, _ written: Written, _ key: [UInt8], _ operation: Operation) {
+        answer(exchange.number, operation: operation, status: WrittenAnswer.status(written)) { frame, bytes in
+            key.withUnsafeBytes { WrittenAnswer.write(written, $0, frame, to: &bytes) }
+        }
     }
 
     private func answer(

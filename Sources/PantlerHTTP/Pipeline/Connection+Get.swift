@@ -3,54 +3,10 @@ import PantlerInsight
 import PantlerModel
 import PantlerStore
 
-// The way of a hit: read, looked up and answered in place.
+// The way of a hit: looked up and answered in place.
 extension Connection {
-    enum FastOutcome {
-        /// One request at least was answered.
-        case took
-        /// What stands at the front may become such a request.
-        case incomplete
-        case other
-    }
-
-    /// Answers the plain GETs at the front of `bytes`.
-    func answerGets(_ bytes: inout ByteBuffer) -> FastOutcome {
-        let hosts = loop.hosts
-        let headLimit = loop.limits.headSize
-        let frame = AnswerFrame(date: loop.date(at: burstBegan))
-        var outcome = FastOutcome.incomplete
-        let taken = bytes.withUnsafeReadableBytes { bytes in
-            var offset = 0
-            while offset < bytes.count {
-                let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
-                guard case .request(let request) = verdict(rest, hosts, headLimit, &outcome) else { break }
-                answer(request, frame)
-                offset += request.length
-                if isBlocked || output.readableBytes >= Self.gatheredBytes { break }
-            }
-            return offset
-        }
-        bytes.moveReaderIndex(forwardBy: taken)
-        return taken > 0 ? .took : outcome
-    }
-
-    @inline(__always)
-    private func verdict(
-        _ bytes: UnsafeRawBufferPointer,
-        _ hosts: ServedHosts,
-        _ headLimit: Int,
-        _ outcome: inout FastOutcome
-    ) -> FastLane.Verdict {
-        let verdict = FastLane.parse(bytes, hosts, headLimit: headLimit)
-        switch verdict {
-        case .request: break
-        case .incomplete: outcome = .incomplete
-        case .other: outcome = .other
-        }
-        return verdict
-    }
-
-    private func answer(_ request: FastLane.FastRequest, _ frame: AnswerFrame) {
+    /// Answers a plain GET, or asks for what it is answered with.
+    func answer(_ request: FastLane.FastRequest, _ frame: AnswerFrame) {
         guard let namespace = loop.namespace(request.namespace) else { return answerMiss(.absent, request, frame) }
         let hash = loop.store.hash(namespace, request.key)
         let moment = moment
@@ -72,7 +28,7 @@ extension Connection {
         }
         switch lookup {
         case .hit:
-            fastHits += 1
+            fastAnswers.hits += 1
             if isLogged { log(.get, target(request), 200, since: burstBegan) }
         case .missing(let reason): answerMiss(reason, request, frame)
         case .below: load(namespace, hash, request)
@@ -81,13 +37,8 @@ extension Connection {
 
     private func answerMiss(_ reason: MissReason, _ request: FastLane.FastRequest, _ frame: AnswerFrame) {
         gather { MissAnswer.write(reason, frame, to: &$0) }
-        fastMisses += 1
+        fastAnswers.misses += 1
         if isLogged { log(.get, target(request), 404, since: burstBegan) }
-    }
-
-    /// Runs `body` with the buffer in which the next answer has its place.
-    private func gather<Answer>(_ body: (inout ByteBuffer) -> Answer) -> Answer {
-        pending.isEmpty ? body(&output) : pending.addBehind(body)
     }
 
     /// Asks the lower tier, whose answer finds its place in the order by its number.
@@ -145,11 +96,5 @@ extension Connection {
             record(.get, .get, load.target, status, since: load.began)
             sendReady()
         }
-    }
-
-    private func target(_ request: FastLane.FastRequest) -> String {
-        let namespace = String(decoding: request.namespace, as: UTF8.self)
-        let key = String(decoding: request.key, as: UTF8.self)
-        return "/v1/namespaces/\(namespace)/\(request.aspect == .entry ? "entries" : "values")/\(key)"
     }
 }

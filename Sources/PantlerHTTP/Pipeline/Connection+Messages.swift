@@ -126,16 +126,13 @@ extension Connection {
         decoder.finish(isUpgrade: message.head.isUpgrade, context)
         if message.isRefused { return }
         let head = message.head
-        let number = pending.begin()
-        exclusive = Exclusive(
-            number: number,
-            method: head.method,
+        let exchange = beginExclusive(
+            head.method,
             target: isLogged ? String(decoding: head.target, as: UTF8.self) : "",
             began: message.began,
             closes: !head.isKeptAlive,
             saysKeepAlive: head.isHTTP10
         )
-        let exchange = Exchange(connection: self, eventLoop: loop.eventLoop, method: head.method, number: number)
         loop.router.respond(to: message.request, as: message.call, on: exchange)
     }
 

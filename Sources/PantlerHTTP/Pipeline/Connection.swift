@@ -7,10 +7,10 @@ import PantlerStore
 /// One connection, from its first byte to its end: the only handler that bytes come through. On its event loop.
 ///
 /// Whatever one wake-up of the loop brings is a *burst*: its requests are taken one after the other (`consume`), their answers
-/// gather in one buffer, and that is written once (`endBurst`). A plain GET is recognised and answered in the bytes
-/// (`Connection+Get`); everything else goes through SwiftNIO's decoder (`Connection+Messages`), begins only when nothing is
-/// pending, and has the connection to itself until it is answered: so no request overtakes a write. What is answered later and what
-/// comes of it is in `Connection+Answers`, the ends that a connection can come to in `Connection+Endings`.
+/// gather in one buffer, and that is written once (`endBurst`). A plain GET or PUT is recognised and answered in the bytes
+/// (`Connection+FastLane`); everything else goes through SwiftNIO's decoder (`Connection+Messages`). What is no plain GET begins
+/// only when nothing is pending, and has the connection to itself until it is answered: so no request overtakes a write. What is
+/// answered later and what comes of it is in `Connection+Answers`, the ends that a connection can come to in `Connection+Endings`.
 final class Connection: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -48,7 +48,7 @@ final class Connection: ChannelDuplexHandler {
     // MARK: What goes
 
     var pending = PendingAnswers()
-    /// The request that has the connection to itself.
+    /// The request that has the connection to itself: any that is no plain GET.
     var exclusive: Exclusive?
     /// Reads of the lower tier that are under way.
     var loads = 0
@@ -65,9 +65,7 @@ final class Connection: ChannelDuplexHandler {
     private var needsFlush = false
     private(set) var moment = Moment(now: Timestamp(milliseconds: 0), access: 0)
     private(set) var burstBegan = NIODeadline.uptimeNanoseconds(0)
-    /// Gets of this burst that were answered at once, with 200 and with 404.
-    var fastHits = 0
-    var fastMisses = 0
+    var fastAnswers = FastAnswers()
     /// Whether requests are logged.
     private(set) var isLogged = false
 
@@ -230,10 +228,8 @@ final class Connection: ChannelDuplexHandler {
         let now = loop.eventLoop.now
         lastAnswered = now
         let nanoseconds = UInt64(max(0, (now - burstBegan).nanoseconds))
-        for _ in 0..<fastHits { loop.tally.record(.get, status: 200, nanoseconds: nanoseconds) }
-        for _ in 0..<fastMisses { loop.tally.record(.get, status: 404, nanoseconds: nanoseconds) }
-        fastHits = 0
-        fastMisses = 0
+        fastAnswers.record(in: loop.tally, nanoseconds: nanoseconds)
+        fastAnswers = FastAnswers()
     }
 
     /// What a burst leaves: an end, if there is nothing to wait for, or a deadline, and a read.
@@ -295,9 +291,9 @@ final class Connection: ChannelDuplexHandler {
             if bytes.readableBytes == 0 { return false }
         }
         if !isSlowHead, !loop.isDraining {
-            switch answerGets(&bytes) {
+            switch answerPlain(&bytes) {
             case .took: return true
-            case .incomplete: return false
+            case .incomplete, .waits: return false
             case .other: isSlowHead = true
             }
         }

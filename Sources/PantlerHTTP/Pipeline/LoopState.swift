@@ -121,6 +121,12 @@ final class LoopState {
         latestNamespace = (Array(name), namespace)
         return namespace
     }
+
+    /// The same for a write, which makes a namespace where there is none. Throws as `Store.namespaceForWriting`.
+    func namespaceForWriting(_ name: UnsafeRawBufferPointer) throws(Problem) -> Namespace {
+        if let namespace = namespace(name) { return namespace }
+        return try store.namespaceForWriting(name)
+    }
 }
 
 /// Open connections of all loops.

@@ -96,15 +96,8 @@ struct BatchEntry: Sendable {
         now: Timestamp
     ) throws(Problem) -> ([UInt8], Put) {
         let key = try KeyForm.read(key.bytes)
-        let envelope = try PutEnvelope(try read.get(), now: now)
-        let put = Put(
-            value: envelope.value,
-            kind: envelope.kind,
-            lifetime: envelope.lifetime,
-            staleTTL: envelope.staleTTL,
-            tags: envelope.tags,
-            wantsOutcome: false
-        )
+        var put = try Put(try read.get(), now: now)
+        put.wantsOutcome = false
         return (key, put)
     }
 

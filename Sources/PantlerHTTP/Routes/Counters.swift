@@ -12,7 +12,7 @@ enum CounterMember: String, CaseIterable, Sendable {
 extension CounterAdd {
     /// - Throws: what is wrong with the body.
     init(_ body: UnsafeRawBufferPointer) throws(Problem) {
-        let members = try Members(body, allowed: Set(CounterMember.allCases))
+        let members = try Members(body, allowed: CounterMember.allCases)
         try members.checkUnknown()
         self.init(
             by: try Self.integer(members, .by) ?? 1,

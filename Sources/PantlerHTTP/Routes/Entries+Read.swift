@@ -81,10 +81,3 @@ private struct Reading: Sendable {
         return .entry(EntryAnswer(found, aspect, at: now, isNotModified: isKnown, on: exchange))
     }
 }
-
-extension Exchange {
-    /// Runs `body` on the loop: at once where this is it.
-    func onLoop(_ body: @escaping @Sendable () -> Void) {
-        if eventLoop.inEventLoop { body() } else { eventLoop.execute(body) }
-    }
-}

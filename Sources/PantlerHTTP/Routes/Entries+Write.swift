@@ -9,19 +9,9 @@ import PantlerStore
 extension Router {
     func putEntry(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
         let now = store.moment().now
-        let envelope = try request.body.withBytes { body throws(Problem) in try PutEnvelope(body, now: now) }
-        try put(
-            Put(
-                value: envelope.value,
-                kind: envelope.kind,
-                lifetime: envelope.lifetime,
-                staleTTL: envelope.staleTTL,
-                tags: envelope.tags,
-                condition: call.condition
-            ),
-            call,
-            exchange
-        )
+        var put = try request.body.withBytes { body throws(Problem) in try Put(envelope: body, now: now) }
+        put.condition = call.condition
+        try self.put(put, call, exchange)
     }
 
     /// Puts what either view made of its body.
@@ -37,7 +27,7 @@ extension Router {
         }
         address = store.address(namespace, call.key)
         store.put(namespace, address, put) { result in
-            exchange.respondFromAnywhere { Response(written: result, address.key, .put) }
+            exchange.onLoop { exchange.respond(result, address.key, .put) }
         }
     }
 
@@ -48,7 +38,7 @@ extension Router {
         let namespace = try namespaceWithEntry(call)
         let address = store.address(namespace, call.key)
         store.patch(namespace, address, patch) { result in
-            exchange.respondFromAnywhere { Response(written: result, address.key, .patch) }
+            exchange.onLoop { exchange.respond(result, address.key, .patch) }
         }
     }
 
@@ -72,31 +62,6 @@ extension Router {
     private func namespaceWithEntry(_ call: Call) throws(Problem) -> Namespace {
         if let namespace = store.namespace(call.namespace) { return namespace }
         throw call.condition.ifMatch == nil ? .notFound(.absent) : .versionMismatch(found: nil)
-    }
-}
-
-extension Response {
-    /// What a put or a patch is answered with.
-    fileprivate init(written result: Result<Written, Problem>, _ key: [UInt8], _ operation: Operation) {
-        switch result {
-        case .failure(let problem): self.init(problem: problem, operation: operation)
-        case .success(let written):
-            var body = JSONWriter(capacity: key.count + 96)
-            body.beginObject()
-            body.member("key")
-            body.string(key)
-            body.member("version")
-            body.integer(written.version)
-            body.member("expires_at")
-            body.moment(written.expiresAt)
-            body.endObject()
-            self.init(
-                written.isNew ? 201 : 200,
-                body,
-                headers: [("ETag", "\"\(written.version)\"")],
-                operation: operation
-            )
-        }
     }
 }
 

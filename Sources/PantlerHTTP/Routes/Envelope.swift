@@ -3,23 +3,20 @@ import PantlerJSON
 import PantlerModel
 import PantlerStore
 
-/// The JSON envelope of a put: a value with its TTL, its stale TTL and its tags. The value's bytes are kept as they came.
-struct PutEnvelope: Sendable {
-    var value: [UInt8]
-    var kind: ValueKind
-    var lifetime: Lifetime
-    var staleTTL: Int64?
-    var tags: [String]
+// The JSON envelope of an entry: a value with its TTL, its stale TTL and its tags. The value's bytes are kept as they came.
 
+extension Put {
     /// - Throws: what is wrong with the body; first what keeps it from being read (400), then what it says (422).
-    init(_ body: UnsafeRawBufferPointer, now: Timestamp) throws(Problem) {
+    init(envelope body: UnsafeRawBufferPointer, now: Timestamp) throws(Problem) {
         try self.init(Members(body, allowed: EnvelopeMember.ofPut), now: now)
     }
 
     /// - Parameter members: those of a put, or of a batch's entry, whose key has been looked at.
     init(_ members: Members<EnvelopeMember>, now: Timestamp) throws(Problem) {
-        lifetime = try Lifetime(members, now: now) ?? .byPolicy
+        let lifetime = try Lifetime(members, now: now) ?? .byPolicy
         try members.checkUnknown()
+        let value: [UInt8]
+        let kind: ValueKind
         switch (members[.value], members[.valueBase64]) {
         case (nil, nil):
             throw Problem(.missingMember, "An entry needs 'value', or 'value_base64' with its 'content_type'.")
@@ -35,8 +32,9 @@ struct PutEnvelope: Sendable {
             value = try Self.bytes(text)
             kind = .bytes(mediaType: try Self.mediaType(members[.contentType]))
         }
-        staleTTL = try members[.staleTTL].map { element throws(Problem) in try Seconds.staleTTL(element.bytes) }
-        tags = try members[.tags].map { element throws(Problem) in try Tags.read(element) } ?? []
+        let staleTTL = try members[.staleTTL].map { element throws(Problem) in try Seconds.staleTTL(element.bytes) }
+        let tags = try members[.tags].map { element throws(Problem) in try Tags.read(element) } ?? []
+        self.init(value: value, kind: kind, lifetime: lifetime, staleTTL: staleTTL, tags: tags)
     }
 
     private static func bytes(_ element: JSONElement) throws(Problem) -> [UInt8] {
@@ -64,7 +62,7 @@ struct PutEnvelope: Sendable {
 struct PatchEnvelope: Sendable {
     var patch: Patch
 
-    /// Throws as `PutEnvelope` does.
+    /// Throws as `Put.init(envelope:now:)` does.
     init(_ body: UnsafeRawBufferPointer, now: Timestamp) throws(Problem) {
         let members = try Members(body, allowed: EnvelopeMember.ofPatch)
         patch = Patch(lifetime: try Lifetime(members, now: now))
@@ -89,9 +87,9 @@ enum EnvelopeMember: String, CaseIterable, Sendable {
     case staleTTL = "stale_ttl"
     case tags
 
-    static let ofPut: Set<Self> = [.value, .valueBase64, .contentType, .ttl, .expiresAt, .staleTTL, .tags]
-    static let ofPatch: Set<Self> = [.value, .ttl, .expiresAt, .staleTTL, .tags]
-    static let ofBatch: Set<Self> = ofPut.union([.key])
+    static let ofPut: [Self] = [.value, .valueBase64, .contentType, .ttl, .expiresAt, .staleTTL, .tags]
+    static let ofPatch: [Self] = [.value, .ttl, .expiresAt, .staleTTL, .tags]
+    static let ofBatch: [Self] = ofPut + [.key]
 }
 
 extension Lifetime {

@@ -23,7 +23,7 @@ struct InvalidationOrder: Sendable {
 
     /// - Throws: what is wrong with the body: it says exactly one thing.
     init(_ body: UnsafeRawBufferPointer) throws(Problem) {
-        let members = try Members(body, allowed: Set(Member.allCases))
+        let members = try Members(body, allowed: Member.allCases)
         try members.checkUnknown()
         let said = [Member.keys, .tags, .prefix, .all].compactMap { name in members[name].map { (name, $0) } }
         guard let (name, element) = said.first else {

@@ -5,9 +5,12 @@ import PantlerModel
 /// The members of a body's one object, by name. They borrow the body's bytes.
 ///
 /// All of the object is read before anything is made of it: what keeps it from being read at all is told first.
-struct Members<Name: RawRepresentable & Hashable> where Name.RawValue == String {
-    private var elements: [Name: JSONElement] = [:]
-    /// The first name that is none of `Name`, or not of those allowed.
+struct Members<Name: RawRepresentable & Equatable> where Name.RawValue == String {
+    /// A handful: looking through them is less work than hashing.
+    private let allowed: [Name]
+    /// In the places of `allowed`.
+    private var elements: [JSONElement?]
+    /// The first name that is not one of those allowed.
     private var unknown: String?
 
     /// - Parameters:
@@ -16,7 +19,7 @@ struct Members<Name: RawRepresentable & Hashable> where Name.RawValue == String 
     /// - Throws: `invalid_json`, `json_too_deep`, `duplicate_member`; `member_invalid` for JSON that is no object.
     init(
         _ bytes: UnsafeRawBufferPointer,
-        allowed: Set<Name>,
+        allowed: [Name],
         depth: Int = Limits.jsonDepth
     ) throws(Problem) {
         do {
@@ -28,16 +31,18 @@ struct Members<Name: RawRepresentable & Hashable> where Name.RawValue == String 
     }
 
     /// The same with names that may come twice: the first one counts.
-    init(keepingDuplicates bytes: UnsafeRawBufferPointer, allowed: Set<Name>) throws(JSONError) {
+    init(keepingDuplicates bytes: UnsafeRawBufferPointer, allowed: [Name]) throws(JSONError) {
         try self.init(reading: bytes, allowed, Limits.jsonDepth, .kept)
     }
 
     private init(
         reading bytes: UnsafeRawBufferPointer,
-        _ allowed: Set<Name>,
+        _ allowed: [Name],
         _ depth: Int,
         _ duplicates: JSONObjectReader.DuplicateNames
     ) throws(JSONError) {
+        self.allowed = allowed
+        elements = Array(repeating: nil, count: allowed.count)
         guard Self.isObject(bytes) else {
             // Whatever it is, it must be JSON for that to be its fault. Nothing at all is no JSON.
             try JSON.validate(bytes, maxDepth: depth + 1)
@@ -45,8 +50,8 @@ struct Members<Name: RawRepresentable & Hashable> where Name.RawValue == String 
         }
         var reader = try JSONObjectReader(bytes, maxDepth: depth, duplicateNames: duplicates)
         while let member = try reader.next() {
-            if let name = Name(rawValue: member.name), allowed.contains(name) {
-                elements[name] = elements[name] ?? member.value
+            if let place = allowed.firstIndex(where: { $0.rawValue == member.name }) {
+                if elements[place] == nil { elements[place] = member.value }
             } else {
                 unknown = unknown ?? member.name
             }
@@ -57,7 +62,7 @@ struct Members<Name: RawRepresentable & Hashable> where Name.RawValue == String 
         JSON.trimmed(bytes).first.map { bytes[$0] == UInt8(ascii: "{") } ?? false
     }
 
-    subscript(_ name: Name) -> JSONElement? { elements[name] }
+    subscript(_ name: Name) -> JSONElement? { allowed.firstIndex(of: name).flatMap { elements[$0] } }
 
     /// Throws `unknown_member`.
     func checkUnknown() throws(Problem) {

@@ -38,6 +38,10 @@ enum Seconds {
 
     /// - Returns: `nil` if it is no JSON number, or out of range before it is rounded.
     static func milliseconds(_ literal: UnsafeRawBufferPointer, atLeast least: Double) -> Int64? {
+        // Nearly all that come are whole seconds.
+        if let seconds = JSON.integer(literal) {
+            return Double(seconds) >= least && seconds <= limit ? seconds * 1000 : nil
+        }
         guard let seconds = JSON.number(literal), seconds >= least, seconds <= Double(limit) else { return nil }
         switch JSON.milliseconds(fromSeconds: literal) {
         case .milliseconds(let milliseconds): return milliseconds

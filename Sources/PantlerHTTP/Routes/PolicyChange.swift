@@ -37,7 +37,7 @@ struct PolicyChange: Sendable {
 
     /// - Throws: `policy_invalid` for a field that cannot be so, `unknown_member`, or what is wrong with the JSON.
     init(_ body: UnsafeRawBufferPointer, name: NamespaceName, _ form: Form) throws(Problem) {
-        let members = try Members(body, allowed: Set(Member.allCases))
+        let members = try Members(body, allowed: Member.allCases)
         try members.checkUnknown()
         try Self.checkShown(members, name)
         func element(_ member: Member) -> Field? { members[member].map { Field(member.rawValue, $0) } }
@@ -70,7 +70,7 @@ struct PolicyChange: Sendable {
             return
         }
         guard element.type == .object else { throw Field("compression", element).refused("an object") }
-        let members = try Members(element.bytes, allowed: Set(CompressionMember.allCases))
+        let members = try Members(element.bytes, allowed: CompressionMember.allCases)
         try members.checkUnknown()
         let threshold = members[.threshold].map { Field("compression.threshold", $0) }
         try set(\.compressionThreshold, threshold, form) { $0.integer(atLeast: 0) }

@@ -56,6 +56,16 @@ struct ByteCursor {
         end += RFC3339.writtenBytes
     }
 
+    /// A moment as a JSON string, or null for never: `jsonBytes(of:)` bytes.
+    mutating func writeJSON(_ moment: Timestamp) {
+        guard moment != .never else { return write("null") }
+        write(UInt8(ascii: "\""))
+        write(moment)
+        write(UInt8(ascii: "\""))
+    }
+
+    static func jsonBytes(of moment: Timestamp) -> Int { moment == .never ? 4 : RFC3339.writtenBytes + 2 }
+
     /// Passes bytes that someone else writes later.
     mutating func skip(_ count: Int) { end += count }
 

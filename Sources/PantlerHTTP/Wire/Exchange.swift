@@ -1,4 +1,7 @@
 internal import NIOCore
+import PantlerInsight
+import PantlerModel
+import PantlerStore
 
 /// The place of one request's answer: bound to its connection's loop, answered exactly once. The connection keeps the
 /// order of the wire, whatever the order in which its exchanges are answered.
@@ -30,13 +33,22 @@ final class Exchange: Sendable {
         connection.value.answer(self, answer)
     }
 
+    /// Answers with what a write has left of the entry of a key, or why it has not been made. On the loop.
+    func respond(_ result: Result<Written, Problem>, _ key: [UInt8], _ operation: Operation) {
+        switch result {
+        case .success(let written): connection.value.answer(self, written, key, operation)
+        case .failure(let problem): respond(Response(problem: problem, operation: operation))
+        }
+    }
+
     /// Answers from any thread; `make` runs on the loop.
     func respondFromAnywhere(_ make: @escaping @Sendable () -> Response) {
-        if eventLoop.inEventLoop {
-            respond(make())
-        } else {
-            eventLoop.execute { self.respond(make()) }
-        }
+        onLoop { self.respond(make()) }
+    }
+
+    /// Runs `body` on the loop: at once where this is it.
+    func onLoop(_ body: @escaping @Sendable () -> Void) {
+        if eventLoop.inEventLoop { body() } else { eventLoop.execute(body) }
     }
 
     /// For the body of a response.

@@ -1,0 +1,91 @@
+import PantlerInsight
+import PantlerMemory
+package import PantlerModel
+
+// Making, replacing and removing entries.
+extension Store {
+    /// Makes or replaces an entry.
+    ///
+    /// Fails with `value_too_large`, `version_mismatch`, `namespace_not_found` (it was dropped), or `storage_…`.
+    package func put(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ put: Put,
+        completion: @escaping @Sendable (Result<Written, Problem>) -> Void
+    ) {
+        if let answer = self.put(namespace, address, put, at: moment(), later: { completion }) { completion(answer) }
+    }
+
+    /// The same for one who can take the answer at once, which costs no allocation but for what the tiers keep.
+    ///
+    /// - Parameter later: asked for if there is no answer yet.
+    /// - Returns: the answer; `nil` = it comes later.
+    package func put(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ put: Put,
+        at moment: Moment,
+        later: LateAnswer<Written>
+    ) -> Result<Written, Problem>? {
+        let policy = namespace.policy
+        let size = Int64(put.value.count)
+        if size > policy.maxValueSize { return .failure(.valueTooLarge(size, limit: policy.maxValueSize)) }
+        let large = LargeValue.copy(of: put.value)
+        let needsStanding = put.wantsOutcome || !put.condition.isEmpty
+        let done = attempt(namespace, address, moment, needsStanding: needsStanding) {
+            [self] shard, standing throws(Problem) in
+            try make(&shard, standing, moment, namespace, address, put, policy, large)
+        }
+        if let done { return finish(namespace, address, policy, done, later) }
+        // A closure of its own: it outlives this call, and is made only where there is a need.
+        writeAfterLoad(namespace, address, policy, isConditional: !put.condition.isEmpty, later()) {
+            [self] shard, standing, moment throws(Problem) in
+            try make(&shard, standing, moment, namespace, address, put, policy, large)
+        }
+        return nil
+    }
+
+    /// The step of a put.
+    private func make(
+        _ shard: inout Shard,
+        _ standing: Standing,
+        _ moment: Moment,
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ put: Put,
+        _ policy: Policy,
+        _ large: LargeValue?
+    ) throws(Problem) -> Step<Written> {
+        try put.condition.check(standing.version)
+        let entry = Entry(
+            value: put.value,
+            kind: put.kind,
+            version: try nextVersion(),
+            expiresAt: policy.expiry(put.lifetime, at: moment.now),
+            staleTTL: put.staleTTL ?? policy.staleTTL,
+            tags: put.tags
+        )
+        shard.tally[namespace.slot].puts &+= 1
+        let ticket = store(&shard, namespace, address, entry, large, policy, moment)
+        let written = Written(version: entry.version, expiresAt: entry.expiresAt, isNew: !standing.isPresent)
+        return Step(answer: written, ticket: ticket, stored: entry.version)
+    }
+
+    /// Removes an entry. Fails with `entry_not_found`, `version_mismatch`, or `storage_…`.
+    package func delete(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ condition: Condition,
+        completion: @escaping @Sendable (Result<Version, Problem>) -> Void
+    ) {
+        write(namespace, address, namespace.policy, completion) {
+            [self] shard, standing, _ throws(Problem) in
+            try condition.check(standing.version)
+            if case .none(let reason) = standing { throw .notFound(reason) }
+            let version = try nextVersion()
+            shard.tally[namespace.slot].deletes &+= 1
+            let ticket = remove(&shard, namespace, address, standing, version, .deleted)
+            return Step(answer: version, ticket: ticket)
+        }
+    }
+}
