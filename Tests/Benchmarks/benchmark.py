@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 
+SCRIPTS = os.path.dirname(os.path.abspath(__file__))
 NAMESPACE = "bench"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -64,20 +65,31 @@ def have(*programs):
     return not missing
 
 
+def compiled(source, folder, *flags):
+    """What cc makes of a C file of this folder, in a folder for temporary files."""
+    if not have("cc"):
+        raise SystemExit(f"cc compiles {source}: apt-get install gcc")
+    path = os.path.join(folder, os.path.splitext(source)[0])
+    subprocess.run(["cc", "-O2", "-o", path, *flags, os.path.join(SCRIPTS, source)], check=True)
+    return path
+
+
 class Server:
     """One or more processes on loopback, with a folder of their own."""
 
-    def __init__(self, name, folder):
+    def __init__(self, name, folder, environment=None):
         self.name = name
         self.folder = os.path.join(folder, name)
         os.makedirs(self.folder, exist_ok=True)
+        self.environment = {**os.environ, **(environment or {})}
         self.processes = []
 
     def spawn(self, arguments, port):
         """Starts a process, and returns as soon as its port is open."""
         log_path = os.path.join(self.folder, "log")
         with open(log_path, "ab") as log:
-            process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder)
+            process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
+                                       env=self.environment)
         self.processes.append(process)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -109,6 +121,12 @@ class Server:
                 found += [int(pid) for pid in children.read().split()]
         return found
 
+    def pin(self, cores):
+        """Keeps all of its present threads, and those that they start, on these cores."""
+        for pid in self.pids():
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                os.sched_setaffinity(int(thread), cores)
+
     def cpu_seconds(self):
         """User and system time so far, in the kernel's ticks of 10 ms."""
         ticks = 0
@@ -127,8 +145,8 @@ class Server:
 
 
 class Pantler(Server):
-    def __init__(self, executable, folder, *arguments, name="pantler", configuration=None):
-        super().__init__(name, folder)
+    def __init__(self, executable, folder, *arguments, name="pantler", configuration=None, environment=None):
+        super().__init__(name, folder, environment)
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.command = [
@@ -182,7 +200,6 @@ class Pantler(Server):
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             stats = json.loads(self.call("GET", "/v1/stats"))
-            stats = json.loads(self.call("GET", "/v1/stats"))
             if stats["write_behind"]["entries"] == 0:
                 return
             time.sleep(0.05)
@@ -202,15 +219,15 @@ def _batches(count, ttl):
 class Nginx(Server):
     """Answers a constant: what HTTP costs on this machine, and no cache."""
 
-    def __init__(self, folder):
-        super().__init__("nginx", folder)
+    def __init__(self, folder, workers="auto", name="nginx"):
+        super().__init__(name, folder)
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         body = compact({"key": key(1), "value": value(1), "version": 7, "expires_at": None})
         path = os.path.join(self.folder, "nginx.conf")
         with open(path, "w") as file:
             file.write(f"""
-                daemon off; worker_processes auto; pid {self.folder}/pid; error_log {self.folder}/errors;
+                daemon off; worker_processes {workers}; pid {self.folder}/pid; error_log {self.folder}/errors;
                 events {{ worker_connections 4096; }}
                 http {{
                     access_log off; keepalive_requests 1000000000;
@@ -299,15 +316,46 @@ def webdis_request(operation, batch=100):
     raise ValueError(operation)
 
 
-def wrk(server, request, *, seconds, connections, keys=10_000, pipeline=1, prepared=4096):
-    """Drives a server with one thread of wrk, and measures both.
+def wrk(server, request, *, connections, **more):
+    """Drives a server with one thread of wrk, and measures both. The rest is as for `wrks`."""
+    return wrks([(server, connections, None)], request, **more)
+
+
+def wrks(clients, request, *, seconds, keys=10_000, pipeline=1, prepared=4096, opening=0):
+    """Drives servers with several wrk at once, of a thread each: for each the server, connections, and the cores that it stays on.
 
     `request` is a Lua expression; `prepared` of them are made before the start, and sent in turn, over and over: more entries than
-    that are not touched. A request of wrk's is `pipeline` of them at once.
-    Returns CPU microseconds of the server a request, requests a second, and percentiles of the latency in microseconds.
+    that are not touched. A request of wrk's is `pipeline` of them at once. What the servers do in the first `opening` seconds is
+    left out of their CPU time: to accept a thousand connections is not the work of a hit.
+    Returns CPU microseconds of the servers a request, requests a second, and percentiles of the latency in microseconds: of several
+    clients the worst.
     """
-    script = os.path.join(server.folder, "wrk.lua")
-    with open(script, "w") as file:
+    servers = list(dict.fromkeys(server for server, _, _ in clients))
+    scripts = {server: _lua(server, request, keys, pipeline, prepared) for server in servers}
+    before = sum(server.cpu_seconds() for server in servers)
+    processes = [_start_wrk(server, scripts[server], connections, seconds, cores) for server, connections, cores in clients]
+    if opening:
+        time.sleep(opening)
+        before = sum(server.cpu_seconds() for server in servers)
+        begin = time.monotonic()
+        # wrk has yet to end then: nothing is closed so far either.
+        time.sleep(seconds - opening)
+        spent = sum(server.cpu_seconds() for server in servers) - before
+        window = time.monotonic() - begin
+    told = [_told_by_wrk(process, server, seconds) for process, (server, _, _) in zip(processes, clients)]
+    per_second = sum(one["per_second"] for one in told)
+    if opening:
+        requests = per_second * window
+    else:
+        spent = sum(server.cpu_seconds() for server in servers) - before
+        requests = sum(one["requests"] for one in told)
+    return {"cpu_us": spent * 1e6 / requests, "per_second": per_second,
+            "p50_us": max(one["p50_us"] for one in told), "p99_us": max(one["p99_us"] for one in told)}
+
+
+def _lua(server, request, keys, pipeline, prepared):
+    path = os.path.join(server.folder, "wrk.lua")
+    with open(path, "w") as file:
         file.write(f"""
             local KEYS = {keys}
             local prepared, count = {{}}, 0
@@ -326,18 +374,25 @@ def wrk(server, request, *, seconds, connections, keys=10_000, pipeline=1, prepa
             end
             function request() count = count % {prepared} + 1 return prepared[count] end
         """)
-    before = server.cpu_seconds()
-    output = subprocess.run(
+    return path
+
+
+def _start_wrk(server, script, connections, seconds, cores):
+    return subprocess.Popen(
         ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency", "-s", script, server.base],
-        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=seconds + 60).stdout
-    spent = server.cpu_seconds() - before
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None)
+
+
+def _told_by_wrk(process, server, seconds):
+    output = process.communicate(timeout=seconds + 60)[0]
     # wrk counts answers, of which a pipelined request of its own has several.
-    total = re.search(r"(\d+) requests in ([\d.]+)(m?s|m)", output)
+    total = re.search(r"(\d+) requests in ", output)
     odd = re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: .*", output)
     if not total or int(total[1]) == 0 or odd:
         raise SystemExit(f"{server.name}: {odd[0] if odd else 'no answers'}\n{output}")
     figures = {
-        "cpu_us": spent * 1e6 / int(total[1]),
+        "requests": int(total[1]),
         "per_second": float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1]),
     }
     for percent in ("50", "99"):
@@ -432,6 +487,8 @@ def workplace(arguments):
         raise SystemExit("wrk makes the load: apt-get install wrk")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else soft, hard))
+    # So that what follows is undone for `timeout` as well as for Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = tempfile.mkdtemp(prefix="pantler-benchmark-", dir=arguments.folder)
     servers = []
     try:

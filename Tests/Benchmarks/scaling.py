@@ -1,17 +1,28 @@
 #!/usr/bin/env python3
 """What a GET hit costs the server when there are more entries, more connections and more event loops: CPU time a request.
 
-    Tests/Benchmarks/scaling.py                      # about two minutes, 1 GB of memory
-    Tests/Benchmarks/scaling.py --entries 10000000   # 4 GB of memory, and a minute or two to fill
+    Tests/Benchmarks/scaling.py                      # about five minutes, 1 GB of memory
+    Tests/Benchmarks/scaling.py --entries 10000000   # 4 GB of memory, and a minute more to fill
     Tests/Benchmarks/scaling.py --only loops
 
-Three comparisons, each a server or two in rounds by turns: 10,000 entries against --entries; 1, 32, 256 and 1,024 connections; one
-event loop against two. Keys are drawn at random, for the first comparison 131,072 of them, so that entries are not in the processor's
-caches just because the same few are asked for again. What moves with the number of connections is mostly how many requests the
-kernel hands over at a time. Needs: wrk.
+Three comparisons, each in rounds by turns; each ratio is to the first line of the same server.
+
+Entries: 10,000 against --entries. 131,072 keys are drawn at random, so that entries are not in the processor's caches just because the same
+few are asked for again.
+
+Connections: 32, 1, 256 and 1,024, and the same for nginx answering a constant, where it is installed: with one connection each request
+wakes the server out of its sleep, and with many the memory of each is cold, the kernel's as well. Client and servers are kept on a core
+each: to wake another core costs many times as much as to change over on one, and else it would be the scheduler's choice.
+
+Loops: every core has a client of its own, which is kept there, and 32 connections for each loop. One loop with its client on one
+core; two loops on two cores; nginx with one worker and with two. Two loops have connections from the other core's client as well, and
+what that costs is the kernel's again: so there are two processes of one loop each too, with each client on its server's core,
+and with half of its connections to either. Needs: wrk; nginx-light.
 """
 
-from benchmark import Pantler, Report, by_turns, medians, pantler_request, parser, ratio, workplace, wrk
+import os
+
+from benchmark import Nginx, Pantler, Report, by_turns, have, medians, pantler_request, parser, ratio, workplace, wrks
 
 FEW = 10_000
 
@@ -26,18 +37,19 @@ def main():
     for name, compare in comparisons.items():
         if arguments.only in (None, name):
             with workplace(arguments) as (folder, servers):
-                tell(report, compare(arguments, folder, servers))
+                tell(report, by_turns(compare(arguments, folder, servers), arguments.rounds))
     report.write()
 
 
 def tell(report, taken):
-    """The figures, and their ratio to the first of them."""
-    first = next(iter(taken.values()))
+    """The figures, and their ratio to the first of the same server."""
+    first = {}
     for name, rounds in taken.items():
-        report.add(name, medians(rounds) | {"ratio": ratio(rounds, first)})
+        base = first.setdefault(name.split(":")[0], rounds)
+        report.add(name, medians(rounds) | {"ratio": ratio(rounds, base)})
 
 
-def start(arguments, folder, servers, name, entries, *more):
+def start(arguments, folder, servers, name, entries=FEW, *more):
     # 512 bytes an entry are more than enough; what is not used is not taken.
     room = max(256, entries * 512 >> 20)
     pantler = Pantler(arguments.pantler, folder, "--max-memory", f"{room}MiB", *more, name=name)
@@ -48,33 +60,62 @@ def start(arguments, folder, servers, name, entries, *more):
     return pantler
 
 
-def gets(pantler, arguments, entries, connections=32, prepared=4096):
-    return lambda: wrk(
-        pantler, pantler_request("get"), seconds=arguments.seconds, connections=connections, keys=entries,
-        prepared=prepared)
+def start_nginx(folder, servers, workers):
+    servers.append(Nginx(folder, workers=workers, name=f"nginx-{workers}"))
+    return servers[-1]
+
+
+def two_cores():
+    cores = sorted(os.sched_getaffinity(0))
+    return {cores[0]}, {cores[-1]}
+
+
+def gets(arguments, *clients, entries=FEW, **more):
+    return lambda: wrks(clients, pantler_request("get"), seconds=arguments.seconds, keys=entries, **more)
 
 
 def compare_entries(arguments, folder, servers):
-    return by_turns({
-        f"{count:,} entries": gets(
-            start(arguments, folder, servers, str(count), count), arguments, count, prepared=1 << 17)
+    return {
+        f"pantler: {count:,} entries": gets(
+            arguments, (start(arguments, folder, servers, str(count), count), 32, None), entries=count, prepared=1 << 17)
         for count in (FEW, arguments.entries)
-    }, arguments.rounds)
+    }
 
 
 def compare_connections(arguments, folder, servers):
-    pantler = start(arguments, folder, servers, "connections", FEW)
-    return by_turns({
-        f"{count:,} connections": gets(pantler, arguments, FEW, count) for count in (32, 1, 256, 1024)
-    }, arguments.rounds)
+    subjects = {"pantler": start(arguments, folder, servers, "pantler")}
+    if have("nginx"):
+        subjects["nginx"] = start_nginx(folder, servers, 1)
+    first, second = two_cores()
+    for server in subjects.values():
+        server.pin(first)
+    return {
+        f"{name}: {count:,} connection{'s' * (count > 1)}": gets(arguments, (server, count, second), opening=0.5)
+        for count in (32, 1, 256, 1024) for name, server in subjects.items()
+    }
 
 
 def compare_loops(arguments, folder, servers):
-    return by_turns({
-        f"{count} event loops": gets(
-            start(arguments, folder, servers, f"loops-{count}", FEW, "--threads", str(count)), arguments, FEW)
-        for count in (1, 2)
-    }, arguments.rounds)
+    one, two = two_cores()
+    both = one | two
+    loop, loops, near_one, near_two, far_one, far_two = (
+        start(arguments, folder, servers, f"pantler-{number}", FEW, "--threads", "2" if number == 1 else "1")
+        for number in range(6))
+    places = {loop: one, loops: both, near_one: one, near_two: two, far_one: both, far_two: both}
+    subjects = {
+        "pantler: one loop": [(loop, 32, one)],
+        "pantler: two loops": [(loops, 16, one), (loops, 16, one), (loops, 16, two), (loops, 16, two)],
+        "pantler: two processes": [(near_one, 32, one), (near_two, 32, two)],
+        "pantler: two processes, crosswise": [(far_one, 16, one), (far_two, 16, one), (far_one, 16, two), (far_two, 16, two)],
+    }
+    if have("nginx"):
+        worker, workers = start_nginx(folder, servers, 1), start_nginx(folder, servers, 2)
+        places |= {worker: one, workers: both}
+        subjects["nginx: one worker"] = [(worker, 32, one)]
+        subjects["nginx: two workers"] = [(workers, 16, one), (workers, 16, one), (workers, 16, two), (workers, 16, two)]
+    for server, place in places.items():
+        server.pin(place)
+    return {name: gets(arguments, *clients) for name, clients in subjects.items()}
 
 
 if __name__ == "__main__":

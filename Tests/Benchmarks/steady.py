@@ -1,25 +1,32 @@
 #!/usr/bin/env python3
-"""The latency of GET hits alone, and while 2,000 PUT/s make the service evict, purge and checkpoint: p99 of both.
+"""The latency of GET hits, alone and while 2,000 PUT/s make the service evict, purge and checkpoint: p99 of both.
 
-    Tests/Benchmarks/steady.py                       # about 90 seconds
+    Tests/Benchmarks/steady.py                       # about two minutes
     Tests/Benchmarks/steady.py --writes 5000
+    Tests/Benchmarks/steady.py --closed              # the gets as fast as they are answered
 
 The gets go to 10,000 entries of one namespace, which stay in memory. The puts go to another namespace that may hold 4 MiB of memory and
 16 MiB of disk, with values of 2 KB and a TTL of 0.3 or 2 seconds by turns: some expire in memory and the others are evicted from it, all
 expire on disk, and the write-ahead log (1 MiB) is copied into the file all the time. That all this went on is told by the counters
-beside the figures. Where the machine has few cores the
-process that writes takes its part of them, and the gets wait for it too. Needs: wrk.
+beside the figures.
+
+Gets and puts come evenly spaced at fixed rates (paced.c), as from many callers, and what a get takes counts from the moment at which it
+was due. Three conditions by turns: no puts; the same puts to another process, which keeps them in memory alone, so that client
+and machine have the same to do; and the puts to the process that is asked. The ratio is that of the last two: what the service's own
+work does. With --closed the gets come from wrk, which waits for each answer before it asks again and leaves no core idle: who has
+anything else to do has to take turns with it, in the kernel's slices of milliseconds. Needs: cc; wrk.
 """
 
-import http.client
-import multiprocessing
+import json
 import random
+import subprocess
 import time
 
-from benchmark import Pantler, Report, by_turns, medians, pantler_request, parser, workplace, wrk
+from benchmark import NAMESPACE, Pantler, Report, by_turns, compiled, medians, pantler_request, parser, ratio, workplace, wrk
 
 KEYS = 10_000
 WRITTEN = "written"
+ALONE, ELSEWHERE, HERE = "alone", "beside writes elsewhere", "beside writes"
 COUNTERS = {
     "evictions": "pantler_evictions_total",
     "expirations": "pantler_expirations_total",
@@ -30,86 +37,71 @@ CONFIGURATION = """
 disk:
   wal_size: 1MiB
 """
+# Seconds of writes before they are measured: what was put first begins to expire and to be evicted.
+BEFORE = 3
 
 
 def main():
-    options = parser(__doc__, seconds=8)
+    options = parser(__doc__, seconds=5)
     options.add_argument("--writes", type=int, default=2000, help="PUTs a second (default: %(default)s)")
+    options.add_argument("--reads", type=int, default=5000, help="GETs a second (default: %(default)s)")
     options.add_argument("--connections", type=int, default=8)
+    options.add_argument("--closed", action="store_true", help="let wrk send the gets, as fast as they are answered")
     arguments = options.parse_args()
     report = Report("GET hits, alone and beside writes", arguments)
     with workplace(arguments) as (folder, servers):
+        client = compiled("paced.c", folder)
         pantler = Pantler(arguments.pantler, folder, configuration=CONFIGURATION)
         servers.append(pantler)
         pantler.fill(KEYS)
         pantler.set_policy(WRITTEN, max_memory=4 << 20, max_disk=16 << 20)
+        other = Pantler(arguments.pantler, folder, name="other")
+        servers.append(other)
+        other.set_policy(WRITTEN, durability="memory")
 
-        def alone():
-            return wrk(pantler, pantler_request("get"), seconds=arguments.seconds, connections=arguments.connections)
+        def gets():
+            if arguments.closed:
+                return wrk(pantler, pantler_request("get"), seconds=arguments.seconds, connections=arguments.connections)
+            path = f"/v1/namespaces/{NAMESPACE}/entries/user:profile:"
+            with paced(client, pantler, arguments.reads, arguments.seconds, arguments.connections, path, KEYS) as process:
+                return finish(process)
 
-        taken = by_turns({"alone": alone, "beside writes": lambda: beside(pantler, arguments, alone)}, arguments.rounds)
+        taken = by_turns({
+            ALONE: gets,
+            ELSEWHERE: lambda: beside(client, other, arguments, gets),
+            HERE: lambda: beside(client, pantler, arguments, gets),
+        }, arguments.rounds)
         for name, rounds in taken.items():
             figures = medians(rounds)
-            if name != "alone":
-                figures["p99_ratio"] = figures["p99_us"] / medians(taken["alone"])["p99_us"]
+            if name == HERE:
+                figures |= {"p99_ratio": ratio(rounds, taken[ELSEWHERE], "p99_us"),
+                            "p99_ratio_alone": ratio(rounds, taken[ALONE], "p99_us")}
             report.add(name, figures)
     report.write()
 
 
-def beside(pantler, arguments, measure):
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    count = context.Value("q", 0)
-    writer = context.Process(target=write, args=(pantler.port, arguments.writes, stop, count), daemon=True)
-    before = {name: pantler.metric(metric) for name, metric in COUNTERS.items()}
-    writer.start()
-    begin = time.monotonic()
-    while count.value == 0 and time.monotonic() - begin < 10:
-        time.sleep(0.01)
-    # What is put now begins to expire and to be evicted.
-    time.sleep(2)
-    begin, written = time.monotonic(), count.value
-    figures = measure()
-    figures["puts_per_second"] = (count.value - written) / (time.monotonic() - begin)
-    stop.set()
-    writer.join(30)
-    for name, metric in COUNTERS.items():
-        figures[name] = pantler.metric(metric) - before[name]
-    return figures
+def beside(client, server, arguments, measure):
+    text = "".join(random.Random(3).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=2000))
+    bodies = [f'{{"value":"{text}","ttl":{ttl}}}' for ttl in ("0.3", "2.0")]
+    before = {name: server.metric(metric) for name, metric in COUNTERS.items()}
+    path = f"/v1/namespaces/{WRITTEN}/entries/w"
+    seconds = BEFORE + arguments.seconds + 1
+    with paced(client, server, arguments.writes, seconds, 8, path, 100_000_000, *bodies) as writer:
+        time.sleep(BEFORE)
+        figures = measure()
+        figures["put_p99_us"] = finish(writer)["p99_us"]
+    return figures | {name: server.metric(metric) - before[name] for name, metric in COUNTERS.items()}
 
 
-def write(port, per_second, stop, count):
-    """Puts at a steady pace over one connection, twenty at a time."""
-    burst = 20
-    text = "".join(random.Random(3).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=2000)).encode()
-    bodies = [b'{"value":"%s","ttl":%s}' % (text, ttl) for ttl in (b"0.3", b"2.0")]
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.connect()
-    answers = connection.sock.makefile("rb")
-    begin, number = time.monotonic(), 0
-    while not stop.is_set():
-        requests = b"".join(
-            b"PUT /v1/namespaces/%s/entries/w%d HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\n\r\n%s" % (WRITTEN.encode(), number + index, len(bodies[index % 2]), bodies[index % 2])
-            for index in range(burst))
-        connection.sock.sendall(requests)
-        for _ in range(burst):
-            read_answer(answers)
-        number += burst
-        count.value = number
-        time.sleep(max(0, begin + number / per_second - time.monotonic()))
+def paced(client, server, *arguments):
+    return subprocess.Popen([client, str(server.port), *map(str, arguments)], stdout=subprocess.PIPE, text=True)
 
 
-def read_answer(answers):
-    status = answers.readline()
-    if b" 20" not in status:
-        raise SystemExit(f"a PUT was answered {status!r}")
-    length = 0
-    while (line := answers.readline()) not in (b"\r\n", b""):
-        name, _, text = line.partition(b":")
-        if name.lower() == b"content-length":
-            length = int(text)
-    answers.read(length)
+def finish(process):
+    output = process.communicate(timeout=60)[0]
+    if process.returncode != 0:
+        raise SystemExit("a client failed")
+    return json.loads(output)
 
 
 if __name__ == "__main__":
