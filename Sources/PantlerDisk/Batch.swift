@@ -57,6 +57,16 @@ struct Batch: Sendable {
     private var entries: [EntryAddress: Int] = [:]
     private var controls: [Control.Name: Int] = [:]
 
+    init() {}
+
+    /// Empty, with room for about as many changes as another had.
+    init(like other: Batch) {
+        items.reserveCapacity(min(other.count, Self.keptCapacity))
+        entries.reserveCapacity(min(other.count, Self.keptCapacity))
+    }
+
+    private static let keptCapacity = 4096
+
     var isEmpty: Bool { items.isEmpty }
     var count: Int { items.count }
 

@@ -26,6 +26,20 @@ package struct DiskOptions: Hashable, Sendable {
     /// writer stops to do it itself, which bounds the log.
     package var walBytes: Int64 = 16 << 20
 
+    /// Changes in one commit from which on they go into the journal first, and from there to their rows, many commits together: see
+    /// `Journal`.
+    package var journaledChanges = 16
+
+    /// Bytes in the journal, and entries that wait in it, from which on they come to their rows. The entries are held in memory meanwhile,
+    /// up to half as many bytes of them.
+    package var journalBytes: Int64 = 16 << 20
+    package var journalEntries = 8192
+
+    /// Milliseconds that a change may stay in the journal, and for which nothing must have come there for it to be emptied for want of other
+    /// work.
+    package var journalMilliseconds = 5000
+    package var journalIdleMilliseconds = 200
+
     /// Pages that the file may have at most; `nil` = as many as the disk holds. Makes a full disk in tests.
     package var maxPages: Int64?
 

@@ -98,10 +98,13 @@ package final class DiskTier: LowerTier {
     /// As it was when the folder was opened.
     package func persistedState() -> PersistedState { restored }
 
+    /// Waits until everything that came so far is synced and in its row. Blocks.
     package func flush() throws(TierFault) {
         let done = Waiting<TierFault?>()
-        guard !context.queue.flush(completion: { done.answer($0) }) else { return }
-        if let fault = done.wait() { throw fault }
+        if !context.queue.flush(completion: { done.answer($0) }), let fault = done.wait() { throw fault }
+        let merged = Waiting<TierFault?>()
+        begin(.merge) { merged.answer($0.fault) }
+        if let fault = merged.wait() { throw fault }
     }
 
     package func close() {

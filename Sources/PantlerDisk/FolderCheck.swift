@@ -11,7 +11,9 @@ package struct FolderReport: Sendable {
     /// Bytes that the rows cost by their own account; see `DiskOptions.maxBytes`.
     package var bytes: Int64 = 0
     package var deflated: Int64 = 0
-    /// Rows that are not what was written. Each is a miss, and goes once it is read.
+    /// Changes in the journal, which come to their rows after the next start, or soon where the folder is served.
+    package var journaled: Int64 = 0
+    /// Rows that are not what was written, of the journal too. Each is a miss, and goes once it is read.
     package var damagedRows: Int64 = 0
     /// Sentences about what is wrong: SQLite's own findings, the first of the damaged rows, usage that does not add up.
     package var findings: [String] = []
@@ -42,6 +44,9 @@ package enum FolderCheck {
         // Each part by itself: one that cannot be read must not hide what the others find.
         attempt("the pages", &report) { (report) throws(SQLiteError) in try checkPages(connection, &report) }
         attempt("the rows", &report) { (report) throws(SQLiteError) in try checkRows(connection, &report) }
+        if report.schemaVersion >= Schema.journalVersion {
+            attempt("the journal", &report) { (report) throws(SQLiteError) in try checkJournal(connection, &report) }
+        }
         attempt("the usage", &report) { (report) throws(SQLiteError) in try checkUsage(connection, &report) }
         return report
     }
@@ -106,6 +111,21 @@ package enum FolderCheck {
             } catch {
                 report.damagedRows += 1
                 if report.damagedRows <= named { report.findings.append("Damaged: \(error.fault)") }
+            }
+        }
+    }
+
+    private static func checkJournal(
+        _ connection: borrowing Connection,
+        _ report: inout FolderReport
+    ) throws(SQLiteError) {
+        let records = try Statement(connection, "SELECT changes, id FROM journal ORDER BY id")
+        while try records.step() {
+            if let changes = JournalRecord.decode(records.bytes(0)) {
+                report.journaled += Int64(changes.count)
+            } else {
+                report.damagedRows += 1
+                report.findings.append("Damaged: row \(records.integer(1)) of the journal.")
             }
         }
     }

@@ -8,12 +8,14 @@ struct Job: Sendable {
         case removePrefix(NamespaceID, prefix: [UInt8], before: Version, next: [UInt8])
         /// Removes what the delegate calls invalidated; goes on after the row `last`.
         case sweep(last: Int64)
+        /// Waits until all changes are in their rows.
+        case merge
         /// Does what house-keeping there is to do.
         case tidy
     }
 
     var kind: Kind
-    /// The job sees what was put before it: it waits until these changes are committed.
+    /// The job sees what was put before it: it waits until these changes are committed, and in their rows.
     var ticket: WriteTicket
     /// Entries that it ended; those that were dead already do not count.
     var removed = 0

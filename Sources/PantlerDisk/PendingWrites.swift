@@ -3,7 +3,7 @@ import PantlerModel
 /// The state of the write queue as a value: events in, what is to be done out. It knows no threads, no clock and no disk; see
 /// `WriteQueue` and `Writer` for these.
 ///
-/// A change is *pending*, then *in commit*, then gone. One that could not be committed becomes pending again, in front of what
+/// A change is *pending*, then *in commit*, and then gone, or *journaled* until it is in its row. One that could not be committed becomes pending again, in front of what
 /// came meanwhile, unless a `through` writer waited for it: that one is told, and the change is taken back.
 ///
 /// A change of an entry that nobody waits for was answered long ago. When it has to be given up, its place on disk must not be taken by
@@ -51,6 +51,7 @@ struct PendingWrites {
     private var givenUp: [WriteTicket: TierFault] = [:]
     private var isUrgent = false
     private(set) var voids: Voids
+    private(set) var journaled = JournaledChanges()
     private(set) var isClosing = false
     /// Commits that failed since.
     private var closingFailures = 0
@@ -60,10 +61,19 @@ struct PendingWrites {
     private var retryAt: UInt64 = 0
     private var retryDelay: UInt64 = 0
 
-    /// - Parameter voids: what an earlier run left; see `voidThrough`.
-    init(limits: Limits, voids: [NamespaceID: Version] = [:]) {
+    /// - Parameters:
+    ///   - voids: what an earlier run left; see `voidThrough`.
+    ///   - changes: what an earlier run left in the journal, in the order in which it came there.
+    init(
+        limits: Limits,
+        voids: [NamespaceID: Version] = [:],
+        journaled changes: [(address: EntryAddress, change: EntryChange)] = []
+    ) {
         self.limits = limits
         self.voids = Voids(voids)
+        for (address, change) in changes { journaled.add(address, change, ticket: takeTicket()) }
+        committed = latestTicket
+        synced = latestTicket
     }
 
     // MARK: Figures
@@ -74,6 +84,8 @@ struct PendingWrites {
     var latestTicket: WriteTicket { nextTicket - 1 }
     /// Nothing with this ticket or a smaller one waits any more.
     func isPast(_ ticket: WriteTicket) -> Bool { ticket <= committed }
+    /// Nor is anything of it in the journal.
+    func isMerged(_ ticket: WriteTicket) -> Bool { isPast(ticket) && journaled.isMerged(ticket) }
 
     /// When the oldest change came; `nil` if there is none.
     var oldestMicroseconds: UInt64? {
@@ -96,14 +108,28 @@ struct PendingWrites {
         return (ticket, wasEmpty || pending.count == limits.ample)
     }
 
-    /// The change of an entry that waits, if one does.
+    /// The change of an entry that waits, or is in the journal, if there is one.
     func change(of address: EntryAddress) -> EntryChange? {
-        pending.change(of: address) ?? inCommit?.change(of: address)
+        pending.change(of: address) ?? inCommit?.change(of: address) ?? journaledChange(of: address)
     }
 
-    /// The latest waiting changes of a namespace's entries whose keys begin with `prefix`. Complexity: O(queue).
+    /// What is in the journal is void as its row would be.
+    private func journaledChange(of address: EntryAddress) -> EntryChange? {
+        guard let change = journaled.change(of: address) else { return nil }
+        return change.version > voidThrough(address.namespace) ? change : nil
+    }
+
+    /// The latest changes of a namespace's entries whose keys begin with `prefix`, of those that wait or are in the journal. Complexity:
+    /// O(queue + journal).
     func changes(in namespace: NamespaceID, prefix: [UInt8]) -> [[UInt8]: EntryChange] {
         var found: [[UInt8]: EntryChange] = [:]
+        let void = voidThrough(namespace)
+        journaled.visit { address, change in
+            guard address.namespace == namespace, change.version > void, address.key.starts(with: prefix) else {
+                return
+            }
+            found[address.key] = change
+        }
         for batch in [inCommit, pending] {
             for item in batch?.items ?? [] {
                 guard case .entry(let address, let change) = item.change, address.namespace == namespace,
@@ -178,6 +204,24 @@ struct PendingWrites {
 
     // MARK: What the writer does
 
+    /// Changes in commit are in the journal, but for those that were rejected. To be followed by `succeed`.
+    mutating func noteJournaled(_ items: ArraySlice<Batch.Item>, except rejected: [WriteTicket: TierFault]) {
+        for item in items where rejected[item.ticket] == nil {
+            guard case .entry(let address, let change) = item.change else { continue }
+            journaled.add(address, change, ticket: item.ticket)
+        }
+    }
+
+    mutating func beginMerge() -> JournaledChanges.Changes { journaled.beginMerge() }
+
+    mutating func endMerge() -> JournaledChanges.Changes { journaled.endMerge() }
+
+    /// - Returns: what was in the journal, for the caller to let go of.
+    mutating func endAllMerging() -> JournaledChanges {
+        defer { journaled = JournaledChanges() }
+        return journaled
+    }
+
     /// What to do now. `commit` has to be followed by `succeed` or `fail`.
     mutating func take(at now: UInt64) -> Work {
         if pending.isEmpty, !isSyncAwaited {
@@ -190,8 +234,8 @@ struct PendingWrites {
             if !isRipe { return .wait(until: due) }
         }
         isUrgent = false
-        var batch = Batch()
-        swap(&batch, &pending)
+        let batch = pending
+        pending = Batch(like: batch)
         inCommit = batch
         inCommitSince = pendingSince
         return .commit(batch, sync: isSyncAwaited || isClosing)

@@ -1,12 +1,13 @@
 import PantlerModel
 
-/// What a start reads, once, before the writer's thread exists. Complexity: O(namespaces + tags), whatever the number of rows.
+/// What a start reads, once, before the writer's thread exists. Complexity: O(namespaces + tags + journal), whatever the number of rows.
 struct Restored: Sendable {
     var state = PersistedState()
     var usage: [NamespaceID: TierUsage] = [:]
     var dropped: [NamespaceID] = []
     /// See `Voids`.
     var voids: [NamespaceID: Version] = [:]
+    var journal = RestoredJournal()
 
     /// - Throws: what SQLite has against it. What is there but makes no sense is left out, so that a later version's policies do not
     ///   keep an earlier one from reading the rest.
@@ -15,6 +16,7 @@ struct Restored: Sendable {
         try readNamespaces(connection)
         try readTags(connection)
         try readUsage(connection)
+        journal = try RestoredJournal(connection, hash: EntryHash(seed: state.hashSeed))
     }
 
     private mutating func readFacts(_ connection: borrowing Connection) throws(SQLiteError) {

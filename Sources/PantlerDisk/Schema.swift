@@ -9,6 +9,8 @@ enum Schema {
     static let applicationID: Int64 = 0x5061_6e74
 
     static let current = migrations.count
+    /// The first that has a journal.
+    static let journalVersion = 2
 
     /// What turns version n of the file into n + 1, each in a transaction of its own. Never changed once released; new ones go to
     /// the end.
@@ -74,7 +76,11 @@ enum Schema {
         CREATE TABLE voids (namespace INTEGER PRIMARY KEY, through INTEGER NOT NULL);
         -- Single facts by name: see StateName.
         CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+        """,
         """
+        -- Changes of entries that are committed, and not in their rows yet; a row a commit: see Journal and JournalRecord.
+        CREATE TABLE journal (id INTEGER PRIMARY KEY, changes BLOB NOT NULL);
+        """,
     ]
 
     /// Brings a file of any older version, or an empty one, to the present version.

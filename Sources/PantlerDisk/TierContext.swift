@@ -30,7 +30,14 @@ final class TierContext: Sendable {
         limits.bytes = options.queueBytes
         limits.entries = options.queueEntries
         limits.lingerMicroseconds = UInt64(max(0, options.lingerMilliseconds)) * 1000
-        queue = WriteQueue(limits: limits, voids: restored.voids, figures: figures)
+        queue = WriteQueue(
+            PendingWrites(limits: limits, voids: restored.voids, journaled: restored.journal.changes),
+            figures: figures
+        )
+        let damaged = restored.journal.damagedRows
+        guard damaged > 0 else { return }
+        figures.corruptions.add(UInt64(damaged), ordering: .relaxed)
+        log.warn("The disk tier found damage in its journal", "Rows that cannot be read: \(damaged).")
     }
 
     func link(delegate: any LowerTierDelegate, clock: any Clock) {

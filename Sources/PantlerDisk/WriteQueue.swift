@@ -9,10 +9,9 @@ final class WriteQueue: Sendable {
     private let signal = DispatchSemaphore(value: 0)
     private let figures: Figures
 
-    /// - Parameter voids: see `PendingWrites.voidThrough`.
-    init(limits: PendingWrites.Limits, voids: [NamespaceID: Version], figures: Figures) {
+    init(_ pending: consuming sending PendingWrites, figures: Figures) {
         self.figures = figures
-        state = Mutex(PendingWrites(limits: limits, voids: voids))
+        state = Mutex(pending)
     }
 
     func add(_ change: Change) -> WriteTicket {
@@ -90,6 +89,33 @@ final class WriteQueue: Sendable {
     /// Sleeps until a signal, or that many microseconds.
     func wait(microseconds: UInt64) {
         _ = signal.wait(timeout: .now() + .microseconds(Int(clamping: microseconds)))
+    }
+
+    /// The changes of entries are in the journal; see `PendingWrites.noteJournaled`. A few at a time, so that nobody waits long for the lock.
+    func noteJournaled(_ items: [Batch.Item], except rejected: [WriteTicket: TierFault]) {
+        var next = items.startIndex
+        while next < items.endIndex {
+            let end = min(next + 64, items.endIndex)
+            state.withLock { $0.noteJournaled(items[next..<end], except: rejected) }
+            next = end
+        }
+    }
+
+    /// See `JournaledChanges.beginMerge`.
+    func beginMerge() -> JournaledChanges.Changes {
+        state.withLock { $0.beginMerge() }
+    }
+
+    /// See `JournaledChanges.endMerge`.
+    func endMerge() {
+        let merged = state.withLock { $0.endMerge() }
+        withExtendedLifetime(merged) {}
+    }
+
+    /// Nothing is in the journal any more.
+    func endAllMerging() {
+        let merged = state.withLock { $0.endAllMerging() }
+        withExtendedLifetime(merged) {}
     }
 
     func succeed(synced: Bool, rejected: [WriteTicket: TierFault]) {

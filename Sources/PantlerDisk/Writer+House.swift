@@ -5,6 +5,8 @@ import Synchronization
 struct House {
     /// Namespaces whose rows are to go, in turn.
     var dropped: [NamespaceID] = []
+    /// The latest change that came before each was dropped: until the journal is rid of these, rows can still come of them.
+    var dropTickets: [NamespaceID: WriteTicket] = [:]
     /// Rows that are void and are to go, in turn.
     var voids: [VoidSweep] = []
     /// Rows that could not be removed, in this run.
@@ -29,6 +31,8 @@ struct House {
 struct VoidSweep {
     let namespace: NamespaceID
     let through: Version
+    /// The latest change that came before: until the journal is rid of those before it, a restart can make rows of them.
+    let ticket: WriteTicket
     /// The row that was looked at last.
     var last: Int64 = 0
     /// Whether all so far is gone that should be.
@@ -132,7 +136,7 @@ extension Writer {
     ///
     /// - Returns: whether there was anything.
     private func removeVoid() throws(SQLiteError) -> Bool {
-        guard let sweep = house.voids.first else { return false }
+        guard let sweep = house.voids.first, isMerged(sweep.ticket) else { return false }
         do throws(SQLiteError) {
             if try advance(sweep) { house.voids.removeFirst() }
         } catch {
@@ -168,7 +172,9 @@ extension Writer {
         guard let namespace = house.dropped.first else { return false }
         let rows = try entries.oldest(of: namespace, after: .min, limit: Self.stepRows)
         if rows.isEmpty {
+            guard isMerged(house.dropTickets[namespace] ?? 0) else { return false }
             try transaction(sync: false) { () throws(SQLiteError) in try tables.forgetDropped(namespace) }
+            house.dropTickets[namespace] = nil
             forgetUsage(of: namespace)
             house.hands[namespace] = nil
             house.dropped.removeFirst()
@@ -176,6 +182,13 @@ extension Writer {
             try step(rows) { (row) throws(SQLiteError) in try remove(row, nil) }
         }
         return true
+    }
+
+    /// Whether the journal is rid of all changes up to a ticket; if it is not, has it emptied.
+    private func isMerged(_ ticket: WriteTicket) -> Bool {
+        if context.queue.read({ $0.isMerged(ticket) }) { return true }
+        _ = wantMerge()
+        return false
     }
 
     // MARK: What is too much

@@ -16,6 +16,14 @@ extension Writer {
             }
             return false
         }
+        guard context.queue.read({ $0.isMerged(ticket) }) else {
+            if let fault = wantMerge() {
+                job.completion(.failure(fault))
+            } else if !jobs.add(job) {
+                job.completion(.failure(PendingWrites.closedFault))
+            }
+            return true
+        }
         do throws(SQLiteError) {
             if try advance(&job) {
                 job.completion(.success(job.removed))
@@ -56,6 +64,9 @@ extension Writer {
             job.removed += count
             job.kind = .sweep(last: count < gone.count ? gone[count].id - 1 : end)
             return false
+        case .merge:
+            // The journal is rid of what came before the job, or its turn would not have come.
+            return true
         case .tidy:
             return try !stepHouse(at: monotonicNanoseconds(), always: true)
         }

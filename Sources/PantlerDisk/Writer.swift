@@ -4,7 +4,7 @@ import Synchronization
 /// The one thread that writes, and its connection.
 ///
 /// It takes what the queue has gathered, commits it in one transaction (group commit), and between commits does a step of the work that
-/// nobody waits for: see `Writer+House` and `Writer+Jobs`.
+/// nobody waits for: see `Writer+Journal`, `Writer+House` and `Writer+Jobs`.
 ///
 /// Durability. The log is written at every commit, so that what is committed survives the process. It is synced (synchronous = FULL) where
 /// a `through` writer waits, and else once a second: a power cut takes at most that second of `behind` writes.
@@ -18,6 +18,8 @@ final class Writer: @unchecked Sendable {
     private let gauge: LogGauge
     let entries: EntryTable
     let tables: StateTables
+    let journalTable: Journal
+    var journal = JournalState()
 
     /// What the rows cost, as committed; and how the open transaction moves it.
     private(set) var totals: [NamespaceID: TierUsage]
@@ -55,12 +57,19 @@ final class Writer: @unchecked Sendable {
         self.checkpointer = checkpointer
         entries = try EntryTable(connection, figures: context.figures)
         tables = try StateTables(connection)
+        journalTable = try Journal(connection)
         gauge = LogGauge(connection)
         self.connection = connection
         totals = restored.usage
         totalBytes = restored.usage.values.reduce(0) { $0 + $1.bytes }
         house.dropped = restored.dropped
-        house.voids = restored.voids.map { VoidSweep(namespace: $0.key, through: $0.value) }
+        let ticket = context.queue.read { $0.latestTicket }
+        for namespace in restored.dropped { house.dropTickets[namespace] = ticket }
+        house.voids = restored.voids.map { VoidSweep(namespace: $0.key, through: $0.value, ticket: ticket) }
+        journal.rows = restored.journal.rows
+        journal.bytes = restored.journal.bytes
+        journal.firstAt = monotonicNanoseconds()
+        journal.lastAt = journal.firstAt
         context.figures.setUsage(restored.usage.filter { !restored.dropped.contains($0.key) })
     }
 
@@ -71,9 +80,11 @@ final class Writer: @unchecked Sendable {
             switch context.queue.take() {
             case .commit(let batch, let sync):
                 commit(batch, sync: sync)
+                _ = stepMerge()
                 _ = keepHouse(after: batch.count)
             case .wait(let until):
-                if !keepHouse() {
+                let isMerging = stepMerge()
+                if !keepHouse(), !isMerging {
                     restHouse()
                     sleep(until: until)
                 }
@@ -94,6 +105,12 @@ final class Writer: @unchecked Sendable {
     private func end() {
         for job in jobs.close() { job.completion(.failure(PendingWrites.closedFault)) }
         do throws(SQLiteError) {
+            // What cannot be merged now is merged after the next start.
+            try mergeWhole()
+        } catch {
+            context.log.warn("The journal could not be merged at the end", error.description)
+        }
+        do throws(SQLiteError) {
             try transaction(sync: true) { () throws(SQLiteError) in try writeAnchor() }
             try connection.checkpoint(.truncate)
         } catch {
@@ -108,7 +125,9 @@ final class Writer: @unchecked Sendable {
         let sync = sync || monotonicNanoseconds() - syncedAt >= Self.secondNanoseconds
         var rejected: [WriteTicket: TierFault] = [:]
         do throws(SQLiteError) {
-            try write(batch.items[...], sync: sync, &rejected)
+            let isJournaled = try takesJournal(batch)
+            try write(batch.items[...], journaled: isJournaled, sync: sync, &rejected)
+            if isJournaled { context.queue.noteJournaled(batch.items, except: rejected) }
             // Counted before anyone is answered, so that whoever was answered finds it counted.
             context.figures.commits.add(1, ordering: .relaxed)
             context.figures.committedChanges.add(UInt64(batch.count - rejected.count), ordering: .relaxed)
@@ -129,18 +148,22 @@ final class Writer: @unchecked Sendable {
     /// Commits items in one transaction; if one of them alone is to blame, each half of them in one of its own.
     private func write(
         _ items: ArraySlice<Batch.Item>,
+        journaled: Bool,
         sync: Bool,
         _ rejected: inout [WriteTicket: TierFault]
     ) throws(SQLiteError) {
+        var journalBytes: Int64 = 0
         do throws(SQLiteError) {
             try transaction(sync: sync) { () throws(SQLiteError) in
-                for item in items { try apply(item.change) }
+                if journaled { journalBytes = try journalTable.append(items) }
+                for place in items.indices where !journaled || items[place].isControl { try apply(items[place].change) }
                 let now = monotonicNanoseconds()
                 if now - anchoredAt >= Self.secondNanoseconds || items.isEmpty {
                     try writeAnchor()
                     anchoredAt = now
                 }
             }
+            noteJournaled(bytes: journalBytes)
         } catch {
             guard error.concernsOneRow, let first = items.first else { throw error }
             guard items.count > 1 else {
@@ -148,8 +171,8 @@ final class Writer: @unchecked Sendable {
                 return
             }
             let middle = items.startIndex + items.count / 2
-            try write(items[..<middle], sync: sync, &rejected)
-            try write(items[middle...], sync: sync, &rejected)
+            try write(items[..<middle], journaled: journaled, sync: sync, &rejected)
+            try write(items[middle...], journaled: journaled, sync: sync, &rejected)
         }
     }
 
@@ -158,9 +181,12 @@ final class Writer: @unchecked Sendable {
     /// - Returns: the changes that are committed and synced.
     private func writeLighter(_ items: [Batch.Item]) -> Set<WriteTicket> {
         let lighter = items.filter { !$0.isPut }
-        guard !lighter.isEmpty, lighter.count < items.count else { return [] }
+        guard !lighter.isEmpty, lighter.count < items.count || !journal.isEmpty else { return [] }
+        var deletes: [EntryAddress: Version] = [:]
+        for case .entry(let address, .delete(let version)) in lighter.map(\.change) { deletes[address] = version }
         do throws(SQLiteError) {
-            try transaction(sync: true) { () throws(SQLiteError) in
+            // A direct change of a row needs an empty journal. What these deletes end need not come to its row.
+            try mergeWhole(sync: true, with: deletes) { () throws(SQLiteError) in
                 for item in lighter { try apply(item.change) }
             }
             return Set(lighter.map { $0.ticket })
@@ -173,15 +199,24 @@ final class Writer: @unchecked Sendable {
         switch change {
         case .entry(let address, .put(let entry, let options)):
             // A write that overtook the end of its namespace.
-            if house.gone.contains(address.namespace) { return }
-            let (delta, replaced) = try entries.put(address, entry, options)
-            move(address.namespace, by: delta)
-            if replaced { context.recentUse.note(address.hash) }
+            if isGone(address.namespace) { return }
+            try put(address, entry, options)
         case .entry(let address, .delete(let version)):
             move(address.namespace, by: try entries.delete(address, version: version))
         case .control(let control):
             try apply(control)
         }
+    }
+
+    func put(_ address: EntryAddress, _ entry: Entry, _ options: PutOptions) throws(SQLiteError) {
+        let (delta, replaced) = try entries.put(address, entry, options)
+        move(address.namespace, by: delta)
+        if replaced { context.recentUse.note(address.hash) }
+    }
+
+    /// Whether a namespace was dropped, in this run or while rows of it are left.
+    func isGone(_ namespace: NamespaceID) -> Bool {
+        house.gone.contains(namespace) || house.dropped.contains(namespace)
     }
 
     private func apply(_ control: Control) throws(SQLiteError) {
@@ -193,6 +228,7 @@ final class Writer: @unchecked Sendable {
             try tables.drop(namespace)
             house.gone.insert(namespace)
             if !house.dropped.contains(namespace) { house.dropped.append(namespace) }
+            house.dropTickets[namespace] = context.queue.read { $0.latestTicket }
             context.figures.setUsage(of: namespace, TierUsage())
         case .versionCeiling(let version): try tables.raise(.versionCeiling, to: Int64(clamping: version))
         case .hotSet(let hashes): try tables.setHotSet(hashes)
@@ -201,7 +237,8 @@ final class Writer: @unchecked Sendable {
             guard !house.gone.contains(namespace) else { return context.queue.endVoid(namespace, through: .max) }
             try tables.raiseVoid(namespace, through: through)
             house.voids.removeAll { $0.namespace == namespace }
-            house.voids.append(VoidSweep(namespace: namespace, through: through))
+            let ticket = context.queue.read { $0.latestTicket }
+            house.voids.append(VoidSweep(namespace: namespace, through: through, ticket: ticket))
         case .removeDamaged(let row, let checksum):
             guard let (namespace, delta) = try entries.deleteDamaged(id: row, checksum: checksum) else { return }
             move(namespace, by: delta)

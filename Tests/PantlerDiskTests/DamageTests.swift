@@ -59,7 +59,7 @@ struct DamageTests {
 
     @Test("damaged pages are faults where they are met, and the rest goes on")
     func damagedPages() throws {
-        let fixture = try Fixture()
+        let fixture = try Fixture { $0.journaledChanges = .max }
         for number in 0..<2000 { fixture.put("\(number)", fixture.entry("value \(number)")) }
         fixture.tier.close()
         let pages = Int(DatabaseFile.bytes(of: fixture.file) / 4096)
@@ -89,7 +89,7 @@ struct DamageTests {
 
     @Test("eviction goes on behind damaged pages")
     func evictionGoesOn() throws {
-        let fixture = try Fixture()
+        let fixture = try Fixture { $0.journaledChanges = .max }
         for number in 0..<3000 { fixture.put("\(number)", fixture.entry("value \(number)")) }
         fixture.tier.close()
         let pages = Int(DatabaseFile.bytes(of: fixture.file) / 4096)
@@ -102,7 +102,7 @@ struct DamageTests {
 
     @Test("void rows that damage keeps in the file stay void")
     func voidStays() throws {
-        let fixture = try Fixture()
+        let fixture = try Fixture { $0.journaledChanges = .max }
         for number in 0..<3000 { fixture.put("\(number)", fixture.entry("value \(number)")) }
         fixture.tier.close()
         try fixture.sql("INSERT INTO voids VALUES (1, 3000)")

@@ -6,24 +6,12 @@ import Testing
 
 @Suite("Durability")
 struct DurabilityTests {
-    /// A second tier on a copy of the folder as it is on disk now: what a `kill -9` at this moment would leave.
-    private func afterCrash(_ fixture: Fixture) throws -> Fixture {
-        let copy = try Fixture()
-        copy.tier.close()
-        for name in names(in: copy.folder) { try remove(copy.directory.file(name)) }
-        for name in [DiskTier.fileName, DiskTier.fileName + "-wal"] {
-            try copyFile(fixture.directory.file(name), to: copy.directory.file(name))
-        }
-        try copy.open()
-        return copy
-    }
-
     @Test("a settled through write is there after a crash")
     func through() throws {
         let fixture = try Fixture { $0.lingerMilliseconds = 3_600_000 }
         #expect(fixture.putThrough("k", fixture.entry("v")) == nil)
         fixture.put("behind", fixture.entry("v"))
-        let copy = try afterCrash(fixture)
+        let copy = try fixture.crashed()
         #expect(try copy.value("k") == "v")
         #expect(try copy.value("behind") == nil)
         #expect(copy.tier.usage(of: 1).entries == 1)
@@ -34,7 +22,7 @@ struct DurabilityTests {
         let fixture = try Fixture()
         fixture.put("k", fixture.entry("v"))
         try eventually("it is committed") { fixture.tier.health().queueEntries == 0 }
-        #expect(try afterCrash(fixture).value("k") == "v")
+        #expect(try fixture.crashed().value("k") == "v")
         #expect(fixture.tier.health().committedChanges == 1)
     }
 
@@ -116,7 +104,7 @@ struct DurabilityTests {
 
     @Test("one change that cannot be made does not keep the others from being committed")
     func oneRejected() throws {
-        let fixture = try Fixture()
+        let fixture = try Fixture { $0.journaledChanges = .max }
         try fixture.sql("CREATE UNIQUE INDEX extra ON entries (size) WHERE size > 10 AND size < 20")
         try fixture.reopen()
         fixture.put("first", fixture.entry("eleven byte"))

@@ -45,6 +45,22 @@ final class Fixture {
         try open()
     }
 
+    /// Another tier with the same options on a copy of the folder as it is on disk now: what a `kill -9` at this moment would leave.
+    ///
+    /// - Parameter change: changes the copy's file before it is opened.
+    func crashed(_ change: (borrowing Connection) throws -> Void = { _ in }) throws -> Fixture {
+        let copy = try Fixture { $0 = options }
+        copy.tier.close()
+        for name in names(in: copy.folder) { try remove(copy.directory.file(name)) }
+        for name in [DiskTier.fileName, DiskTier.fileName + "-wal"] {
+            try copyFile(directory.file(name), to: copy.directory.file(name))
+        }
+        copy.versions = versions
+        try change(Connection(path: copy.file, mode: .readWrite))
+        try copy.open()
+        return copy
+    }
+
     // MARK: Entries
 
     func nextVersion() -> Version {

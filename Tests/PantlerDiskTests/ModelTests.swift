@@ -11,10 +11,15 @@ struct ModelTests {
         var key: String
     }
 
-    @Test("thousands of random operations, restarts in between, leave both the same", arguments: 0..<4)
+    @Test("thousands of random operations, restarts and crashes in between, leave both the same", arguments: 0..<6)
     func random(round: Int) throws {
         var random = SeededGenerator()
-        let fixture = try Fixture { $0.lingerMilliseconds = round % 2 == 0 ? 0 : 20 }
+        var fixture = try Fixture {
+            $0.lingerMilliseconds = round % 2 == 0 ? 0 : 20
+            // Rows at once; the journal for every commit, which is merged all the time; the journal as it is by default.
+            $0.journaledChanges = [.max, 1, $0.journaledChanges][round / 2]
+            if round / 2 == 1 { $0.journalEntries = 12 }
+        }
         var model: [Place: Entry] = [:]
         func place() -> Place {
             Place(
@@ -64,6 +69,10 @@ struct ModelTests {
                 try fixture.tier.flush()
             case 97:
                 try fixture.reopen()
+            case 98:
+                // All that was answered so far is on disk once this is.
+                #expect(fixture.putThrough("last", fixture.entry("v"), in: 4) == nil)
+                fixture = try fixture.crashed()
             default:
                 try compare(step)
             }

@@ -1,0 +1,77 @@
+import PantlerModel
+
+/// Changes that are in the journal and not in their rows yet: the latest of each entry, as reads have to see it.
+///
+/// They *gather* until they are worth it, and are then *merging* while the next ones gather. What is merging does not change any more, so
+/// that the writer can go through it without the lock.
+struct JournaledChanges: Sendable {
+    typealias Changes = [EntryAddress: EntryChange]
+
+    private struct Generation {
+        var changes: Changes = [:]
+        /// Keys and values, and about what the dictionary takes around them.
+        var bytes: Int64 = 0
+        /// No change of it has a smaller ticket.
+        var firstTicket: WriteTicket = .max
+    }
+
+    private var gathering = Generation()
+    private var merging = Generation()
+
+    /// Entries and bytes that gather.
+    var count: Int { gathering.changes.count }
+    var bytes: Int64 { gathering.bytes }
+
+    /// Whether all changes with this ticket or a smaller one have left the journal.
+    func isMerged(_ ticket: WriteTicket) -> Bool { ticket < min(gathering.firstTicket, merging.firstTicket) }
+
+    /// The latest change of an entry. Complexity: O(1).
+    func change(of address: EntryAddress) -> EntryChange? {
+        gathering.changes[address] ?? merging.changes[address]
+    }
+
+    /// Of each entry the latest change. Complexity: O(n).
+    var latest: Changes {
+        merging.changes.isEmpty ? gathering.changes : merging.changes.merging(gathering.changes) { $1 }
+    }
+
+    /// Shows all changes, of each entry the latest one last. Complexity: O(n).
+    func visit(_ body: (EntryAddress, EntryChange) -> Void) {
+        for (address, change) in merging.changes { body(address, change) }
+        for (address, change) in gathering.changes { body(address, change) }
+    }
+
+    /// Takes a change in, unless a later one is there.
+    mutating func add(_ address: EntryAddress, _ change: EntryChange, ticket: WriteTicket) {
+        gathering.firstTicket = min(gathering.firstTicket, ticket)
+        let bytes = Change.entry(address, change).bytes
+        guard let earlier = gathering.changes.updateValue(change, forKey: address) else {
+            gathering.bytes += bytes
+            return
+        }
+        if earlier.version > change.version {
+            gathering.changes[address] = earlier
+        } else {
+            gathering.bytes += bytes - Change.entry(address, earlier).bytes
+        }
+    }
+
+    /// What has gathered is merging from now on. Nothing must be merging.
+    ///
+    /// - Returns: what is to be merged. Complexity: O(1).
+    mutating func beginMerge() -> Changes {
+        merging = gathering
+        gathering = Generation()
+        // The next ones will be about as many.
+        gathering.changes.reserveCapacity(merging.changes.count)
+        return merging.changes
+    }
+
+    /// All that was merging is in its rows.
+    ///
+    /// - Returns: it, for the caller to let go of once no lock is held: that takes a while.
+    mutating func endMerge() -> Changes {
+        defer { merging = Generation() }
+        return merging.changes
+    }
+}

@@ -1,0 +1,260 @@
+import Glibc
+import PantlerModel
+import Synchronization
+
+/// What the writer knows of the journal, and how far the merging of it has come.
+struct JournalState {
+    /// What a merge has still to do: first its changes, then its rows.
+    struct Merge {
+        /// In the order of namespaces and keys, so that changes of the same pages stand together.
+        let changes: [(key: EntryAddress, value: EntryChange)]
+        var next = 0
+        /// Rows of the journal that go with it.
+        var rows: Int
+    }
+
+    /// Rows that came since the last merge began, their bytes, and when the first and the last of them came.
+    var rows = 0
+    var bytes: Int64 = 0
+    var firstAt: UInt64 = 0
+    var lastAt: UInt64 = 0
+    var merge: Merge?
+    /// Whether somebody waits for it to be empty.
+    var isWanted = false
+    /// No merging before that moment, after a failure.
+    var restsUntil: UInt64 = 0
+    /// Why the last step failed.
+    var fault: TierFault?
+
+    var isEmpty: Bool { rows == 0 && merge == nil }
+}
+
+// Which commits go by way of the journal, and how its changes come to their rows.
+//
+// Once something is in the journal, all changes go there until it is empty: a row that was changed directly, and then left by itself (it
+// expired, say), would be followed by the older change of its key from the journal after a crash.
+extension Writer {
+    /// Mean size of a change above which the journal does not pay: the bytes of large values are what they cost, and there they are
+    /// written twice.
+    private static let largeChangeBytes: Int64 = 2048
+    private static let retryNanoseconds: UInt64 = 1_000_000_000
+
+    /// Whether a batch goes into the journal. If it must not, the journal is empty afterwards.
+    func takesJournal(_ batch: Batch) throws(SQLiteError) -> Bool {
+        let options = context.options
+        let isLarge = batch.bytes > Int64(batch.count) * Self.largeChangeBytes
+        if journal.isEmpty { return batch.count >= options.journaledChanges && !isLarge }
+        // The second bound holds where merging does not keep up.
+        if isLarge || journal.bytes >= options.journalBytes * 2 { try mergeWhole() }
+        return !isLarge
+    }
+
+    /// A row was committed.
+    func noteJournaled(bytes: Int64) {
+        guard bytes > 0 else { return }
+        let now = monotonicNanoseconds()
+        if journal.rows == 0 { journal.firstAt = now }
+        journal.lastAt = now
+        journal.rows += 1
+        journal.bytes += bytes
+    }
+
+    /// Has the journal emptied of what is in it now.
+    ///
+    /// - Returns: why that cannot be done now, if so.
+    func wantMerge() -> TierFault? {
+        if let fault = journal.fault, monotonicNanoseconds() < journal.restsUntil { return fault }
+        journal.isWanted = true
+        return nil
+    }
+
+    /// One step of merging, if there is a reason for it.
+    ///
+    /// - Returns: whether there is more to do.
+    func stepMerge() -> Bool {
+        let now = monotonicNanoseconds()
+        guard now >= journal.restsUntil else { return false }
+        if journal.merge == nil {
+            guard isMergeDue(at: now) else { return false }
+            beginMerge()
+        }
+        do throws(SQLiteError) {
+            try advanceMerge(until: now + Self.stepNanoseconds)
+            journal.fault = nil
+        } catch {
+            journal.restsUntil = now + Self.retryNanoseconds
+            journal.fault = error.fault
+            context.log.warn("The journal cannot be merged", error.description)
+            return false
+        }
+        return journal.merge != nil || journal.isWanted
+    }
+
+    private func isMergeDue(at now: UInt64) -> Bool {
+        if journal.rows == 0 {
+            journal.isWanted = false
+            return false
+        }
+        let options = context.options
+        if journal.isWanted || journal.bytes >= options.journalBytes { return true }
+        let (oldest, idle) = (options.journalMilliseconds, options.journalIdleMilliseconds)
+        if now >= journal.firstAt + UInt64(max(0, oldest)) * 1_000_000 { return true }
+        if now >= journal.lastAt + UInt64(max(0, idle)) * 1_000_000 { return true }
+        return context.queue.read { queue in
+            queue.journaled.count >= options.journalEntries || queue.journaled.bytes >= options.journalBytes / 2
+        }
+    }
+
+    private func beginMerge() {
+        let changes = context.queue.beginMerge().sorted { $0.key.precedes($1.key) }
+        journal.merge = JournalState.Merge(changes: changes, rows: journal.rows)
+        journal.rows = 0
+        journal.bytes = 0
+        journal.isWanted = false
+    }
+
+    private func endMerge() {
+        journal.merge = nil
+        context.queue.endMerge()
+    }
+
+    // MARK: Steps
+
+    private func advanceMerge(until end: UInt64) throws(SQLiteError) {
+        guard var merge = journal.merge else { return }
+        if merge.next < merge.changes.count {
+            do throws(SQLiteError) {
+                merge.next = try mergeTogether(merge.changes[merge.next...], until: end)
+            } catch {
+                guard error.concernsOneRow else { throw error }
+                merge.next = try mergeOneByOne(merge.changes[merge.next...])
+            }
+        } else {
+            merge.rows = try removeRows(merge.rows, until: end)
+        }
+        journal.merge = merge
+        if merge.next == merge.changes.count, merge.rows == 0 { endMerge() }
+    }
+
+    /// Merges in one transaction as many as there is time for, at least one.
+    ///
+    /// - Returns: the place after the last of them.
+    private func mergeTogether(
+        _ changes: ArraySlice<(key: EntryAddress, value: EntryChange)>,
+        until end: UInt64
+    ) throws(SQLiteError) -> Int {
+        var next = changes.startIndex
+        try transaction(sync: false) { () throws(SQLiteError) in
+            repeat {
+                try merge(changes[next].key, changes[next].value)
+                next += 1
+            } while next < changes.endIndex && monotonicNanoseconds() < end
+        }
+        return next
+    }
+
+    /// One of the changes is to blame for an error: each has a transaction of its own then. What cannot be merged is given up, as a commit
+    /// would have done, so that nothing older stands in its place.
+    ///
+    /// - Returns: the place after the last of them.
+    private func mergeOneByOne(
+        _ changes: ArraySlice<(key: EntryAddress, value: EntryChange)>
+    ) throws(SQLiteError) -> Int {
+        let some = changes.prefix(Self.stepRows)
+        for (address, change) in some {
+            do throws(SQLiteError) {
+                try transaction(sync: false) { () throws(SQLiteError) in try merge(address, change) }
+            } catch {
+                guard error.concernsOneRow else { throw error }
+                context.figures.lostWrites.add(1, ordering: .relaxed)
+                context.log.warn("A change could not be merged", error.description)
+                try? transaction(sync: false) { () throws(SQLiteError) in
+                    try merge(address, .delete(version: change.version))
+                }
+            }
+        }
+        return some.endIndex
+    }
+
+    /// Removes rows of the journal, as many as there is time for.
+    ///
+    /// - Returns: how many are left.
+    private func removeRows(_ count: Int, until end: UInt64) throws(SQLiteError) -> Int {
+        var left = count
+        try transaction(sync: false) { () throws(SQLiteError) in
+            while left > 0 {
+                try journalTable.removeFirst()
+                left -= 1
+                if monotonicNanoseconds() >= end { return }
+            }
+        }
+        return left
+    }
+
+    /// Empties the journal at once, in one transaction. What its rows took is free for the changes' own then, so that this can do on a full
+    /// disk too.
+    func mergeWhole() throws(SQLiteError) {
+        if journal.isEmpty { return }
+        do throws(SQLiteError) {
+            try mergeWhole(sync: false, with: [:]) {}
+        } catch {
+            guard error.concernsOneRow else { throw error }
+            // By steps it can be done, and what is to blame passed over.
+            while !journal.isEmpty {
+                if journal.merge == nil { beginMerge() }
+                try advanceMerge(until: 0)
+            }
+        }
+    }
+
+    /// The same in a transaction that begins with `body`.
+    ///
+    /// - Parameter deletes: what `body` deletes, up to which versions: it need not be merged.
+    func mergeWhole(
+        sync: Bool,
+        with deletes: [EntryAddress: Version],
+        _ body: () throws(SQLiteError) -> Void
+    ) throws(SQLiteError) {
+        let rows = journal.rows + (journal.merge?.rows ?? 0)
+        let changes = context.queue.read { $0.journaled }.latest.sorted { $0.key.precedes($1.key) }
+        try transaction(sync: sync) { () throws(SQLiteError) in
+            try body()
+            for _ in 0..<rows { try journalTable.removeFirst() }
+            for (address, change) in changes where deletes[address].map({ $0 < change.version }) ?? true {
+                try merge(address, change)
+            }
+        }
+        journal.rows = 0
+        journal.bytes = 0
+        journal.merge = nil
+        journal.isWanted = false
+        context.queue.endAllMerging()
+    }
+
+    /// Makes a change of a row that the journal has. What came before the end of its namespace, or before something that was
+    /// given up, is not wanted any more.
+    private func merge(_ address: EntryAddress, _ change: EntryChange) throws(SQLiteError) {
+        switch change {
+        case .put(let entry, let options):
+            if isGone(address.namespace) || entry.version <= context.queue.voidThrough(address.namespace) { return }
+            try put(address, entry, options)
+        case .delete(let version):
+            move(address.namespace, by: try entries.delete(address, version: version))
+        }
+    }
+}
+
+extension EntryAddress {
+    /// By namespaces, and within these by the bytes of keys.
+    fileprivate func precedes(_ other: EntryAddress) -> Bool {
+        if namespace != other.namespace { return namespace < other.namespace }
+        let common = min(key.count, other.key.count)
+        let order = key.withUnsafeBytes { left in
+            other.key.withUnsafeBytes { right -> Int32 in
+                guard let left = left.baseAddress, let right = right.baseAddress else { return 0 }
+                return memcmp(left, right, common)
+            }
+        }
+        return order == 0 ? key.count < other.key.count : order < 0
+    }
+}
