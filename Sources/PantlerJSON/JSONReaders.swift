@@ -64,6 +64,13 @@ package struct JSONObjectReader {
     ///
     /// - Throws: also `loneSurrogate` for a name that no `String` can say.
     package mutating func next() throws(JSONError) -> JSONMember? {
+        guard let name = try nextName() else { return nil }
+        return JSONMember(name: name, value: try value())
+    }
+
+    /// The next member's name, `nil` after the last member; its value is to be read by `value` or `strings` before the next
+    /// name. Throws what `next` throws.
+    package mutating func nextName() throws(JSONError) -> String? {
         if hasEnded { return nil }
         guard try scanner.advance(in: .object, isFirst: isFirst) else {
             try scanner.scanEnd()
@@ -80,7 +87,21 @@ package struct JSONObjectReader {
             throw error.moved(by: start)
         }
         if names?.insert(name) == false { throw .duplicateMember(name: name) }
-        return JSONMember(name: name, value: try JSONElement(scanning: &scanner, maxDepth: maxDepth))
+        return name
+    }
+
+    /// The value of the member whose name was read last.
+    package mutating func value() throws(JSONError) -> JSONElement {
+        try JSONElement(scanning: &scanner, maxDepth: maxDepth)
+    }
+
+    /// The same value if it is an array of nothing but strings, whose places it tells; `nil` for any other, which `value` has
+    /// to read then. Throws what is wrong with the array as far as it holds strings, as `value` would.
+    ///
+    /// - Parameter limit: how many strings are to be told; the others are counted.
+    package mutating func strings(limit: Int) throws(JSONError) -> JSONStrings? {
+        // A member's value may nest, or `value` has to say that it may not.
+        maxDepth > 0 ? try scanner.scanStrings(limit: limit) : nil
     }
 }
 

@@ -65,8 +65,12 @@ package final class MemoryTier: Sendable {
 
     /// Runs `body` under the lock of the shard that a hash belongs to. No I/O and no other shard's lock inside.
     package func withShard(_ hash: UInt64, _ body: (inout Shard) -> Void) {
-        shard(Int(truncatingIfNeeded: hash >> shardShift)).pointee.withLock { body(&$0) }
+        shard(number(of: hash)).pointee.withLock { body(&$0) }
     }
+
+    /// The shard that a hash belongs to.
+    @inline(__always)
+    func number(of hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> shardShift) }
 
     /// The same for a shard by its number, for those who walk over all of them in steps.
     package func withShard(number: Int, _ body: (inout Shard) -> Void) {

@@ -28,6 +28,8 @@ package struct Shard: ~Copyable {
     package var missMemory: MissMemory
     /// Reads of the lower tier for keys of this shard that are under way.
     package var loads = PendingLoads()
+    /// What `readAhead` has read, so that no compiler leaves the reads out.
+    var readAheadSum: UInt64 = 0
 
     init(number: Int, ledger: Ledger, geometry: Geometry, missMemoryBytes: Int) {
         self.number = number
@@ -54,17 +56,42 @@ package struct Shard: ~Copyable {
     }
 
     /// The entry of a key, whatever its age. Complexity: O(1) on average.
-    package func find(_ hash: UInt64, _ slot: NamespaceSlot, _ key: UnsafeRawBufferPointer) -> EntryRef? {
+    ///
+    /// - Parameter hint: what `MemoryTier.readAhead` has said of the hash. It need not be true any more.
+    package func find(
+        _ hash: UInt64,
+        _ slot: NamespaceSlot,
+        _ key: UnsafeRawBufferPointer,
+        hint: EntryHint = .none
+    ) -> EntryRef? {
+        // A live record with this hash, slot and key is the one that the chain would lead to: there are no two of them.
+        if hint.number != 0, hint.number < records.end, records[hint.number].pointee.isLive,
+            isEntry(hint.number, hash, slot, key)
+        {
+            return EntryRef(number: hint.number)
+        }
         var number = index.first(hash)
         while number != 0 {
-            let record = records[number]
-            if record.pointee.hash == hash, record.pointee.slot == slot, record.pointee.keyLength == key.count {
-                let offset = record.pointee.hasExtras ? 4 + Payload.extrasHeader : 4
-                if equal(log.address(record.pointee.payload) + offset, key) { return EntryRef(number: number) }
-            }
-            number = record.pointee.next
+            if isEntry(number, hash, slot, key) { return EntryRef(number: number) }
+            number = records[number].pointee.next
         }
         return nil
+    }
+
+    /// Whether a live record is the entry of a key.
+    @inline(__always)
+    private func isEntry(
+        _ number: UInt32,
+        _ hash: UInt64,
+        _ slot: NamespaceSlot,
+        _ key: UnsafeRawBufferPointer
+    ) -> Bool {
+        let record = records[number]
+        guard record.pointee.hash == hash, record.pointee.slot == slot, record.pointee.keyLength == key.count else {
+            return false
+        }
+        let offset = record.pointee.hasExtras ? 4 + Payload.extrasHeader : 4
+        return equal(log.address(record.pointee.payload) + offset, key)
     }
 
     package func view(_ ref: EntryRef) -> EntryView { view(records[ref.number].pointee) }

@@ -1,4 +1,5 @@
 import PantlerInsight
+import PantlerJSON
 package import PantlerMemory
 package import PantlerModel
 
@@ -7,9 +8,22 @@ package struct Found {
     package let entry: EntryView
     package let tier: Tier
     /// When it went stale; `nil` = it is fresh.
-    package let staleSince: Timestamp?
+    package fileprivate(set) var staleSince: Timestamp?
+    // The entry has a hold of it for as long as the closure runs; without one of its own a `Found` is passed on as plain bytes.
+    private var unretainedLarge: Unmanaged<LargeValue>?
+
+    fileprivate init(_ entry: EntryView, _ tier: Tier, staleSince: Timestamp? = nil) {
+        self.entry = entry
+        self.tier = tier
+        self.staleSince = staleSince
+    }
+
     /// The bytes of a large value as an object that outlives the closure.
-    package let large: LargeValue?
+    package var large: LargeValue? { unretainedLarge?.takeUnretainedValue() }
+
+    fileprivate mutating func setLarge(_ large: LargeValue?) {
+        unretainedLarge = large.map { Unmanaged.passUnretained($0) }
+    }
 }
 
 /// What memory says of a key.
@@ -29,7 +43,7 @@ package struct LoadedHit: Sendable {
     /// Shows it as `Store.lookup` shows one in memory.
     package func withFound(_ address: EntryAddress, _ body: (Found) -> Void) {
         entry.withView(address) { view in
-            body(Found(entry: view, tier: tier, staleSince: staleSince, large: nil))
+            body(Found(view, tier, staleSince: staleSince))
         }
     }
 }
@@ -61,6 +75,48 @@ extension Store {
         return result
     }
 
+    /// Looks for many keys in memory, in their order: shows each entry that is there to `hit` as `lookup` does, and tells
+    /// `other` what is said of a key that is not, with its place in the order. All are counted.
+    ///
+    /// - Parameter keys: where in `text` each key stands.
+    /// - Complexity: O(keys). Each is looked for under a lock of its own.
+    package func lookup(
+        _ namespace: Namespace,
+        _ text: UnsafeRawBufferPointer,
+        _ keys: [Range<Int>],
+        _ moment: Moment,
+        hit: (Found) -> Void,
+        other: (Int, Lookup) -> Void
+    ) {
+        let capacity = min(keys.count, MemoryTier.readAheadLimit)
+        withUnsafeTemporaryAllocation(of: UInt64.self, capacity: capacity) { hashes in
+            withUnsafeTemporaryAllocation(of: EntryHint.self, capacity: capacity) { hints in
+                var start = 0
+                while start < keys.count {
+                    let count = min(capacity, keys.count - start)
+                    for place in 0..<count {
+                        hashes.initializeElement(at: place, to: hash(namespace, text.slice(keys[start + place])))
+                    }
+                    memory.readAhead(
+                        UnsafeBufferPointer(rebasing: hashes[..<count]),
+                        UnsafeMutableBufferPointer(rebasing: hints[..<count])
+                    )
+                    for place in 0..<count {
+                        let key = text.slice(keys[start + place])
+                        var result = Lookup.below
+                        memory.withShard(hashes[place]) { shard in
+                            let hint = hints[place]
+                            result = look(&shard, namespace, hashes[place], key, moment, counts: true, hint: hint, hit)
+                        }
+                        if case .hit = result { continue }
+                        other(start + place, result)
+                    }
+                    start += count
+                }
+            }
+        }
+    }
+
     private func look(
         _ shard: inout Shard,
         _ namespace: Namespace,
@@ -68,24 +124,23 @@ extension Store {
         _ key: UnsafeRawBufferPointer,
         _ moment: Moment,
         counts: Bool,
+        hint: EntryHint = .none,
         _ body: (Found) -> Void
     ) -> Lookup {
         // A slot may belong to another namespace once this one is dropped.
         if namespace.isDropped { return .missing(.absent) }
-        guard let ref = shard.find(hash, namespace.slot, key) else {
+        guard let ref = shard.find(hash, namespace.slot, key, hint: hint) else {
             if namespace.usesLower { return .below }
             let reason = shard.missMemory.reason(for: hash) ?? .absent
             if counts { shard.tally[namespace.slot].countMiss(reason) }
             return .missing(reason)
         }
-        let view = shard.view(ref)
-        let staleSince: Timestamp?
-        switch namespace.freshness(of: view, at: moment.now) {
+        var found = Found(shard.view(ref), .memory)
+        switch namespace.freshness(of: found.entry, at: moment.now) {
         case .fresh:
-            staleSince = nil
             if counts { shard.tally[namespace.slot].hitsMemory &+= 1 }
         case .stale(let since):
-            staleSince = since
+            found.staleSince = since
             if counts { shard.tally[namespace.slot].hitsStale &+= 1 }
         case .dead(let reason):
             if counts {
@@ -95,9 +150,8 @@ extension Store {
             return .missing(reason)
         }
         if counts { shard.promote(ref, now: moment.access) }
-        body(
-            Found(entry: view, tier: .memory, staleSince: staleSince, large: view.isLarge ? shard.largeValue(ref) : nil)
-        )
+        if found.entry.isLarge { found.setLarge(shard.largeValue(ref)) }
+        body(found)
         return .hit
     }
 

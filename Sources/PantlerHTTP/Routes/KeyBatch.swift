@@ -1,19 +1,85 @@
 import PantlerJSON
 import PantlerModel
 
-/// The keys that a body lists: those of a batch, or of an invalidation.
-enum KeyBatch {
+/// The keys that the body of a batch lists, one after the other in one piece of memory.
+struct KeyBatch: Sendable {
+    /// A copy of the body, with what its escaped keys say behind it.
+    private let text: [UInt8]
+    /// Where in `text` each key stands.
+    let places: [Range<Int>]
+
     /// What the body of a batch of keys may hold.
     private enum Member: String, Sendable {
         case keys
     }
 
-    /// The body of `batch/get` and `batch/delete`. Throws what is wrong with it.
+    /// Reads the body of `batch/get` and `batch/delete`, in one pass if nothing is wrong with it.
+    ///
+    /// - Throws: what is wrong with the body; what it is made of comes before what its keys are.
+    init(_ body: UnsafeRawBufferPointer) throws(Problem) {
+        var text: [UInt8] = []
+        var places: [Range<Int>] = []
+        if let strings = try Self.strings(body) {
+            try Self.checkCount(strings.count)
+            text = Array(body)
+            places.reserveCapacity(strings.literals.count)
+            for literal in strings.literals {
+                if literal.hasEscapes {
+                    let key = try KeyForm.read(body.slice(literal.range))
+                    places.append(text.count..<text.count + key.count)
+                    text += key
+                } else {
+                    let place = literal.range.lowerBound + 1..<literal.range.upperBound - 1
+                    try KeyForm.check(unescaped: place.count)
+                    places.append(place)
+                }
+            }
+        } else {
+            // There is something about it that no batch may have: the general reading knows its name.
+            let members = try Members<Member>(body, allowed: [.keys])
+            try members.checkUnknown()
+            guard let element = members[.keys] else {
+                throw Problem(.missingMember, "'keys' is needed: an array of keys.")
+            }
+            for key in try Self.keys(element) {
+                places.append(text.count..<text.count + key.count)
+                text += key
+            }
+        }
+        self.text = text
+        self.places = places
+    }
+
+    var count: Int { places.count }
+
+    subscript(index: Int) -> [UInt8] { Array(text[places[index]]) }
+
+    /// Shows the memory that `places` are in.
+    func withText(_ body: (UnsafeRawBufferPointer) -> Void) {
+        text.withUnsafeBytes { body($0) }
+    }
+
+    /// The strings of a body that is valid JSON: an object of `keys` alone, which is an array of strings. `nil` for other
+    /// bodies.
+    private static func strings(_ body: UnsafeRawBufferPointer) throws(Problem) -> JSONStrings? {
+        do throws(JSONError) {
+            guard JSON.trimmed(body).first.map({ body[$0] }) == UInt8(ascii: "{") else { return nil }
+            var reader = try JSONObjectReader(body, maxDepth: Limits.jsonDepth)
+            guard try reader.nextName() == Member.keys.rawValue,
+                let strings = try reader.strings(limit: Limits.batchKeys), try reader.nextName() == nil
+            else { return nil }
+            return strings
+        } catch {
+            throw Problem(json: error)
+        }
+    }
+
+    // MARK: Keys by themselves
+
+    /// The body of a batch as a key each.
     static func read(_ body: UnsafeRawBufferPointer) throws(Problem) -> [[UInt8]] {
-        let members = try Members<Member>(body, allowed: [.keys])
-        try members.checkUnknown()
-        guard let element = members[.keys] else { throw Problem(.missingMember, "'keys' is needed: an array of keys.") }
-        return try keys(element)
+        let batch = try KeyBatch(body)
+        return batch.places.indices.map { batch[$0] }
     }
 
     /// Throws `member_invalid`, `batch_too_large`, or what is wrong with the first key that is none.
@@ -45,9 +111,13 @@ enum KeyBatch {
         } catch {
             throw Problem(json: error)
         }
+        try checkCount(count)
+        for element in elements { try body(element) }
+    }
+
+    private static func checkCount(_ count: Int) throws(Problem) {
         if count > Limits.batchKeys {
             throw Problem(.batchTooLarge, "A batch takes at most \(Limits.batchKeys); this one has \(count).")
         }
-        for element in elements { try body(element) }
     }
 }

@@ -23,18 +23,25 @@ enum KeyForm {
             throw .keyInvalid("it holds half a surrogate pair")
         }
         // A valid string of a JSON text is UTF-8.
-        try checkPresence(key)
+        try checkPresence(key.count)
         try checkBytes(key)
         return key
     }
 
+    /// A key of so many bytes that stands in a JSON body without escapes. Such a string is UTF-8 and has no NUL, so that its
+    /// length is all that can be wrong. Throws as `decode` does.
+    static func check(unescaped count: Int) throws(Problem) {
+        try checkPresence(count)
+        try checkLength(count)
+    }
+
     static func check(_ key: [UInt8]) throws(Problem) {
-        try checkPresence(key)
+        try checkPresence(key.count)
         try checkPrefix(key)
     }
 
-    private static func checkPresence(_ key: [UInt8]) throws(Problem) {
-        if key.isEmpty { throw Problem(.keyRequired, "A key is needed: 1 to \(Limits.keyBytes) bytes of UTF-8.") }
+    private static func checkPresence(_ count: Int) throws(Problem) {
+        if count == 0 { throw Problem(.keyRequired, "A key is needed: 1 to \(Limits.keyBytes) bytes of UTF-8.") }
     }
 
     /// What a key may begin with: all that a key is, or nothing.
@@ -44,10 +51,14 @@ enum KeyForm {
     }
 
     private static func checkBytes(_ key: [UInt8]) throws(Problem) {
-        if key.count > Limits.keyBytes {
-            throw Problem(.keyTooLong, "The key has \(key.count) bytes; a key has 1 to \(Limits.keyBytes).")
-        }
+        try checkLength(key.count)
         if key.contains(0) { throw .keyInvalid("it holds NUL") }
+    }
+
+    private static func checkLength(_ count: Int) throws(Problem) {
+        if count > Limits.keyBytes {
+            throw Problem(.keyTooLong, "The key has \(count) bytes; a key has 1 to \(Limits.keyBytes).")
+        }
     }
 }
 

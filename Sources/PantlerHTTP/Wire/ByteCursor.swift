@@ -14,6 +14,8 @@ struct ByteCursor {
     /// Bytes written so far.
     var count: Int { end - start }
 
+    // In place, so that a literal's few bytes are stored as numbers.
+    @inline(__always)
     mutating func write(_ text: StaticString) {
         end.copyMemory(from: text.utf8Start, byteCount: text.utf8CodeUnitCount)
         end += text.utf8CodeUnitCount

@@ -56,7 +56,7 @@ struct EntryAnswer {
         case .entry:
             let object = EntryObject(found)
             return write(found, at: now, frame, type: nil, bodyCount: object.count, to: &output) {
-                object.write(to: &$0)
+                object.write(found, to: &$0)
             }
         case .value:
             let entry = found.entry
@@ -150,22 +150,6 @@ struct EntryAnswer {
         case (nil, .disk): cursor.write("; detail=disk\r\n")
         case (nil, .shared): cursor.write("; detail=shared\r\n")
         }
-    }
-
-    /// Appends the entry's JSON object: `{"key":…,"value":…,"version":…,"expires_at":…,"tags":…}`, without `tags` where it has none; a value
-    /// of bytes as `value_base64` with its `content_type`. Complexity: O(size); a large value is copied here.
-    static func appendEntryObject(_ found: Found, to output: inout ByteBuffer) {
-        let object = EntryObject(found)
-        var gap: ValueGap?
-        let start = output.writerIndex
-        output.writeWithUnsafeMutableBytes(minimumWritableBytes: object.count) { bytes in
-            guard let base = bytes.baseAddress else { return 0 }
-            var cursor = ByteCursor(base)
-            gap = object.write(to: &cursor)
-            return cursor.count
-        }
-        gap?.offset += start
-        gap?.fill(&output)
     }
 }
 

@@ -1,3 +1,4 @@
+internal import NIOCore
 import PantlerJSON
 import PantlerMemory
 import PantlerModel
@@ -6,69 +7,114 @@ import PantlerStore
 /// An entry's JSON object, measured before it is written. Without tags and with a plain key and a JSON value it allocates
 /// nothing. Nothing in it changes without a write.
 struct EntryObject {
-    private let found: Found
-    /// The key as a JSON string; `nil` for one that can stand as it is.
-    private let escapedKey: [UInt8]?
-    /// The media type of a value of bytes as a JSON string.
-    private let mediaType: [UInt8]
-    /// The member with its comma; empty without tags.
-    private let tags: [UInt8]
+    /// `nil` for an entry whose parts can all stand as they are.
+    private let spelled: Spelled?
     private let valueCount: Int
     /// Bytes of the whole object.
     let count: Int
 
-    init(_ found: Found) {
-        let entry = found.entry
-        self.found = found
-        escapedKey = entry.keyIsPlain ? nil : Self.string(entry.key)
-        mediaType = entry.isJSON ? [] : Self.string(entry.mediaType)
-        tags = entry.encodedTags.isEmpty ? [] : Self.tags(entry)
-        valueCount = entry.isJSON ? entry.value.count : Base64.encodedCount(entry.value.count)
-        let valueMembers = entry.isJSON ? Self.jsonMember.utf8CodeUnitCount : Self.bytesMembers + mediaType.count
-        let expiry = entry.expiresAt == .never ? 4 : RFC3339.writtenBytes + 2
-        count =
-            Self.keyMember.utf8CodeUnitCount + (escapedKey?.count ?? entry.key.count + 2) + valueMembers + valueCount
-            + Self.versionMember.utf8CodeUnitCount + ByteCursor.decimalDigits(of: entry.version)
-            + Self.expiryMember.utf8CodeUnitCount + expiry + tags.count + 1
+    /// What has to be put into other words for JSON.
+    private struct Spelled {
+        /// The key as a JSON string; empty for one that can stand as it is.
+        var key: [UInt8] = []
+        /// The media type of a value of bytes as a JSON string.
+        var mediaType: [UInt8] = []
+        /// The member with its comma; empty without tags.
+        var tags: [UInt8] = []
     }
 
-    /// Writes `count` bytes, but for those of a large value, whose place is returned.
-    func write(to cursor: inout ByteCursor) -> ValueGap? {
+    init(_ found: Found) {
         let entry = found.entry
-        cursor.write(Self.keyMember)
-        if let escapedKey {
-            cursor.write(escapedKey)
+        var count = Self.plainBytes + ByteCursor.decimalDigits(of: entry.version)
+        count += entry.expiresAt == .never ? 4 : RFC3339.writtenBytes + 2
+        if entry.keyIsPlain, entry.isJSON, entry.encodedTags.isEmpty {
+            spelled = nil
+            valueCount = entry.value.count
+            count += entry.key.count + 2
         } else {
-            cursor.write(UInt8(ascii: "\""))
+            let spelled = Self.spelled(entry)
+            self.spelled = spelled
+            count += spelled.key.isEmpty ? entry.key.count + 2 : spelled.key.count
+            count += spelled.mediaType.count + spelled.tags.count
+            if entry.isJSON {
+                valueCount = entry.value.count
+            } else {
+                valueCount = Base64.encodedCount(entry.value.count)
+                count += Self.bytesMembers - Self.jsonMember
+            }
+        }
+        self.count = count + valueCount
+    }
+
+    private static func spelled(_ entry: EntryView) -> Spelled {
+        var spelled = Spelled()
+        if !entry.keyIsPlain { JSON.appendString(entry.key, to: &spelled.key) }
+        if !entry.isJSON { JSON.appendString(entry.mediaType, to: &spelled.mediaType) }
+        if !entry.encodedTags.isEmpty { spelled.tags = tags(entry) }
+        return spelled
+    }
+
+    /// Bytes of `,"value":`.
+    private static let jsonMember = 9
+    /// Bytes of `,"value_base64":"` and `","content_type":`.
+    private static let bytesMembers = 17 + 17
+    /// Bytes of `{"key":,"value":,"version":,"expires_at":}`.
+    private static let plainBytes = 42
+
+    /// Writes `count` bytes, but for those of a large value, whose place is returned.
+    ///
+    /// - Parameter found: what the object was made for.
+    func write(_ found: Found, to cursor: inout ByteCursor) -> ValueGap? {
+        let entry = found.entry
+        cursor.write("{\"key\":")
+        if let spelled, !spelled.key.isEmpty {
+            cursor.write(spelled.key)
+        } else {
+            cursor.write("\"")
             cursor.write(entry.key)
-            cursor.write(UInt8(ascii: "\""))
+            cursor.write("\"")
         }
         let gap: ValueGap?
         if entry.isJSON {
-            cursor.write(Self.jsonMember)
-            gap = writeValue(isBase64: false, &cursor)
+            cursor.write(",\"value\":")
+            gap = writeValue(found, isBase64: false, &cursor)
         } else {
-            cursor.write(Self.base64Member)
-            gap = writeValue(isBase64: true, &cursor)
-            cursor.write(Self.typeMember)
-            cursor.write(mediaType)
+            cursor.write(",\"value_base64\":\"")
+            gap = writeValue(found, isBase64: true, &cursor)
+            cursor.write("\",\"content_type\":")
+            if let spelled { cursor.write(spelled.mediaType) }
         }
-        cursor.write(Self.versionMember)
+        cursor.write(",\"version\":")
         cursor.write(decimal: entry.version)
-        cursor.write(Self.expiryMember)
+        cursor.write(",\"expires_at\":")
         if entry.expiresAt == .never {
             cursor.write("null")
         } else {
-            cursor.write(UInt8(ascii: "\""))
+            cursor.write("\"")
             cursor.write(entry.expiresAt)
-            cursor.write(UInt8(ascii: "\""))
+            cursor.write("\"")
         }
-        cursor.write(tags)
-        cursor.write(UInt8(ascii: "}"))
+        if let spelled { cursor.write(spelled.tags) }
+        cursor.write("}")
         return gap
     }
 
-    private func writeValue(isBase64: Bool, _ cursor: inout ByteCursor) -> ValueGap? {
+    /// Appends the object and a comma; a large value is copied here.
+    func append(_ found: Found, to output: inout ByteBuffer) {
+        var gap: ValueGap?
+        let start = output.writerIndex
+        output.writeWithUnsafeMutableBytes(minimumWritableBytes: count + 1) { bytes in
+            guard let base = bytes.baseAddress else { return 0 }
+            var cursor = ByteCursor(base)
+            gap = write(found, to: &cursor)
+            cursor.write(",")
+            return cursor.count
+        }
+        gap?.offset += start
+        gap?.fill(&output)
+    }
+
+    private func writeValue(_ found: Found, isBase64: Bool, _ cursor: inout ByteCursor) -> ValueGap? {
         if let large = found.large {
             defer { cursor.skip(valueCount) }
             return ValueGap(large: large, isBase64: isBase64, offset: cursor.count)
@@ -81,20 +127,6 @@ struct EntryObject {
             cursor.write(found.entry.value)
         }
         return nil
-    }
-
-    private static let keyMember: StaticString = "{\"key\":"
-    private static let jsonMember: StaticString = ",\"value\":"
-    private static let base64Member: StaticString = ",\"value_base64\":\""
-    private static let typeMember: StaticString = "\",\"content_type\":"
-    private static let versionMember: StaticString = ",\"version\":"
-    private static let expiryMember: StaticString = ",\"expires_at\":"
-    private static let bytesMembers = base64Member.utf8CodeUnitCount + typeMember.utf8CodeUnitCount
-
-    private static func string(_ characters: UnsafeRawBufferPointer) -> [UInt8] {
-        var literal: [UInt8] = []
-        JSON.appendString(characters, to: &literal)
-        return literal
     }
 
     private static func tags(_ entry: EntryView) -> [UInt8] {

@@ -1,0 +1,100 @@
+import Synchronization
+
+// Lookups one after the other each wait for the memory that they read: a record, then its key and value, hundreds of cycles every
+// time once the entries are more than the processor's caches hold. A batch knows beforehand what it will read, so
+// that these waits can overlap.
+
+/// Where a hash was last seen: spares `Shard.find` the way there.
+package struct EntryHint {
+    /// 0 = nowhere.
+    let number: UInt32
+
+    package static let none = EntryHint(number: 0)
+}
+
+extension MemoryTier {
+    /// How many hashes `readAhead` takes at a time: what lies behind them has to stay in the caches until it is used.
+    package static let readAheadLimit = 128
+
+    /// Has the processor fetch what lookups of these hashes are about to read, and tells where that is. It changes nothing and
+    /// promises nothing: an entry may have moved or left by the time that it is looked up.
+    ///
+    /// Complexity: O(hashes + shards); each shard's lock is taken once at most.
+    ///
+    /// - Parameter hints: initialised here, one a hash.
+    package func readAhead(_ hashes: UnsafeBufferPointer<UInt64>, _ hints: UnsafeMutableBufferPointer<EntryHint>) {
+        hints.initialize(repeating: .none)
+        // A few waits are shorter than the work to have them overlap.
+        guard hashes.count > 3 else { return }
+        withUnsafeTemporaryAllocation(of: Int.self, capacity: hashes.count) { places in
+            withUnsafeTemporaryAllocation(of: Int.self, capacity: shardCount) { ends in
+                sort(hashes, into: places, ends)
+                var start = 0
+                for number in 0..<shardCount where ends[number] > start {
+                    let group = UnsafeBufferPointer(rebasing: places[start..<ends[number]])
+                    shard(number).pointee.withLock { $0.readAhead(hashes, group, hints) }
+                    start = ends[number]
+                }
+            }
+        }
+    }
+
+    /// Puts the places of a shard's hashes together, shard after shard; `ends` says where each shard's end.
+    private func sort(
+        _ hashes: UnsafeBufferPointer<UInt64>,
+        into places: UnsafeMutableBufferPointer<Int>,
+        _ ends: UnsafeMutableBufferPointer<Int>
+    ) {
+        ends.initialize(repeating: 0)
+        for hash in hashes { ends[number(of: hash)] += 1 }
+        var sum = 0
+        for number in ends.indices {
+            sum += ends[number]
+            ends[number] = sum - ends[number]
+        }
+        for (place, hash) in hashes.enumerated() {
+            let number = number(of: hash)
+            places.initializeElement(at: ends[number], to: place)
+            ends[number] += 1
+        }
+    }
+}
+
+extension Shard {
+    /// Reads what lookups of the hashes at `places` will read, all of one kind before the next, so that no read waits for another.
+    fileprivate mutating func readAhead(
+        _ hashes: UnsafeBufferPointer<UInt64>,
+        _ places: UnsafeBufferPointer<Int>,
+        _ hints: UnsafeMutableBufferPointer<EntryHint>
+    ) {
+        // Record 0 is none, but has memory as soon as there is a record.
+        guard records.end > 1 else { return }
+        var touched: UInt64 = 0
+        for place in places { touched &+= records[index.first(hashes[place])].pointee.hash }
+        for place in places {
+            let hash = hashes[place]
+            var number = index.first(hash)
+            while number != 0, records[number].pointee.hash != hash { number = records[number].pointee.next }
+            hints[place] = EntryHint(number: number)
+        }
+        for place in places where hints[place].number != 0 { touched &+= touch(records[hints[place].number]) }
+        readAheadSum &+= touched
+    }
+
+    /// Reads a byte of each cache line of a payload. Never past its end: key and value are there, whatever else is.
+    @inline(__always)
+    private func touch(_ record: UnsafeMutablePointer<Record>) -> UInt64 {
+        let block = log.address(record.pointee.payload)
+        let size = min(4 + record.pointee.keyLength + record.pointee.valueLength, Self.readAheadBytes)
+        var touched: UInt64 = 0
+        var offset = 0
+        while offset < size {
+            touched &+= UInt64(block.load(fromByteOffset: offset, as: UInt8.self))
+            offset += 64
+        }
+        return touched
+    }
+
+    /// What is longer is read in a row, which the processor sees by itself.
+    private static let readAheadBytes = 512
+}
