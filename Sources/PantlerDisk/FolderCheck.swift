@@ -119,7 +119,13 @@ package enum FolderCheck {
         _ connection: borrowing Connection,
         _ report: inout FolderReport
     ) throws(SQLiteError) {
-        let records = try Statement(connection, "SELECT changes, id FROM journal ORDER BY id")
+        let records = try Statement(
+            connection,
+            """
+            SELECT changes, id FROM journal
+            WHERE id > ifnull((SELECT value FROM state WHERE name = '\(StateName.journalEnd.rawValue)'), 0) ORDER BY id
+            """
+        )
         while try records.step() {
             if let changes = JournalRecord.decode(records.bytes(0)) {
                 report.journaled += Int64(changes.count)

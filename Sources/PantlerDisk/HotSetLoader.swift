@@ -64,7 +64,7 @@ final class HotSetLoader: Sendable {
 
     /// Numbers of the rows of the hot set, hottest first.
     private func findRows(_ reader: Reader) throws(SQLiteError) -> [Int64] {
-        let bytes = try reader.bytes(of: .hotSet)
+        let bytes = try reader.hotSet()
         var ranks: [UInt64: Int] = [:]
         bytes.withUnsafeBytes { bytes in
             for rank in 0..<bytes.count / 8 {

@@ -8,31 +8,33 @@ import PantlerModel
 /// in the journal is as safe as a row: it is in the same file, log and transactions.
 final class Journal {
     private let insert: Statement
-    private let deleteFirst: Statement
+    private let delete: Statement
     private var record: [UInt8] = []
 
     init(_ connection: borrowing Connection) throws(SQLiteError) {
-        insert = try Statement(connection, "INSERT INTO journal (changes) VALUES (?1)")
-        deleteFirst = try Statement(connection, "DELETE FROM journal WHERE id = (SELECT min(id) FROM journal)")
+        insert = try Statement(connection, "INSERT INTO journal (id, changes) VALUES (?1, ?2)")
+        delete = try Statement(connection, "DELETE FROM journal WHERE id = ?1")
     }
 
-    /// Writes the changes of entries among `items` as one row.
+    /// Writes the changes of entries among `items` as one row with the number `id`.
     ///
     /// - Returns: bytes of the row; 0 where there was nothing to write, and there is none.
-    func append(_ items: some Sequence<Batch.Item>) throws(SQLiteError) -> Int64 {
+    func append(_ items: some Sequence<Batch.Item>, as id: Int64) throws(SQLiteError) -> Int64 {
         JournalRecord.encode(items, into: &record)
         guard !record.isEmpty else { return 0 }
         try record.withBytes { (bytes) throws(SQLiteError) in
-            try insert.bind(1, borrowing: bytes)
+            try insert.bind(1, id)
+            try insert.bind(2, borrowing: bytes)
             try insert.run()
         }
         defer { if record.capacity > Self.keptBytes { record = [] } }
         return Int64(record.count)
     }
 
-    /// Removes the oldest row.
-    func removeFirst() throws(SQLiteError) {
-        try deleteFirst.run()
+    /// Removes a row, if it is there.
+    func remove(_ id: Int64) throws(SQLiteError) {
+        try delete.bind(1, id)
+        try delete.run()
     }
 
     /// A buffer that grew beyond this for one large commit is not kept.
@@ -43,24 +45,47 @@ final class Journal {
 struct RestoredJournal: Sendable {
     /// In the order in which they came.
     var changes: [(address: EntryAddress, change: EntryChange)] = []
-    var rows = 0
+    /// Numbers of its rows.
+    var rows: [Int64] = []
+    /// All rows with this number or a smaller one are over.
+    var end: Int64 = 0
     var bytes: Int64 = 0
-    /// Rows that are not what was written.
+    /// Rows that are not what was written. Their changes are lost, and what they would have replaced is seen.
     var damagedRows = 0
+    /// `false` where its pages are damaged, so that it cannot be used.
+    var isUsable = true
 
     init() {}
 
     /// Complexity: O(journal), which `DiskOptions` bounds.
+    ///
+    /// - Throws: errors that are no damage.
     init(_ connection: borrowing Connection, hash: EntryHash) throws(SQLiteError) {
-        let records = try Statement(connection, "SELECT changes FROM journal ORDER BY id")
-        while try records.step() {
-            let record = records.bytes(0)
-            rows += 1
-            bytes += Int64(record.count)
-            guard let found = JournalRecord.decode(record) else {
+        do throws(SQLiteError) {
+            try read(connection, hash)
+        } catch {
+            guard error.code.primary == .corrupt else { throw error }
+            damagedRows += 1
+            isUsable = false
+            rows = []
+        }
+    }
+
+    private mutating func read(_ connection: borrowing Connection, _ hash: EntryHash) throws(SQLiteError) {
+        end = try connection.integer("SELECT value FROM state WHERE name = '\(StateName.journalEnd.rawValue)'")
+        let numbers = try Statement(connection, "SELECT id FROM journal WHERE id > ?1 ORDER BY id")
+        try numbers.bind(1, end)
+        while try numbers.step() { rows.append(numbers.integer(0)) }
+        let record = try Statement(connection, "SELECT changes FROM journal WHERE id = ?1")
+        for row in rows {
+            try record.bind(1, row)
+            defer { record.reset() }
+            // Where a page of it is damaged, the step fails or the column is empty.
+            guard (try? record.step()) == true, let found = JournalRecord.decode(record.bytes(0)) else {
                 damagedRows += 1
                 continue
             }
+            bytes += Int64(record.bytes(0).count)
             for (namespace, key, change) in found {
                 let address = EntryAddress(
                     namespace: namespace,

@@ -96,10 +96,9 @@ final class Reader {
         }
     }
 
-    /// A blob of `state`; empty if there is none.
-    func bytes(of name: StateName) throws(SQLiteError) -> [UInt8] {
-        let fact = try Statement(connection, "SELECT value FROM state WHERE name = ?1")
-        try fact.bind(1, name.rawValue)
-        return try fact.step() ? Array(fact.bytes(0)) : []
+    /// The hashes of the hot set, as they lie in the file; empty if there is none.
+    func hotSet() throws(SQLiteError) -> [UInt8] {
+        let row = try Statement(connection, "SELECT hashes FROM hot_set")
+        return try row.step() ? Array(row.bytes(0)) : []
     }
 }

@@ -34,7 +34,7 @@ struct Restored: Sendable {
             case .anchorServiceMilliseconds:
                 anchor.serviceMilliseconds = facts.integer(1)
                 hasAnchor = true
-            case .hotSet, .commits, nil: break
+            case .commits, .journalEnd, nil: break
             }
         }
         if hasAnchor { state.clockAnchor = anchor }

@@ -80,6 +80,11 @@ enum Schema {
         """
         -- Changes of entries that are committed, and not in their rows yet; a row a commit: see Journal and JournalRecord.
         CREATE TABLE journal (id INTEGER PRIMARY KEY, changes BLOB NOT NULL);
+        -- Hashes of the hottest entries, 8 bytes each, little-endian, hottest first; at most one row. Apart from `state`, all of which a
+        -- start needs, so that `state` stays in its first page.
+        CREATE TABLE hot_set (id INTEGER PRIMARY KEY CHECK (id = 1), hashes BLOB NOT NULL);
+        INSERT INTO hot_set (id, hashes) SELECT 1, value FROM state WHERE name = 'hot_set';
+        DELETE FROM state WHERE name = 'hot_set';
         """,
     ]
 

@@ -8,8 +8,8 @@ enum StateName: String {
     case nextNamespaceID = "next_namespace_id"
     /// Moves with every sync that had nothing else to write.
     case commits
-    /// Hashes of the hottest entries, 8 bytes each, little-endian, hottest first.
-    case hotSet = "hot_set"
+    /// Rows of the journal with this number or a smaller one are over, even those that are still there.
+    case journalEnd = "journal_end"
     /// The parts of a `ClockAnchor`.
     case anchorBoot = "anchor_boot"
     case anchorBootMilliseconds = "anchor_boot_ms"
@@ -20,6 +20,7 @@ enum StateName: String {
 /// The small tables: namespaces, tags, usage, dropped namespaces, voids and single facts, as the writer changes them.
 final class StateTables {
     private let setFact: Statement
+    private let putHotSet: Statement
     private let raiseFact: Statement
     private let putNamespace: Statement
     private let deleteNamespace: Statement
@@ -40,6 +41,7 @@ final class StateTables {
 
     init(_ connection: borrowing Connection) throws(SQLiteError) {
         setFact = try Statement(connection, "INSERT OR REPLACE INTO state (name, value) VALUES (?1, ?2)")
+        putHotSet = try Statement(connection, "INSERT OR REPLACE INTO hot_set (id, hashes) VALUES (1, ?1)")
         raiseFact = try Statement(
             connection,
             """
@@ -113,11 +115,10 @@ final class StateTables {
 
     func setHotSet(_ hashes: [UInt64]) throws(SQLiteError) {
         let words = hashes.map { $0.littleEndian }
-        try setFact.bind(1, StateName.hotSet.rawValue)
         let result = words.withUnsafeBytes { bytes in
             Result { () throws(SQLiteError) in
-                try setFact.bind(2, borrowing: bytes)
-                try setFact.run()
+                try putHotSet.bind(1, borrowing: bytes)
+                try putHotSet.run()
             }
         }
         try result.get()

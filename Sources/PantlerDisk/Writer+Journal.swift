@@ -9,15 +9,19 @@ struct JournalState {
         /// In the order of namespaces and keys, so that changes of the same pages stand together.
         let changes: [(key: EntryAddress, value: EntryChange)]
         var next = 0
-        /// Rows of the journal that go with it.
-        var rows: Int
+        /// Numbers of the journal's rows that go with it.
+        var rows: ArraySlice<Int64>
     }
 
-    /// Rows that came since the last merge began, their bytes, and when the first and the last of them came.
-    var rows = 0
-    var bytes: Int64 = 0
-    var firstAt: UInt64 = 0
-    var lastAt: UInt64 = 0
+    /// Whether commits may go there.
+    let isUsable: Bool
+    /// The number of the row that is written next.
+    private(set) var nextID: Int64
+    /// Numbers of the rows that came since the last merge began, their bytes, and when the first and the last of them came.
+    private(set) var rows: [Int64]
+    private(set) var bytes: Int64
+    private(set) var firstAt: UInt64
+    private(set) var lastAt: UInt64
     var merge: Merge?
     /// Whether somebody waits for it to be empty.
     var isWanted = false
@@ -26,7 +30,41 @@ struct JournalState {
     /// Why the last step failed.
     var fault: TierFault?
 
-    var isEmpty: Bool { rows == 0 && merge == nil }
+    init(_ restored: RestoredJournal) {
+        isUsable = restored.isUsable
+        rows = restored.rows
+        bytes = restored.bytes
+        nextID = max(restored.end, restored.rows.last ?? 0) + 1
+        firstAt = monotonicNanoseconds()
+        lastAt = firstAt
+    }
+
+    var isEmpty: Bool { rows.isEmpty && merge == nil }
+
+    /// The next row was committed.
+    mutating func note(bytes: Int64, at now: UInt64) {
+        if rows.isEmpty { firstAt = now }
+        lastAt = now
+        rows.append(nextID)
+        nextID += 1
+        self.bytes += bytes
+    }
+
+    /// All that has come is to be merged.
+    mutating func beginMerge(_ changes: [(key: EntryAddress, value: EntryChange)]) {
+        merge = Merge(changes: changes, rows: rows[...])
+        rows = []
+        bytes = 0
+        isWanted = false
+    }
+
+    /// Nothing is in the journal any more.
+    mutating func clear() {
+        merge = nil
+        rows = []
+        bytes = 0
+        isWanted = false
+    }
 }
 
 // Which commits go by way of the journal, and how its changes come to their rows.
@@ -41,22 +79,13 @@ extension Writer {
 
     /// Whether a batch goes into the journal. If it must not, the journal is empty afterwards.
     func takesJournal(_ batch: Batch) throws(SQLiteError) -> Bool {
+        guard journal.isUsable else { return false }
         let options = context.options
         let isLarge = batch.bytes > Int64(batch.count) * Self.largeChangeBytes
         if journal.isEmpty { return batch.count >= options.journaledChanges && !isLarge }
         // The second bound holds where merging does not keep up.
         if isLarge || journal.bytes >= options.journalBytes * 2 { try mergeWhole() }
         return !isLarge
-    }
-
-    /// A row was committed.
-    func noteJournaled(bytes: Int64) {
-        guard bytes > 0 else { return }
-        let now = monotonicNanoseconds()
-        if journal.rows == 0 { journal.firstAt = now }
-        journal.lastAt = now
-        journal.rows += 1
-        journal.bytes += bytes
     }
 
     /// Has the journal emptied of what is in it now.
@@ -91,7 +120,7 @@ extension Writer {
     }
 
     private func isMergeDue(at now: UInt64) -> Bool {
-        if journal.rows == 0 {
+        if journal.rows.isEmpty {
             journal.isWanted = false
             return false
         }
@@ -107,10 +136,7 @@ extension Writer {
 
     private func beginMerge() {
         let changes = context.queue.beginMerge().sorted { $0.key.precedes($1.key) }
-        journal.merge = JournalState.Merge(changes: changes, rows: journal.rows)
-        journal.rows = 0
-        journal.bytes = 0
-        journal.isWanted = false
+        journal.beginMerge(changes)
     }
 
     private func endMerge() {
@@ -133,7 +159,7 @@ extension Writer {
             merge.rows = try removeRows(merge.rows, until: end)
         }
         journal.merge = merge
-        if merge.next == merge.changes.count, merge.rows == 0 { endMerge() }
+        if merge.next == merge.changes.count, merge.rows.isEmpty { endMerge() }
     }
 
     /// Merges in one transaction as many as there is time for, at least one.
@@ -176,17 +202,24 @@ extension Writer {
         return some.endIndex
     }
 
-    /// Removes rows of the journal, as many as there is time for.
+    /// Removes rows of the journal, as many as there is time for. Those that damage keeps there are over all the same.
     ///
-    /// - Returns: how many are left.
-    private func removeRows(_ count: Int, until end: UInt64) throws(SQLiteError) -> Int {
-        var left = count
-        try transaction(sync: false) { () throws(SQLiteError) in
-            while left > 0 {
-                try journalTable.removeFirst()
-                left -= 1
-                if monotonicNanoseconds() >= end { return }
+    /// - Returns: those that are left.
+    private func removeRows(_ rows: ArraySlice<Int64>, until end: UInt64) throws(SQLiteError) -> ArraySlice<Int64> {
+        var left = rows
+        do throws(SQLiteError) {
+            try transaction(sync: false) { () throws(SQLiteError) in
+                left = rows
+                while let row = left.popFirst() {
+                    try journalTable.remove(row)
+                    if monotonicNanoseconds() >= end { return }
+                }
             }
+        } catch {
+            guard error.concernsOneRow, let last = rows.last else { throw error }
+            context.log.warn("Rows of the journal stay on disk", error.description)
+            try transaction(sync: false) { () throws(SQLiteError) in try tables.raise(.journalEnd, to: last) }
+            return []
         }
         return left
     }
@@ -202,7 +235,7 @@ extension Writer {
             // By steps it can be done, and what is to blame passed over.
             while !journal.isEmpty {
                 if journal.merge == nil { beginMerge() }
-                try advanceMerge(until: 0)
+                try advanceMerge(until: monotonicNanoseconds() + Self.stepNanoseconds)
             }
         }
     }
@@ -215,19 +248,16 @@ extension Writer {
         with deletes: [EntryAddress: Version],
         _ body: () throws(SQLiteError) -> Void
     ) throws(SQLiteError) {
-        let rows = journal.rows + (journal.merge?.rows ?? 0)
+        let rows = (journal.merge?.rows ?? []) + journal.rows
         let changes = context.queue.read { $0.journaled }.latest.sorted { $0.key.precedes($1.key) }
         try transaction(sync: sync) { () throws(SQLiteError) in
             try body()
-            for _ in 0..<rows { try journalTable.removeFirst() }
+            for row in rows { try journalTable.remove(row) }
             for (address, change) in changes where deletes[address].map({ $0 < change.version }) ?? true {
                 try merge(address, change)
             }
         }
-        journal.rows = 0
-        journal.bytes = 0
-        journal.merge = nil
-        journal.isWanted = false
+        journal.clear()
         context.queue.endAllMerging()
     }
 

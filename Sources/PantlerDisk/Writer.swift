@@ -19,7 +19,7 @@ final class Writer: @unchecked Sendable {
     let entries: EntryTable
     let tables: StateTables
     let journalTable: Journal
-    var journal = JournalState()
+    var journal: JournalState
 
     /// What the rows cost, as committed; and how the open transaction moves it.
     private(set) var totals: [NamespaceID: TierUsage]
@@ -66,10 +66,7 @@ final class Writer: @unchecked Sendable {
         let ticket = context.queue.read { $0.latestTicket }
         for namespace in restored.dropped { house.dropTickets[namespace] = ticket }
         house.voids = restored.voids.map { VoidSweep(namespace: $0.key, through: $0.value, ticket: ticket) }
-        journal.rows = restored.journal.rows
-        journal.bytes = restored.journal.bytes
-        journal.firstAt = monotonicNanoseconds()
-        journal.lastAt = journal.firstAt
+        journal = JournalState(restored.journal)
         context.figures.setUsage(restored.usage.filter { !restored.dropped.contains($0.key) })
     }
 
@@ -155,7 +152,7 @@ final class Writer: @unchecked Sendable {
         var journalBytes: Int64 = 0
         do throws(SQLiteError) {
             try transaction(sync: sync) { () throws(SQLiteError) in
-                if journaled { journalBytes = try journalTable.append(items) }
+                if journaled { journalBytes = try journalTable.append(items, as: journal.nextID) }
                 for place in items.indices where !journaled || items[place].isControl { try apply(items[place].change) }
                 let now = monotonicNanoseconds()
                 if now - anchoredAt >= Self.secondNanoseconds || items.isEmpty {
@@ -163,7 +160,7 @@ final class Writer: @unchecked Sendable {
                     anchoredAt = now
                 }
             }
-            noteJournaled(bytes: journalBytes)
+            if journalBytes > 0 { journal.note(bytes: journalBytes, at: monotonicNanoseconds()) }
         } catch {
             guard error.concernsOneRow, let first = items.first else { throw error }
             guard items.count > 1 else {

@@ -103,8 +103,9 @@ extension Store {
             }
             slots.withLock { $0[namespace.slot] = nil }
             memory.detach(namespace.slot)
+            // Only now: whoever is answered may make another namespace at once, which needs the slot where all are taken.
+            settle(.success((true, ticket)), completion)
         }
-        settle(.success((true, ticket)), completion)
     }
 
     /// A namespace of the previous run.

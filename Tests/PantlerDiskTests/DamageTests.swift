@@ -62,8 +62,12 @@ struct DamageTests {
         let fixture = try Fixture { $0.journaledChanges = .max }
         for number in 0..<2000 { fixture.put("\(number)", fixture.entry("value \(number)")) }
         fixture.tier.close()
-        let pages = Int(DatabaseFile.bytes(of: fixture.file) / 4096)
-        try scribble(fixture, pages: pages / 2..<pages / 2 + 4)
+        for table in ["entries", "entries_key"] {
+            let leaf = try fixture.number(
+                "SELECT pageno FROM dbstat WHERE name = '\(table)' AND pagetype = 'leaf' ORDER BY path LIMIT 1 OFFSET 5"
+            )
+            try scribble(fixture, pages: Int(leaf) - 1..<Int(leaf))
+        }
         try fixture.open()
         var faults = 0
         var found = 0
@@ -82,7 +86,7 @@ struct DamageTests {
         #expect(fixture.tier.health().corruptions == UInt64(faults))
         #expect(fixture.tier.health().fault == nil)
         // Writes go on too, but for those that meet a damaged page.
-        let results = (0..<200).map { fixture.putThrough("new \($0)", fixture.entry("v")) }
+        let results = (0..<200).map { fixture.putThrough("\($0 * 10) new", fixture.entry("v")) }
         #expect(results.contains { $0 == nil })
         #expect(try !FolderCheck.run(folder: fixture.folder).isSound)
     }

@@ -1,3 +1,4 @@
+import Glibc
 import PantlerModel
 import Support
 import Testing
@@ -182,6 +183,53 @@ struct JournalTests {
         try crashed.tier.flush()
         #expect(try crashed.keys() == ["a", "c"])
         #expect(try FolderCheck.run(folder: crashed.folder).isSound)
+    }
+
+    @Test("rows of it that cannot be removed are over all the same")
+    func unremovable() throws {
+        let fixture = try fixture()
+        for number in 0..<20 { fixture.put("\(number)", fixture.entry("v")) }
+        #expect(fixture.putThrough("last", fixture.entry("v")) == nil)
+        fixture.tier.close()
+        try fixture.sql(
+            "CREATE TRIGGER held BEFORE DELETE ON journal WHEN old.id = 7 BEGIN SELECT RAISE(ABORT, 'held'); END;"
+                + "INSERT INTO journal VALUES (7, x'00')"
+        )
+        try fixture.open()
+        #expect(fixture.tier.health().corruptions == 1)
+        for number in 0..<40 { fixture.put("\(number)", fixture.entry("w")) }
+        #expect(fixture.putThrough("last", fixture.entry("w")) == nil)
+        try fixture.tier.flush()
+        #expect(fixture.tier.health().fault == nil)
+        #expect(try journalRows(fixture) > 0)
+        try fixture.reopen()
+        #expect(fixture.tier.health().corruptions == 0, "it is not read again")
+        #expect(try fixture.keys().count == 41)
+        #expect(try fixture.value("3") == "w")
+    }
+
+    @Test("where it cannot be read at all, changes go to their rows at once")
+    func unusable() throws {
+        let fixture = try fixture()
+        #expect(fixture.putThrough("k", fixture.entry("v")) == nil)
+        fixture.tier.close()
+        let root = Int(try fixture.number("SELECT rootpage FROM sqlite_schema WHERE name = 'journal'"))
+        try overwrite(fixture, page: root - 1, [UInt8](repeating: 0x5a, count: 4096))
+        try fixture.open()
+        #expect(fixture.tier.health().corruptions == 1)
+        #expect(try fixture.value("k") == "v")
+        for number in 0..<40 { fixture.put("\(number)", fixture.entry("w")) }
+        #expect(fixture.putThrough("k", fixture.entry("w")) == nil)
+        #expect(try rows(fixture) == 41)
+        #expect(try fixture.value("k") == "w")
+    }
+
+    /// - Parameter page: counted from 0.
+    private func overwrite(_ fixture: Fixture, page: Int, _ bytes: [UInt8]) throws {
+        let file = Glibc.open(fixture.file, O_RDWR)
+        try #require(file >= 0)
+        defer { close(file) }
+        try #require(pwrite(file, bytes, bytes.count, off_t(page * 4096)) == bytes.count)
     }
 
     @Test(
