@@ -41,6 +41,8 @@ final class Checkpointer: Sendable {
     }
 
     private func run(_ path: String) {
+        // Nobody waits for it; and where it does not keep up, the writer does it.
+        WorkerThread.stepBack(nice: 10)
         do throws(SQLiteError) {
             let connection = try Connection(path: path, mode: .readWrite)
             try connection.execute("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256")

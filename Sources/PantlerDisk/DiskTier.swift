@@ -5,8 +5,8 @@ import Synchronization
 /// The disk tier: one SQLite file, `pantler.sqlite`, in a data folder that no other process serves at the time.
 ///
 /// What comes in goes through a queue (`PendingWrites`) to one thread that commits many changes at a time (`Writer`). Reads look at the
-/// queue first, on their caller's thread, and then at the file, on one of a few threads with connections of their own
-/// (`ReaderPool`), which in WAL mode neither wait for the writer nor make it wait.
+/// queue first, on their caller's thread, then ask whether the key can have a row (`KeyFilter`), and only then look at the file, on one of
+/// a few threads with connections of their own (`ReaderPool`), which in WAL mode neither wait for the writer nor make it wait.
 ///
 /// When writing fails: a `through` write is told by its `settle`, and is taken back here, so that the store has to take it back in memory alone.
 /// Other changes are tried again, for as long as the queue has room for them; marks of invalidation and namespaces always, even those
@@ -25,6 +25,7 @@ package final class DiskTier: LowerTier {
     private let readers: ReaderPool
     private let checkpointer: Checkpointer
     private let hotSet: HotSetLoader
+    private let keyWalk: KeyWalk
     private let restored: PersistedState
 
     /// What `close` ends.
@@ -63,11 +64,13 @@ package final class DiskTier: LowerTier {
         context = TierContext(path: path, options: options, log: log, restored: found)
         jobs = JobQueue()
         hotSet = HotSetLoader(context: context)
+        keyWalk = KeyWalk(context: context)
         checkpointer = Checkpointer(log: log)
         let writer = try Writer(
             context: context,
             jobs: jobs,
             checkpointer: checkpointer,
+            keyWalk: keyWalk,
             connection: connection,
             restored: found
         )
@@ -110,6 +113,7 @@ package final class DiskTier: LowerTier {
     package func close() {
         guard let writer = life.withLock({ $0.writer.take() }) else { return }
         hotSet.close()
+        keyWalk.close()
         readers.close()
         checkpointer.close()
         context.queue.close()
@@ -125,6 +129,7 @@ package final class DiskTier: LowerTier {
     ) {
         let (change, void) = context.queue.look(address)
         if let change { return completion(.success(change.entry)) }
+        guard context.filters.mayContain(address.hash) else { return completion(.success(nil)) }
         let isTaken = readers.submit { [context] reader in
             completion(Self.read(address, voidThrough: void, reader, context))
         }

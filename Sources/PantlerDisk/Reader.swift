@@ -7,6 +7,7 @@ final class Reader {
     private let byKey: Statement
     private let byID: Statement
     private let listing: Statement
+    private let keys: Statement
     private var inflater: Inflater
 
     init(path: String, cacheBytes: Int64) throws(SQLiteError) {
@@ -26,6 +27,13 @@ final class Reader {
             """
             SELECT key, version, expires_at, stale_ttl, tags, size FROM entries INDEXED BY entries_key
             WHERE namespace = ?1 AND key >= ?2 ORDER BY key
+            """
+        )
+        keys = try Statement(
+            connection,
+            """
+            SELECT namespace, key FROM entries INDEXED BY entries_key WHERE (namespace, key) > (?1, ?2)
+            ORDER BY namespace, key LIMIT ?3
             """
         )
         do {
@@ -93,6 +101,30 @@ final class Reader {
         let scan = try Statement(connection, "SELECT id, namespace, key FROM entries INDEXED BY entries_key")
         while try scan.step() {
             guard body(scan.integer(0), NamespaceID(truncatingIfNeeded: scan.integer(1)), scan.bytes(2)) else { return }
+        }
+    }
+
+    /// Shows the next keys in their order.
+    ///
+    /// - Returns: the last of them; `nil` if there are no more.
+    func keys(
+        after last: (namespace: NamespaceID, key: [UInt8]),
+        limit: Int,
+        _ body: (NamespaceID, UnsafeRawBufferPointer) -> Void
+    ) throws(SQLiteError) -> (NamespaceID, [UInt8])? {
+        defer { keys.reset() }
+        return try last.key.withBytes { (key) throws(SQLiteError) in
+            try keys.bind(1, Int64(last.namespace))
+            try keys.bind(2, borrowing: key)
+            try keys.bind(3, Int64(limit))
+            var count = 0
+            while try keys.step() {
+                let namespace = NamespaceID(truncatingIfNeeded: keys.integer(0))
+                body(namespace, keys.bytes(1))
+                count += 1
+                if count == limit { return (namespace, Array(keys.bytes(1))) }
+            }
+            return nil
         }
     }
 

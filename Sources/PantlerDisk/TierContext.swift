@@ -14,6 +14,7 @@ final class TierContext: Sendable {
     let maxBytes: Atomic<Int64>
     let queue: WriteQueue
     let figures = Figures()
+    let filters = KeyFilters()
     let recentUse = RecentUse()
     let log: SparseLog
     let entryHash: EntryHash

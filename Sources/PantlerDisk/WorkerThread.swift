@@ -48,6 +48,14 @@ final class WorkerThread: Sendable {
         close(file)
     }
 
+    /// Gives the calling thread a smaller part of a core that others want too.
+    ///
+    /// - Parameter nice: see setpriority(2); on Linux it is the thread's own.
+    static func stepBack(nice: Int32) {
+        // It can only fail where it would be a step forward.
+        _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, nice)
+    }
+
     /// Waits for its end. Called once.
     func join() {
         pthread_join(thread, nil)

@@ -254,8 +254,10 @@ extension Writer {
         do throws(SQLiteError) {
             var count = 0
             try transaction(sync: false) { () throws(SQLiteError) in
+                var courtesy = Courtesy(until: end)
                 for row in rows {
                     try body(row)
+                    courtesy.giveWay()
                     count += 1
                     if monotonicNanoseconds() >= end { return }
                 }

@@ -171,8 +171,11 @@ extension Writer {
     ) throws(SQLiteError) -> Int {
         var next = changes.startIndex
         try transaction(sync: false) { () throws(SQLiteError) in
+            next = changes.startIndex
+            var courtesy = Courtesy(until: end)
             repeat {
                 try merge(changes[next].key, changes[next].value)
+                courtesy.giveWay()
                 next += 1
             } while next < changes.endIndex && monotonicNanoseconds() < end
         }
@@ -210,8 +213,10 @@ extension Writer {
         do throws(SQLiteError) {
             try transaction(sync: false) { () throws(SQLiteError) in
                 left = rows
+                var courtesy = Courtesy(until: end)
                 while let row = left.popFirst() {
                     try journalTable.remove(row)
+                    courtesy.giveWay()
                     if monotonicNanoseconds() >= end { return }
                 }
             }

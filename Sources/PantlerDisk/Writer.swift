@@ -14,6 +14,7 @@ final class Writer: @unchecked Sendable {
     let context: TierContext
     let jobs: JobQueue
     let checkpointer: Checkpointer
+    private let keyWalk: KeyWalk
     private let connection: Connection
     private let gauge: LogGauge
     let entries: EntryTable
@@ -39,6 +40,9 @@ final class Writer: @unchecked Sendable {
     private var restedBytes: Int64 = 0
 
     private static let secondNanoseconds: UInt64 = 1_000_000_000
+    /// Changes in one commit from which on it is in a hurry, and for how long any other gives way.
+    private static let hurriedChanges = 256
+    private static let courtesyNanoseconds: UInt64 = 10_000_000
     /// Longest sleep: what only time brings about is seen at the latest then.
     private static let tickMicroseconds: UInt64 = 500_000
     /// Least log that is worth copying when there is nothing else to do.
@@ -49,12 +53,14 @@ final class Writer: @unchecked Sendable {
         context: TierContext,
         jobs: JobQueue,
         checkpointer: Checkpointer,
+        keyWalk: KeyWalk,
         connection: consuming Connection,
         restored: Restored
     ) throws(SQLiteError) {
         self.context = context
         self.jobs = jobs
         self.checkpointer = checkpointer
+        self.keyWalk = keyWalk
         entries = try EntryTable(connection, figures: context.figures)
         tables = try StateTables(connection)
         journalTable = try Journal(connection)
@@ -73,7 +79,10 @@ final class Writer: @unchecked Sendable {
     // MARK: The thread
 
     func run() {
+        // An event loop that wakes up on the same core goes first; a third of a core is several times what the writer needs.
+        WorkerThread.stepBack(nice: 5)
         while true {
+            keyWalk.beginIfDue { Int(clamping: totals.values.reduce(0) { $0 + $1.entries }) }
             switch context.queue.take() {
             case .commit(let batch, let sync):
                 commit(batch, sync: sync)
@@ -149,11 +158,18 @@ final class Writer: @unchecked Sendable {
         sync: Bool,
         _ rejected: inout [WriteTicket: TierFault]
     ) throws(SQLiteError) {
+        // Whoever waits for a sync, or for room in a queue that fills, is not to wait for others besides.
+        var courtesy =
+            sync || items.count >= Self.hurriedChanges
+            ? .none : Courtesy(until: monotonicNanoseconds() + Self.courtesyNanoseconds)
         var journalBytes: Int64 = 0
         do throws(SQLiteError) {
             try transaction(sync: sync) { () throws(SQLiteError) in
                 if journaled { journalBytes = try journalTable.append(items, as: journal.nextID) }
-                for place in items.indices where !journaled || items[place].isControl { try apply(items[place].change) }
+                for place in items.indices where !journaled || items[place].isControl {
+                    try apply(items[place].change)
+                    courtesy.giveWay()
+                }
                 let now = monotonicNanoseconds()
                 if now - anchoredAt >= Self.secondNanoseconds || items.isEmpty {
                     try writeAnchor()
@@ -208,7 +224,7 @@ final class Writer: @unchecked Sendable {
     func put(_ address: EntryAddress, _ entry: Entry, _ options: PutOptions) throws(SQLiteError) {
         let (delta, replaced) = try entries.put(address, entry, options)
         move(address.namespace, by: delta)
-        if replaced { context.recentUse.note(address.hash) }
+        if replaced { context.recentUse.note(address.hash) } else { context.filters.insert(address.hash) }
     }
 
     /// Whether a namespace was dropped, in this run or while rows of it are left.
