@@ -46,7 +46,7 @@ struct ServeConfiguration: Hashable, Sendable {
         /// Bytes of changes that may wait for the writer.
         var queueSize: Int64 = 16 << 20
         /// How long a change may wait for others to be committed with.
-        var flushInterval: Duration = .milliseconds(20)
+        var flushInterval: Duration = .milliseconds(5)
         /// Bytes of write-ahead log from which on it is copied into the file.
         var walSize: Int64 = 16 << 20
         /// Bytes of pages that the writer's connection keeps.
