@@ -10,7 +10,11 @@ enum Pages {
     /// Zeroed pages that cost nothing until they are touched; `nil` when the kernel has none left.
     static func map(_ bytes: Int) -> UnsafeMutableRawPointer? {
         let base = mmap(nil, roundUp(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        return base == MAP_FAILED ? nil : base
+        guard let base, base != MAP_FAILED else { return nil }
+        // What is asked for lies anywhere: with small pages each look-up among millions of entries walks the page tables several times. Blocks
+        // next to each other make up large pages. Where the kernel has none to give, small ones do.
+        madvise(base, roundUp(bytes), MADV_HUGEPAGE)
+        return base
     }
 
     static func unmap(_ base: UnsafeMutableRawPointer, _ bytes: Int) {
