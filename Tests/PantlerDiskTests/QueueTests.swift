@@ -83,8 +83,10 @@ struct QueueTests {
             throw Failure("not waiting")
         }
         #expect(try batch(&queue, at: 1).sync)
+        #expect(!queue.isSettled(ticket, .through) && queue.isSettled(ticket, .behind))
         answers.deliver(queue.succeed(synced: true, rejected: [:]).answers)
         #expect(answers.isAnswered(ticket) && answers.fault(ticket) == nil)
+        #expect(queue.isSettled(ticket, .through))
         guard case .settled = queue.settle(ticket, .through, answers.completion(ticket)) else {
             throw Failure("waiting")
         }

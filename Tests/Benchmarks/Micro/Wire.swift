@@ -5,7 +5,7 @@ internal import PantlerModel
 extension BenchmarkGroup {
     private static let times = 100_000
 
-    /// The fast lane: recognising the plain GET of an entry.
+    /// The fast lane: recognising the plain GET and the plain PUT of an entry.
     static func lane() throws -> BenchmarkGroup {
         let lane = FastLaneProbe()
         let bare = """
@@ -20,12 +20,17 @@ extension BenchmarkGroup {
             GET /v1/namespaces/bench/entries/user:profile:00000001 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\
             Accept: text/html\r\n\r\n
             """
+        let body = #"{"value":"# + String(decoding: Samples.value(1), as: UTF8.self) + #","ttl":3600}"#
+        let put = """
+            PUT /v1/namespaces/bench/entries/user:profile:00000001 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\
+            Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)
+            """
+        let requests = [
+            ("Host alone", bare, true), ("a library's fields", library, true), ("left alone", browser, false),
+            ("a PUT", put, true),
+        ]
         return BenchmarkGroup(
-            try [("Host alone", bare, true), ("a library's fields", library, true), ("left alone", browser, false)].map
-            {
-                name,
-                text,
-                isTaken in
+            try requests.map { name, text, isTaken in
                 let bytes = Array(text.utf8)
                 guard (bytes.withUnsafeBytes { lane.length(of: $0) } != nil) == isTaken else {
                     throw Failure("the fast lane does not do what it should with: \(name)")
