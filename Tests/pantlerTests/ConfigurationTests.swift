@@ -107,7 +107,7 @@ struct ConfigurationTests {
         "server.shutdown_timeout": "3s", "data_dir": "/var/lib/pantler", "memory.max_memory": "1GiB",
         "memory.shards": "4",
         "disk.max_disk": "1TiB", "disk.readers": "4", "disk.queue_entries": "10", "disk.queue_size": "1MiB",
-        "disk.flush_interval": "5ms", "disk.wal_size": "32MiB", "disk.writer_cache": "1MiB",
+        "disk.flush_interval": "7ms", "disk.wal_size": "32MiB", "disk.writer_cache": "1MiB",
         "disk.reader_cache": "1MiB",
         "namespaces.auto_create": "false", "namespaces.max_namespaces": "7", "namespaces.defaults.default_ttl": "5m",
         "namespaces.defaults.max_ttl": "1d", "namespaces.defaults.stale_ttl": "30s",
