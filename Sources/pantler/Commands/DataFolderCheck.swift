@@ -13,6 +13,7 @@ extension CheckFinding {
         }
         let log = Readable.bytes(report.walBytes)
         let damaged = report.damagedRows > 0 ? "\(Readable.count(report.damagedRows)) entries are damaged" : nil
+        let waiting = report.journaled > 0 ? ", \(Readable.count(report.journaled)) changes in the journal" : ""
         let parts = [
             CheckFinding(
                 part: "database",
@@ -23,7 +24,7 @@ extension CheckFinding {
                 part: "entries",
                 fault: damaged,
                 detail: "\(Readable.count(report.entries)) in \(Readable.count(Int64(report.namespaces))) namespaces, "
-                    + "\(Readable.bytes(report.bytes)), \(Readable.count(report.deflated)) deflated"
+                    + "\(Readable.bytes(report.bytes)), \(Readable.count(report.deflated)) deflated\(waiting)"
             ),
         ]
         return parts + report.findings.map { CheckFinding(part: "finding", fault: "damaged", detail: $0) }
