@@ -8,7 +8,7 @@ struct ConnectionThreads: Sendable {
     let count: Int
     let timeoutMilliseconds: Int64
 
-    /// After so many failures in a row a connection gives up: the service is gone.
+    /// After so many failures in a row a connection gives up.
     static let patience = 10
 
     /// Runs `body` on each connection's thread, with the connection's number, and returns when all have ended.
@@ -66,6 +66,47 @@ final class OwnedConnection: Sendable {
             let taken = connection
             connection = nil
             return taken
+        }
+    }
+}
+
+/// A connection that is made anew after each failure, until too many have come in a row. On one thread.
+struct RenewedConnection {
+    private let address: ServiceAddress
+    private let timeoutMilliseconds: Int64
+    private var connection: LeanConnection?
+    private var failuresInARow = 0
+
+    init(_ first: LeanConnection?, to address: ServiceAddress, timeoutMilliseconds: Int64) {
+        connection = first
+        self.address = address
+        self.timeoutMilliseconds = timeoutMilliseconds
+    }
+
+    /// Whether it gives up: the service is gone.
+    var isHopeless: Bool { failuresInARow >= ConnectionThreads.patience }
+
+    /// Runs `body` with the connection.
+    ///
+    /// - Returns: what failed, if something did: `body`, or the connecting before.
+    mutating func use(
+        _ body: (LeanConnection) throws(LeanConnection.Failure) -> Void
+    ) -> LeanConnection.Failure? {
+        do throws(LeanConnection.Failure) {
+            let current: LeanConnection
+            if let connection {
+                current = connection
+            } else {
+                current = try LeanConnection(to: address, timeoutMilliseconds: timeoutMilliseconds)
+                connection = current
+            }
+            try body(current)
+            failuresInARow = 0
+            return nil
+        } catch {
+            connection = nil
+            failuresInARow += 1
+            return error
         }
     }
 }

@@ -79,28 +79,19 @@ struct Load: Sendable {
     private func drive(_ owned: OwnedConnection, _ number: Int, _ cursor: Cursor, begin: UInt64) -> LoadOutcome {
         var outcome = LoadOutcome()
         var random = Xorshift(seed: UInt64(number + 1) &* 0x9e37_79b9_7f4a_7c15)
-        var connection: LeanConnection? = owned.take()
-        var failuresInARow = 0
+        var connection = RenewedConnection(
+            owned.take(),
+            to: wire.address,
+            timeoutMilliseconds: timeoutMilliseconds
+        )
         var bytes: [UInt8] = []
-        while let count = nextBurst(cursor, begin: begin) {
-            do throws(LeanConnection.Failure) {
-                let current: LeanConnection
-                if let connection {
-                    current = connection
-                } else {
-                    current = try LeanConnection(to: wire.address, timeoutMilliseconds: timeoutMilliseconds)
-                    connection = current
-                }
+        while !connection.isHopeless, let count = nextBurst(cursor, begin: begin) {
+            let failure = connection.use { connection throws(LeanConnection.Failure) in
                 bytes.removeAll(keepingCapacity: true)
                 for _ in 0..<count { wire.append(operation, &random, to: &bytes) }
-                try exchange(bytes, count, over: current, &outcome)
-                failuresInARow = 0
-            } catch {
-                connection = nil
-                outcome.note(error: error.reason)
-                failuresInARow += 1
-                if failuresInARow >= ConnectionThreads.patience { break }
+                try exchange(bytes, count, over: connection, &outcome)
             }
+            if let failure { outcome.note(error: failure.reason) }
         }
         return outcome
     }

@@ -62,26 +62,17 @@ struct Replay: Sendable {
     /// One connection's part, on its thread.
     private func replay(_ owned: OwnedConnection, _ cursor: Cursor) -> ReplayOutcome {
         var outcome = ReplayOutcome()
-        var connection: LeanConnection? = owned.take()
-        var failuresInARow = 0
+        var connection = RenewedConnection(
+            owned.take(),
+            to: wire.address,
+            timeoutMilliseconds: timeoutMilliseconds
+        )
         var bytes: [UInt8] = []
-        while let index = cursor.next(below: trace.count) {
-            do throws(LeanConnection.Failure) {
-                let current: LeanConnection
-                if let connection {
-                    current = connection
-                } else {
-                    current = try LeanConnection(to: wire.address, timeoutMilliseconds: timeoutMilliseconds)
-                    connection = current
-                }
-                try replay(trace[index], over: current, &bytes, &outcome)
-                failuresInARow = 0
-            } catch {
-                connection = nil
-                outcome.note(error: error.reason)
-                failuresInARow += 1
-                if failuresInARow >= ConnectionThreads.patience { break }
+        while !connection.isHopeless, let index = cursor.next(below: trace.count) {
+            let failure = connection.use { connection throws(LeanConnection.Failure) in
+                try replay(trace[index], over: connection, &bytes, &outcome)
             }
+            if let failure { outcome.note(error: failure.reason) }
         }
         return outcome
     }
