@@ -30,8 +30,8 @@ package struct DiskOptions: Hashable, Sendable {
     /// `Journal`.
     package var journaledChanges = 16
 
-    /// Bytes in the journal, and entries that wait in it, from which on they come to their rows. The entries are held in memory meanwhile,
-    /// up to half as many bytes of them.
+    /// Bytes in the journal, and entries that wait in it, from which on they come to their rows. The entries are held in memory meanwhile:
+    /// half as many bytes of them while they gather, and as many again while those before them come to their rows.
     package var journalBytes: Int64 = 16 << 20
     package var journalEntries = 8192
 

@@ -79,7 +79,7 @@ final class Writer: @unchecked Sendable {
     // MARK: The thread
 
     func run() {
-        // An event loop that wakes up on the same core goes first; a third of a core is several times what the writer needs.
+        // An event loop that wakes up on the same core goes first; by its weight the writer still has a quarter of a core that others fill.
         WorkerThread.stepBack(nice: 5)
         while true {
             keyWalk.beginIfDue { Int(clamping: totals.values.reduce(0) { $0 + $1.entries }) }
