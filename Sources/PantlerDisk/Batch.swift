@@ -21,7 +21,7 @@ struct Batch: Sendable {
         }
 
         var isPut: Bool {
-            if case .entry(_, .put) = change { true } else { false }
+            if case .entry(let keyed) = change, case .put = keyed.change { true } else { false }
         }
 
         var isControl: Bool {
@@ -30,21 +30,21 @@ struct Batch: Sendable {
 
         /// `nil` if it is not of an entry.
         var version: Version? {
-            if case .entry(_, let change) = change { change.version } else { nil }
+            if case .entry(let keyed) = change { keyed.version } else { nil }
         }
 
         /// A put becomes a delete, so that no older value can come back in its place.
         mutating func giveUpValue() {
-            guard case .entry(let address, .put(let entry, _)) = change else { return }
-            change = .entry(address, .delete(version: entry.version))
+            guard isPut, case .entry(let keyed) = change else { return }
+            change = .entry(KeyedChange(keyed.address, .delete(version: keyed.version)))
             bytes = change.bytes
             isGivenUp = true
         }
 
         /// What is left to do when this change is taken back: that of the change whose place it took, whose value is lost.
         var remainder: Item? {
-            guard let covered, case .entry(let address, _) = change else { return nil }
-            var item = Item(ticket: ticket, change: .entry(address, .delete(version: covered)))
+            guard let covered, case .entry(let keyed) = change else { return nil }
+            var item = Item(ticket: ticket, change: .entry(KeyedChange(keyed.address, .delete(version: covered))))
             item.isGivenUp = true
             return item
         }
@@ -72,38 +72,31 @@ struct Batch: Sendable {
 
     /// - Parameter isAwaited: whether someone waits for the change of this ticket: it then keeps a place of its own, since
     ///   it has to succeed or fail by itself.
-    mutating func add(_ item: Item, isAwaited: (WriteTicket) -> Bool) {
+    mutating func add(_ item: consuming Item, isAwaited: (WriteTicket) -> Bool) {
         lastTicket = max(lastTicket, item.ticket)
         bytes += item.bytes
-        if let earlier = place(of: item.change), !isAwaited(items[earlier].ticket) {
+        // Mostly there is none before it: one look into the dictionary, and not two.
+        if let earlier = setPlace(of: item.change, items.count), !isAwaited(items[earlier].ticket) {
+            _ = setPlace(of: item.change, earlier)
             bytes -= items[earlier].bytes
-            let covered = items[earlier].version
+            if let covered = items[earlier].version { item.covered = max(covered, item.covered ?? 0) }
             items[earlier] = item
-            if let covered { items[earlier].covered = max(covered, item.covered ?? 0) }
-            return
+        } else {
+            items.append(item)
         }
-        setPlace(of: item.change, items.count)
-        items.append(item)
     }
 
     /// The latest change of an entry.
     func change(of address: EntryAddress) -> EntryChange? {
-        guard let place = entries[address], case .entry(_, let change) = items[place].change else { return nil }
-        return change
+        guard let place = entries[address], case .entry(let keyed) = items[place].change else { return nil }
+        return keyed.change
     }
 
-    private func place(of change: Change) -> Int? {
+    /// - Returns: the place that it had before.
+    private mutating func setPlace(of change: borrowing Change, _ place: Int) -> Int? {
         switch change {
-        case .entry(let address, _): entries[address]
-        case .control(let control): control.name.flatMap { controls[$0] }
-        }
-    }
-
-    private mutating func setPlace(of change: Change, _ place: Int) {
-        switch change {
-        case .entry(let address, _): entries[address] = place
-        case .control(let control):
-            if let name = control.name { controls[name] = place }
+        case .entry(let keyed): entries.updateValue(place, forKey: keyed.address)
+        case .control(let control): control.name.flatMap { controls.updateValue(place, forKey: $0) }
         }
     }
 }

@@ -2,13 +2,13 @@ import PantlerModel
 
 /// What waits in the queue.
 enum Change: Sendable {
-    case entry(EntryAddress, EntryChange)
+    case entry(KeyedChange)
     case control(Control)
 
-    init(_ mutation: Mutation) {
-        switch mutation {
-        case .put(let address, let entry, let options): self = .entry(address, .put(entry, options))
-        case .delete(let address, let version): self = .entry(address, .delete(version: version))
+    init(_ mutation: consuming Mutation) {
+        switch consume mutation {
+        case .put(let address, let entry, let options): self = .entry(KeyedChange(address, .put(entry, options)))
+        case .delete(let address, let version): self = .entry(KeyedChange(address, .delete(version: version)))
         case .namespace(let record): self = .control(.namespace(record))
         case .tag(let namespace, let tag, let mark): self = .control(.tag(namespace, tag, mark))
         case .forgetTags(let namespace, let before): self = .control(.forgetTags(namespace, before: before))
@@ -16,13 +16,36 @@ enum Change: Sendable {
         }
     }
 
-    /// What it counts with in the queue, in bytes: its own, and about as much as arrays and dictionary take around them.
+    /// What it counts with in the queue, in bytes; see `KeyedChange.bytes`.
     var bytes: Int64 {
         switch self {
-        case .entry(let address, .put(let entry, _)): Int64(address.key.count + entry.value.count) + 256
-        case .entry(let address, .delete): Int64(address.key.count) + 192
+        case .entry(let keyed): keyed.bytes
         case .control(.hotSet(let hashes)): Int64(hashes.count) * 8 + 128
         case .control: 512
+        }
+    }
+}
+
+/// A change of the entry at an address.
+///
+/// An object, since it is handed on: from the queue to a batch, from there to the journal's changes, and to the thread that writes. As a
+/// value each step would count the references to key, value and tags, and on two cores these counts are what the steps cost.
+final class KeyedChange: Sendable {
+    let address: EntryAddress
+    let change: EntryChange
+
+    init(_ address: consuming EntryAddress, _ change: consuming EntryChange) {
+        self.address = address
+        self.change = change
+    }
+
+    var version: Version { change.version }
+
+    /// Its own bytes, and about as many as objects and dictionary take around them.
+    var bytes: Int64 {
+        switch change {
+        case .put(let entry, _): Int64(address.key.count + entry.value.count) + 256
+        case .delete: Int64(address.key.count) + 192
         }
     }
 }

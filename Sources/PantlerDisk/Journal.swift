@@ -44,7 +44,7 @@ final class Journal {
 /// What an earlier run left in the journal.
 struct RestoredJournal: Sendable {
     /// In the order in which they came.
-    var changes: [(address: EntryAddress, change: EntryChange)] = []
+    var changes: [KeyedChange] = []
     /// Numbers of its rows.
     var rows: [Int64] = []
     /// All rows with this number or a smaller one are over.
@@ -92,7 +92,7 @@ struct RestoredJournal: Sendable {
                     key: key,
                     hash: hash.hash(namespace: namespace, key: key)
                 )
-                changes.append((address, change))
+                changes.append(KeyedChange(address, change))
             }
         }
     }

@@ -18,16 +18,17 @@ enum JournalRecord {
         bytes.removeAll(keepingCapacity: true)
         bytes.append(contentsOf: [0, 0, 0, 0])
         for item in items {
-            if case .entry(let address, let change) = item.change { append(address, change, to: &bytes) }
+            if case .entry(let keyed) = item.change { append(keyed, to: &bytes) }
         }
         if bytes.count == checksumBytes { return bytes.removeAll(keepingCapacity: true) }
         let sum = checksum(bytes)
         for index in 0..<checksumBytes { bytes[index] = UInt8(truncatingIfNeeded: sum >> UInt32(index * 8)) }
     }
 
-    private static func append(_ address: EntryAddress, _ change: EntryChange, to bytes: inout [UInt8]) {
-        guard case .put(let entry, let options) = change else {
-            append(0, address, change.version, to: &bytes)
+    private static func append(_ keyed: KeyedChange, to bytes: inout [UInt8]) {
+        let address = keyed.address
+        guard case .put(let entry, let options) = keyed.change else {
+            append(0, address, keyed.version, to: &bytes)
             return
         }
         var mediaType: String?

@@ -5,7 +5,7 @@ import PantlerModel
 /// They *gather* until they are worth it, and are then *merging* while the next ones gather. What is merging does not change any more, so
 /// that the writer can go through it without the lock.
 struct JournaledChanges: Sendable {
-    typealias Changes = [EntryAddress: EntryChange]
+    typealias Changes = [EntryAddress: KeyedChange]
 
     private struct Generation {
         var changes: Changes = [:]
@@ -18,6 +18,11 @@ struct JournaledChanges: Sendable {
     private var gathering = Generation()
     private var merging = Generation()
 
+    /// - Parameter restored: what an earlier run left in the journal, in the order in which it came there. It is older than all tickets.
+    init(_ restored: [KeyedChange] = []) {
+        for keyed in restored { add(keyed, ticket: 0) }
+    }
+
     /// Entries and bytes that gather.
     var count: Int { gathering.changes.count }
     var bytes: Int64 { gathering.bytes }
@@ -27,7 +32,7 @@ struct JournaledChanges: Sendable {
 
     /// The latest change of an entry. Complexity: O(1).
     func change(of address: EntryAddress) -> EntryChange? {
-        gathering.changes[address] ?? merging.changes[address]
+        (gathering.changes[address] ?? merging.changes[address])?.change
     }
 
     /// Of each entry the latest change. Complexity: O(n).
@@ -36,23 +41,22 @@ struct JournaledChanges: Sendable {
     }
 
     /// Shows all changes, of each entry the latest one last. Complexity: O(n).
-    func visit(_ body: (EntryAddress, EntryChange) -> Void) {
-        for (address, change) in merging.changes { body(address, change) }
-        for (address, change) in gathering.changes { body(address, change) }
+    func visit(_ body: (KeyedChange) -> Void) {
+        for changes in [merging.changes, gathering.changes] { changes.values.forEach(body) }
     }
 
     /// Takes a change in, unless a later one is there.
-    mutating func add(_ address: EntryAddress, _ change: EntryChange, ticket: WriteTicket) {
+    mutating func add(_ keyed: KeyedChange, ticket: WriteTicket) {
         gathering.firstTicket = min(gathering.firstTicket, ticket)
-        let bytes = Change.entry(address, change).bytes
-        guard let earlier = gathering.changes.updateValue(change, forKey: address) else {
+        let bytes = keyed.bytes
+        guard let earlier = gathering.changes.updateValue(keyed, forKey: keyed.address) else {
             gathering.bytes += bytes
             return
         }
-        if earlier.version > change.version {
-            gathering.changes[address] = earlier
+        if earlier.version > keyed.version {
+            gathering.changes[keyed.address] = earlier
         } else {
-            gathering.bytes += bytes - Change.entry(address, earlier).bytes
+            gathering.bytes += bytes - earlier.bytes
         }
     }
 
@@ -73,5 +77,13 @@ struct JournaledChanges: Sendable {
     mutating func endMerge() -> Changes {
         defer { merging = Generation() }
         return merging.changes
+    }
+
+    /// Nothing is in the journal any more.
+    ///
+    /// - Returns: what was, for the caller to let go of.
+    mutating func removeAll() -> JournaledChanges {
+        defer { self = JournaledChanges() }
+        return self
     }
 }

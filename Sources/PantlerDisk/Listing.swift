@@ -12,9 +12,7 @@ struct Listing: Sendable {
 
     func entries(_ reader: Reader, _ queue: WriteQueue) throws(SQLiteError) -> [ListedEntry] {
         guard limit > 0 else { return [] }
-        let (waiting, void) = queue.read { [self] in
-            ($0.changes(in: namespace, prefix: prefix), $0.voidThrough(namespace))
-        }
+        let (waiting, void) = queue.changes(in: namespace, prefix: prefix)
         var keys = waiting.keys.filter { isWanted($0) }.sorted { $0.lexicographicallyPrecedes($1) }[...]
         var found: [ListedEntry] = []
         func takeWaiting() {

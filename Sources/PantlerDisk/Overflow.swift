@@ -20,12 +20,12 @@ struct Overflow {
         guard excess > 0 || excessBytes > 0 else { return }
         var awaited: Set<EntryAddress> = []
         for item in items where isAwaited(item.ticket) {
-            if case .entry(let address, _) = item.change { awaited.insert(address) }
+            if case .entry(let keyed) = item.change { awaited.insert(keyed.address) }
         }
         var candidates: [(version: Version, place: Int)] = []
         for (place, item) in items.enumerated() {
-            guard case .entry(let address, let change) = item.change, !awaited.contains(address) else { continue }
-            candidates.append((change.version, place))
+            guard case .entry(let keyed) = item.change, !awaited.contains(keyed.address) else { continue }
+            candidates.append((keyed.version, place))
         }
         candidates.sort { ($0.version, $0.place) < ($1.version, $1.place) }
         for (_, place) in candidates.prefix(excess) {

@@ -32,7 +32,8 @@ final class TierContext: Sendable {
         limits.entries = options.queueEntries
         limits.lingerMicroseconds = UInt64(max(0, options.lingerMilliseconds)) * 1000
         queue = WriteQueue(
-            PendingWrites(limits: limits, voids: restored.voids, journaled: restored.journal.changes),
+            PendingWrites(limits: limits, voids: restored.voids),
+            journaled: JournaledChanges(restored.journal.changes),
             figures: figures
         )
         let damaged = restored.journal.damagedRows

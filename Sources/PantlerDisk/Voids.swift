@@ -18,9 +18,11 @@ struct Voids {
 
     /// A change is given up altogether.
     mutating func note(_ change: Change) {
-        guard case .entry(let address, let change) = change, change.version > through(address.namespace) else { return }
-        marks[address.namespace] = change.version
-        grown.insert(address.namespace)
+        guard case .entry(let keyed) = change else { return }
+        let namespace = keyed.address.namespace
+        guard keyed.version > through(namespace) else { return }
+        marks[namespace] = keyed.version
+        grown.insert(namespace)
     }
 
     /// No row up to this version is left.

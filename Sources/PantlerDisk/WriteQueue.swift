@@ -2,33 +2,78 @@ import Dispatch
 import PantlerModel
 import Synchronization
 
-/// `PendingWrites` between threads: the store's threads put in, the writer's thread takes out.
+/// `PendingWrites` between threads: the store's threads put in, the writer's thread takes out. And beside them, under a lock of their own,
+/// the `JournaledChanges`: the writer takes hundreds in at a time, and no put is to wait for that.
+///
+/// Who asks for both asks the queue first. A change leaves the queue once the journal has it, and the journal once it is in its row: so it is
+/// found somewhere, perhaps twice. The other way round it could be missed.
 final class WriteQueue: Sendable {
     private let state: Mutex<PendingWrites>
+    private let journaled: Mutex<JournaledChanges>
+    /// `PendingWrites.holdsWriters`, for those who would rather not take the lock to see it. Relaxed: a bound of so many changes may be
+    /// noticed one change later.
+    private let holdsWriters = Atomic(false)
     /// Wakes the writer. May be signalled once too often; the writer then looks and finds nothing.
     private let signal = DispatchSemaphore(value: 0)
     private let figures: Figures
 
-    init(_ pending: consuming sending PendingWrites, figures: Figures) {
+    init(
+        _ pending: consuming sending PendingWrites,
+        journaled changes: consuming sending JournaledChanges = JournaledChanges(),
+        figures: Figures
+    ) {
         self.figures = figures
         state = Mutex(pending)
+        journaled = Mutex(changes)
+    }
+
+    /// Changes the state, and notes whether writers have to wait from now on.
+    private func update<Answer: Sendable>(_ body: (inout PendingWrites) -> Answer) -> Answer {
+        state.withLock { pending in
+            let answer = body(&pending)
+            holdsWriters.store(pending.holdsWriters, ordering: .relaxed)
+            return answer
+        }
     }
 
     func add(_ change: Change) -> WriteTicket {
-        let now = monotonicNanoseconds() / 1000
-        let (ticket, wake) = state.withLock { $0.add(change, at: now) }
+        let (ticket, wake) = update { $0.add(change, at: monotonicNanoseconds() / 1000) }
         if wake { signal.signal() }
         return ticket
     }
 
-    func change(of address: EntryAddress) -> EntryChange? {
-        state.withLock { $0.change(of: address) }
+    /// The change of an entry that waits, or is in the journal, if there is one.
+    func change(of address: EntryAddress) -> EntryChange? { look(address).change }
+
+    /// What a read has to know before it looks into the file: the change of the entry that waits or is in the journal, if there is one, and
+    /// up to which version the rows of its namespace are void.
+    func look(_ address: EntryAddress) -> (change: EntryChange?, voidThrough: Version) {
+        let (waiting, void) = state.withLock { ($0.change(of: address), $0.voidThrough(address.namespace)) }
+        if let waiting { return (waiting, void) }
+        // What is in the journal is void as its row would be.
+        guard let change = journaled.withLock({ $0.change(of: address) }), change.version > void else {
+            return (nil, void)
+        }
+        return (change, void)
     }
 
-    /// What a read has to know before it looks into the file: the change of the entry that waits, if one does, and up to which version the
-    /// rows of its namespace are void.
-    func look(_ address: EntryAddress) -> (change: EntryChange?, voidThrough: Version) {
-        state.withLock { ($0.change(of: address), $0.voidThrough(address.namespace)) }
+    /// The same for a namespace's entries whose keys begin with `prefix`. Complexity: O(queue + journal).
+    func changes(
+        in namespace: NamespaceID,
+        prefix: [UInt8]
+    ) -> (changes: [[UInt8]: EntryChange], voidThrough: Version) {
+        let (waiting, void) = state.withLock {
+            ($0.changes(in: namespace, prefix: prefix), $0.voidThrough(namespace))
+        }
+        var found: [[UInt8]: EntryChange] = [:]
+        journaled.withLock {
+            $0.visit { keyed in
+                if keyed.address.isIn(namespace, prefix: prefix), keyed.version > void {
+                    found[keyed.address.key] = keyed.change
+                }
+            }
+        }
+        return (found.merging(waiting) { $1 }, void)
     }
 
     func voidThrough(_ namespace: NamespaceID) -> Version {
@@ -39,16 +84,30 @@ final class WriteQueue: Sendable {
         state.withLock { body($0) }
     }
 
+    func readJournaled<Answer: Sendable>(_ body: @Sendable (borrowing JournaledChanges) -> Answer) -> Answer {
+        journaled.withLock { body($0) }
+    }
+
+    /// Whether no change with this ticket or a smaller one waits, or is in the journal.
+    func isMerged(_ ticket: WriteTicket) -> Bool {
+        state.withLock { $0.isPast(ticket) } && journaled.withLock { $0.isMerged(ticket) }
+    }
+
     func settle(
         _ ticket: WriteTicket,
         _ durability: Durability,
         completion: @escaping @Sendable (TierFault?) -> Void
     ) -> Bool {
-        answer(state.withLock { $0.settle(ticket, durability, completion) }, completion)
+        answer(update { $0.settle(ticket, durability, completion) }, completion)
     }
 
+    /// Without the lock: for all but `through`, where `settle` has to be asked anyway.
     func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool {
-        state.withLock { $0.isSettled(ticket, durability) }
+        switch durability {
+        case .memory: true
+        case .behind: !holdsWriters.load(ordering: .relaxed)
+        case .through: false
+        }
     }
 
     /// Waits for all that came so far; see `PendingWrites.flush`.
@@ -71,7 +130,7 @@ final class WriteQueue: Sendable {
     }
 
     func close() {
-        state.withLock { $0.close() }
+        update { $0.close() }
         signal.signal()
     }
 
@@ -83,7 +142,7 @@ final class WriteQueue: Sendable {
     /// What to do now; see `PendingWrites.take`.
     func take() -> PendingWrites.Work {
         let now = monotonicNanoseconds() / 1000
-        return state.withLock { $0.take(at: now) }
+        return update { $0.take(at: now) }
     }
 
     /// Sleeps until a signal, or that many microseconds.
@@ -91,41 +150,47 @@ final class WriteQueue: Sendable {
         _ = signal.wait(timeout: .now() + .microseconds(Int(clamping: microseconds)))
     }
 
-    /// The changes of entries are in the journal; see `PendingWrites.noteJournaled`. A few at a time, so that nobody waits long for the lock.
+    /// The changes of entries are in the journal, but for those that were rejected. A few at a time, so that no read waits long for the
+    /// lock. To be followed by `succeed`.
     func noteJournaled(_ items: [Batch.Item], except rejected: [WriteTicket: TierFault]) {
         var next = items.startIndex
         while next < items.endIndex {
             let end = min(next + 64, items.endIndex)
-            state.withLock { $0.noteJournaled(items[next..<end], except: rejected) }
+            journaled.withLock { journaled in
+                for place in next..<end where rejected[items[place].ticket] == nil {
+                    guard case .entry(let keyed) = items[place].change else { continue }
+                    journaled.add(keyed, ticket: items[place].ticket)
+                }
+            }
             next = end
         }
     }
 
     /// See `JournaledChanges.beginMerge`.
     func beginMerge() -> JournaledChanges.Changes {
-        state.withLock { $0.beginMerge() }
+        journaled.withLock { $0.beginMerge() }
     }
 
     /// See `JournaledChanges.endMerge`.
     func endMerge() {
-        let merged = state.withLock { $0.endMerge() }
+        let merged = journaled.withLock { $0.endMerge() }
         withExtendedLifetime(merged) {}
     }
 
     /// Nothing is in the journal any more.
     func endAllMerging() {
-        let merged = state.withLock { $0.endAllMerging() }
+        let merged = journaled.withLock { $0.removeAll() }
         withExtendedLifetime(merged) {}
     }
 
     func succeed(synced: Bool, rejected: [WriteTicket: TierFault]) {
-        let (answers, lost) = state.withLock { $0.succeed(synced: synced, rejected: rejected) }
+        let (answers, lost) = update { $0.succeed(synced: synced, rejected: rejected) }
         give(answers, lost: lost)
     }
 
     func fail(_ fault: TierFault, done: Set<WriteTicket>) {
         let now = monotonicNanoseconds() / 1000
-        let (answers, lost) = state.withLock { $0.fail(fault, done: done, at: now) }
+        let (answers, lost) = update { $0.fail(fault, done: done, at: now) }
         give(answers, lost: lost)
     }
 
@@ -141,7 +206,7 @@ final class WriteQueue: Sendable {
     }
 
     func end() {
-        let answers = state.withLock { $0.end() }
+        let answers = update { $0.end() }
         for answer in answers { answer.completion(answer.fault) }
     }
 }

@@ -186,7 +186,7 @@ extension Writer {
 
     /// Whether the journal is rid of all changes up to a ticket; if it is not, has it emptied.
     private func isMerged(_ ticket: WriteTicket) -> Bool {
-        if context.queue.read({ $0.isMerged(ticket) }) { return true }
+        if context.queue.isMerged(ticket) { return true }
         _ = wantMerge()
         return false
     }

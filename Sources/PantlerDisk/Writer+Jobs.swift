@@ -16,7 +16,7 @@ extension Writer {
             }
             return false
         }
-        guard context.queue.read({ $0.isMerged(ticket) }) else {
+        guard context.queue.isMerged(ticket) else {
             if let fault = wantMerge() {
                 job.completion(.failure(fault))
             } else if !jobs.add(job) {

@@ -7,7 +7,7 @@ struct JournalState {
     /// What a merge has still to do: first its changes, then its rows.
     struct Merge {
         /// In the order of namespaces and keys, so that changes of the same pages stand together.
-        let changes: [(key: EntryAddress, value: EntryChange)]
+        let changes: [KeyedChange]
         var next = 0
         /// Numbers of the journal's rows that go with it.
         var rows: ArraySlice<Int64>
@@ -51,7 +51,7 @@ struct JournalState {
     }
 
     /// All that has come is to be merged.
-    mutating func beginMerge(_ changes: [(key: EntryAddress, value: EntryChange)]) {
+    mutating func beginMerge(_ changes: [KeyedChange]) {
         merge = Merge(changes: changes, rows: rows[...])
         rows = []
         bytes = 0
@@ -129,13 +129,13 @@ extension Writer {
         let (oldest, idle) = (options.journalMilliseconds, options.journalIdleMilliseconds)
         if now >= journal.firstAt + UInt64(max(0, oldest)) * 1_000_000 { return true }
         if now >= journal.lastAt + UInt64(max(0, idle)) * 1_000_000 { return true }
-        return context.queue.read { queue in
-            queue.journaled.count >= options.journalEntries || queue.journaled.bytes >= options.journalBytes / 2
+        return context.queue.readJournaled { changes in
+            changes.count >= options.journalEntries || changes.bytes >= options.journalBytes / 2
         }
     }
 
     private func beginMerge() {
-        let changes = context.queue.beginMerge().sorted { $0.key.precedes($1.key) }
+        let changes = context.queue.beginMerge().values.sorted { $0.address.precedes($1.address) }
         journal.beginMerge(changes)
     }
 
@@ -166,7 +166,7 @@ extension Writer {
     ///
     /// - Returns: the place after the last of them.
     private func mergeTogether(
-        _ changes: ArraySlice<(key: EntryAddress, value: EntryChange)>,
+        _ changes: ArraySlice<KeyedChange>,
         until end: UInt64
     ) throws(SQLiteError) -> Int {
         var next = changes.startIndex
@@ -174,7 +174,7 @@ extension Writer {
             next = changes.startIndex
             var courtesy = Courtesy(until: end)
             repeat {
-                try merge(changes[next].key, changes[next].value)
+                try merge(changes[next])
                 courtesy.giveWay()
                 next += 1
             } while next < changes.endIndex && monotonicNanoseconds() < end
@@ -186,19 +186,17 @@ extension Writer {
     /// would have done, so that nothing older stands in its place.
     ///
     /// - Returns: the place after the last of them.
-    private func mergeOneByOne(
-        _ changes: ArraySlice<(key: EntryAddress, value: EntryChange)>
-    ) throws(SQLiteError) -> Int {
+    private func mergeOneByOne(_ changes: ArraySlice<KeyedChange>) throws(SQLiteError) -> Int {
         let some = changes.prefix(Self.stepRows)
-        for (address, change) in some {
+        for keyed in some {
             do throws(SQLiteError) {
-                try transaction(sync: false) { () throws(SQLiteError) in try merge(address, change) }
+                try transaction(sync: false) { () throws(SQLiteError) in try merge(keyed) }
             } catch {
                 guard error.concernsOneRow else { throw error }
                 context.figures.lostWrites.add(1, ordering: .relaxed)
                 context.log.warn("A change could not be merged", error.description)
                 try? transaction(sync: false) { () throws(SQLiteError) in
-                    try merge(address, .delete(version: change.version))
+                    try merge(KeyedChange(keyed.address, .delete(version: keyed.version)))
                 }
             }
         }
@@ -254,12 +252,12 @@ extension Writer {
         _ body: () throws(SQLiteError) -> Void
     ) throws(SQLiteError) {
         let rows = (journal.merge?.rows ?? []) + journal.rows
-        let changes = context.queue.read { $0.journaled }.latest.sorted { $0.key.precedes($1.key) }
+        let changes = context.queue.readJournaled { $0.latest }.values.sorted { $0.address.precedes($1.address) }
         try transaction(sync: sync) { () throws(SQLiteError) in
             try body()
             for row in rows { try journalTable.remove(row) }
-            for (address, change) in changes where deletes[address].map({ $0 < change.version }) ?? true {
-                try merge(address, change)
+            for keyed in changes where deletes[keyed.address].map({ $0 < keyed.version }) ?? true {
+                try merge(keyed)
             }
         }
         journal.clear()
@@ -268,14 +266,9 @@ extension Writer {
 
     /// Makes a change of a row that the journal has. What came before the end of its namespace, or before something that was
     /// given up, is not wanted any more.
-    private func merge(_ address: EntryAddress, _ change: EntryChange) throws(SQLiteError) {
-        switch change {
-        case .put(let entry, let options):
-            if isGone(address.namespace) || entry.version <= context.queue.voidThrough(address.namespace) { return }
-            try put(address, entry, options)
-        case .delete(let version):
-            move(address.namespace, by: try entries.delete(address, version: version))
-        }
+    private func merge(_ keyed: KeyedChange) throws(SQLiteError) {
+        if case .put = keyed.change, keyed.version <= context.queue.voidThrough(keyed.address.namespace) { return }
+        try apply(keyed)
     }
 }
 

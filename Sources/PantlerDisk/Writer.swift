@@ -196,7 +196,7 @@ final class Writer: @unchecked Sendable {
         let lighter = items.filter { !$0.isPut }
         guard !lighter.isEmpty, lighter.count < items.count || !journal.isEmpty else { return [] }
         var deletes: [EntryAddress: Version] = [:]
-        for case .entry(let address, .delete(let version)) in lighter.map(\.change) { deletes[address] = version }
+        for case .entry(let keyed) in lighter.map(\.change) { deletes[keyed.address] = keyed.version }
         do throws(SQLiteError) {
             // A direct change of a row needs an empty journal. What these deletes end need not come to its row.
             try mergeWhole(sync: true, with: deletes) { () throws(SQLiteError) in
@@ -210,21 +210,23 @@ final class Writer: @unchecked Sendable {
 
     private func apply(_ change: Change) throws(SQLiteError) {
         switch change {
-        case .entry(let address, .put(let entry, let options)):
-            // A write that overtook the end of its namespace.
-            if isGone(address.namespace) { return }
-            try put(address, entry, options)
-        case .entry(let address, .delete(let version)):
-            move(address.namespace, by: try entries.delete(address, version: version))
-        case .control(let control):
-            try apply(control)
+        case .entry(let keyed): try apply(keyed)
+        case .control(let control): try apply(control)
         }
     }
 
-    func put(_ address: EntryAddress, _ entry: Entry, _ options: PutOptions) throws(SQLiteError) {
-        let (delta, replaced) = try entries.put(address, entry, options)
-        move(address.namespace, by: delta)
-        if replaced { context.recentUse.note(address.hash) } else { context.filters.insert(address.hash) }
+    func apply(_ keyed: KeyedChange) throws(SQLiteError) {
+        let address = keyed.address
+        switch keyed.change {
+        case .put(let entry, let options):
+            // A write that overtook the end of its namespace.
+            if isGone(address.namespace) { return }
+            let (delta, replaced) = try entries.put(address, entry, options)
+            move(address.namespace, by: delta)
+            if replaced { context.recentUse.note(address.hash) } else { context.filters.insert(address.hash) }
+        case .delete(let version):
+            move(address.namespace, by: try entries.delete(address, version: version))
+        }
     }
 
     /// Whether a namespace was dropped, in this run or while rows of it are left.

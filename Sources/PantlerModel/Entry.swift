@@ -26,6 +26,11 @@ package struct EntryAddress: Hashable, Sendable {
     package func hash(into hasher: inout Hasher) {
         hasher.combine(hash)
     }
+
+    /// Whether it is in a namespace, and its key begins with `prefix`.
+    package func isIn(_ namespace: NamespaceID, prefix: [UInt8]) -> Bool {
+        self.namespace == namespace && key.starts(with: prefix)
+    }
 }
 
 /// A whole entry as a value: what travels between the store and a lower tier.

@@ -1,0 +1,150 @@
+import PantlerModel
+
+// What becomes of changes that could not be committed. They are pending again, in front of what came meanwhile, unless a `through` writer
+// waited for one: that writer is told, and the change is taken back.
+//
+// A change of an entry that nobody waits for was answered long ago. When it has to be given up, its place on disk must not be taken by
+// what was there before: its value alone is given up first, and a delete of the key remains. When that goes too, all that the file has
+// of the namespace up to the change's version is *void*: `voidThrough` says so from this moment on, and a control change makes it last
+// until the writer has removed those rows.
+extension PendingWrites {
+    /// The batch could not be committed, but for the changes that are `done`, which are synced too.
+    ///
+    /// Whoever waited for a change in it is told, and the change is taken back. The others are pending again, as far as the bounds allow
+    /// (see `Overflow`). While the tier closes there are two more attempts, each with less to write: without values, and then
+    /// with nothing of entries but what is void.
+    mutating func fail(
+        _ fault: TierFault,
+        done: Set<WriteTicket> = [],
+        at now: UInt64
+    ) -> (answers: [Answer], lost: Int) {
+        self.fault = fault
+        failedAt = now
+        retryDelay = min(max(retryDelay * 2, limits.firstRetryMicroseconds), limits.lastRetryMicroseconds)
+        var answers: [Answer] = []
+        let failed = inCommit ?? Batch()
+        var told = done
+        for ticket in waiters.keys.filter({ $0 <= max(failed.lastTicket, committed) }).sorted() {
+            let isDone = done.contains(ticket)
+            answers += (waiters.removeValue(forKey: ticket) ?? []).map { ($0, isDone ? nil : fault) }
+            told.insert(ticket)
+        }
+        answers += takeFlushWaiters(upTo: max(failed.lastTicket, committed), fault)
+        inCommit = nil
+        var lost = 0
+        if isClosing {
+            for (ticket, waiting) in waiters {
+                answers += waiting.map { ($0, fault) }
+                told.insert(ticket)
+            }
+            waiters = [:]
+            answers += takeFlushWaiters(upTo: .max, fault)
+        }
+        var left: [Batch.Item] = []
+        for item in failed.items + (isClosing ? pending.items : []) where !done.contains(item.ticket) {
+            // Controls are tried again even if someone was told.
+            if item.isControl || !told.contains(item.ticket) {
+                left.append(item)
+            } else {
+                left += takeBack(item, &lost)
+            }
+        }
+        if isClosing {
+            pending = Batch()
+            lost += giveUpWhileClosing(left, fault)
+        } else {
+            lost += keep(left, fault)
+            if !failed.isEmpty { pendingSince = inCommitSince }
+        }
+        if pending.isEmpty { committed = latestTicket }
+        // Waiting shorter than that would only burn the processor; waiting longer would make the waiting wait.
+        retryAt = now + (isSyncAwaited ? limits.firstRetryMicroseconds : retryDelay)
+        return (answers + takeRoomWaiters(), lost)
+    }
+
+    // MARK: Inside
+
+    /// Puts items back in front of the pending ones, as far as there is room; returns how many were lost.
+    mutating func keep(_ items: [Batch.Item], _ fault: TierFault) -> Int {
+        let all = items + pending.items
+        let overflow = Overflow(all, limits: limits) { waiters[$0] != nil }
+        var lost = 0
+        var kept = Batch()
+        for (place, var item) in all.enumerated() {
+            if overflow.dropped.contains(place) {
+                lost += giveUp(item, fault)
+                voids.note(item.change)
+                continue
+            }
+            if overflow.shrunk.contains(place) {
+                lost += giveUp(item, fault)
+                item.giveUpValue()
+            }
+            kept.add(item) { waiters[$0] != nil }
+        }
+        pending = kept
+        addVoids()
+        return lost
+    }
+
+    /// See `fail`. After the third failure nothing is pending.
+    private mutating func giveUpWhileClosing(_ items: [Batch.Item], _ fault: TierFault) -> Int {
+        closingFailures += 1
+        var lost = 0
+        for var item in items {
+            switch closingFailures {
+            case 1:
+                if item.isPut {
+                    lost += giveUp(item, fault)
+                    item.giveUpValue()
+                }
+            case 2 where item.isControl: break
+            default:
+                lost += giveUp(item, fault)
+                voids.note(item.change)
+                continue
+            }
+            pending.add(item) { _ in false }
+        }
+        if closingFailures < 3 { addVoids() }
+        return lost
+    }
+
+    /// What is left to do when someone was told that the change failed.
+    func takeBack(_ item: Batch.Item, _ lost: inout Int) -> [Batch.Item] {
+        guard let remainder = item.remainder else { return [] }
+        lost += 1
+        return [remainder]
+    }
+
+    /// What is left to do when a change cannot be made for which nobody waits.
+    mutating func reject(_ item: Batch.Item, _ fault: TierFault, _ lost: inout Int) -> [Batch.Item] {
+        lost += giveUp(item, fault)
+        guard item.isPut else {
+            voids.note(item.change)
+            return []
+        }
+        var item = item
+        item.giveUpValue()
+        return [item]
+    }
+
+    private mutating func addVoids() {
+        for control in voids.takeGrown() {
+            pending.add(Batch.Item(ticket: takeTicket(), change: .control(control))) { waiters[$0] != nil }
+        }
+    }
+
+    /// Tells whoever asks for the change; returns how many more are lost by it.
+    private mutating func giveUp(_ item: Batch.Item, _ fault: TierFault) -> Int {
+        guard !item.isGivenUp else { return 0 }
+        giveUp(item.ticket, fault)
+        return 1
+    }
+
+    mutating func giveUp(_ ticket: WriteTicket, _ fault: TierFault) {
+        // Asked for within microseconds, or never: forgetting is safe long before this many.
+        if givenUp.count >= 65_536 { givenUp = [:] }
+        givenUp[ticket] = fault
+    }
+}
