@@ -34,7 +34,7 @@ enum DatabaseFile {
             PRAGMA secure_delete = OFF;
             PRAGMA temp_store = MEMORY;
             PRAGMA wal_autocheckpoint = 0;
-            PRAGMA journal_size_limit = \(options.walBytes);
+            PRAGMA journal_size_limit = \(options.walBytes * 4);
             PRAGMA cache_size = -\(max(64, options.writerCacheBytes >> 10));
             """
         )

@@ -26,6 +26,8 @@ struct JournaledChanges: Sendable {
     /// Entries and bytes that gather.
     var count: Int { gathering.changes.count }
     var bytes: Int64 { gathering.bytes }
+    /// Entries in all; one that was changed again while it merges counts twice.
+    var countInAll: Int { merging.changes.count + gathering.changes.count }
 
     /// Whether all changes with this ticket or a smaller one have left the journal.
     func isMerged(_ ticket: WriteTicket) -> Bool { ticket < min(gathering.firstTicket, merging.firstTicket) }

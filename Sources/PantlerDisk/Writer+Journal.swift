@@ -41,6 +41,40 @@ struct JournalState {
 
     var isEmpty: Bool { rows.isEmpty && merge == nil }
 
+    // MARK: Which commits go there
+
+    /// Where a commit writes its changes of entries.
+    enum Way {
+        case rows
+        /// To their rows, after what is in the journal has come to its own.
+        case rowsOnceMerged
+        case journal
+        /// There, although it were better in its rows: the journal is to be emptied meanwhile, step by step.
+        case journalToBeMerged
+    }
+
+    /// Mean size of a change above which the journal does not pay: the bytes of large values are what they cost, and there they are
+    /// written twice.
+    private static let largeChangeBytes: Int64 = 2048
+    /// Changes that are merged between two commits without anyone noticing: a millisecond or two.
+    private static let fewChanges = 256
+
+    /// - Parameters:
+    ///   - changes: how many the commit has.
+    ///   - bytes: what they count with.
+    ///   - waiting: changes that are in the journal.
+    func way(changes: Int, bytes: Int64, waiting: Int, _ options: DiskOptions) -> Way {
+        guard isUsable else { return .rows }
+        let isLarge = bytes > Int64(changes) * Self.largeChangeBytes
+        if isEmpty { return isLarge || changes < options.journaledChanges ? .rows : .journal }
+        // Merging does not keep up.
+        if self.bytes >= options.journalBytes * 2 { return .rowsOnceMerged }
+        if !isLarge { return .journal }
+        return waiting <= Self.fewChanges ? .rowsOnceMerged : .journalToBeMerged
+    }
+
+    // MARK: What has come there
+
     /// The next row was committed.
     mutating func note(bytes: Int64, at now: UInt64) {
         if rows.isEmpty { firstAt = now }
@@ -72,20 +106,21 @@ struct JournalState {
 // Once something is in the journal, all changes go there until it is empty: a row that was changed directly, and then left by itself (it
 // expired, say), would be followed by the older change of its key from the journal after a crash.
 extension Writer {
-    /// Mean size of a change above which the journal does not pay: the bytes of large values are what they cost, and there they are
-    /// written twice.
-    private static let largeChangeBytes: Int64 = 2048
     private static let retryNanoseconds: UInt64 = 1_000_000_000
 
     /// Whether a batch goes into the journal. If it must not, the journal is empty afterwards.
     func takesJournal(_ batch: Batch) throws(SQLiteError) -> Bool {
-        guard journal.isUsable else { return false }
-        let options = context.options
-        let isLarge = batch.bytes > Int64(batch.count) * Self.largeChangeBytes
-        if journal.isEmpty { return batch.count >= options.journaledChanges && !isLarge }
-        // The second bound holds where merging does not keep up.
-        if isLarge || journal.bytes >= options.journalBytes * 2 { try mergeWhole() }
-        return !isLarge
+        let waiting = context.queue.readJournaled { $0.countInAll }
+        switch journal.way(changes: batch.count, bytes: batch.bytes, waiting: waiting, context.options) {
+        case .rows: return false
+        case .rowsOnceMerged:
+            try mergeWhole()
+            return false
+        case .journal: return true
+        case .journalToBeMerged:
+            journal.isWanted = true
+            return true
+        }
     }
 
     /// Has the journal emptied of what is in it now.

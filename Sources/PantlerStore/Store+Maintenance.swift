@@ -22,7 +22,7 @@ extension Store {
     private static let passTicks = 300
     private static let leastRecords = 2000
     /// Records under one hold of a shard's lock.
-    private static let sweepStep = 500
+    private static let sweepStep = 100
     /// Entries that are remembered as hot.
     private static let hotEntries = 200_000
 

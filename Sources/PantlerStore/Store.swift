@@ -37,9 +37,9 @@ package final class Store: Sendable {
     let slots = Mutex<[NamespaceSlot: Namespace]>([:])
     let maintenance = Mutex(MaintenanceState())
     /// Work that walks over many entries, one piece after the other, off the event loops.
-    let background = DispatchQueue(label: "pantler.store")
+    let background = DispatchQueue(label: "pantler.store", qos: .utility)
     /// Where ticks run, one at a time.
-    let ticker = DispatchQueue(label: "pantler.maintenance")
+    let ticker = DispatchQueue(label: "pantler.maintenance", qos: .utility)
     let startedAt: Timestamp
     private let entryHash: EntryHash
     private let startedMicroseconds: UInt64

@@ -60,7 +60,11 @@ struct JournalTests {
 
     @Test("few changes go to their rows at once, but not past others that are in it")
     func few() throws {
-        let fixture = try fixture { $0.journaledChanges = 16 }
+        let fixture = try fixture {
+            $0.journaledChanges = 16
+            // So that the sixteen are one commit.
+            $0.lingerMilliseconds = 3_600_000
+        }
         #expect(fixture.putThrough("a", fixture.entry("v")) == nil)
         #expect(try rows(fixture) == 1 && journalRows(fixture) == 0)
         let tickets = (0..<16).map { fixture.put("k\($0)", fixture.entry("v")) }
@@ -83,6 +87,47 @@ struct JournalTests {
         #expect(fixture.putThrough("large", fixture.entry([UInt8](repeating: 7, count: 100_000))) == nil)
         #expect(try journalRows(fixture) == 0)
         #expect(try rows(fixture) == 3)
+    }
+
+    @Test("large values among many small ones: nobody waits until all are merged, and all are in their rows soon")
+    func mixed() throws {
+        let fixture = try fixture()
+        for number in 0..<4000 { fixture.put("\(number)", fixture.entry("v")) }
+        for number in 0..<5 {
+            fixture.put("\(number)", fixture.entry("again"))
+            if number == 4 { fixture.delete("large 0") }
+            let value = [UInt8](repeating: UInt8(number), count: 100_000)
+            #expect(fixture.putThrough("large \(number)", fixture.entry(value)) == nil)
+        }
+        let crashed = try fixture.crashed()
+        try eventually("it is empty") { try journalRows(fixture) == 0 }
+        for fixture in [fixture, crashed] {
+            try fixture.tier.flush()
+            #expect(try rows(fixture) == 4004)
+            #expect(try fixture.value("4") == "again")
+            #expect(try fixture.read("large 0") == nil)
+            #expect(try fixture.read("large 4")?.value.count == 100_000)
+            #expect(try FolderCheck.run(folder: fixture.folder).findings == [])
+        }
+    }
+
+    @Test("which commits go there: many small changes, and all others while it is not empty, unless few are in it")
+    func ways() {
+        let options = DiskOptions()
+        var state = JournalState(RestoredJournal())
+        let large = Int64(1 << 20)
+        #expect(state.way(changes: 15, bytes: 15_000, waiting: 0, options) == .rows)
+        #expect(state.way(changes: 16, bytes: 16_000, waiting: 0, options) == .journal)
+        #expect(state.way(changes: 16, bytes: large, waiting: 0, options) == .rows)
+        state.note(bytes: 1000, at: 0)
+        #expect(state.way(changes: 1, bytes: 1000, waiting: 16, options) == .journal)
+        #expect(state.way(changes: 1, bytes: large, waiting: 256, options) == .rowsOnceMerged)
+        #expect(state.way(changes: 1, bytes: large, waiting: 257, options) == .journalToBeMerged)
+        state.note(bytes: options.journalBytes * 2, at: 0)
+        #expect(state.way(changes: 1, bytes: 1000, waiting: 257, options) == .rowsOnceMerged)
+        var damaged = RestoredJournal()
+        damaged.isUsable = false
+        #expect(JournalState(damaged).way(changes: 16, bytes: 16_000, waiting: 0, options) == .rows)
     }
 
     @Test("it is merged once it is large, old, or has nothing added", arguments: ["entries", "bytes", "age", "idle"])
