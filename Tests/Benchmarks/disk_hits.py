@@ -10,7 +10,9 @@ get is read from SQLite (the file itself is in the system's cache). Needs: wrk.
 
 import json
 
-from benchmark import Pantler, Report, by_turns, medians, pantler_request, parser, ratio, workplace, wrk
+from benchmark import Report, by_turns, medians, parser, ratio, workplace
+from load import pantler_request, wrk
+from servers import Pantler
 
 
 def main():

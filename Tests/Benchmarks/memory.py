@@ -12,7 +12,8 @@ count; --durable leaves them in. Peers, where installed: redis-server, memcached
 import socket
 import time
 
-from benchmark import Pantler, Redis, Report, Server, compact, free_port, have, key, parser, value, workplace
+from benchmark import Report, parser, workplace
+from servers import Pantler, Redis, Server, compact, free_port, have, key, value
 
 
 def main():

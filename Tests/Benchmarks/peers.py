@@ -9,8 +9,9 @@ front of Redis with an append-only file that is synced every second, whose two p
 bytes of JSON, keys are drawn from 10,000, batches have 100 keys; wrk is the client. Needs: wrk; nginx-light, redis-server, webdis.
 """
 
-from benchmark import (Nginx, Pantler, Report, Webdis, by_turns, have, medians, pantler_request, parser, ratio,
-                       webdis_request, workplace, wrk)
+from benchmark import Report, by_turns, medians, parser, ratio, workplace
+from load import pantler_request, webdis_request, wrk
+from servers import Nginx, Pantler, Webdis, have
 
 KEYS = 10_000
 

@@ -12,7 +12,9 @@ import csv
 import io
 import subprocess
 
-from benchmark import (Pantler, Redis, Report, by_turns, have, medians, pantler_request, parser, ratio, workplace, wrk)
+from benchmark import Report, by_turns, medians, parser, ratio, workplace
+from load import pantler_request, wrk
+from servers import Pantler, Redis, have
 
 KEYS = 10_000
 CONNECTIONS = 32

@@ -3,7 +3,7 @@
 
     Tests/Benchmarks/scaling.py                      # about five minutes, 1 GB of memory
     Tests/Benchmarks/scaling.py --entries 10000000   # 4 GB of memory, and a minute more to fill
-    Tests/Benchmarks/scaling.py --only loops
+    Tests/Benchmarks/scaling.py --only connections --one-core
 
 Three comparisons, each in rounds by turns; each ratio is to the first line of the same server.
 
@@ -12,7 +12,8 @@ few are asked for again.
 
 Connections: 32, 1, 256 and 1,024, and the same for nginx answering a constant, where it is installed: with one connection each request
 wakes the server out of its sleep, and with many the memory of each is cold, the kernel's as well. Client and servers are kept on a core
-each: to wake another core costs many times as much as to change over on one, and else it would be the scheduler's choice.
+each: to wake another core costs many times as much as to change over on one, and else it would be the scheduler's choice. With --one-core
+they share one, which leaves these wake-ups out.
 
 Loops: every core has a client of its own, which is kept there, and 32 connections for each loop. One loop with its client on one
 core; two loops on two cores; nginx with one worker and with two. Two loops have connections from the other core's client as well, and
@@ -22,7 +23,9 @@ and with half of its connections to either. Needs: wrk; nginx-light.
 
 import os
 
-from benchmark import Nginx, Pantler, Report, by_turns, have, medians, pantler_request, parser, ratio, workplace, wrks
+from benchmark import Report, by_turns, medians, parser, ratio, workplace
+from load import pantler_request, wrks
+from servers import Nginx, Pantler, have
 
 FEW = 10_000
 
@@ -31,6 +34,7 @@ def main():
     options = parser(__doc__)
     options.add_argument("--entries", type=int, default=1_000_000)
     options.add_argument("--only", choices=["entries", "connections", "loops"])
+    options.add_argument("--one-core", action="store_true", help="connections: keep the client on the server's core")
     arguments = options.parse_args()
     report = Report("Scaling of a GET hit", arguments)
     comparisons = {"entries": compare_entries, "connections": compare_connections, "loops": compare_loops}
@@ -89,6 +93,8 @@ def compare_connections(arguments, folder, servers):
     first, second = two_cores()
     for server in subjects.values():
         server.pin(first)
+    if arguments.one_core:
+        second = first
     return {
         f"{name}: {count:,} connection{'s' * (count > 1)}": gets(arguments, (server, count, second), opening=0.5)
         for count in (32, 1, 256, 1024) for name, server in subjects.items()

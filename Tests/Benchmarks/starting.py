@@ -13,7 +13,8 @@ import os
 import subprocess
 import time
 
-from benchmark import NAMESPACE, Pantler, Report, key, medians, parser, workplace
+from benchmark import Report, medians, parser, workplace
+from servers import NAMESPACE, Pantler, key
 
 
 def main():

@@ -22,7 +22,9 @@ import random
 import subprocess
 import time
 
-from benchmark import NAMESPACE, Pantler, Report, by_turns, compiled, medians, pantler_request, parser, ratio, workplace, wrk
+from benchmark import Report, by_turns, medians, parser, ratio, workplace
+from load import pantler_request, wrk
+from servers import NAMESPACE, Pantler, compiled
 
 KEYS = 10_000
 WRITTEN = "written"

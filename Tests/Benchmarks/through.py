@@ -19,8 +19,9 @@ import subprocess
 import sys
 import time
 
-from benchmark import (SCRIPTS, Pantler, Report, by_turns, compact, compiled, key, medians, pantler_request, parser, ratio,
-                       value, workplace, wrk)
+from benchmark import Report, by_turns, medians, parser, ratio, workplace
+from load import pantler_request, wrk
+from servers import SCRIPTS, Pantler, compact, compiled, key, value
 
 KEYS = 10_000
 
