@@ -16,7 +16,7 @@ extension Store {
         completion: @escaping @Sendable (Result<Written, Problem>) -> Void
     ) {
         let policy = namespace.policy
-        write(namespace, address, policy, completion) {
+        write(namespace, address, policy, LateAnswer(completion: completion)) {
             [self] shard, standing, moment throws(Problem) in
             try patch.condition.check(standing.version)
             var entry = try standing.present()
@@ -73,7 +73,7 @@ extension Store {
         completion: @escaping @Sendable (Result<Counted, Problem>) -> Void
     ) {
         let policy = namespace.policy
-        write(namespace, address, policy, completion) {
+        write(namespace, address, policy, LateAnswer(completion: completion)) {
             [self] shard, standing, moment throws(Problem) in
             var entry: Entry
             let base: Int64
@@ -127,7 +127,7 @@ extension Store {
         completion: @escaping @Sendable (Result<Bool, Problem>) -> Void
     ) {
         let policy = namespace.policy
-        write(namespace, address, policy, completion) {
+        write(namespace, address, policy, LateAnswer(completion: completion)) {
             [self] shard, standing, moment throws(Problem) in
             guard var entry = standing.entry, entry.version < before else { return Step(answer: false) }
             let version = try nextVersion()

@@ -13,19 +13,20 @@ extension Store {
         _ put: Put,
         completion: @escaping @Sendable (Result<Written, Problem>) -> Void
     ) {
-        if let answer = self.put(namespace, address, put, at: moment(), later: { completion }) { completion(answer) }
+        let answer = self.put(namespace, address, put, at: moment()) { LateAnswer(completion: completion) }
+        if let answer { completion(answer) }
     }
 
     /// The same for one who can take the answer at once, which costs no allocation but for what the tiers keep.
     ///
-    /// - Parameter later: asked for if there is no answer yet.
+    /// - Parameter later: asked for if there is no answer yet, and before one can come.
     /// - Returns: the answer; `nil` = it comes later.
     package func put(
         _ namespace: Namespace,
         _ address: EntryAddress,
         _ put: Put,
         at moment: Moment,
-        later: LateAnswer<Written>
+        later: () -> LateAnswer<Written>
     ) -> Result<Written, Problem>? {
         let policy = namespace.policy
         let size = Int64(put.value.count)
@@ -78,7 +79,7 @@ extension Store {
         _ condition: Condition,
         completion: @escaping @Sendable (Result<Version, Problem>) -> Void
     ) {
-        write(namespace, address, namespace.policy, completion) {
+        write(namespace, address, namespace.policy, LateAnswer(completion: completion)) {
             [self] shard, standing, _ throws(Problem) in
             try condition.check(standing.version)
             if case .none(let reason) = standing { throw .notFound(reason) }

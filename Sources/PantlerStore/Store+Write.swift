@@ -49,9 +49,22 @@ struct Step<Answer: Sendable>: Sendable {
     var stored: Version?
 }
 
-/// Makes the one who is told of a write that takes longer than its call. Called when it turns out that it does, before anyone else
-/// can know of it; what it returns is called exactly once, as any completion of the store's.
-package typealias LateAnswer<Answer> = () -> @Sendable (Result<Answer, Problem>) -> Void
+/// Who is told of a write that takes longer than its call.
+package struct LateAnswer<Answer: Sendable>: Sendable {
+    /// The change is made and everybody sees it; what is left to wait for is that it is committed and synced. Called at most once, and
+    /// before `completion`. Not called for a change that waits for room in the lower tier's queue: its writer is to wait too.
+    package var made: (@Sendable () -> Void)?
+    /// Called exactly once, as any completion of the store's.
+    package var completion: @Sendable (Result<Answer, Problem>) -> Void
+
+    package init(
+        made: (@Sendable () -> Void)? = nil,
+        completion: @escaping @Sendable (Result<Answer, Problem>) -> Void
+    ) {
+        self.made = made
+        self.completion = completion
+    }
+}
 
 extension Store {
     /// Runs a step on what stands in memory.
@@ -83,7 +96,7 @@ extension Store {
         _ address: EntryAddress,
         _ policy: Policy,
         isConditional: Bool = true,
-        _ completion: @escaping @Sendable (Result<Answer, Problem>) -> Void,
+        _ late: LateAnswer<Answer>,
         step: @escaping @Sendable (inout Shard, Standing, Moment) throws(Problem) -> Step<Answer>
     ) {
         let moment = moment()
@@ -91,9 +104,9 @@ extension Store {
             try step(&shard, standing, moment)
         }
         guard let done else {
-            return writeAfterLoad(namespace, address, policy, isConditional: isConditional, completion, step: step)
+            return writeAfterLoad(namespace, address, policy, isConditional: isConditional, late, step: step)
         }
-        if let answer = finish(namespace, address, policy, done, { completion }) { completion(answer) }
+        if let answer = finish(namespace, address, policy, done, { late }) { late.completion(answer) }
     }
 
     /// The same where memory cannot tell what stands there: asks the lower tier, and runs the step on that.
@@ -102,7 +115,7 @@ extension Store {
         _ address: EntryAddress,
         _ policy: Policy,
         isConditional: Bool,
-        _ completion: @escaping @Sendable (Result<Answer, Problem>) -> Void,
+        _ late: LateAnswer<Answer>,
         step: @escaping @Sendable (inout Shard, Standing, Moment) throws(Problem) -> Step<Answer>
     ) {
         awaitLoad(namespace, address, fillsMemory: false) { [self] shard, loaded in
@@ -115,11 +128,11 @@ extension Store {
                 switch loaded {
                 case .outdated:
                     return { [self] in
-                        write(namespace, address, policy, isConditional: isConditional, completion, step: step)
+                        write(namespace, address, policy, isConditional: isConditional, late, step: step)
                     }
                 case .fault(let fault):
                     shard.tally[namespace.slot].tierFaults &+= 1
-                    if isConditional { return { completion(.failure(.unreadable(fault))) } }
+                    if isConditional { return { late.completion(.failure(.unreadable(fault))) } }
                     standing = .none(.absent)
                 case .missing: standing = .none(shard.missMemory.reason(for: address.hash) ?? .absent)
                 case .found(let entry): standing = judge(entry, namespace, moment)
@@ -129,7 +142,7 @@ extension Store {
                 try step(&shard, standing, moment)
             }
             return { [self] in
-                if let answer = finish(namespace, address, policy, done, { completion }) { completion(answer) }
+                if let answer = finish(namespace, address, policy, done, { late }) { late.completion(answer) }
             }
         }
     }
@@ -173,12 +186,15 @@ extension Store {
     }
 
     /// What a step is answered with, once the change is as durable as its namespace asks.
+    ///
+    /// - Parameter later: asked for if that takes longer, and before the answer can come.
+    /// - Returns: the answer; `nil` = it comes later.
     func finish<Answer: Sendable>(
         _ namespace: Namespace,
         _ address: EntryAddress,
         _ policy: Policy,
         _ done: Result<Step<Answer>, Problem>,
-        _ later: LateAnswer<Answer>
+        _ later: () -> LateAnswer<Answer>
     ) -> Result<Answer, Problem>? {
         let step: Step<Answer>
         switch done {
@@ -189,7 +205,9 @@ extension Store {
         guard let lower, let ticket = step.ticket, !lower.isSettled(ticket, policy.durability) else {
             return .success(step.answer)
         }
-        let completion = later()
+        let late = later()
+        let completion = late.completion
+        if policy.durability == .through { late.made?() }
         let isSettled = lower.settle(ticket, policy.durability) { [self] fault in
             guard let fault else { return completion(.success(step.answer)) }
             if let version = step.stored { takeBack(namespace, address, version) }

@@ -35,7 +35,7 @@ struct PipelinePendingTests {
         for _ in 0..<40 {
             switch generator.next() % 3 {
             case 0:
-                open.append((pending.begin(), next))
+                open.append((pending.begin(holding: Int(generator.next() % 50)), next))
                 next += 1
             case 1 where pending.isEmpty:
                 sent.append(next)

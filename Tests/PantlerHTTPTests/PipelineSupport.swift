@@ -165,7 +165,9 @@ final class LateTier: LowerTier {
     private struct State {
         var rows: [[UInt8]: Entry] = [:]
         var reads: [(key: String, answer: @Sendable () -> Void)] = []
-        var commits: [@Sendable () -> Void] = []
+        var settled: [@Sendable (TierFault?) -> Void] = []
+        var puts: [String] = []
+        var isFull = false
         var answersAtOnce = false
     }
 
@@ -195,12 +197,33 @@ final class LateTier: LowerTier {
         answer?()
     }
 
-    func commit() {
-        let commits = state.withLock { state in
-            defer { state.commits = [] }
-            return state.commits
+    /// The keys of the puts that were made, in their order.
+    var puts: [String] { state.withLock { $0.puts } }
+
+    /// How many changes wait to be committed and synced, or for room.
+    var waiting: Int { state.withLock { $0.settled.count } }
+
+    /// From now on a change of durability `behind` waits for room until the next commit.
+    func fill() { state.withLock { $0.isFull = true } }
+
+    /// Commits all that waits, but for the change at `place` among them, which fails.
+    func commit(failing place: Int? = nil) {
+        let settled = state.withLock { state in
+            defer {
+                state.settled = []
+                state.isFull = false
+            }
+            return state.settled
         }
-        for commit in commits { commit() }
+        for (index, completion) in settled.enumerated() {
+            completion(index == place ? TierFault(.full, "full") : nil)
+        }
+    }
+
+    /// Commits the one change at `place` among those that wait.
+    func commitOne(_ place: Int) {
+        let completion = state.withLock { $0.settled.remove(at: place) }
+        completion(nil)
     }
 
     func read(_ address: EntryAddress, completion: @escaping @Sendable (Result<Entry?, TierFault>) -> Void) {
@@ -219,17 +242,31 @@ final class LateTier: LowerTier {
         _ durability: Durability,
         completion: @escaping @Sendable (TierFault?) -> Void
     ) -> Bool {
-        guard durability == .through else { return true }
-        state.withLock { $0.commits.append { completion(nil) } }
+        if isSettled(ticket, durability) { return true }
+        state.withLock { $0.settled.append(completion) }
         return false
     }
 
-    func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool { durability != .through }
+    func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool {
+        switch durability {
+        case .memory: true
+        case .behind: state.withLock { !$0.isFull }
+        case .through: false
+        }
+    }
+
+    func enqueue(_ mutation: Mutation) -> WriteTicket {
+        state.withLock { state in
+            if case .put(let address, _, _) = mutation {
+                state.puts.append(String(decoding: address.key, as: UTF8.self))
+            }
+            return 1
+        }
+    }
 
     // What no test here asks for:
     func start(delegate: any LowerTierDelegate, clock: any Clock) {}
     func persistedState() throws(TierFault) -> PersistedState { PersistedState() }
-    func enqueue(_ mutation: Mutation) -> WriteTicket { 1 }
     func list(
         namespace: NamespaceID,
         prefix: [UInt8],

@@ -173,7 +173,7 @@ struct WriteTests {
             let put = Put(value: Array(value.utf8), kind: .json)
             let answer = driver.store.put(ns, driver.address(ns, key), put, at: driver.store.moment()) {
                 asked += 1
-                return late.give
+                return LateAnswer(completion: late.give)
             }
             return (answer, asked)
         }
@@ -192,21 +192,25 @@ struct WriteTests {
         #expect(try driver.get(ns, "a") == "2 memory")
     }
 
-    @Test("a put that cannot be made durable fails later, and is taken back")
+    @Test("a put that cannot be made durable is told to be made, fails later, and is taken back")
     func laterFailure() throws {
         let driver = try StoreDriver()
         let ns = try driver.namespace { $0.durability = .through }
         try driver.put(ns, "a")
         driver.tier?.fail(with: TierFault(.full, "full"))
         let late = Answer<Written>()
+        let wasAnsweredWhenMade = Answer<Bool>()
         let answer = driver.store.put(
             ns,
             driver.address(ns, "a"),
             Put(value: [0x32], kind: .json),
             at: driver.store.moment(),
-            later: { late.give }
+            later: {
+                LateAnswer(made: { wasAnsweredWhenMade.give(.success(late.isThere)) }, completion: late.give)
+            }
         )
         #expect(answer == nil)
+        #expect(try wasAnsweredWhenMade.get() == false)
         #expect(throws: Problem.self) { try late.get() }
         driver.tier?.fail(with: nil)
         #expect(try driver.get(ns, "a") == "1 disk")

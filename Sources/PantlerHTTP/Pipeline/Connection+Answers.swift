@@ -4,7 +4,15 @@ import PantlerInsight
 import PantlerModel
 import PantlerStore
 
-/// A request that is being answered and has its connection to itself.
+/// A plain request that is answered later, beside others.
+struct LateRequest: Sendable {
+    let number: UInt64
+    /// For the log.
+    let target: String
+    let began: NIODeadline
+}
+
+/// A request of the slow lane that is being answered and has its connection to itself.
 struct Exclusive {
     let number: UInt64
     let method: Method
@@ -19,6 +27,29 @@ struct Exclusive {
 
 // Answers that come after their requests, in whatever order.
 extension Connection {
+    /// Gives a plain request its place among those that are answered later.
+    func beginLate(_ request: FastLane.FastRequest) -> LateRequest {
+        LateRequest(
+            number: pending.begin(holding: request.length),
+            target: isLogged ? target(request) : "",
+            began: burstBegan
+        )
+    }
+
+    /// Answers a plain request that was begun before. `write` returns the answer's status.
+    func finish(_ request: LateRequest, _ operation: Operation, _ write: (AnswerFrame, inout ByteBuffer) -> Int) {
+        guard phase == .open else { return }
+        burst {
+            let isLast = loop.isDraining && input.readableBytes == 0 && pending.isLast(request.number)
+            let frame = AnswerFrame(connection: isLast ? .close : .unsaid, date: loop.date(at: burstBegan))
+            var answer = ByteBuffer()
+            let status = write(frame, &answer)
+            guard pending.settle(request.number, answer) else { return }
+            record(operation, operation == .put ? .put : .get, request.target, status, since: request.began)
+            sendReady()
+        }
+    }
+
     /// Gives the connection to a request, until it is answered. Nothing is pending.
     func beginExclusive(
         _ method: Method,
@@ -36,7 +67,7 @@ extension Connection {
             closes: closes,
             saysKeepAlive: saysKeepAlive
         )
-        return Exchange(connection: self, eventLoop: loop.eventLoop, method: method, number: number)
+        return Exchange(connection: self, loop: loop, method: method, number: number)
     }
 
     /// Answers an exchange. Dropped if the connection is gone, or the exchange was answered before.
@@ -84,11 +115,6 @@ extension Connection {
         let connection: AnswerFrame.Connection =
             exclusive.closes || loop.isDraining ? .close : exclusive.saysKeepAlive ? .keepAlive : .unsaid
         return AnswerFrame(isHead: exclusive.method == .head, connection: connection, date: date)
-    }
-
-    /// Whether the connection is to end, and an answer is the last one before.
-    func isLastToDrain(_ number: UInt64) -> Bool {
-        loop.isDraining && input.readableBytes == 0 && pending.isLast(number)
     }
 
     /// Hands over the answers whose turn has come.

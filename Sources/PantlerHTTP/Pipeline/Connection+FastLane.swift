@@ -10,7 +10,7 @@ extension Connection {
         case took
         /// What stands at the front may become such a request.
         case incomplete
-        /// What stands at the front is a write, and has to wait until all before it is answered.
+        /// What stands at the front has to wait until all before it is answered: a write behind reads, or a read behind writes.
         case waits
         case other
     }
@@ -46,10 +46,14 @@ extension Connection {
             while offset < bytes.count {
                 switch FastLane.parse(UnsafeRawBufferPointer(rebasing: bytes[offset...]), hosts, bounds) {
                 case .get(let request):
+                    guard puts == 0 else {
+                        outcome = .waits
+                        return offset
+                    }
                     answer(request, frame)
                     offset += request.length
                 case .put(let request, let body):
-                    guard pending.isEmpty else {
+                    guard loads == 0 else {
                         outcome = .waits
                         return offset
                     }

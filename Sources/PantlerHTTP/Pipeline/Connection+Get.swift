@@ -44,57 +44,39 @@ extension Connection {
     /// Asks the lower tier, whose answer finds its place in the order by its number.
     private func load(_ namespace: Namespace, _ hash: UInt64, _ request: FastLane.FastRequest) {
         let load = PendingLoad(
-            number: pending.begin(),
+            request: beginLate(request),
             aspect: request.aspect,
-            began: burstBegan,
-            address: EntryAddress(namespace: namespace.id, key: Array(request.key), hash: hash),
-            target: isLogged ? target(request) : ""
+            address: EntryAddress(namespace: namespace.id, key: Array(request.key), hash: hash)
         )
         loads += 1
-        let eventLoop = loop.eventLoop
-        let connection = NIOLoopBound(self, eventLoop: eventLoop)
+        let inbox = loop.inbox
+        let connection = NIOLoopBound(self, eventLoop: loop.eventLoop)
         loop.store.load(namespace, load.address, counts: true) { result in
-            if eventLoop.inEventLoop {
-                connection.value.finish(load, result)
-            } else {
-                eventLoop.execute { connection.value.finish(load, result) }
-            }
+            inbox.run { connection.value.finish(load, result) }
         }
     }
 
     private struct PendingLoad: Sendable {
-        let number: UInt64
+        let request: LateRequest
         let aspect: EntryAspect
-        let began: NIODeadline
         let address: EntryAddress
-        let target: String
     }
 
     private func finish(_ load: PendingLoad, _ result: LoadResult) {
         loads -= 1
-        guard phase == .open else { return }
-        burst {
-            let frame = AnswerFrame(
-                connection: isLastToDrain(load.number) ? .close : .unsaid,
-                date: loop.date(at: burstBegan)
-            )
-            var answer = ByteBuffer()
-            let status: Int
+        finish(load.request, .get) { frame, answer in
             switch result {
             case .hit(let hit):
-                status = 200
                 let now = moment.now
                 hit.withFound(load.address) { found in
                     EntryAnswer.write(found, load.aspect, at: now, isNotModified: false, frame, to: &answer)?
                         .fill(&answer)
                 }
+                return 200
             case .missing(let reason):
-                status = 404
                 MissAnswer.write(reason, frame, to: &answer)
+                return 404
             }
-            guard pending.settle(load.number, answer) else { return }
-            record(.get, .get, load.target, status, since: load.began)
-            sendReady()
         }
     }
 }

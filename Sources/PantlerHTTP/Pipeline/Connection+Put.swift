@@ -5,8 +5,8 @@ import PantlerStore
 
 // The way of a plain write: stored and answered in place, where nothing has to be waited for.
 extension Connection {
-    /// Carries out a plain PUT of an entry, and answers it. If that takes longer, it has the connection to itself until then, as a
-    /// request of the slow lane has. Nothing is pending.
+    /// Carries out a plain PUT of an entry, and answers it. If that takes longer, nothing begins before the change is made, and
+    /// then only further plain PUTs do before it is answered. No GET is pending.
     func put(_ request: FastLane.FastRequest, _ body: UnsafeRawBufferPointer, _ frame: AnswerFrame) {
         let result: Result<Written, Problem>?
         do throws(Problem) {
@@ -17,12 +17,12 @@ extension Connection {
         switch result {
         case nil: break
         case .success(let written):
-            WrittenAnswer.write(written, request.key, frame, to: &output)
+            gather { WrittenAnswer.write(written, request.key, frame, to: &$0) }
             if written.isNew { fastAnswers.made += 1 } else { fastAnswers.replaced += 1 }
             if isLogged { log(.put, target(request), WrittenAnswer.status(written), since: burstBegan) }
         case .failure(let problem):
             let response = Response(problem: problem, operation: .put)
-            response.write(frame, to: &output)
+            gather { response.write(frame, to: &$0) }
             record(.put, .put, isLogged ? target(request) : "", response.status, since: burstBegan)
         }
     }
@@ -36,8 +36,41 @@ extension Connection {
         let namespace = try loop.namespaceForWriting(request.namespace)
         let address = loop.store.address(namespace, Array(request.key))
         return loop.store.put(namespace, address, put, at: moment) {
-            let exchange = beginExclusive(.put, target: isLogged ? target(request) : "", began: burstBegan)
-            return { result in exchange.onLoop { exchange.respond(result, address.key, .put) } }
+            let put = beginLate(request)
+            puts += 1
+            unmadePut = put.number
+            let inbox = loop.inbox
+            let connection = NIOLoopBound(self, eventLoop: loop.eventLoop)
+            return LateAnswer {
+                inbox.run { connection.value.noteMade(put) }
+            } completion: { result in
+                inbox.run { connection.value.finish(put, address.key, result) }
+            }
+        }
+    }
+
+    /// The change waits for its commit and sync alone.
+    private func noteMade(_ put: LateRequest) {
+        guard phase == .open, unmadePut == put.number else { return }
+        burst { unmadePut = nil }
+    }
+
+    private func finish(_ put: LateRequest, _ key: [UInt8], _ result: Result<Written, Problem>) {
+        puts -= 1
+        if unmadePut == put.number { unmadePut = nil }
+        gatheringBurst {
+            finish(put, .put) { frame, answer in
+                switch result {
+                case .success(let written):
+                    key.withUnsafeBytes { WrittenAnswer.write(written, $0, frame, to: &answer) }
+                    return WrittenAnswer.status(written)
+                case .failure(let problem):
+                    let response = Response(problem: problem, operation: .put)
+                    response.write(frame, to: &answer)
+                    return response.status
+                }
+            }
+            if loop.isDraining, pending.isEmpty, input.readableBytes == 0 { beginLingering() }
         }
     }
 }

@@ -8,9 +8,10 @@ import PantlerStore
 ///
 /// Whatever one wake-up of the loop brings is a *burst*: its requests are taken one after the other (`consume`), their answers
 /// gather in one buffer, and that is written once (`endBurst`). A plain GET or PUT is recognised and answered in the bytes
-/// (`Connection+FastLane`); everything else goes through SwiftNIO's decoder (`Connection+Messages`). What is no plain GET begins
-/// only when nothing is pending, and has the connection to itself until it is answered: so no request overtakes a write. What is
-/// answered later and what comes of it is in `Connection+Answers`, the ends that a connection can come to in `Connection+Endings`.
+/// (`Connection+FastLane`); everything else goes through SwiftNIO's decoder (`Connection+Messages`), begins only when nothing is
+/// pending, and has the connection to itself until it is answered. Plain GETs go beside plain GETs, and plain PUTs beside PUTs that are
+/// made and wait to be durable; neither begins while one of the other kind is pending. So no request overtakes a write. What is answered
+/// later and what comes of it is in `Connection+Answers`, the ends that a connection can come to in `Connection+Endings`.
 final class Connection: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -48,10 +49,14 @@ final class Connection: ChannelDuplexHandler {
     // MARK: What goes
 
     var pending = PendingAnswers()
-    /// The request that has the connection to itself: any that is no plain GET.
+    /// The request of the slow lane that has the connection to itself.
     var exclusive: Exclusive?
-    /// Reads of the lower tier that are under way.
+    /// Plain gets that are under way: reads of the lower tier.
     var loads = 0
+    /// Plain puts that are under way.
+    var puts = 0
+    /// The one of them that is not made yet: nothing begins before it is.
+    var unmadePut: UInt64?
     /// Answers of this burst.
     var output = ByteBuffer()
     /// Whether the socket takes more.
@@ -177,6 +182,24 @@ final class Connection: ChannelDuplexHandler {
         endBurst()
     }
 
+    /// Runs `work` as part of a burst that lasts until the loop has done all it has to do now: answers that come one after the other, as
+    /// those to the writes of one commit, are then sent together. Where there is only one to wait for, nothing can come with it.
+    func gatheringBurst(_ work: () -> Void) {
+        if pending.count <= 1 { return burst(work) }
+        if !isInBurst {
+            beginBurst()
+            loop.endBurstSoon(of: self)
+        }
+        work()
+    }
+
+    /// Ends such a burst, unless bytes that came meanwhile have brought it to its end.
+    func endGatheringBurst() {
+        guard isInBurst else { return }
+        consumeInput()
+        endBurst()
+    }
+
     private func beginBurst() {
         if isInBurst { return }
         isInBurst = true
@@ -254,7 +277,8 @@ final class Connection: ChannelDuplexHandler {
 
     /// Whether no further request may be taken.
     var isBlocked: Bool {
-        exclusive != nil || !isWritable || loads >= Self.parallelLoads || pending.count >= loop.limits.pipelinedRequests
+        exclusive != nil || unmadePut != nil || !isWritable || loads >= Self.parallelLoads
+            || pending.count >= loop.limits.pipelinedRequests
             || pending.heldBytes >= Self.gatheredBytes
     }
 

@@ -8,6 +8,7 @@ import Synchronization
 /// What the connections of one event loop share. Only ever touched on that loop, so nothing here is locked.
 final class LoopState {
     let eventLoop: any EventLoop
+    let inbox: LoopInbox
     let store: Store
     let router: Router
     let tally: RequestTally
@@ -36,6 +37,7 @@ final class LoopState {
         hosts: ServedHosts
     ) {
         self.eventLoop = eventLoop
+        inbox = LoopInbox(eventLoop)
         self.store = store
         self.router = router
         self.tally = tally
@@ -83,6 +85,19 @@ final class LoopState {
     }
 
     // MARK: What a burst needs
+
+    private var gathering: [Connection] = []
+
+    /// Ends a connection's burst after what the loop has to do now.
+    func endBurstSoon(of connection: Connection) {
+        gathering.append(connection)
+        guard gathering.count == 1 else { return }
+        eventLoop.assumeIsolated().execute { [self] in
+            let ending = gathering
+            gathering = []
+            for connection in ending { connection.endGatheringBurst() }
+        }
+    }
 
     private var spareOutput = ByteBuffer()
     private var date = HTTPDate.now().date

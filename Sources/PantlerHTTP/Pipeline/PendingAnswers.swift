@@ -5,6 +5,8 @@ internal import NIOCore
 /// A request that is answered later has a slot. Answers to requests after it that are there already wait behind it, as bytes.
 struct PendingAnswers {
     private struct Slot {
+        /// Bytes that the request holds until it is answered.
+        var held: Int
         var answer: ByteBuffer?
         /// Answers to requests between this one and the next that has a slot.
         var behind = ByteBuffer()
@@ -14,7 +16,7 @@ struct PendingAnswers {
     private var slots = CircularBuffer<Slot>()
     /// The number of the first slot.
     private var first: UInt64 = 0
-    /// Bytes that wait.
+    /// Bytes that wait: answers, and what requests hold that have none yet.
     private(set) var heldBytes = 0
 
     var isEmpty: Bool { slots.isEmpty }
@@ -23,8 +25,11 @@ struct PendingAnswers {
     private(set) var count = 0
 
     /// A place for the answer to the next request, under its number.
-    mutating func begin() -> UInt64 {
-        slots.append(Slot())
+    ///
+    /// - Parameter held: bytes that it holds until it is answered.
+    mutating func begin(holding held: Int = 0) -> UInt64 {
+        slots.append(Slot(held: held))
+        heldBytes += held
         count += 1
         return first + UInt64(slots.count - 1)
     }
@@ -55,7 +60,7 @@ struct PendingAnswers {
         let index = slots.index(slots.startIndex, offsetBy: Int(number - first))
         guard slots[index].answer == nil else { return false }
         slots[index].answer = answer
-        heldBytes += answer.readableBytes
+        heldBytes += answer.readableBytes - slots[index].held
         return true
     }
 

@@ -6,17 +6,17 @@ import PantlerStore
 /// The place of one request's answer: bound to its connection's loop, answered exactly once. The connection keeps the
 /// order of the wire, whatever the order in which its exchanges are answered.
 final class Exchange: Sendable {
-    let eventLoop: any EventLoop
     let method: Method
     /// The request's number on its connection.
     let number: UInt64
+    private let inbox: LoopInbox
     private let connection: NIOLoopBound<Connection>
 
-    init(connection: Connection, eventLoop: any EventLoop, method: Method, number: UInt64) {
-        self.eventLoop = eventLoop
+    init(connection: Connection, loop: LoopState, method: Method, number: UInt64) {
+        inbox = loop.inbox
         self.method = method
         self.number = number
-        self.connection = NIOLoopBound(connection, eventLoop: eventLoop)
+        self.connection = NIOLoopBound(connection, eventLoop: loop.eventLoop)
     }
 
     /// What the answer says besides its own. On the loop.
@@ -47,9 +47,7 @@ final class Exchange: Sendable {
     }
 
     /// Runs `body` on the loop: at once where this is it.
-    func onLoop(_ body: @escaping @Sendable () -> Void) {
-        if eventLoop.inEventLoop { body() } else { eventLoop.execute(body) }
-    }
+    func onLoop(_ body: @escaping @Sendable () -> Void) { inbox.run(body) }
 
     /// For the body of a response.
     var allocator: ByteBufferAllocator { ByteBufferAllocator() }
