@@ -24,20 +24,18 @@ extension PendingWrites {
         var answers: [Answer] = []
         let failed = inCommit ?? Batch()
         var told = done
-        for ticket in waiters.keys.filter({ $0 <= max(failed.lastTicket, committed) }).sorted() {
-            let isDone = done.contains(ticket)
-            answers += (waiters.removeValue(forKey: ticket) ?? []).map { ($0, isDone ? nil : fault) }
+        for (ticket, completion) in waiters.take(upTo: max(failed.lastTicket, committed)) {
+            answers.append((completion, done.contains(ticket) ? nil : fault))
             told.insert(ticket)
         }
         answers += takeFlushWaiters(upTo: max(failed.lastTicket, committed), fault)
         inCommit = nil
         var lost = 0
         if isClosing {
-            for (ticket, waiting) in waiters {
-                answers += waiting.map { ($0, fault) }
+            for (ticket, completion) in waiters.take(upTo: .max) {
+                answers.append((completion, fault))
                 told.insert(ticket)
             }
-            waiters = [:]
             answers += takeFlushWaiters(upTo: .max, fault)
         }
         var left: [Batch.Item] = []
@@ -67,7 +65,7 @@ extension PendingWrites {
     /// Puts items back in front of the pending ones, as far as there is room; returns how many were lost.
     mutating func keep(_ items: [Batch.Item], _ fault: TierFault) -> Int {
         let all = items + pending.items
-        let overflow = Overflow(all, limits: limits) { waiters[$0] != nil }
+        let overflow = Overflow(all, limits: limits) { waiters.contains($0) }
         var lost = 0
         var kept = Batch()
         for (place, var item) in all.enumerated() {
@@ -80,7 +78,7 @@ extension PendingWrites {
                 lost += giveUp(item, fault)
                 item.giveUpValue()
             }
-            kept.add(item) { waiters[$0] != nil }
+            kept.add(item) { waiters.contains($0) }
         }
         pending = kept
         addVoids()
@@ -131,7 +129,7 @@ extension PendingWrites {
 
     private mutating func addVoids() {
         for control in voids.takeGrown() {
-            pending.add(Batch.Item(ticket: takeTicket(), change: .control(control))) { waiters[$0] != nil }
+            pending.add(Batch.Item(ticket: takeTicket(), change: .control(control))) { waiters.contains($0) }
         }
     }
 

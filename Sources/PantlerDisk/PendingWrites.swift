@@ -38,9 +38,10 @@ struct PendingWrites {
     var committed: WriteTicket = 0
     /// Those up to here are synced.
     private var synced: WriteTicket = 0
-    var waiters: [WriteTicket: [Completion]] = [:]
+    /// Those who wait for a change to be synced.
+    var waiters = TicketWaiters()
     /// Those who wait for everything up to a ticket, and for no change in particular: no change is taken back for them.
-    private var flushWaiters: [(ticket: WriteTicket, completion: Completion)] = []
+    private var flushWaiters = TicketWaiters()
     private var roomWaiters: [Completion] = []
     /// Changes that were given up, until someone asks.
     var givenUp: [WriteTicket: TierFault] = [:]
@@ -92,7 +93,7 @@ struct PendingWrites {
         }
         let wasEmpty = pending.isEmpty
         if wasEmpty { pendingSince = now() }
-        pending.add(Batch.Item(ticket: ticket, change: change)) { waiters[$0] != nil }
+        pending.add(Batch.Item(ticket: ticket, change: change)) { waiters.contains($0) }
         return (ticket, wasEmpty || pending.count == limits.ample)
     }
 
@@ -143,7 +144,7 @@ struct PendingWrites {
         case .through:
             if let fault = givenUp.removeValue(forKey: ticket) { return .failed(fault) }
             if isClosed { return .failed(Self.closedFault) }
-            waiters[ticket, default: []].append(completion)
+            waiters.add(ticket, completion)
         }
         return .waiting(wake: hurry())
     }
@@ -161,7 +162,7 @@ struct PendingWrites {
     mutating func flush(_ completion: @escaping Completion) -> Settling {
         if latestTicket <= synced { return .settled }
         if isClosed { return .failed(Self.closedFault) }
-        flushWaiters.append((latestTicket, completion))
+        flushWaiters.add(latestTicket, completion)
         return .waiting(wake: hurry())
     }
 
@@ -215,8 +216,8 @@ struct PendingWrites {
             var left: [Batch.Item] = []
             for item in batch.items {
                 guard let fault = rejected[item.ticket] else { continue }
-                if let waiting = waiters.removeValue(forKey: item.ticket) {
-                    answers += waiting.map { ($0, fault) }
+                if waiters.contains(item.ticket) {
+                    answers += waiters.take(item.ticket).map { ($0, fault) }
                     left += takeBack(item, &lost)
                 } else {
                     left += reject(item, fault, &lost)
@@ -231,9 +232,7 @@ struct PendingWrites {
         committed = pending.isEmpty ? latestTicket : max(committed, batch.lastTicket)
         if isSynced {
             synced = committed
-            for ticket in waiters.keys.filter({ $0 <= synced }).sorted() {
-                answers += (waiters.removeValue(forKey: ticket) ?? []).map { ($0, nil) }
-            }
+            answers += waiters.take(upTo: synced).map { ($0.completion, nil) }
             answers += takeFlushWaiters(upTo: synced, nil)
         }
         // Some began to wait while the batch was on its way, too late for the sync: the next commit makes it up to them.
@@ -245,8 +244,7 @@ struct PendingWrites {
     /// The writer has ended.
     mutating func end() -> [Answer] {
         isClosed = true
-        let left = waiters.values.joined().map { ($0, Optional(Self.closedFault)) as Answer }
-        waiters = [:]
+        let left: [Answer] = waiters.take(upTo: .max).map { ($0.completion, Self.closedFault) }
         return left + takeFlushWaiters(upTo: .max, Self.closedFault) + takeRoomWaiters()
     }
 
@@ -260,8 +258,7 @@ struct PendingWrites {
     }
 
     mutating func takeFlushWaiters(upTo ticket: WriteTicket, _ fault: TierFault?) -> [Answer] {
-        defer { flushWaiters.removeAll { $0.ticket <= ticket } }
-        return flushWaiters.filter { $0.ticket <= ticket }.map { ($0.completion, fault) }
+        flushWaiters.take(upTo: ticket).map { ($0.completion, fault) }
     }
 
     mutating func takeRoomWaiters() -> [Answer] {

@@ -170,7 +170,7 @@ extension Writer {
     }
 
     private func beginMerge() {
-        let changes = context.queue.beginMerge().values.sorted { $0.address.precedes($1.address) }
+        let changes = RowOrder.sorted(context.queue.beginMerge())
         journal.beginMerge(changes)
     }
 
@@ -287,7 +287,7 @@ extension Writer {
         _ body: () throws(SQLiteError) -> Void
     ) throws(SQLiteError) {
         let rows = (journal.merge?.rows ?? []) + journal.rows
-        let changes = context.queue.readJournaled { $0.latest }.values.sorted { $0.address.precedes($1.address) }
+        let changes = RowOrder.sorted(context.queue.readJournaled { $0.latest })
         try transaction(sync: sync) { () throws(SQLiteError) in
             try body()
             for row in rows { try journalTable.remove(row) }
@@ -304,20 +304,5 @@ extension Writer {
     private func merge(_ keyed: KeyedChange) throws(SQLiteError) {
         if case .put = keyed.change, keyed.version <= context.queue.voidThrough(keyed.address.namespace) { return }
         try apply(keyed)
-    }
-}
-
-extension EntryAddress {
-    /// By namespaces, and within these by the bytes of keys.
-    fileprivate func precedes(_ other: EntryAddress) -> Bool {
-        if namespace != other.namespace { return namespace < other.namespace }
-        let common = min(key.count, other.key.count)
-        let order = key.withUnsafeBytes { left in
-            other.key.withUnsafeBytes { right -> Int32 in
-                guard let left = left.baseAddress, let right = right.baseAddress else { return 0 }
-                return memcmp(left, right, common)
-            }
-        }
-        return order == 0 ? key.count < other.key.count : order < 0
     }
 }

@@ -36,16 +36,33 @@ extension Connection {
         let namespace = try loop.namespaceForWriting(request.namespace)
         let address = loop.store.address(namespace, Array(request.key))
         return loop.store.put(namespace, address, put, at: moment) {
-            let put = beginLate(request)
+            let put = LatePut(request: beginLate(request), key: address.key, connection: self)
             puts += 1
-            unmadePut = put.number
-            let inbox = loop.inbox
-            let connection = NIOLoopBound(self, eventLoop: loop.eventLoop)
-            return LateAnswer {
-                inbox.run { connection.value.noteMade(put) }
-            } completion: { result in
-                inbox.run { connection.value.finish(put, address.key, result) }
-            }
+            unmadePut = put.request.number
+            return LateAnswer(made: { put.noteMade() }, completion: { put.finish($0) })
+        }
+    }
+
+    /// A put that is answered later. One object for all that happens to it: closures that hold nothing else cost nothing.
+    private final class LatePut: Sendable {
+        let request: LateRequest
+        private let key: [UInt8]
+        private let inbox: LoopInbox
+        private let connection: NIOLoopBound<Connection>
+
+        init(request: LateRequest, key: [UInt8], connection: Connection) {
+            self.request = request
+            self.key = key
+            inbox = connection.loop.inbox
+            self.connection = NIOLoopBound(connection, eventLoop: connection.loop.eventLoop)
+        }
+
+        func noteMade() {
+            inbox.run { self.connection.value.noteMade(self.request) }
+        }
+
+        func finish(_ result: Result<Written, Problem>) {
+            inbox.run { self.connection.value.finish(self.request, self.key, result) }
         }
     }
 

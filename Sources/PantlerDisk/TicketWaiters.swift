@@ -1,0 +1,53 @@
+import PantlerModel
+
+/// Those who wait for changes in the queue, in the order of their tickets, and of one ticket in the order in which they came.
+///
+/// An array: tickets are given in order and waited for at once, so that a new one nearly always belongs at the end; and a commit takes
+/// them from the front.
+struct TicketWaiters {
+    typealias Completion = PendingWrites.Completion
+
+    private var waiters: [(ticket: WriteTicket, completion: Completion)] = []
+
+    var isEmpty: Bool { waiters.isEmpty }
+
+    /// Complexity: O(1) for the largest ticket so far, else O(n).
+    mutating func add(_ ticket: WriteTicket, _ completion: @escaping Completion) {
+        waiters.insert((ticket, completion), at: place(after: ticket))
+    }
+
+    /// Whether someone waits for a ticket. Complexity: O(log n).
+    func contains(_ ticket: WriteTicket) -> Bool {
+        let place = place(after: ticket)
+        return place > 0 && waiters[place - 1].ticket == ticket
+    }
+
+    /// All of a ticket. Complexity: O(n).
+    mutating func take(_ ticket: WriteTicket) -> [Completion] {
+        let range = place(after: ticket - 1)..<place(after: ticket)
+        defer { waiters.removeSubrange(range) }
+        return waiters[range].map(\.completion)
+    }
+
+    /// All of tickets up to this one. Complexity: O(n).
+    mutating func take(upTo ticket: WriteTicket) -> [(ticket: WriteTicket, completion: Completion)] {
+        let end = place(after: ticket)
+        if end == waiters.count {
+            defer { waiters = [] }
+            return waiters
+        }
+        defer { waiters.removeFirst(end) }
+        return Array(waiters[..<end])
+    }
+
+    /// The place of the first that waits for a later one.
+    private func place(after ticket: WriteTicket) -> Int {
+        guard let last = waiters.last, last.ticket > ticket else { return waiters.count }
+        var (low, high) = (0, waiters.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if waiters[middle].ticket > ticket { high = middle } else { low = middle + 1 }
+        }
+        return low
+    }
+}
