@@ -25,7 +25,7 @@ struct LoopInboxTests {
                 }
             }
         }
-        try await eventually("all have run") { seen.value.allSatisfy { $0.count == 2000 } }
+        try eventually("all have run") { seen.value.allSatisfy { $0.count == 2000 } }
         #expect(seen.value.allSatisfy { $0 == Array(0..<2000) })
         try await group.shutdownGracefully()
     }
