@@ -33,21 +33,20 @@ enum Change: Sendable {
 final class KeyedChange: Sendable {
     let address: EntryAddress
     let change: EntryChange
+    /// Its own bytes, and about as many as objects and dictionary take around them. Kept: to ask arrays for their length is to fetch what
+    /// another core has last had.
+    let bytes: Int64
 
     init(_ address: consuming EntryAddress, _ change: consuming EntryChange) {
+        switch change {
+        case .put(let entry, _): bytes = Int64(address.key.count + entry.value.count) + 256
+        case .delete: bytes = Int64(address.key.count) + 192
+        }
         self.address = address
         self.change = change
     }
 
     var version: Version { change.version }
-
-    /// Its own bytes, and about as many as objects and dictionary take around them.
-    var bytes: Int64 {
-        switch change {
-        case .put(let entry, _): Int64(address.key.count + entry.value.count) + 256
-        case .delete: Int64(address.key.count) + 192
-        }
-    }
 }
 
 /// What is to become of an entry.

@@ -33,7 +33,7 @@ package struct DiskOptions: Hashable, Sendable {
     /// Bytes in the journal, and entries that wait in it, from which on they come to their rows. The entries are held in memory meanwhile:
     /// half as many bytes of them while they gather, and as many again while those before them come to their rows.
     package var journalBytes: Int64 = 16 << 20
-    package var journalEntries = 8192
+    package var journalEntries = 32_768
 
     /// Milliseconds that a change may stay in the journal, and for which nothing must have come there for it to be emptied for want of other
     /// work.

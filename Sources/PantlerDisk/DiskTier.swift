@@ -154,7 +154,7 @@ package final class DiskTier: LowerTier {
         }
     }
 
-    package func enqueue(_ mutation: Mutation) -> WriteTicket { context.queue.add(Change(mutation)) }
+    package func enqueue(_ mutation: consuming Mutation) -> WriteTicket { context.queue.add(Change(mutation)) }
 
     package func settle(
         _ ticket: WriteTicket,

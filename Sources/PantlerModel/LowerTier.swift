@@ -126,7 +126,7 @@ package protocol LowerTier: AnyObject, Sendable {
     func read(_ address: EntryAddress, completion: @escaping @Sendable (Result<Entry?, TierFault>) -> Void)
 
     /// Takes a change into the queue. Never blocks and never fails; see `settle`. Complexity: O(1).
-    func enqueue(_ mutation: Mutation) -> WriteTicket
+    func enqueue(_ mutation: consuming Mutation) -> WriteTicket
 
     /// Waits as long as the durability of a change asks.
     ///

@@ -126,6 +126,33 @@ struct RecoveryTests {
         #expect(try server.terminate() == .exited(0))
     }
 
+    @Test("of durable puts sent ahead of their answers, those that were answered before a kill -9 are there after it")
+    func pipelinedThrough() throws {
+        var server = try ServerProcess()
+        let ns = try server.client.namespace(#"{"durability":"through"}"#)
+        let keys = 100
+        for (round, answered) in [37, 137, 311].enumerated() {
+            let connection = try RawConnection(port: server.port)
+            var requests = ""
+            for number in 0..<400 {
+                let (target, body) = ("\(ns)/entries/k\(number % keys)", #"{"value":\#(round * 1000 + number)}"#)
+                let fields = ["Content-Type": "application/json"]
+                requests += server.client.head("PUT", target, fields, bodyCount: body.utf8.count) + body
+            }
+            try connection.send(requests)
+            for _ in 0..<answered { #expect(try [200, 201].contains(connection.receive().status)) }
+            try server.kill9()
+            server = try server.restarted()
+            for key in 0..<min(keys, answered) {
+                let last = round * 1000 + key + (answered - 1 - key) / keys * keys
+                let value = try server.client.get("\(ns)/values/k\(key)")
+                expect(value, 200)
+                #expect(Int(value.text) ?? -1 >= last, "\(answered) answers, key \(key)")
+            }
+        }
+        #expect(try server.terminate() == .exited(0))
+    }
+
     @Test("a namespace that is made again after a restart begins with nothing")
     func dropped() throws {
         let server = try ServerProcess()

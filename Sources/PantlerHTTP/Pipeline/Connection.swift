@@ -7,7 +7,7 @@ import PantlerStore
 /// One connection, from its first byte to its end: the only handler that bytes come through. On its event loop.
 ///
 /// Whatever one wake-up of the loop brings is a *burst*: its requests are taken one after the other (`consume`), their answers
-/// gather in one buffer, and that is written once (`endBurst`). A plain GET or PUT is recognised and answered in the bytes
+/// gather in one buffer, and that is written once (`Connection+Bursts`). A plain GET or PUT is recognised and answered in the bytes
 /// (`Connection+FastLane`); everything else goes through SwiftNIO's decoder (`Connection+Messages`), begins only when nothing is
 /// pending, and has the connection to itself until it is answered. Plain GETs go beside plain GETs, and plain PUTs beside PUTs that are
 /// made and wait to be durable; neither begins while one of the other kind is pending. So no request overtakes a write. What is answered
@@ -66,13 +66,13 @@ final class Connection: ChannelDuplexHandler {
 
     // MARK: The burst
 
-    private(set) var isInBurst = false
-    private var needsFlush = false
-    private(set) var moment = Moment(now: Timestamp(milliseconds: 0), access: 0)
-    private(set) var burstBegan = NIODeadline.uptimeNanoseconds(0)
+    var isInBurst = false
+    var needsFlush = false
+    var moment = Moment(now: Timestamp(milliseconds: 0), access: 0)
+    var burstBegan = NIODeadline.uptimeNanoseconds(0)
     var fastAnswers = FastAnswers()
     /// Whether requests are logged.
-    private(set) var isLogged = false
+    var isLogged = false
 
     // MARK: Time
 
@@ -171,92 +171,8 @@ final class Connection: ChannelDuplexHandler {
 
     private var isReadingPaused: Bool { input.readableBytes > 0 && (!pending.isEmpty || !isWritable) && phase == .open }
 
-    // MARK: Bursts
-
-    /// Runs `work` as a burst of its own, or as part of the present one, and then goes on with what had to wait.
-    func burst(_ work: () -> Void) {
-        if isInBurst { return work() }
-        beginBurst()
-        work()
-        consumeInput()
-        endBurst()
-    }
-
-    /// Runs `work` as part of a burst that lasts until the loop has done all it has to do now: answers that come one after the other, as
-    /// those to the writes of one commit, are then sent together. Where there is only one to wait for, nothing can come with it.
-    func gatheringBurst(_ work: () -> Void) {
-        if pending.count <= 1 { return burst(work) }
-        if !isInBurst {
-            beginBurst()
-            loop.endBurstSoon(of: self)
-        }
-        work()
-    }
-
-    /// Ends such a burst, unless bytes that came meanwhile have brought it to its end.
-    func endGatheringBurst() {
-        guard isInBurst else { return }
-        consumeInput()
-        endBurst()
-    }
-
-    private func beginBurst() {
-        if isInBurst { return }
-        isInBurst = true
-        burstBegan = loop.eventLoop.now
-        moment = loop.store.moment()
-        isLogged = loop.logger.logLevel <= .debug
-        output = loop.takeOutput()
-    }
-
-    private func endBurst() {
-        guard isInBurst else { return }
-        let hasAnswered = needsFlush || output.readableBytes > 0
-        if phase == .lingering, !hasWrittenLast {
-            writeLast()
-        } else {
-            if output.readableBytes > 0 { write(output) }
-            if needsFlush { context?.flush() }
-        }
-        needsFlush = false
-        loop.giveBack(output)
-        output = ByteBuffer()
-        isInBurst = false
-        if hasAnswered { recordBurst() }
-        settle()
-    }
-
-    /// Hands over what is gathered, so that other bytes can follow.
-    func writeOutput() {
-        if output.readableBytes == 0 { return }
-        write(output)
-        loop.giveBack(output)
-        output = loop.takeOutput()
-    }
-
-    /// Hands bytes to the channel, which keeps them until the burst's end.
-    func write(_ bytes: ByteBuffer) {
-        context?.write(wrapOutboundOut(bytes), promise: nil)
-        needsFlush = true
-    }
-
-    /// Hands over what is gathered and has it sent: it is more than should come together.
-    func sendOutput() {
-        writeOutput()
-        needsFlush = false
-        context?.flush()
-    }
-
-    private func recordBurst() {
-        let now = loop.eventLoop.now
-        lastAnswered = now
-        let nanoseconds = UInt64(max(0, (now - burstBegan).nanoseconds))
-        fastAnswers.record(in: loop.tally, nanoseconds: nanoseconds)
-        fastAnswers = FastAnswers()
-    }
-
     /// What a burst leaves: an end, if there is nothing to wait for, or a deadline, and a read.
-    private func settle() {
+    func settle() {
         guard phase != .closed, let context else { return }
         endIfDone()
         if phase == .open { markHead() }
@@ -282,7 +198,7 @@ final class Connection: ChannelDuplexHandler {
             || pending.heldBytes >= Self.gatheredBytes
     }
 
-    private func consumeInput() {
+    func consumeInput() {
         guard input.readableBytes > 0 else { return }
         var bytes = ByteBuffer()
         swap(&bytes, &input)

@@ -1,0 +1,90 @@
+internal import Logging
+internal import NIOCore
+import PantlerInsight
+import PantlerModel
+import PantlerStore
+
+// A burst: what one wake-up of the loop brings, answered in one write.
+extension Connection {
+    /// Runs `work` as a burst of its own, or as part of the present one, and then goes on with what had to wait.
+    func burst(_ work: () -> Void) {
+        if isInBurst { return work() }
+        beginBurst()
+        work()
+        consumeInput()
+        endBurst()
+    }
+
+    /// Runs `work` as part of a burst that lasts until the loop has done all it has to do now: answers that come one after the other, as
+    /// those to the writes of one commit, are then sent together. Where there is only one to wait for, nothing can come with it.
+    func gatheringBurst(_ work: () -> Void) {
+        if pending.count <= 1 { return burst(work) }
+        if !isInBurst {
+            beginBurst()
+            loop.endBurstSoon(of: self)
+        }
+        work()
+    }
+
+    /// Ends such a burst, unless bytes that came meanwhile have brought it to its end.
+    func endGatheringBurst() {
+        guard isInBurst else { return }
+        consumeInput()
+        endBurst()
+    }
+
+    func beginBurst() {
+        if isInBurst { return }
+        isInBurst = true
+        burstBegan = loop.eventLoop.now
+        moment = loop.store.moment()
+        isLogged = loop.logger.logLevel <= .debug
+        output = loop.takeOutput()
+    }
+
+    func endBurst() {
+        guard isInBurst else { return }
+        let hasAnswered = needsFlush || output.readableBytes > 0
+        if phase == .lingering, !hasWrittenLast {
+            writeLast()
+        } else {
+            if output.readableBytes > 0 { write(output) }
+            if needsFlush { context?.flush() }
+        }
+        needsFlush = false
+        loop.giveBack(output)
+        output = ByteBuffer()
+        isInBurst = false
+        if hasAnswered { recordBurst() }
+        settle()
+    }
+
+    /// Hands over what is gathered, so that other bytes can follow.
+    func writeOutput() {
+        if output.readableBytes == 0 { return }
+        write(output)
+        loop.giveBack(output)
+        output = loop.takeOutput()
+    }
+
+    /// Hands bytes to the channel, which keeps them until the burst's end.
+    func write(_ bytes: ByteBuffer) {
+        context?.write(wrapOutboundOut(bytes), promise: nil)
+        needsFlush = true
+    }
+
+    /// Hands over what is gathered and has it sent: it is more than should come together.
+    func sendOutput() {
+        writeOutput()
+        needsFlush = false
+        context?.flush()
+    }
+
+    private func recordBurst() {
+        let now = loop.eventLoop.now
+        lastAnswered = now
+        let nanoseconds = UInt64(max(0, (now - burstBegan).nanoseconds))
+        fastAnswers.record(in: loop.tally, nanoseconds: nanoseconds)
+        fastAnswers = FastAnswers()
+    }
+}
