@@ -49,6 +49,8 @@ struct JournalState {
         case journal
         /// There, although it were better in its rows: the journal is to be emptied meanwhile, step by step.
         case journalToBeMerged
+        /// There, once merging has had time to catch up.
+        case journalOnceEased
     }
 
     /// Mean size of a change above which the journal does not pay: the bytes of large values are what they cost, and there they are
@@ -65,8 +67,9 @@ struct JournalState {
         guard isUsable else { return .rows }
         let isLarge = bytes > Int64(changes) * Self.largeChangeBytes
         if isEmpty { return isLarge || changes < options.journaledChanges ? .rows : .journal }
-        // Merging does not keep up.
-        if self.bytes >= options.journalBytes * 2 { return .rowsOnceMerged }
+        // Merging does not keep up. To merge all at once takes longer than a write may wait: only where nothing else helps.
+        if self.bytes >= options.journalBytes * 4 { return .rowsOnceMerged }
+        if self.bytes >= options.journalBytes * 2 { return .journalOnceEased }
         if !isLarge { return .journal }
         return waiting <= Self.fewChanges ? .rowsOnceMerged : .journalToBeMerged
     }

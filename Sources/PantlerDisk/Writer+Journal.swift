@@ -8,6 +8,8 @@ import Synchronization
 // expired, say), would be followed by the older change of its key from the journal after a crash.
 extension Writer {
     private static let retryNanoseconds: UInt64 = 1_000_000_000
+    /// What a commit waits for merging to catch up: well below the 50 ms within which it is promised.
+    private static let easingNanoseconds: UInt64 = 20_000_000
 
     /// Whether a batch goes into the journal. If it must not, the journal is empty afterwards.
     func takesJournal(_ batch: Batch) throws(SQLiteError) -> Bool {
@@ -20,6 +22,10 @@ extension Writer {
         case .journal: return true
         case .journalToBeMerged:
             journal.isWanted = true
+            return true
+        case .journalOnceEased:
+            let end = monotonicNanoseconds() + Self.easingNanoseconds
+            while monotonicNanoseconds() < end, stepMerge() {}
             return true
         }
     }

@@ -124,6 +124,8 @@ struct JournalTests {
         #expect(state.way(changes: 1, bytes: large, waiting: 256, options) == .rowsOnceMerged)
         #expect(state.way(changes: 1, bytes: large, waiting: 257, options) == .journalToBeMerged)
         state.note(bytes: options.journalBytes * 2, at: 0)
+        #expect(state.way(changes: 1, bytes: 1000, waiting: 257, options) == .journalOnceEased)
+        state.note(bytes: options.journalBytes * 2, at: 0)
         #expect(state.way(changes: 1, bytes: 1000, waiting: 257, options) == .rowsOnceMerged)
         var damaged = RestoredJournal()
         damaged.isUsable = false
