@@ -31,7 +31,8 @@ package struct DiskOptions: Hashable, Sendable {
     package var journaledChanges = 16
 
     /// Bytes in the journal, and entries that wait in it, from which on they come to their rows. The entries are held in memory meanwhile:
-    /// half as many bytes of them while they gather, and as many again while those before them come to their rows.
+    /// half as many bytes of them while they gather, and as many again while those before them come to their rows. Where merging does not
+    /// keep up there can be several times as many; see `JournalState.way`.
     package var journalBytes: Int64 = 16 << 20
     package var journalEntries = 32_768
 

@@ -216,12 +216,9 @@ struct PendingWrites {
             var left: [Batch.Item] = []
             for item in batch.items {
                 guard let fault = rejected[item.ticket] else { continue }
-                if waiters.contains(item.ticket) {
-                    answers += waiters.take(item.ticket).map { ($0, fault) }
-                    left += takeBack(item, &lost)
-                } else {
-                    left += reject(item, fault, &lost)
-                }
+                let waiting = waiters.take(item.ticket)
+                answers += waiting.map { ($0, fault) }
+                left += waiting.isEmpty ? reject(item, fault, &lost) : takeBack(item, &lost)
             }
             // The tickets of this batch are over.
             for place in left.indices { left[place].ticket = takeTicket() }

@@ -101,7 +101,7 @@ final class WriteQueue: Sendable {
         answer(update { $0.settle(ticket, durability, completion) }, completion)
     }
 
-    /// Without the lock: for all but `through`, where `settle` has to be asked anyway.
+    /// Without the lock. A `through` change was never committed by the time that this is asked: `settle` knows.
     func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool {
         switch durability {
         case .memory: true

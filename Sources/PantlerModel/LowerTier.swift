@@ -140,7 +140,8 @@ package protocol LowerTier: AnyObject, Sendable {
         completion: @escaping @Sendable (TierFault?) -> Void
     ) -> Bool
 
-    /// Whether `settle` would have nothing to wait for and nothing to tell: asked first by who would rather not make a completion.
+    /// Whether it is known, at little cost, that `settle` would have nothing to wait for and nothing to tell: asked first by who would
+    /// rather not make a completion. `false` says nothing.
     func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool
 
     /// Entries of a namespace whose keys begin with `prefix` and come after `after` in byte order, queue included; ordered

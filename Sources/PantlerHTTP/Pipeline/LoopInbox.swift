@@ -5,7 +5,8 @@ import Synchronization
 ///
 /// `EventLoop.execute` wakes the loop for whatever comes after it has taken what was there before: a system call for the thread that hands
 /// over, dozens of them where a commit answers dozens of writers. Here the loop looks again before it rests, so that it is woken for
-/// the first piece alone. Measured with 64 writers of durability `through`: one or two wake-ups a commit instead of eleven.
+/// the first piece alone. Measured with 64 writers of durability `through` (writes to the eventfd, by perf): six in ten commits instead of
+/// eleven in each.
 final class LoopInbox: Sendable {
     typealias Piece = @Sendable () -> Void
 
