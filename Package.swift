@@ -10,6 +10,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
@@ -39,11 +40,18 @@ let package = Package(
         .target(
             name: "PantlerHTTP",
             dependencies: [
-                "PantlerStore", "PantlerMemory", "PantlerInsight", "PantlerJSON", "PantlerModel",
+                "PantlerStore", "PantlerMemory", "PantlerInsight", "PantlerJSON", "PantlerModel", "PantlerSockets",
                 .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
+        .target(
+            name: "PantlerSockets",
+            dependencies: [
+                "CPantler",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "HeapModule", package: "swift-collections"),
             ]
         ),
         .target(
@@ -86,11 +94,14 @@ let package = Package(
             dependencies: ["PantlerStore", "PantlerMemory", "PantlerInsight", "PantlerJSON", "PantlerModel", "Support"]
         ),
         .testTarget(
+            name: "PantlerSocketsTests",
+            dependencies: ["PantlerSockets", "Support", .product(name: "NIOCore", package: "swift-nio")]
+        ),
+        .testTarget(
             name: "PantlerHTTPTests",
             dependencies: [
                 "PantlerHTTP", "PantlerStore", "PantlerMemory", "PantlerInsight", "PantlerModel", "Support",
                 .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),

@@ -2,6 +2,7 @@ internal import Logging
 internal import NIOCore
 import PantlerInsight
 import PantlerModel
+internal import PantlerSockets
 import PantlerStore
 
 // A burst: what one wake-up of the loop brings, answered in one write.
@@ -33,12 +34,21 @@ extension Connection {
         endBurst()
     }
 
+    /// Bytes have come: part of the present burst, which lasts until all are there.
+    func received(_ bytes: inout ByteBuffer) {
+        beginBurst()
+        if input.readableBytes == 0, message == nil { consume(&bytes, isPlain: true) }
+        if bytes.readableBytes == 0 { return }
+        // What is not answered from where it is is kept in a buffer of its size.
+        input.writeBuffer(&bytes)
+        consumeInput()
+    }
+
     func beginBurst() {
         if isInBurst { return }
         isInBurst = true
         burstBegan = loop.eventLoop.now
         moment = loop.store.moment()
-        isLogged = loop.logger.logLevel <= .debug
         output = loop.takeOutput()
     }
 
@@ -48,14 +58,22 @@ extension Connection {
         if phase == .lingering, !hasWrittenLast {
             writeLast()
         } else {
-            if output.readableBytes > 0 { write(output) }
-            if needsFlush { context?.flush() }
+            if let socket, !needsFlush {
+                if output.readableBytes > 0 { socket.send(output) }
+            } else {
+                if output.readableBytes > 0 { write(output) }
+                if needsFlush { context?.flush() }
+            }
         }
         needsFlush = false
         loop.giveBack(output)
         output = ByteBuffer()
         isInBurst = false
         if hasAnswered { recordBurst() }
+        if goesOnAfterBurst {
+            goesOnAfterBurst = false
+            return burst {}
+        }
         settle()
     }
 

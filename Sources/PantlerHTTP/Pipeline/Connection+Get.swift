@@ -49,10 +49,9 @@ extension Connection {
             address: EntryAddress(namespace: namespace.id, key: Array(request.key), hash: hash)
         )
         loads += 1
-        let inbox = loop.inbox
         let connection = NIOLoopBound(self, eventLoop: loop.eventLoop)
         loop.store.load(namespace, load.address, counts: true) { result in
-            inbox.run { connection.value.finish(load, result) }
+            connection.eventLoop.perform { connection.value.finish(load, result) }
         }
     }
 

@@ -47,22 +47,20 @@ extension Connection {
     private final class LatePut: Sendable {
         let request: LateRequest
         private let key: [UInt8]
-        private let inbox: LoopInbox
         private let connection: NIOLoopBound<Connection>
 
         init(request: LateRequest, key: [UInt8], connection: Connection) {
             self.request = request
             self.key = key
-            inbox = connection.loop.inbox
             self.connection = NIOLoopBound(connection, eventLoop: connection.loop.eventLoop)
         }
 
         func noteMade() {
-            inbox.run { self.connection.value.noteMade(self.request) }
+            connection.eventLoop.perform { self.connection.value.noteMade(self.request) }
         }
 
         func finish(_ result: Result<Written, Problem>) {
-            inbox.run { self.connection.value.finish(self.request, self.key, result) }
+            connection.eventLoop.perform { self.connection.value.finish(self.request, self.key, result) }
         }
     }
 

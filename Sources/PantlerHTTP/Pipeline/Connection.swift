@@ -2,6 +2,7 @@ internal import Logging
 internal import NIOCore
 import PantlerInsight
 import PantlerModel
+internal import PantlerSockets
 import PantlerStore
 
 /// One connection, from its first byte to its end: the only handler that bytes come through. On its event loop.
@@ -29,6 +30,8 @@ final class Connection: ChannelDuplexHandler {
     let decoder: MessageDecoder
     /// `nil` before and after the connection's life in a pipeline.
     var context: ChannelHandlerContext?
+    /// The socket, where no other handler stands between: bytes then come from it and go to it past the pipeline.
+    var socket: StreamSocket?
     var phase = Phase.open
 
     // MARK: What comes
@@ -44,7 +47,7 @@ final class Connection: ChannelDuplexHandler {
     /// Whether the other side has said that it sends no more.
     var isInputClosed = false
     /// A read that waits until there is room for more.
-    private var wantsRead = false
+    var wantsRead = false
 
     // MARK: What goes
 
@@ -67,12 +70,14 @@ final class Connection: ChannelDuplexHandler {
     // MARK: The burst
 
     var isInBurst = false
+    /// Whether the socket took more again meanwhile: requests may wait for that.
+    var goesOnAfterBurst = false
     var needsFlush = false
     var moment = Moment(now: Timestamp(milliseconds: 0), access: 0)
     var burstBegan = NIODeadline.uptimeNanoseconds(0)
     var fastAnswers = FastAnswers()
     /// Whether requests are logged.
-    var isLogged = false
+    var isLogged: Bool { loop.isLogged }
 
     // MARK: Time
 
@@ -113,14 +118,7 @@ final class Connection: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
-        beginBurst()
-        if input.readableBytes == 0 {
-            consume(&bytes)
-            if bytes.readableBytes > 0 { input.writeBuffer(&bytes) }
-        } else {
-            input.writeBuffer(&bytes)
-            consumeInput()
-        }
+        received(&bytes)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -140,6 +138,7 @@ final class Connection: ChannelDuplexHandler {
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
+        socket = nil
         decoder.invalidate(context)
         self.context = nil
     }
@@ -159,7 +158,9 @@ final class Connection: ChannelDuplexHandler {
         isWritable = context.channel.isWritable
         if !isWritable {
             stalled = (loop.eventLoop.now, bufferedBytes)
-        } else if !isInBurst {
+        } else if isInBurst {
+            goesOnAfterBurst = true
+        } else {
             burst {}
         }
     }
@@ -169,7 +170,7 @@ final class Connection: ChannelDuplexHandler {
         if isReadingPaused { wantsRead = true } else { context.read() }
     }
 
-    private var isReadingPaused: Bool { input.readableBytes > 0 && (!pending.isEmpty || !isWritable) && phase == .open }
+    var isReadingPaused: Bool { input.readableBytes > 0 && (!pending.isEmpty || !isWritable) && phase == .open }
 
     /// What a burst leaves: an end, if there is nothing to wait for, or a deadline, and a read.
     func settle() {
@@ -211,9 +212,15 @@ final class Connection: ChannelDuplexHandler {
     }
 
     /// Takes requests from the front of `bytes` until these are used up, hold no whole one, or have to wait.
-    private func consume(_ bytes: inout ByteBuffer) {
+    ///
+    /// - Parameter isPlain: whether only plain ones are, of which nothing is kept.
+    func consume(_ bytes: inout ByteBuffer, isPlain: Bool = false) {
         while phase == .open, bytes.readableBytes > 0, !isBlocked {
-            guard message == nil ? takeRequest(&bytes) : takeBody(&bytes) else { break }
+            let hasTaken =
+                if message != nil { takeBody(&bytes) } else if isPlain { takePlain(&bytes) } else {
+                    takeRequest(&bytes)
+                }
+            guard hasTaken else { break }
             headBegan = nil
             if output.readableBytes >= Self.gatheredBytes { sendOutput() }
         }
@@ -222,6 +229,11 @@ final class Connection: ChannelDuplexHandler {
 
     /// Takes the next request, or what is there of it. Returns whether anything was taken.
     private func takeRequest(_ bytes: inout ByteBuffer) -> Bool {
+        takePlain(&bytes) || isSlowHead && pending.isEmpty && takeHead(&bytes)
+    }
+
+    /// Takes the next request if it is a plain one. Returns whether it was.
+    private func takePlain(_ bytes: inout ByteBuffer) -> Bool {
         // RFC 9112, section 2.2: empty lines before a request are passed over.
         if searchedBytes == 0 {
             let empty = bytes.withUnsafeReadableBytes { bytes in
@@ -230,13 +242,14 @@ final class Connection: ChannelDuplexHandler {
             bytes.moveReaderIndex(forwardBy: empty)
             if bytes.readableBytes == 0 { return false }
         }
-        if !isSlowHead, !loop.isDraining {
-            switch answerPlain(&bytes) {
-            case .took: return true
-            case .incomplete, .waits: return false
-            case .other: isSlowHead = true
-            }
+        if loop.isDraining { isSlowHead = true }
+        if isSlowHead { return false }
+        switch answerPlain(&bytes) {
+        case .took: return true
+        case .incomplete, .waits: return false
+        case .other:
+            isSlowHead = true
+            return false
         }
-        return pending.isEmpty && takeHead(&bytes)
     }
 }

@@ -1,7 +1,7 @@
 package import Logging
 internal import NIOCore
-internal import NIOPosix
 package import PantlerInsight
+internal import PantlerSockets
 package import PantlerStore
 import Synchronization
 
@@ -12,16 +12,16 @@ import Synchronization
 /// on the same port unnoticed.
 package final class HTTPServer: Sendable {
     private struct Running {
-        let channel: any Channel
+        let listener: ListeningSocket
         let loops: [LoopPlace]
     }
 
     /// A loop, and its state as only the loop may touch it.
     private struct LoopPlace: Sendable {
-        let eventLoop: any EventLoop
+        let eventLoop: SocketLoop
         private let state: NIOLoopBound<LoopState>
 
-        init(eventLoop: any EventLoop, state: NIOLoopBound<LoopState>) {
+        init(eventLoop: SocketLoop, state: NIOLoopBound<LoopState>) {
             self.eventLoop = eventLoop
             self.state = state
         }
@@ -34,7 +34,6 @@ package final class HTTPServer: Sendable {
     private let router: Router
     private let tallies: [RequestTally]
     private let logger: Logger
-    private let group: MultiThreadedEventLoopGroup
     private let openConnections = ConnectionCount()
     private let running = Mutex<Running?>(nil)
 
@@ -51,7 +50,6 @@ package final class HTTPServer: Sendable {
         self.router = router
         self.tallies = tallies
         self.logger = logger
-        group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, tallies.count))
     }
 
     /// Event loops where the configuration does not say how many: one for every two cores, at least one. The kernel's network
@@ -60,7 +58,7 @@ package final class HTTPServer: Sendable {
     package static var defaultThreads: Int { max(1, System.coreCount / 2) }
 
     /// The port listened on; 0 before `start`.
-    package var port: Int { running.withLock { $0?.channel.localAddress?.port } ?? 0 }
+    package var port: Int { running.withLock { $0?.listener.port } ?? 0 }
 
     /// Open connections.
     package var connections: Int { openConnections.current }
@@ -73,33 +71,69 @@ package final class HTTPServer: Sendable {
     /// - Throws: the system's error, as of an address that is in use.
     package func start() async throws {
         var loops: [LoopPlace] = []
-        for (eventLoop, tally) in zip(group.makeIterator(), tallies) {
-            loops.append(try await eventLoop.submit { self.loopState(eventLoop, tally) }.get())
-        }
-        let children = loops
-        let bootstrap = ServerBootstrap(group: group)
-            .serverChannelOption(.backlog, value: 4096)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .childChannelOption(.allowRemoteHalfClosure, value: true)
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    guard let loop = children.first(where: { $0.eventLoop === channel.eventLoop }) else { return }
-                    try Self.assemble(channel.pipeline.syncOperations, loop.value)
-                }
+        do {
+            for (number, tally) in tallies.enumerated() {
+                let eventLoop = try SocketLoop(name: "http-\(number)")
+                loops.append(try await eventLoop.submit { self.loopState(eventLoop, tally) }.get())
             }
-        let channel = try await bootstrap.bind(host: options.host, port: options.port).get()
-        running.withLock { $0 = Running(channel: channel, loops: loops) }
+            let listener = try listen(loops)
+            running.withLock { $0 = Running(listener: listener, loops: loops) }
+            try await listener.loop.submit { try listener.start() }.get()
+        } catch {
+            for loop in loops { try await loop.eventLoop.shutdownGracefully() }
+            throw error
+        }
+    }
+
+    private func listen(_ loops: [LoopPlace]) throws -> ListeningSocket {
+        let turn = Turn()
+        return try ListeningSocket(
+            on: loops[0].eventLoop,
+            at: try SocketAddress.makeAddressResolvingHost(options.host, port: options.port),
+            accepted: { descriptor in
+                let loop = loops[turn.next(of: loops.count)]
+                loop.eventLoop.perform { Self.begin(descriptor, loop) }
+            },
+            failed: { [logger] error in
+                logger.warning(
+                    "Connections cannot be taken; tried again until they can",
+                    metadata: ["error": "\(error)"]
+                )
+            }
+        )
+    }
+
+    /// Counts through the loops.
+    private final class Turn: Sendable {
+        private let count = Atomic(0)
+
+        func next(of loops: Int) -> Int { count.wrappingAdd(1, ordering: .relaxed).oldValue % loops }
+    }
+
+    /// Begins with a connection, on its loop.
+    private static func begin(_ descriptor: CInt, _ loop: LoopPlace) {
+        let socket = StreamSocket(taking: descriptor, on: loop.eventLoop)
+        do {
+            let connection = try assemble(socket.pipeline.syncOperations, loop.value)
+            connection.socket = socket
+            socket.reader = connection
+            socket.start()
+        } catch {
+            socket.close(promise: nil)
+        }
     }
 
     /// Puts a connection's handlers in place.
-    static func assemble(_ pipeline: ChannelPipeline.SynchronousOperations, _ loop: LoopState) throws {
+    @discardableResult
+    static func assemble(_ pipeline: ChannelPipeline.SynchronousOperations, _ loop: LoopState) throws -> Connection {
         let parts = DecodedParts()
-        try pipeline.addHandler(Connection(loop, parts: parts))
+        let connection = Connection(loop, parts: parts)
+        try pipeline.addHandler(connection)
         try pipeline.addHandler(parts)
+        return connection
     }
 
-    private func loopState(_ eventLoop: any EventLoop, _ tally: RequestTally) -> LoopPlace {
+    private func loopState(_ eventLoop: SocketLoop, _ tally: RequestTally) -> LoopPlace {
         let state = LoopState(
             eventLoop: eventLoop,
             store: store,
@@ -113,7 +147,7 @@ package final class HTTPServer: Sendable {
         return LoopPlace(eventLoop: eventLoop, state: NIOLoopBound(state, eventLoop: eventLoop))
     }
 
-    /// Has other limits and names hold, for what begins from now on.
+    /// Has other limits and names hold, for what begins from now on, and the log's level of now.
     package func reload(limits: HTTPLimits, allowedHosts: [String]) {
         let hosts = ServedHosts(allowedHosts, address: options.host)
         for loop in running.withLock({ $0?.loops ?? [] }) {
@@ -128,15 +162,14 @@ package final class HTTPServer: Sendable {
     @discardableResult
     package func drain(within timeout: Duration) async throws -> Int {
         router.beginDraining()
-        var cutOff = 0
-        if let running = running.withLock({ $0 }) {
-            try? await running.channel.close()
-            let ends = running.loops.map { loop in
-                loop.eventLoop.flatSubmit { loop.value.drain(within: TimeAmount(timeout)) }
-            }
-            for end in ends { cutOff += try await end.get() }
+        guard let running = running.withLock({ $0 }) else { return 0 }
+        try await running.listener.loop.submit { running.listener.stop() }.get()
+        let ends = running.loops.map { loop in
+            loop.eventLoop.flatSubmit { loop.value.drain(within: TimeAmount(timeout)) }
         }
-        try await group.shutdownGracefully()
+        var cutOff = 0
+        for end in ends { cutOff += try await end.get() }
+        for loop in running.loops { try await loop.eventLoop.shutdownGracefully() }
         return cutOff
     }
 }

@@ -8,7 +8,6 @@ import Synchronization
 /// What the connections of one event loop share. Only ever touched on that loop, so nothing here is locked.
 final class LoopState {
     let eventLoop: any EventLoop
-    let inbox: LoopInbox
     let store: Store
     let router: Router
     let tally: RequestTally
@@ -19,6 +18,8 @@ final class LoopState {
     private(set) var limits: HTTPLimits
     private(set) var patience: Patience
     private(set) var hosts: ServedHosts
+    /// Whether requests are logged.
+    private(set) var isLogged: Bool
     /// Once true, it stays: each connection ends with the request that it is at.
     private(set) var isDraining = false
     private var connections: [ObjectIdentifier: Connection] = [:]
@@ -37,19 +38,20 @@ final class LoopState {
         hosts: ServedHosts
     ) {
         self.eventLoop = eventLoop
-        inbox = LoopInbox(eventLoop)
         self.store = store
         self.router = router
         self.tally = tally
         self.logger = logger
+        isLogged = logger.logLevel <= .debug
         self.openConnections = openConnections
         self.limits = limits
         patience = Patience(limits)
         self.hosts = hosts
     }
 
-    /// Has other limits and names hold, for what begins from now on.
+    /// Has other limits and names hold, for what begins from now on, and the log's level of now.
     func reload(_ limits: HTTPLimits, _ hosts: ServedHosts) {
+        isLogged = logger.logLevel <= .debug
         self.limits = limits
         patience = Patience(limits)
         self.hosts = hosts

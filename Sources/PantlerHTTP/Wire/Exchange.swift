@@ -9,11 +9,9 @@ final class Exchange: Sendable {
     let method: Method
     /// The request's number on its connection.
     let number: UInt64
-    private let inbox: LoopInbox
     private let connection: NIOLoopBound<Connection>
 
     init(connection: Connection, loop: LoopState, method: Method, number: UInt64) {
-        inbox = loop.inbox
         self.method = method
         self.number = number
         self.connection = NIOLoopBound(connection, eventLoop: loop.eventLoop)
@@ -47,7 +45,7 @@ final class Exchange: Sendable {
     }
 
     /// Runs `body` on the loop: at once where this is it.
-    func onLoop(_ body: @escaping @Sendable () -> Void) { inbox.run(body) }
+    func onLoop(_ body: @escaping @Sendable () -> Void) { connection.eventLoop.perform(body) }
 
     /// For the body of a response.
     var allocator: ByteBufferAllocator { ByteBufferAllocator() }

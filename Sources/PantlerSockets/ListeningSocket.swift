@@ -1,0 +1,121 @@
+internal import CPantler
+import Glibc
+package import NIOCore
+
+/// A socket that takes connections. On its loop.
+// @unchecked: what is not a constant is the loop's own: only `start`, `stop` and what the loop says touch it.
+package final class ListeningSocket: EventSource, @unchecked Sendable {
+    package let port: Int
+    private let accepted: @Sendable (CInt) -> Void
+    private let failed: @Sendable (IOError) -> Void
+    private var isOpen = true
+    /// Whether the last try failed.
+    private var isFailing = false
+
+    /// Connections that wait to be taken.
+    private static let backlog: CInt = 4096
+    /// Connections taken at a time, before others of the loop have their turn.
+    private static let acceptsAtOnce = 64
+    /// Until it is tried again where no more descriptors are to be had: the connection that waits would have the loop run hot.
+    private static let pause = TimeAmount.milliseconds(100)
+
+    /// Listens; nothing is taken before `start`.
+    ///
+    /// - Parameters:
+    ///   - accepted: has the descriptor of a connection, which is its to close. TCP_NODELAY is set, and it does not block.
+    ///   - failed: a connection could not be taken, as where the process has too many files open; told once until one can.
+    /// - Throws: `IOError`, as of an address that is in use.
+    package init(
+        on loop: SocketLoop,
+        at address: SocketAddress,
+        accepted: @escaping @Sendable (CInt) -> Void,
+        failed: @escaping @Sendable (IOError) -> Void
+    ) throws {
+        let kind = CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
+        let descriptor = try checked("socket") { socket(CInt(address.protocol.rawValue), kind, 0) }
+        do {
+            port = try Self.listen(descriptor, at: address)
+        } catch {
+            close(descriptor)
+            throw error
+        }
+        self.accepted = accepted
+        self.failed = failed
+        super.init(descriptor, loop)
+    }
+
+    /// Returns the port.
+    private static func listen(_ descriptor: CInt, at address: SocketAddress) throws -> Int {
+        try set(descriptor, SOL_SOCKET, SO_REUSEADDR)
+        // What it takes has it from here.
+        try set(descriptor, CInt(IPPROTO_TCP), TCP_NODELAY)
+        _ = try address.withSockAddr { address, size in
+            try checked("bind") { Glibc.bind(descriptor, address, socklen_t(size)) }
+        }
+        _ = try checked("listen") { Glibc.listen(descriptor, backlog) }
+        // The port stands at the same place in an address of either family.
+        var bound = sockaddr_in6()
+        var size = socklen_t(MemoryLayout.size(ofValue: bound))
+        _ = try withUnsafeMutableBytes(of: &bound) { bytes in
+            try checked("getsockname") {
+                getsockname(descriptor, bytes.assumingMemoryBound(to: sockaddr.self).baseAddress, &size)
+            }
+        }
+        return Int(UInt16(bigEndian: bound.sin6_port))
+    }
+
+    private static func set(_ descriptor: CInt, _ level: CInt, _ option: CInt) throws {
+        var one: CInt = 1
+        _ = try checked("setsockopt") {
+            setsockopt(descriptor, level, option, &one, socklen_t(MemoryLayout.size(ofValue: one)))
+        }
+    }
+
+    /// Takes connections from now on.
+    package func start() throws {
+        interest = EPOLLIN.rawValue
+        try loop.add(self)
+    }
+
+    /// Closes it: connections that wait are refused.
+    package func stop() {
+        guard isOpen else { return }
+        isOpen = false
+        loop.remove(self)
+        close(descriptor)
+    }
+
+    override func isReady(_ events: UInt32) {
+        for _ in 0..<Self.acceptsAtOnce where isOpen {
+            let connection = pantler_accept(descriptor)
+            if connection >= 0 {
+                isFailing = false
+                accepted(connection)
+                continue
+            }
+            switch errno {
+            case EAGAIN: return
+            // accept(2): errors of a connection that is gone already; the next one may be there.
+            case EINTR, ECONNABORTED, EPROTO, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, ENETUNREACH,
+                EPERM:
+                continue
+            default: return rest(IOError(errnoCode: errno, reason: "accept4"))
+            }
+        }
+    }
+
+    private func rest(_ error: IOError) {
+        if !isFailing { failed(error) }
+        isFailing = true
+        wait(for: 0)
+        _ = loop.scheduleTask(in: Self.pause) { self.wait(for: EPOLLIN.rawValue) }
+    }
+
+    private func wait(for events: UInt32) {
+        guard isOpen else { return }
+        interest = events
+        do { try loop.update(self) } catch { stop() }
+    }
+
+    override func loopEnds() { stop() }
+}

@@ -1,0 +1,77 @@
+internal import HeapModule
+internal import NIOCore
+import Synchronization
+
+/// Something to be done at a time, once, unless it is cancelled before.
+final class LoopTimer: Sendable {
+    let deadline: NIODeadline
+    private let body: @Sendable () -> Void
+    private let isOver = Atomic(false)
+
+    init(_ deadline: NIODeadline, _ body: @escaping @Sendable () -> Void) {
+        self.deadline = deadline
+        self.body = body
+    }
+
+    var isCancelled: Bool { isOver.load(ordering: .relaxed) }
+
+    func fire() {
+        if !isOver.exchange(true, ordering: .relaxed) { body() }
+    }
+
+    /// Returns whether it had neither been fired nor cancelled before.
+    func cancel() -> Bool { !isOver.exchange(true, ordering: .relaxed) }
+}
+
+/// The timers of a loop: a heap by their deadlines. What is cancelled stays in it until its time, or until half of them are.
+struct LoopTimers {
+    private struct Entry: Comparable {
+        let timer: LoopTimer
+        /// Those of one deadline are fired in the order in which they were set.
+        let number: UInt64
+
+        static func == (left: Self, right: Self) -> Bool { left.number == right.number }
+
+        static func < (left: Self, right: Self) -> Bool {
+            (left.timer.deadline, left.number) < (right.timer.deadline, right.number)
+        }
+    }
+
+    private var heap = Heap<Entry>()
+    private var latest: UInt64 = 0
+    private var cancelled = 0
+
+    private static let cancelledAtLeast = 64
+
+    var count: Int { heap.count }
+
+    /// O(log n).
+    mutating func add(_ timer: LoopTimer) {
+        latest += 1
+        heap.insert(Entry(timer: timer, number: latest))
+    }
+
+    /// O(1) in the mean: what is cancelled is thrown out once it is the half.
+    mutating func noteCancelled() {
+        cancelled += 1
+        guard cancelled >= Self.cancelledAtLeast, cancelled * 2 >= heap.count else { return }
+        heap = Heap(heap.unordered.filter { !$0.timer.isCancelled })
+        cancelled = 0
+    }
+
+    /// Takes what is due, the earliest first.
+    mutating func due(at now: NIODeadline) -> [LoopTimer] {
+        var due: [LoopTimer] = []
+        while let first = heap.min, first.timer.deadline <= now || first.timer.isCancelled {
+            heap.removeMin()
+            if first.timer.isCancelled { cancelled = max(0, cancelled - 1) } else { due.append(first.timer) }
+        }
+        return due
+    }
+
+    /// Milliseconds until the next is due, rounded up, as epoll_wait(2) takes them; -1 = there is none.
+    func milliseconds(from now: NIODeadline) -> CInt {
+        guard let next = heap.min?.timer.deadline else { return -1 }
+        return CInt(clamping: max(0, ((next - now).nanoseconds + 999_999) / 1_000_000))
+    }
+}

@@ -1,0 +1,230 @@
+internal import CPantler
+internal import Foundation
+import Glibc
+internal import NIOCore
+import Synchronization
+
+/// An event loop over epoll(7): a thread's sockets, its timers, and what other threads have for it to do.
+///
+/// SwiftNIO's protocols, not its sockets: a channel here has its handlers, its promises and its TLS as any other, but a request
+/// that is answered in place passes none of them. What SwiftNIO's own sockets do between epoll and a handler, and back, was a fifth of
+/// a hit, and most of what was cold with a thousand connections (`Tests/Benchmarks/README.md`).
+///
+/// An iteration takes what has come from other threads, fires the timers that are due, waits, and deals with the sockets that are
+/// ready, in the order in which the kernel names them.
+// @unchecked: `inbox`, `isAsleep`, `thread` and the two descriptors are constants or synchronised. All else is the loop's own: `run`
+// and what it calls touch it, and whatever comes from outside does so through `execute`, or where `inEventLoop` holds.
+package final class SocketLoop: @unchecked Sendable {
+    typealias Piece = @Sendable () -> Void
+
+    private struct Inbox {
+        var pieces: [Piece] = []
+        var atEnd: [Piece] = []
+        var isEnding = false
+        var hasEnded = false
+    }
+
+    private let inbox = Mutex(Inbox())
+    /// Whether the loop has to be woken for what comes. Set under the inbox's lock alone, and only while it is empty, so that no
+    /// piece is slept over; cleared by the loop as it wakes and by the first that wakes it, so that one system call is enough for
+    /// all that comes meanwhile.
+    private let isAsleep = Atomic(false)
+    /// The loop's thread (`pthread_t`), once it runs.
+    private let thread = Atomic<UInt>(0)
+    private let epoll: CInt
+    private let alarm: CInt
+
+    private var sources = SourceTable()
+    private var timers = LoopTimers()
+    private var scratch = ByteBuffer()
+
+    /// Sockets dealt with between two looks at the timers and at what other threads have.
+    private static let eventsAtOnce = 512
+    /// Bytes read at a time. One buffer for all connections: what is left of it once they have been asked is copied.
+    private static let readBytes = 64 << 10
+    /// How far what a socket will need is asked for before its turn.
+    private static let eventsAhead = 2
+    /// Stands for the alarm where else a socket's token does.
+    private static let alarmToken = UInt64.max
+
+    /// Starts the loop's thread.
+    ///
+    /// - Parameter name: of the thread, for `top -H`; up to 15 bytes.
+    /// - Throws: `IOError`, where the process has no descriptor left.
+    package init(name: String) throws {
+        epoll = try checked("epoll_create1") { epoll_create1(CInt(EPOLL_CLOEXEC)) }
+        do {
+            alarm = try checked("eventfd") { eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK)) }
+        } catch {
+            Glibc.close(epoll)
+            throw error
+        }
+        // Edge-triggered: each write is told once, and nobody needs to read what was written.
+        try control(EPOLL_CTL_ADD, alarm, EPOLLIN.rawValue | EPOLLET.rawValue, Self.alarmToken)
+        let thread = Thread { self.run() }
+        thread.name = name
+        thread.start()
+    }
+
+    deinit {
+        Glibc.close(epoll)
+        Glibc.close(alarm)
+    }
+
+    package var inEventLoop: Bool { thread.load(ordering: .relaxed) == UInt(pthread_self()) }
+
+    // MARK: What other threads have
+
+    /// Hands the loop something to do after what it has already. From any thread; dropped once the loop has ended.
+    package func execute(_ piece: @escaping @Sendable () -> Void) {
+        let wakes = inbox.withLock { inbox in
+            guard !inbox.hasEnded else { return false }
+            inbox.pieces.append(piece)
+            return isAsleep.exchange(false, ordering: .relaxed)
+        }
+        if wakes { wake() }
+    }
+
+    /// Ends the loop, with all that is still open on it; `completion` runs at the end, on its thread, or at once if it has ended.
+    package func end(_ completion: @escaping @Sendable () -> Void) {
+        let (hasEnded, wakes) = inbox.withLock { inbox in
+            if !inbox.hasEnded { inbox.atEnd.append(completion) }
+            inbox.isEnding = true
+            return (inbox.hasEnded, isAsleep.exchange(false, ordering: .relaxed))
+        }
+        if hasEnded { return completion() }
+        if wakes { wake() }
+    }
+
+    private func wake() {
+        var one: UInt64 = 1
+        _ = write(alarm, &one, MemoryLayout.size(ofValue: one))
+    }
+
+    private enum Errand {
+        case pieces
+        case rest
+        case end
+    }
+
+    private func nextErrand() -> Errand {
+        inbox.withLock { inbox in
+            if !inbox.pieces.isEmpty { return .pieces }
+            if inbox.isEnding { return .end }
+            isAsleep.store(true, ordering: .relaxed)
+            return .rest
+        }
+    }
+
+    private func runPieces() {
+        let pieces = inbox.withLock { inbox in
+            defer { inbox.pieces = [] }
+            return inbox.pieces
+        }
+        for piece in pieces { piece() }
+    }
+
+    // MARK: The loop
+
+    private func run() {
+        thread.store(UInt(pthread_self()), ordering: .relaxed)
+        let events = UnsafeMutableBufferPointer<epoll_event>.allocate(capacity: Self.eventsAtOnce)
+        defer { events.deallocate() }
+        while true {
+            let milliseconds = fireTimers()
+            switch nextErrand() {
+            case .end: return finish()
+            case .pieces:
+                runPieces()
+                poll(events, milliseconds: 0)
+            case .rest: poll(events, milliseconds: milliseconds)
+            }
+        }
+    }
+
+    /// Fires what is due. Returns how long the loop may rest, as epoll_wait(2) takes it.
+    private func fireTimers() -> CInt {
+        let now = NIODeadline.now()
+        for timer in timers.due(at: now) { timer.fire() }
+        return timers.milliseconds(from: now)
+    }
+
+    /// Waits for what comes of the sockets, and deals with it. What other threads had for the loop before a socket's bytes came
+    /// is done before these are dealt with: the kernel names the alarm first.
+    private func poll(_ events: UnsafeMutableBufferPointer<epoll_event>, milliseconds: CInt) {
+        let count = Int(epoll_wait(epoll, events.baseAddress, CInt(events.count), milliseconds))
+        isAsleep.store(false, ordering: .relaxed)
+        // Interrupted by a signal, at worst: the loop looks again.
+        guard count > 0 else { return }
+        for index in 0..<count {
+            if index + Self.eventsAhead < count { sources.lookAhead(events[index + Self.eventsAhead].data.u64) }
+            let event = events[index]
+            if event.data.u64 == Self.alarmToken { runPieces() } else { sources[event.data.u64]?.isReady(event.events) }
+        }
+    }
+
+    private func finish() {
+        for source in sources.all { source.loopEnds() }
+        while !hasEnded() { runPieces() }
+        let completions = inbox.withLock { inbox in
+            defer { inbox.atEnd = [] }
+            return inbox.atEnd
+        }
+        for completion in completions { completion() }
+    }
+
+    /// From here on nothing is taken any more, once all that was there is done.
+    private func hasEnded() -> Bool {
+        inbox.withLock { inbox in
+            inbox.hasEnded = inbox.pieces.isEmpty
+            return inbox.hasEnded
+        }
+    }
+
+    // MARK: Its sockets, on the loop
+
+    /// Waits for what a socket is interested in, until `remove`.
+    func add(_ source: EventSource) throws {
+        let token = sources.insert(source)
+        source.token = token
+        do {
+            try control(EPOLL_CTL_ADD, source.descriptor, source.interest, token)
+        } catch {
+            sources.remove(source)
+            throw error
+        }
+    }
+
+    /// Waits for something else from now on.
+    func update(_ source: EventSource) throws {
+        try control(EPOLL_CTL_MOD, source.descriptor, source.interest, source.token)
+    }
+
+    /// Before its descriptor is closed, which is what has epoll forget it.
+    func remove(_ source: EventSource) { sources.remove(source) }
+
+    private func control(_ operation: CInt, _ descriptor: CInt, _ interest: UInt32, _ token: UInt64) throws {
+        var event = epoll_event(events: interest, data: epoll_data_t(u64: token))
+        _ = try checked("epoll_ctl") { epoll_ctl(epoll, operation, descriptor, &event) }
+    }
+
+    /// Runs `body` with an empty buffer that a read fills. What wants to keep its bytes copies them, or keeps the buffer whole.
+    func withScratch(_ body: (inout ByteBuffer) -> Void) {
+        var bytes = ByteBuffer()
+        swap(&bytes, &scratch)
+        bytes.clear(minimumCapacity: Self.readBytes)
+        body(&bytes)
+        scratch = bytes
+    }
+
+    // MARK: Its timers
+
+    func add(_ timer: LoopTimer) {
+        if inEventLoop { timers.add(timer) } else { execute { self.timers.add(timer) } }
+    }
+
+    func cancel(_ timer: LoopTimer) {
+        guard timer.cancel() else { return }
+        if inEventLoop { timers.noteCancelled() } else { execute { self.timers.noteCancelled() } }
+    }
+}

@@ -1,0 +1,194 @@
+internal import CPantler
+import Glibc
+package import NIOCore
+import Synchronization
+
+/// What takes a socket's bytes without a way through its pipeline. On the socket's loop.
+package protocol StreamReader: AnyObject {
+    /// Bytes have come. The buffer is the loop's: what is wanted of it later is copied.
+    func received(_ bytes: inout ByteBuffer)
+
+    /// That was all for now. Returns whether to go on reading; after `false` it takes a `read` of the channel.
+    func receivedAll() -> Bool
+}
+
+/// A connection's socket, as a channel of SwiftNIO.
+///
+/// A handler that stands first in the pipeline may take the bytes itself (`reader`) and give back its own (`send`), so that neither
+/// go through the pipeline; then its other handlers see none of them. Whatever else happens goes through the pipeline.
+// @unchecked: what is not a constant or atomic is the loop's own. `Channel`'s methods that may be called from any thread use the pipeline,
+// which goes to the loop by itself; those of `ChannelCore` are called there.
+package final class StreamSocket: EventSource, @unchecked Sendable {
+    struct Waiting {
+        var bytes: ByteBuffer
+        let promise: EventLoopPromise<Void>?
+    }
+
+    /// Takes the bytes, if that is not to be the pipeline.
+    package var reader: (any StreamReader)?
+
+    package let eventLoop: any EventLoop
+    let closePromise: EventLoopPromise<Void>
+    private var ownPipeline: ChannelPipeline?
+
+    /// Bytes that are to be sent, in their order.
+    var waiting = CircularBuffer<Waiting>()
+    package internal(set) var waitingBytes = 0
+    /// Whether the kernel has said that it takes no more for now.
+    var isFull = false
+    /// Whether nothing more is sent once what waits has been.
+    var endsOutput = false
+    var isReading = false
+    var isInputClosed = false
+    var isOpen = true
+    let takesMore = Atomic(true)
+    let hasBegun = Atomic(false)
+
+    /// Reads of one turn, where each has filled the buffer.
+    private static let readsAtOnce = 4
+    /// Bytes that wait, from which on the channel says that it takes no more, and down to which that it does again.
+    static let high = 64 << 10
+    static let low = 32 << 10
+
+    /// Takes a connected socket, which it closes in the end. On the loop.
+    package init(taking descriptor: CInt, on loop: SocketLoop) {
+        eventLoop = loop
+        closePromise = loop.makePromise()
+        super.init(descriptor, loop)
+        ownPipeline = ChannelPipeline(channel: self)
+    }
+
+    package var pipeline: ChannelPipeline {
+        guard let ownPipeline else { preconditionFailure("A socket's pipeline is made with it.") }
+        return ownPipeline
+    }
+
+    /// Begins, once the handlers are there. On the loop.
+    package func start() {
+        isReading = true
+        interest = EPOLLIN.rawValue
+        do {
+            try loop.add(self)
+        } catch {
+            return close0(error: error, mode: .all, promise: nil)
+        }
+        hasBegun.store(true, ordering: .relaxed)
+        pipeline.fireChannelRegistered()
+        pipeline.fireChannelActive()
+    }
+
+    // MARK: What the loop says
+
+    override func isReady(_ events: UInt32) {
+        if events & EPOLLOUT.rawValue != 0 {
+            isFull = false
+            sendWaiting()
+        }
+        if !isOpen { return }
+        let isOver = events & (EPOLLHUP.rawValue | EPOLLERR.rawValue) != 0
+        if isReading, isOver || events & EPOLLIN.rawValue != 0 {
+            receive()
+        } else if isOver {
+            // Nobody reads, so it has to be said here: the other side has gone, or both have said their last.
+            end(ChannelError.eof)
+        }
+    }
+
+    override var ahead: (socket: MemoryAhead, reader: MemoryAhead) {
+        (MemoryAhead(self), reader.map { MemoryAhead($0) } ?? MemoryAhead())
+    }
+
+    override func loopEnds() { close0(error: EventLoopError.shutdown, mode: .all, promise: nil) }
+
+    // MARK: What comes
+
+    private func receive() {
+        loop.withScratch { bytes in
+            for _ in 0..<Self.readsAtOnce {
+                bytes.clear()
+                let room = bytes.writableBytes
+                let count = receive(&bytes)
+                if count > 0 {
+                    if let reader {
+                        reader.received(&bytes)
+                    } else {
+                        pipeline.syncOperations.fireChannelRead(NIOAny(bytes))
+                    }
+                } else if count == 0 {
+                    isInputClosed = true
+                    pipeline.syncOperations.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+                } else if -count != EAGAIN {
+                    return end(IOError(errnoCode: CInt(-count), reason: "recv"))
+                }
+                if !isOpen { return }
+                if count < room { break }
+            }
+        }
+        if isOpen { goOn() }
+    }
+
+    /// Returns how many bytes came, 0 = there will be none any more, or the error's number, negated.
+    private func receive(_ bytes: inout ByteBuffer) -> Int {
+        var count = 0
+        bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: 1) { room in
+            repeat { count = recv(descriptor, room.baseAddress, room.count, 0) } while count < 0 && errno == EINTR
+            if count < 0 { count = -Int(errno) }
+            return max(0, count)
+        }
+        return count
+    }
+
+    /// Tells who reads that this was all for now, and goes on reading if that is wanted.
+    private func goOn() {
+        if let reader {
+            isReading = reader.receivedAll() && !isInputClosed
+        } else {
+            isReading = false
+            pipeline.syncOperations.fireChannelReadComplete()
+            if isOpen { pipeline.syncOperations.read() }
+        }
+        updateInterest()
+    }
+
+    /// Has the loop wait for what is wanted now.
+    func updateInterest() {
+        guard isOpen else { return }
+        let wanted = (isReading ? EPOLLIN.rawValue : 0) | (isFull ? EPOLLOUT.rawValue : 0)
+        if wanted == interest { return }
+        interest = wanted
+        do { try loop.update(self) } catch { end(error) }
+    }
+
+    func resumeReading() {
+        if isInputClosed || isReading { return }
+        isReading = true
+        updateInterest()
+    }
+
+    // MARK: Its end
+
+    /// Ends for a reason that is not of its handlers' making.
+    func end(_ error: any Error) {
+        pipeline.syncOperations.fireErrorCaught(error)
+        close0(error: error, mode: .all, promise: nil)
+    }
+
+    func finish(_ error: any Error) {
+        isOpen = false
+        hasBegun.store(false, ordering: .relaxed)
+        loop.remove(self)
+        Glibc.close(descriptor)
+        reader = nil
+        let unsent = waiting
+        waiting.removeAll()
+        waitingBytes = 0
+        for piece in unsent { piece.promise?.fail(error) }
+        pipeline.fireChannelInactive()
+        pipeline.fireChannelUnregistered()
+        // Handlers may still be at work further up.
+        loop.execute {
+            self.removeHandlers(pipeline: self.pipeline)
+            self.closePromise.succeed()
+        }
+    }
+}
