@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Logging
 internal import PantlerDisk
 internal import PantlerHTTP
@@ -23,6 +24,8 @@ struct Service {
     func run() async throws {
         // From here on a hang-up is a wish for another configuration, and no reason to end.
         let hangups = await UnixSignalsSequence(trapping: .sighup)
+        // Who reads the log may go away: that is an error of the write, and no reason to end either.
+        signal(SIGPIPE, SIG_IGN)
         let disk = try DiskTier.open(
             folder: configuration.dataDirectory,
             options: configuration.disk.options,
