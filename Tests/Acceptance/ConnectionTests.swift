@@ -71,6 +71,18 @@ struct ConnectionTests {
         try check(connection, answers)
     }
 
+    @Test("a request behind a large answer from disk is answered without another one coming")
+    func behindLarge() throws {
+        let ns = try http.namespace(#"{"max_memory":1}"#)
+        #expect(try http.put("\(ns)/values/large", bytes: Array(repeating: 120, count: 200_000)).status == 201)
+        let connection = try RawConnection(port: server.port)
+        for target in ["values/large", "values/none?peek"] {
+            try connection.send(http.head("GET", "\(ns)/\(target)", [:], bodyCount: nil))
+        }
+        #expect(try connection.receive().body.count == 200_000)
+        #expect(try connection.receive().status == 404)
+    }
+
     @Test("pipelined reads of durable writes keep their order")
     func pipelinedThrough() throws {
         let ns = try http.namespace(#"{"durability":"through"}"#)

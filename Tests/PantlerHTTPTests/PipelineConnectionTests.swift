@@ -181,6 +181,21 @@ struct PipelineConnectionTests {
         #expect(connection.reads.count == reads + 1)
     }
 
+    @Test(
+        "what waits because an answer is more than the socket holds goes on once it has been taken, in the same burst too"
+    )
+    func narrow() throws {
+        let connection = try TestConnection { $0.durability = .behind }
+        try connection.channel.pipeline.syncOperations.addHandler(NarrowSocket(connection.channel), position: .first)
+        connection.tier.plant("large", String(repeating: "x", count: 100_000))
+        try connection.get("large")
+        // The odd field takes this one past the fast lane, where it waits for the one before.
+        try connection.get("none", "X-Unknown: 1\r\n")
+        connection.tier.answer("large")
+        connection.tier.answer("none")
+        #expect(try connection.answers().map(\.status) == [200, 404])
+    }
+
     @Test("a large value comes whole in both views", arguments: [16 << 10, (16 << 10) + 1, 1_000_000])
     func large(size: Int) throws {
         let connection = try TestConnection()

@@ -160,6 +160,30 @@ final class ReadCounter: ChannelOutboundHandler {
     }
 }
 
+/// Takes no more from the first write on, until it is flushed: as SwiftNIO's own sockets are with large writes.
+final class NarrowSocket: ChannelOutboundHandler {
+    typealias OutboundIn = ByteBuffer
+
+    private let channel: EmbeddedChannel
+
+    init(_ channel: EmbeddedChannel) { self.channel = channel }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        set(false, context)
+        context.write(data, promise: promise)
+    }
+
+    func flush(context: ChannelHandlerContext) {
+        context.flush()
+        set(true, context)
+    }
+
+    private func set(_ isWritable: Bool, _ context: ChannelHandlerContext) {
+        channel.isWritable = isWritable
+        context.fireChannelWritabilityChanged()
+    }
+}
+
 /// A lower tier that is always asked, holds nothing but what it is given, and answers when it is told to.
 final class LateTier: LowerTier {
     private struct State {

@@ -77,6 +77,7 @@ package final class ServerProcess: Sendable {
     /// What it wrote to both streams so far.
     package var log: String { text(of: logFile) }
     package var logLines: [String] { log.split(separator: "\n").map(String.init) }
+    package var pid: Int32 { process.pid }
     package var isRunning: Bool { process.poll() == nil }
     /// Resident bytes now, and the most that there ever were.
     package var residentBytes: Int { process.memory("VmRSS") }
