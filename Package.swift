@@ -62,7 +62,7 @@ let package = Package(
         .target(
             name: "PantlerDisk",
             dependencies: [
-                "PantlerCodec", "PantlerInsight", "PantlerModel", "CSQLite",
+                "PantlerCodec", "PantlerInsight", "PantlerModel", "CPantler", "CSQLite",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -85,7 +85,7 @@ let package = Package(
         .testTarget(
             name: "PantlerDiskTests",
             dependencies: [
-                "PantlerDisk", "PantlerCodec", "PantlerInsight", "PantlerModel", "CSQLite", "Support",
+                "PantlerDisk", "PantlerCodec", "PantlerInsight", "PantlerModel", "CPantler", "CSQLite", "Support",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),

@@ -18,6 +18,10 @@ package struct DiskOptions: Hashable, Sendable {
     /// Threads that read, each over a connection of its own.
     package var readers = 2
 
+    /// Reads at a time that are made on the threads that ask, where they need not wait for the disk: as many as there are event loops; see
+    /// `CachedReads`.
+    package var cachedReads = 1
+
     /// Bytes of pages that the writer's connection keeps, and each reader's. SQLite's default would be 2 MB.
     package var writerCacheBytes: Int64 = 8 << 20
     package var readerCacheBytes: Int64 = 4 << 20

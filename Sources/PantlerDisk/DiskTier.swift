@@ -23,6 +23,7 @@ package final class DiskTier: LowerTier {
     private let context: TierContext
     private let jobs: JobQueue
     private let readers: ReaderPool
+    private let cachedReads: CachedReads
     private let checkpointer: Checkpointer
     private let hotSet: HotSetLoader
     private let keyWalk: KeyWalk
@@ -74,6 +75,7 @@ package final class DiskTier: LowerTier {
             connection: connection,
             restored: found
         )
+        cachedReads = try CachedReads(path: path, options)
         readers = try ReaderPool(context: context)
         do throws(TierFault) {
             try checkpointer.start(path: path)
@@ -115,6 +117,7 @@ package final class DiskTier: LowerTier {
         hotSet.close()
         keyWalk.close()
         readers.close()
+        cachedReads.close()
         checkpointer.close()
         context.queue.close()
         writer.join()
@@ -130,6 +133,9 @@ package final class DiskTier: LowerTier {
         let (change, void) = context.queue.look(address)
         if let change { return completion(.success(change.entry)) }
         guard context.filters.mayContain(address.hash) else { return completion(.success(nil)) }
+        if case .read(let entry) = cachedReads.entry(namespace: address.namespace, key: address.key) {
+            return completion(.success(Self.seen(entry, address, voidThrough: void, context)))
+        }
         let isTaken = readers.submit { [context] reader in
             completion(Self.read(address, voidThrough: void, reader, context))
         }
@@ -144,14 +150,24 @@ package final class DiskTier: LowerTier {
     ) -> Result<Entry?, TierFault> {
         do throws(ReadFailure) {
             let entry = try reader.entry(namespace: address.namespace, key: address.key)
-            context.figures.noteReadSucceeded()
-            guard let entry, entry.version > void else { return .success(nil) }
-            context.recentUse.note(address.hash)
-            return .success(entry)
+            return .success(seen(entry, address, voidThrough: void, context))
         } catch {
             context.noteReadFailure(error)
             return .failure(error.fault)
         }
+    }
+
+    /// What has been read, unless it is void.
+    private static func seen(
+        _ entry: Entry?,
+        _ address: EntryAddress,
+        voidThrough void: Version,
+        _ context: TierContext
+    ) -> Entry? {
+        context.figures.noteReadSucceeded()
+        guard let entry, entry.version > void else { return nil }
+        context.recentUse.note(address.hash)
+        return entry
     }
 
     package func enqueue(_ mutation: consuming Mutation) -> WriteTicket { context.queue.add(Change(mutation)) }

@@ -3,8 +3,13 @@ import PantlerModel
 
 /// From a row of `columns` to the entry in it.
 enum RowReading {
-    static let columns =
-        "id, version, expires_at, stale_ttl, size, form, checksum, media_type, tags, value, namespace, key"
+    static let columns = columns(value: "value")
+
+    /// - Parameter value: what stands for the value.
+    static func columns(value: String) -> String {
+        "id, version, expires_at, stale_ttl, size, form, checksum, media_type, tags, \(value), namespace, key"
+    }
+
     static let columnCount: Int32 = 12
 
     /// - Throws: `damaged` if anything of it is not what was written.

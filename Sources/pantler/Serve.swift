@@ -26,9 +26,11 @@ struct Service {
         let hangups = await UnixSignalsSequence(trapping: .sighup)
         // Who reads the log may go away: that is an error of the write, and no reason to end either.
         signal(SIGPIPE, SIG_IGN)
+        var diskOptions = configuration.disk.options
+        diskOptions.cachedReads = threads
         let disk = try DiskTier.open(
             folder: configuration.dataDirectory,
-            options: configuration.disk.options,
+            options: diskOptions,
             logger: Logger(label: "pantler.disk")
         )
         defer { disk.close() }
@@ -60,8 +62,12 @@ struct Service {
         logger.info("Stopped")
     }
 
+    /// Event loops.
+    private var threads: Int {
+        configuration.server.threads > 0 ? configuration.server.threads : HTTPServer.defaultThreads
+    }
+
     private func makeServer(_ store: Store) -> HTTPServer {
-        let threads = configuration.server.threads > 0 ? configuration.server.threads : HTTPServer.defaultThreads
         let tallies = (0..<threads).map { _ in RequestTally() }
         var options = RouterOptions()
         options.document = OpenAPIDocument.bytes

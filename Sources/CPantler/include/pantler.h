@@ -1,7 +1,9 @@
 #ifndef PANTLER_H
 #define PANTLER_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 // Glibc's Swift module has none of these.
 #include <malloc.h>
@@ -20,6 +22,15 @@ void pantler_keep_heap_small(void);
 
 /// accept4(2): the next connection of a listening socket, closed on exec, and not blocking.
 int pantler_accept(int listener);
+
+/// pread(2), but on a thread that has asked for it only of what is in the system's page cache: else it fails with EAGAIN.
+ssize_t pantler_pread(int file, void *bytes, size_t count, off_t offset);
+
+/// Whether the calling thread's reads wait for the disk, as they do until they are told otherwise.
+void pantler_set_reads_wait(bool wait);
+
+/// Whether the file system cannot read without waiting (RWF_NOWAIT), as a read of this thread has shown since it asked for that.
+bool pantler_reads_must_wait(void);
 
 /// Asks for the cache line of an address, which may be any: nothing is read.
 static inline void pantler_prefetch(const void *address) { __builtin_prefetch(address); }

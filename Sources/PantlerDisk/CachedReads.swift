@@ -1,0 +1,137 @@
+import CPantler
+import CSQLite
+import PantlerCodec
+import PantlerModel
+import Synchronization
+
+/// Reads on the thread that asks, of what is in memory anyway: in SQLite's page cache, or in the system's.
+///
+/// To hand a read to another thread, and its answer back, costs more than the read does, twice over (`Tests/Benchmarks/README.md`). But a thread
+/// that serves connections must not wait for a disk. So SQLite reads here by preadv2(2) with RWF_NOWAIT: what would have
+/// to wait fails, and is a matter of the `ReaderPool`, as are large values, faults and damage.
+final class CachedReads: Sendable {
+    enum Answer {
+        case read(Entry?)
+        /// It has to be read elsewhere.
+        case unknown
+    }
+
+    private struct Desk {
+        var reader: CachedReader?
+        var budget = ReadBudget()
+    }
+
+    /// Bytes of a value. A larger one takes as long to inflate as a few reads.
+    static let largestValue = 16 << 10
+    private let desks: [Box]
+    /// Whether the file system can do it. Relaxed: one more try does no harm.
+    private let isPossible: Atomic<Bool>
+
+    /// A `Mutex` cannot be an array's element.
+    private final class Box: Sendable {
+        let desk: Mutex<Desk>
+
+        init(_ reader: sending CachedReader) { desk = Mutex(Desk(reader: reader)) }
+    }
+
+    /// - Throws: when a connection cannot be opened.
+    init(path: String, _ options: DiskOptions) throws(SQLiteError) {
+        isPossible = Atomic(Self.readsCanBeTold)
+        var desks: [Box] = []
+        if Self.readsCanBeTold {
+            for _ in 0..<options.cachedReads {
+                desks.append(Box(try CachedReader(path: path, cacheBytes: options.readerCacheBytes)))
+            }
+        }
+        self.desks = desks
+    }
+
+    /// Has SQLite's reads of this process go through `pantler_pread`, by the way that SQLite has for that
+    /// (https://www.sqlite.org/c3ref/vfs.html, xSetSystemCall). Whether it could be done.
+    private static let readsCanBeTold: Bool = {
+        guard let files = sqlite3_vfs_find(nil), let set = files.pointee.xSetSystemCall else { return false }
+        let read: @convention(c) (Int32, UnsafeMutableRawPointer?, Int, off_t) -> Int = pantler_pread
+        // SQLite keeps all its system calls as functions without parameters, and casts them back to what they are.
+        let call = unsafeBitCast(read, to: sqlite3_syscall_ptr.self)
+        // The one that this build of SQLite uses; the other is unknown to it.
+        return set(files, "pread64", call) == SQLITE_OK || set(files, "pread", call) == SQLITE_OK
+    }()
+
+    /// Complexity: that of a point read of a B-tree.
+    func entry(namespace: NamespaceID, key: [UInt8]) -> Answer {
+        guard isPossible.load(ordering: .relaxed) else { return .unknown }
+        for box in desks {
+            let answer = box.desk.withLockIfAvailable { desk -> Answer? in
+                guard let reader = desk.reader, desk.budget.takeOne(at: monotonicNanoseconds()) else { return nil }
+                pantler_set_reads_wait(false)
+                defer { pantler_set_reads_wait(true) }
+                let answer = reader.entry(namespace: namespace, key: key)
+                if case .unknown = answer, pantler_reads_must_wait() { isPossible.store(false, ordering: .relaxed) }
+                return answer
+            }
+            if let answer = answer ?? nil { return answer }
+        }
+        return .unknown
+    }
+
+    func close() {
+        for box in desks { box.desk.withLock { $0.reader = nil } }
+    }
+}
+
+/// How many reads are made on a thread that has other things to do: what is more is for others, so that hits of memory do not wait for
+/// a thousand of them.
+struct ReadBudget {
+    /// Reads in a stretch of about a millisecond.
+    static let reads = 96
+    private static let stretchShift: UInt64 = 20
+
+    private var stretch: UInt64 = 0
+    private var taken = 0
+
+    /// Whether one more may be made.
+    mutating func takeOne(at nanoseconds: UInt64) -> Bool {
+        let now = nanoseconds >> Self.stretchShift
+        if stretch != now {
+            stretch = now
+            taken = 0
+        }
+        taken += 1
+        return taken <= Self.reads
+    }
+}
+
+/// A connection that reads small values. Used by one thread at a time.
+final class CachedReader {
+    private let connection: Connection
+    private let byKey: Statement
+    private var inflater: Inflater
+
+    init(path: String, cacheBytes: Int64) throws(SQLiteError) {
+        connection = try Reader.connect(path: path, cacheBytes: cacheBytes, busyMilliseconds: 0)
+        // The pages that only a large value has are not read.
+        let value = "CASE WHEN size <= \(CachedReads.largestValue) THEN value END"
+        byKey = try Statement(
+            connection,
+            "SELECT \(RowReading.columns(value: value)) FROM entries WHERE namespace = ?1 AND key = ?2"
+        )
+        inflater = try Reader.makeInflater()
+    }
+
+    func entry(namespace: NamespaceID, key: [UInt8]) -> CachedReads.Answer {
+        defer { byKey.reset() }
+        do {
+            let found = try key.withBytes { (bytes) throws(SQLiteError) in
+                try byKey.bind(1, Int64(namespace))
+                try byKey.bind(2, borrowing: bytes)
+                return try byKey.step()
+            }
+            guard found else { return .read(nil) }
+            if byKey.integer(4) > CachedReads.largestValue { return .unknown }
+            return .read(try RowReading.entry(byKey, &inflater))
+        } catch {
+            // Whatever it is, it will be met again where it can be waited for and told.
+            return .unknown
+        }
+    }
+}
