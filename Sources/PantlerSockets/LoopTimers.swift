@@ -6,10 +6,14 @@ import Synchronization
 final class LoopTimer: Sendable {
     let deadline: NIODeadline
     private let body: @Sendable () -> Void
+    private let dropped: @Sendable () -> Void
     private let isOver = Atomic(false)
 
-    init(_ deadline: NIODeadline, _ body: @escaping @Sendable () -> Void) {
+    /// - Parameter dropped: the loop ends before its time.
+    init(_ deadline: NIODeadline, dropped: @escaping @Sendable () -> Void = {}, _ body: @escaping @Sendable () -> Void)
+    {
         self.deadline = deadline
+        self.dropped = dropped
         self.body = body
     }
 
@@ -17,6 +21,10 @@ final class LoopTimer: Sendable {
 
     func fire() {
         if !isOver.exchange(true, ordering: .relaxed) { body() }
+    }
+
+    func drop() {
+        if !isOver.exchange(true, ordering: .relaxed) { dropped() }
     }
 
     /// Returns whether it had neither been fired nor cancelled before.
@@ -57,6 +65,12 @@ struct LoopTimers {
         guard cancelled >= Self.cancelledAtLeast, cancelled * 2 >= heap.count else { return }
         heap = Heap(heap.unordered.filter { !$0.timer.isCancelled })
         cancelled = 0
+    }
+
+    /// Takes all, whenever they are due.
+    mutating func takeAll() -> [LoopTimer] {
+        defer { self = LoopTimers() }
+        return heap.unordered.map(\.timer)
     }
 
     /// Takes what is due, the earliest first.

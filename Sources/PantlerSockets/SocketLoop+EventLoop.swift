@@ -14,7 +14,11 @@ extension SocketLoop: EventLoop {
         _ task: @escaping @Sendable () throws -> Value
     ) -> Scheduled<Value> {
         let promise = makePromise(of: Value.self)
-        let timer = LoopTimer(deadline) { promise.assumeIsolated().completeWith(Result { try task() }) }
+        let timer = LoopTimer(
+            deadline,
+            dropped: { promise.fail(EventLoopError.shutdown) },
+            { promise.assumeIsolated().completeWith(Result { try task() }) }
+        )
         add(timer)
         return Scheduled(promise: promise) { self.cancel(timer) }
     }

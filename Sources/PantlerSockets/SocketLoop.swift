@@ -61,8 +61,11 @@ package final class SocketLoop: @unchecked Sendable {
         }
         // Edge-triggered: each write is told once, and nobody needs to read what was written.
         try control(EPOLL_CTL_ADD, alarm, EPOLLIN.rawValue | EPOLLET.rawValue, Self.alarmToken)
-        let thread = Thread { self.run() }
-        thread.name = name
+        let thread = Thread {
+            // From within: only so does Foundation tell the system.
+            Thread.current.name = name
+            self.run()
+        }
         thread.start()
     }
 
@@ -150,27 +153,35 @@ package final class SocketLoop: @unchecked Sendable {
     }
 
     /// Waits for what comes of the sockets, and deals with it. What other threads had for the loop before a socket's bytes came
-    /// is done before these are dealt with: the kernel names the alarm first.
+    /// is done before these are dealt with.
     private func poll(_ events: UnsafeMutableBufferPointer<epoll_event>, milliseconds: CInt) {
         let count = Int(epoll_wait(epoll, events.baseAddress, CInt(events.count), milliseconds))
-        isAsleep.store(false, ordering: .relaxed)
+        // Whoever hands something to a loop that is asleep clears this first; to one that was not it may have been handed unseen.
+        let mayHavePieces = !isAsleep.exchange(false, ordering: .relaxed)
+        if mayHavePieces { runPieces() }
         // Interrupted by a signal, at worst: the loop looks again.
         guard count > 0 else { return }
         for index in 0..<count {
             if index + Self.eventsAhead < count { sources.lookAhead(events[index + Self.eventsAhead].data.u64) }
-            let event = events[index]
-            if event.data.u64 == Self.alarmToken { runPieces() } else { sources[event.data.u64]?.isReady(event.events) }
+            // The alarm's number is no socket's: it has done its work by waking.
+            sources[events[index].data.u64]?.isReady(events[index].events)
         }
     }
 
     private func finish() {
-        for source in sources.all { source.loopEnds() }
-        while !hasEnded() { runPieces() }
+        repeat {
+            runPieces()
+            // Those too that a piece has begun with.
+            for source in sources.all { source.loopEnds() }
+            for timer in timers.takeAll() { timer.drop() }
+        } while !hasEnded()
         let completions = inbox.withLock { inbox in
             defer { inbox.atEnd = [] }
             return inbox.atEnd
         }
         for completion in completions { completion() }
+        // The system may give another thread the same number.
+        thread.store(0, ordering: .relaxed)
     }
 
     /// From here on nothing is taken any more, once all that was there is done.

@@ -64,15 +64,18 @@ extension StreamSocket {
     private func drop(_ sent: Int) {
         waitingBytes -= sent
         var left = sent
+        var kept: [EventLoopPromise<Void>] = []
         while let first = waiting.first, first.bytes.readableBytes <= left {
             left -= first.bytes.readableBytes
             waiting.removeFirst()
-            first.promise?.succeed()
+            if let promise = first.promise { kept.append(promise) }
         }
         if left > 0 {
             waiting[waiting.startIndex].bytes.moveReaderIndex(forwardBy: left)
             isFull = true
         }
+        // Last: who hears of it may send more, or close.
+        for promise in kept { promise.succeed() }
     }
 
     /// The kernel takes no more for now.

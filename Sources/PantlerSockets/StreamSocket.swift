@@ -90,7 +90,11 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
             receive()
         } else if isOver {
             // Nobody reads, so it has to be said here: the other side has gone, or both have said their last.
-            end(ChannelError.eof)
+            if events & EPOLLERR.rawValue != 0 {
+                end(IOError(errnoCode: ECONNRESET, reason: "epoll_wait"))
+            } else {
+                close0(error: ChannelError.eof, mode: .all, promise: nil)
+            }
         }
     }
 

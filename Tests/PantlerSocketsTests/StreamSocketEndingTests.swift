@@ -9,9 +9,15 @@ struct StreamSocketEndingTests {
     func close() throws {
         let fixture = try SocketFixture()
         let file = try #require(fixture.file)
-        try value(of: fixture.socket.close())
-        #expect(throws: ChannelError.alreadyClosed) { try value(of: fixture.socket.close()) }
+        // At once, while the handlers are still there: without them it is the pipeline that says no.
+        let (first, second, write) = try fixture.onLoop { socket in
+            (socket.close(), socket.close(), socket.writeAndFlush(ByteBuffer(bytes: [1])))
+        }
+        try value(of: first)
+        #expect(throws: ChannelError.alreadyClosed) { try value(of: second) }
+        #expect(throws: ChannelError.ioOnClosedChannel) { try value(of: write) }
         try value(of: fixture.socket.closeFuture)
+        #expect(throws: ChannelError.alreadyClosed) { try value(of: fixture.socket.close()) }
         #expect(fixture.record.events.value == [.active, .inactive, .removed])
         #expect(!fixture.socket.isActive)
         // Another test may have been given the number by now.

@@ -57,7 +57,7 @@ package final class HTTPServer: Sendable {
     /// same machine, one loop answers 1.5 times as many hits as two, each for three quarters of the CPU time.
     package static var defaultThreads: Int { max(1, System.coreCount / 2) }
 
-    /// The port listened on; 0 before `start`.
+    /// The port listened on; 0 before `start`, and from `drain` on.
     package var port: Int { running.withLock { $0?.listener.port } ?? 0 }
 
     /// Open connections.
@@ -162,7 +162,7 @@ package final class HTTPServer: Sendable {
     @discardableResult
     package func drain(within timeout: Duration) async throws -> Int {
         router.beginDraining()
-        guard let running = running.withLock({ $0 }) else { return 0 }
+        guard let running = running.withLock({ $0.take() }) else { return 0 }
         try await running.listener.loop.submit { running.listener.stop() }.get()
         let ends = running.loops.map { loop in
             loop.eventLoop.flatSubmit { loop.value.drain(within: TimeAmount(timeout)) }
