@@ -37,6 +37,7 @@ package final class SocketLoop: @unchecked Sendable {
     private var sources = SourceTable()
     private var timers = LoopTimers()
     private var scratch = ByteBuffer()
+    private var outbox = Outbox()
 
     /// Sockets dealt with between two looks at the timers and at what other threads have.
     private static let eventsAtOnce = 512
@@ -155,6 +156,7 @@ package final class SocketLoop: @unchecked Sendable {
     /// Waits for what comes of the sockets, and deals with it. What other threads had for the loop before a socket's bytes came
     /// is done before these are dealt with.
     private func poll(_ events: UnsafeMutableBufferPointer<epoll_event>, milliseconds: CInt) {
+        sendAll()
         let count = Int(epoll_wait(epoll, events.baseAddress, CInt(events.count), milliseconds))
         // Whoever hands something to a loop that is asleep clears this first; to one that was not it may have been handed unseen.
         let mayHavePieces = !isAsleep.exchange(false, ordering: .relaxed)
@@ -226,6 +228,24 @@ package final class SocketLoop: @unchecked Sendable {
         bytes.clear(minimumCapacity: Self.readBytes)
         body(&bytes)
         scratch = bytes
+    }
+
+    /// Sends small pieces of several sockets together, at the end of the loop's turn at the latest.
+    func send(_ bytes: ByteBuffer, from socket: StreamSocket) {
+        outbox.add(bytes, for: socket)
+        if outbox.isFull { sendAll() }
+    }
+
+    /// Sends what has been gathered.
+    func sendAll() {
+        // Handlers that hear of what comes of it may have more to send.
+        while !outbox.isEmpty {
+            var sending = Outbox()
+            swap(&sending, &outbox)
+            for parcel in sending.parcels { parcel.socket.sendParcel(sending.bytes, parcel.bytes) }
+            sending.removeAll()
+            if outbox.isEmpty { outbox = sending }
+        }
     }
 
     // MARK: Its timers

@@ -4,21 +4,35 @@ import Synchronization
 
 // What goes.
 extension StreamSocket {
-    /// Sends bytes at once, behind what waits. What the kernel does not take goes as soon as it does.
+    /// Sends bytes, behind what waits, by the end of the loop's turn. What the kernel does not take then goes as soon as it does.
     package func send(_ bytes: ByteBuffer) {
         guard isOpen, !endsOutput else { return }
-        guard waiting.isEmpty else {
+        guard waiting.isEmpty, !hasParcel, bytes.readableBytes <= Outbox.parcelBytes else {
             append(bytes, nil)
             return sendWaiting()
         }
+        hasParcel = true
+        loop.send(bytes, from: self)
+    }
+
+    /// Has all sockets of the loop send what they have gathered: something is about to take its time.
+    package func sendGathered() { loop.sendAll() }
+
+    /// Sends what was gathered.
+    func sendParcel(_ bytes: ByteBuffer, _ range: Range<Int>) {
+        hasParcel = false
+        guard isOpen else { return }
         let sent = bytes.withUnsafeReadableBytes { bytes in
-            retried { Glibc.send(descriptor, bytes.baseAddress, bytes.count, CInt(MSG_NOSIGNAL)) }
+            let bytes = UnsafeRawBufferPointer(rebasing: bytes[range])
+            return retried { Glibc.send(descriptor, bytes.baseAddress, bytes.count, CInt(MSG_NOSIGNAL)) }
         }
-        if sent == bytes.readableBytes { return }
+        if sent == range.count { return }
         guard sent >= 0 || -sent == EAGAIN else { return fail(-sent) }
-        var rest = bytes
-        rest.moveReaderIndex(forwardBy: max(0, sent))
-        append(rest, nil)
+        let start = range.lowerBound + max(0, sent)
+        guard let rest = bytes.getSlice(at: start, length: range.upperBound - start) else { return }
+        // What the pipeline has written meanwhile comes behind it.
+        waiting.prepend(Waiting(bytes: rest, promise: nil))
+        waitingBytes += rest.readableBytes
         fill()
     }
 
@@ -29,6 +43,7 @@ extension StreamSocket {
 
     /// Sends what waits, as far as the kernel takes it.
     func sendWaiting() {
+        if hasParcel { loop.sendAll() }
         while !waiting.isEmpty, !isFull, isOpen {
             let sent = sendPieces()
             if sent >= 0 { drop(sent) } else if -sent == EAGAIN { isFull = true } else { return fail(-sent) }

@@ -34,6 +34,8 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
     /// Bytes that are to be sent, in their order.
     var waiting = CircularBuffer<Waiting>()
     package internal(set) var waitingBytes = 0
+    /// Whether the loop has bytes of this socket that are to be sent before those.
+    var hasParcel = false
     /// Whether the kernel has said that it takes no more for now.
     var isFull = false
     /// Whether nothing more is sent once what waits has been.
@@ -178,6 +180,9 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
     }
 
     func finish(_ error: any Error) {
+        if hasParcel { loop.sendAll() }
+        // Sending may have ended it.
+        guard isOpen else { return }
         isOpen = false
         hasBegun.store(false, ordering: .relaxed)
         loop.remove(self)

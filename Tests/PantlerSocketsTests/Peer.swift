@@ -54,6 +54,12 @@ final class Peer: Sendable {
         setsockopt(descriptor, SOL_SOCKET, option, &size, socklen_t(MemoryLayout.size(ofValue: size)))
     }
 
+    /// Bytes that have come and were not read.
+    var unread: Int {
+        var count: CInt = 0
+        return ioctl(descriptor, UInt(FIONREAD), &count) == 0 ? Int(count) : 0
+    }
+
     /// Sends all of it, as fast as the socket takes it.
     func send(_ bytes: [UInt8]) throws {
         let deadline = Deadline(after: Self.seconds)

@@ -4,7 +4,7 @@ import NIOCore
 import PantlerSockets
 import Support
 
-/// A socket on a loop of its own, with a recorder as the last of its handlers, and the other side of its connection.
+/// A socket on a loop, with a recorder as the last of its handlers, and the other side of its connection.
 final class SocketFixture: Sendable {
     let loop: SocketLoop
     let socket: StreamSocket
@@ -12,9 +12,14 @@ final class SocketFixture: Sendable {
     let record = Record()
     private let descriptor: CInt
 
-    /// - Parameter prepare: puts other handlers, or a reader, in place. On the loop.
-    init(_ prepare: @escaping @Sendable (StreamSocket) throws -> Void = { _ in }) throws {
-        let loop = try SocketLoop(name: "test")
+    /// - Parameters:
+    ///   - other: a loop that it shares; `nil` = it has one of its own.
+    ///   - prepare: puts other handlers, or a reader, in place. On the loop.
+    init(
+        on other: SocketLoop? = nil,
+        _ prepare: @escaping @Sendable (StreamSocket) throws -> Void = { _ in }
+    ) throws {
+        let loop = try other ?? SocketLoop(name: "test")
         let (near, peer) = try Peer.connection()
         let record = record
         self.loop = loop
@@ -32,6 +37,17 @@ final class SocketFixture: Sendable {
     }
 
     deinit { loop.end {} }
+
+    /// Sends bytes past the socket until the kernel takes no more. Returns how many.
+    func fillKernel() -> Int {
+        let bytes = [UInt8](repeating: 0, count: 64 << 10)
+        var count = 0
+        while true {
+            let sent = Glibc.send(descriptor, bytes, bytes.count, CInt(Int(MSG_DONTWAIT) | Int(MSG_NOSIGNAL)))
+            if sent < 0 { return count }
+            count += sent
+        }
+    }
 
     /// Runs `body` on the loop.
     @discardableResult

@@ -39,6 +39,8 @@ extension Connection {
         beginBurst()
         if input.readableBytes == 0, message == nil { consume(&bytes, isPlain: true) }
         if bytes.readableBytes == 0 { return }
+        // Whatever comes now may take its time: those who have their answers need not wait for it.
+        socket?.sendGathered()
         // What is not answered from where it is is kept in a buffer of its size.
         input.writeBuffer(&bytes)
         consumeInput()

@@ -1,0 +1,79 @@
+import Dispatch
+import NIOCore
+import Support
+import Testing
+
+@testable import PantlerSockets
+
+@Suite("What several sockets send in a turn of their loop")
+struct OutboxTests {
+    private let fixture: SocketFixture
+
+    init() throws { fixture = try SocketFixture() }
+
+    @Test("each gets its own, also of more sockets than are gathered at a time")
+    func several() throws {
+        let others = try (0..<Outbox.parcels * 2).map { _ in try SocketFixture(on: fixture.loop) }
+        try fixture.onLoop { socket in
+            socket.send(ByteBuffer(bytes: [255]))
+            for (number, other) in others.enumerated() { other.socket.send(ByteBuffer(bytes: [UInt8(number), 7])) }
+        }
+        #expect(try fixture.peer.receive(1) == [255])
+        for (number, other) in others.enumerated() { #expect(try other.peer.receive(2) == [UInt8(number), 7]) }
+    }
+
+    @Test("leaves at the end of the turn, or when something is about to take its time")
+    func together() throws {
+        let isSent = DispatchSemaphore(value: 0)
+        let goesOn = DispatchSemaphore(value: 0)
+        for isHurried in [false, true] {
+            fixture.loop.execute { [socket = fixture.socket] in
+                socket.send(ByteBuffer(bytes: [1]))
+                if isHurried { socket.sendGathered() }
+                isSent.signal()
+                goesOn.wait()
+            }
+            isSent.wait()
+            #expect(fixture.peer.unread == (isHurried ? 1 : 0))
+            goesOn.signal()
+            #expect(try fixture.peer.receive(1) == [1])
+        }
+    }
+
+    @Test("goes before what is sent after it, by whatever way", arguments: [0, 1, 2])
+    func order(way: Int) throws {
+        try fixture.onLoop { socket in
+            socket.send(ByteBuffer(bytes: [1]))
+            switch way {
+            case 0: socket.send(ByteBuffer(bytes: [2]))
+            case 1: socket.writeAndFlush(ByteBuffer(bytes: [2]), promise: nil)
+            default: socket.send(ByteBuffer(repeating: 2, count: Outbox.parcelBytes + 1))
+            }
+        }
+        #expect(try fixture.peer.receive(2) == [1, 2])
+    }
+
+    @Test("goes before the end", arguments: [CloseMode.all, .output])
+    func end(mode: CloseMode) throws {
+        try fixture.onLoop { socket in
+            socket.send(ByteBuffer(bytes: [1]))
+            socket.close(mode: mode, promise: nil)
+        }
+        #expect(try fixture.peer.receiveAll() == [1])
+    }
+
+    @Test("goes later where the kernel takes no more, before what was written behind it")
+    func full() throws {
+        let before = try fixture.onLoop { [fixture] socket in
+            let before = fixture.fillKernel()
+            socket.send(ByteBuffer(bytes: [1]))
+            socket.write(ByteBuffer(bytes: [2]), promise: nil)
+            return before
+        }
+        try fixture.onLoop { socket in
+            #expect(socket.waitingBytes == 2)
+            socket.flush()
+        }
+        #expect(try Array(fixture.peer.receive(before + 2).suffix(2)) == [1, 2])
+    }
+}
