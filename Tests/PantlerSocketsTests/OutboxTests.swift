@@ -64,16 +64,22 @@ struct OutboxTests {
 
     @Test("goes later where the kernel takes no more, before what was written behind it")
     func full() throws {
-        let before = try fixture.onLoop { [fixture] socket in
-            let before = fixture.fillKernel()
-            socket.send(ByteBuffer(bytes: [1]))
-            socket.write(ByteBuffer(bytes: [2]), promise: nil)
-            return before
+        // Now and then the kernel has room again for a byte meanwhile.
+        for _ in 0..<100 {
+            let fixture = try SocketFixture()
+            let before = try fixture.onLoop { socket in
+                let before = fixture.fillKernel()
+                socket.send(ByteBuffer(bytes: [1]))
+                socket.write(ByteBuffer(bytes: [2]), promise: nil)
+                return before
+            }
+            let waiting = try fixture.onLoop { socket in
+                defer { socket.flush() }
+                return socket.waitingBytes
+            }
+            #expect(try Array(fixture.peer.receive(before + 2).suffix(2)) == [1, 2])
+            if waiting == 2 { return }
         }
-        try fixture.onLoop { socket in
-            #expect(socket.waitingBytes == 2)
-            socket.flush()
-        }
-        #expect(try Array(fixture.peer.receive(before + 2).suffix(2)) == [1, 2])
+        Issue.record("the kernel always took more")
     }
 }

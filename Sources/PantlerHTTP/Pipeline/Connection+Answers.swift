@@ -42,9 +42,16 @@ extension Connection {
         burst {
             let isLast = loop.isDraining && input.readableBytes == 0 && pending.isLast(request.number)
             let frame = AnswerFrame(connection: isLast ? .close : .unsaid, date: loop.date(at: burstBegan))
-            var answer = ByteBuffer()
-            let status = write(frame, &answer)
-            guard pending.settle(request.number, answer) else { return }
+            let status: Int
+            if pending.isNext(request.number) {
+                // Its turn has come: it is written where it is sent from.
+                status = write(frame, &output)
+                send(pending.endFirst())
+            } else {
+                var answer = ByteBuffer()
+                status = write(frame, &answer)
+                guard pending.settle(request.number, answer) else { return }
+            }
             record(operation, operation == .put ? .put : .get, request.target, status, since: request.began)
             sendReady()
         }

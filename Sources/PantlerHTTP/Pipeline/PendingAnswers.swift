@@ -54,6 +54,18 @@ struct PendingAnswers {
         return answer
     }
 
+    /// Whether a number's answer is the next to be sent, and not there yet.
+    func isNext(_ number: UInt64) -> Bool { number == first && slots.first.map { $0.answer == nil } == true }
+
+    /// Ends the first slot, whose answer has its place elsewhere. Returns the answers behind it.
+    mutating func endFirst() -> ByteBuffer {
+        let slot = slots.removeFirst()
+        first += 1
+        heldBytes -= slot.held + slot.behind.readableBytes
+        count -= 1 + slot.behindCount
+        return slot.behind
+    }
+
     /// Takes an answer. Returns `false` for one whose request has been answered before.
     mutating func settle(_ number: UInt64, _ answer: ByteBuffer) -> Bool {
         guard number >= first, number - first < UInt64(slots.count) else { return false }
