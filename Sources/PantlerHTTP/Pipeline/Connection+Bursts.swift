@@ -37,10 +37,8 @@ extension Connection {
     /// Bytes have come: part of the present burst, which lasts until all are there.
     func received(_ bytes: inout ByteBuffer) {
         beginBurst()
-        if input.readableBytes == 0, message == nil { consume(&bytes, isPlain: true) }
+        if input.readableBytes == 0 { consume(&bytes, isPlain: true) }
         if bytes.readableBytes == 0 { return }
-        // Whatever comes now may take its time: those who have their answers need not wait for it.
-        socket?.sendGathered()
         // What is not answered from where it is is kept in a buffer of its size.
         input.writeBuffer(&bytes)
         consumeInput()

@@ -2,6 +2,7 @@ internal import NIOCore
 internal import NIOHTTP1
 import PantlerInsight
 import PantlerModel
+internal import PantlerSockets
 
 /// A request of the slow lane on its way in: its head has been read and admitted.
 struct IncomingMessage {
@@ -21,6 +22,8 @@ struct IncomingMessage {
 extension Connection {
     /// A refused request's body is passed over up to so many bytes, and the connection kept.
     private static let passedOverBytes = 64 << 10
+    /// Bytes that are set aside for a body before they have come, at most.
+    private static let reservedBytes = 1 << 20
 
     /// Reads the head at the front of `bytes` once it is whole. Returns whether anything was taken.
     func takeHead(_ bytes: inout ByteBuffer) -> Bool {
@@ -111,11 +114,12 @@ extension Connection {
         message.bodyRoom -= piece?.readableBytes ?? 0
         if message.bodyRoom < 0 { return fail(message, RequestHead.bodyTooLarge(loop.limits.bodySize)) }
         if let piece, !message.isRefused {
+            // Copied: the piece lies in a buffer that others read into.
             if message.request.body.readableBytes == 0 {
-                message.request.body = piece
-            } else {
-                message.request.body.writeImmutableBuffer(piece)
+                let expected = max(piece.readableBytes, message.head.length ?? 0)
+                message.request.body.reserveCapacity(min(expected, Self.reservedBytes))
             }
+            message.request.body.writeImmutableBuffer(piece)
         }
         if ends { end(message) } else { self.message = message }
     }
@@ -125,6 +129,8 @@ extension Connection {
         guard let context else { return }
         decoder.finish(isUpgrade: message.head.isUpgrade, context)
         if message.isRefused { return }
+        // It may take its time: those who have their answers need not wait for it.
+        socket?.sendGathered()
         let head = message.head
         let exchange = beginExclusive(
             head.method,

@@ -213,7 +213,7 @@ final class Connection: ChannelDuplexHandler {
 
     /// Takes requests from the front of `bytes` until these are used up, hold no whole one, or have to wait.
     ///
-    /// - Parameter isPlain: whether only plain ones are, of which nothing is kept.
+    /// - Parameter isPlain: whether only bodies and plain requests are, of which nothing is kept that is not copied.
     func consume(_ bytes: inout ByteBuffer, isPlain: Bool = false) {
         while phase == .open, bytes.readableBytes > 0, !isBlocked {
             let hasTaken =
