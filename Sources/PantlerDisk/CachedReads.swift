@@ -121,12 +121,7 @@ final class CachedReader {
     func entry(namespace: NamespaceID, key: [UInt8]) -> CachedReads.Answer {
         defer { byKey.reset() }
         do {
-            let found = try key.withBytes { (bytes) throws(SQLiteError) in
-                try byKey.bind(1, Int64(namespace))
-                try byKey.bind(2, borrowing: bytes)
-                return try byKey.step()
-            }
-            guard found else { return .read(nil) }
+            guard try byKey.find(namespace: namespace, key: key) else { return .read(nil) }
             if byKey.integer(4) > CachedReads.largestValue { return .unknown }
             return .read(try RowReading.entry(byKey, &inflater))
         } catch {

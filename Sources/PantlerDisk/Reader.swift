@@ -59,12 +59,7 @@ final class Reader {
     func entry(namespace: NamespaceID, key: [UInt8]) throws(ReadFailure) -> Entry? {
         defer { byKey.reset() }
         do {
-            let found = try key.withBytes { (bytes) throws(SQLiteError) in
-                try byKey.bind(1, Int64(namespace))
-                try byKey.bind(2, borrowing: bytes)
-                return try byKey.step()
-            }
-            guard found else { return nil }
+            guard try byKey.find(namespace: namespace, key: key) else { return nil }
         } catch {
             throw .fault(error.fault)
         }

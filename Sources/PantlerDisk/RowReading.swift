@@ -1,6 +1,17 @@
 import PantlerCodec
 import PantlerModel
 
+extension Statement {
+    /// Steps a statement that has a namespace and a key for its parameters. Returns whether there is a row.
+    func find(namespace: NamespaceID, key: [UInt8]) throws(SQLiteError) -> Bool {
+        try key.withBytes { (bytes) throws(SQLiteError) in
+            try bind(1, Int64(namespace))
+            try bind(2, borrowing: bytes)
+            return try step()
+        }
+    }
+}
+
 /// From a row of `columns` to the entry in it.
 enum RowReading {
     static let columns = columns(value: "value")
