@@ -6,7 +6,7 @@ import Synchronization
 
 /// Reads on the thread that asks, of what is in memory anyway: in SQLite's page cache, or in the system's.
 ///
-/// To hand a read to another thread, and its answer back, costs more than the read does, twice over (`Tests/Benchmarks/README.md`). But a thread
+/// To hand a read to another thread, and its answer back, costs more than the read does (`Tests/Benchmarks/README.md`). But a thread
 /// that serves connections must not wait for a disk. So SQLite reads here by preadv2(2) with RWF_NOWAIT: what would have
 /// to wait fails, and is a matter of the `ReaderPool`, as are large values, faults and damage.
 final class CachedReads: Sendable {

@@ -10,8 +10,9 @@ import Synchronization
 /// that is answered in place passes none of them. What SwiftNIO's own sockets do between epoll and a handler, and back, was a fifth of
 /// a hit, and most of what was cold with a thousand connections (`Tests/Benchmarks/README.md`).
 ///
-/// An iteration takes what has come from other threads, fires the timers that are due, waits, and deals with the sockets that are
-/// ready, in the order in which the kernel names them.
+/// An iteration fires the timers that are due, does what has come from other threads, waits, and deals with the sockets that are
+/// ready, in the order in which the kernel names them. Each of these ends with sending what it has gathered (`Outbox`): whatever
+/// comes of that, as a timer, is known before the loop rests.
 // @unchecked: `inbox`, `isAsleep`, `thread` and the two descriptors are constants or synchronised. All else is the loop's own: `run`
 // and what it calls touch it, and whatever comes from outside does so through `execute`, or where `inEventLoop` holds.
 package final class SocketLoop: @unchecked Sendable {
@@ -126,6 +127,7 @@ package final class SocketLoop: @unchecked Sendable {
             return inbox.pieces
         }
         for piece in pieces { piece() }
+        sendAll()
     }
 
     // MARK: The loop
@@ -150,13 +152,13 @@ package final class SocketLoop: @unchecked Sendable {
     private func fireTimers() -> CInt {
         let now = NIODeadline.now()
         for timer in timers.due(at: now) { timer.fire() }
+        sendAll()
         return timers.milliseconds(from: now)
     }
 
     /// Waits for what comes of the sockets, and deals with it. What other threads had for the loop before a socket's bytes came
     /// is done before these are dealt with.
     private func poll(_ events: UnsafeMutableBufferPointer<epoll_event>, milliseconds: CInt) {
-        sendAll()
         let count = Int(epoll_wait(epoll, events.baseAddress, CInt(events.count), milliseconds))
         // Whoever hands something to a loop that is asleep clears this first; to one that was not it may have been handed unseen.
         let mayHavePieces = !isAsleep.exchange(false, ordering: .relaxed)
@@ -168,6 +170,7 @@ package final class SocketLoop: @unchecked Sendable {
             // The alarm's number is no socket's: it has done its work by waking.
             sources[events[index].data.u64]?.isReady(events[index].events)
         }
+        sendAll()
     }
 
     private func finish() {

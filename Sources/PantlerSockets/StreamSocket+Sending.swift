@@ -109,13 +109,4 @@ extension StreamSocket {
     }
 
     private func fail(_ code: Int) { end(IOError(errnoCode: CInt(code), reason: "send")) }
-
-    /// Makes a call again that a signal has interrupted. Returns what it does, or the error's number, negated.
-    private func retried(_ call: () -> Int) -> Int {
-        while true {
-            let result = call()
-            if result >= 0 { return result }
-            if errno != EINTR { return -Int(errno) }
-        }
-    }
 }

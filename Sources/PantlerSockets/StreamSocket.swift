@@ -137,8 +137,7 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
     private func receive(_ bytes: inout ByteBuffer) -> Int {
         var count = 0
         bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: 1) { room in
-            repeat { count = recv(descriptor, room.baseAddress, room.count, 0) } while count < 0 && errno == EINTR
-            if count < 0 { count = -Int(errno) }
+            count = retried { recv(descriptor, room.baseAddress, room.count, 0) }
             return max(0, count)
         }
         return count

@@ -77,8 +77,9 @@ package final class HTTPServer: Sendable {
                 loops.append(try await eventLoop.submit { self.loopState(eventLoop, tally) }.get())
             }
             let listener = try listen(loops)
-            running.withLock { $0 = Running(listener: listener, loops: loops) }
             try await listener.loop.submit { try listener.start() }.get()
+            let started = loops
+            running.withLock { $0 = Running(listener: listener, loops: started) }
         } catch {
             for loop in loops { try await loop.eventLoop.shutdownGracefully() }
             throw error
