@@ -34,9 +34,22 @@ package struct PendingLoads {
         case collision
     }
 
+    /// What has happened since a load of many rows began, whose keys are not known beforehand.
+    private struct BulkLoad {
+        var written: Set<UInt64> = []
+        var invalidated: [(namespace: NamespaceID, prefix: [UInt8])] = []
+
+        /// More invalidations are not told apart: nothing is believed any more.
+        static let invalidations = 64
+
+        func concerns(_ address: EntryAddress) -> Bool {
+            written.contains(address.hash) || invalidated.count > Self.invalidations
+                || invalidated.contains { $0.namespace == address.namespace && address.key.starts(with: $0.prefix) }
+        }
+    }
+
     private var loads: [UInt64: Load] = [:]
-    /// Hashes that were written since a bulk load began; `nil` while there is none.
-    private var writtenDuringBulkLoad: Set<UInt64>?
+    private var bulkLoad: BulkLoad?
 
     package init() {}
 
@@ -57,13 +70,16 @@ package struct PendingLoads {
     /// load is under way.
     package mutating func invalidate(_ hash: UInt64) {
         if !loads.isEmpty { loads[hash]?.isOutdated = true }
-        writtenDuringBulkLoad?.insert(hash)
+        bulkLoad?.written.insert(hash)
     }
 
     /// The same for all keys of a namespace that begin alike. Complexity: O(loads under way).
     package mutating func invalidate(_ namespace: NamespaceID, prefix: [UInt8]) {
         for (hash, load) in loads where load.address.namespace == namespace && load.address.key.starts(with: prefix) {
             loads[hash]?.isOutdated = true
+        }
+        if let count = bulkLoad?.invalidated.count, count <= BulkLoad.invalidations {
+            bulkLoad?.invalidated.append((namespace, prefix))
         }
     }
 
@@ -79,10 +95,11 @@ package struct PendingLoads {
 
     package mutating func end(_ hash: UInt64) { loads[hash] = nil }
 
-    /// From now on remembers which keys are written, for a load of many rows whose keys are not known beforehand.
-    package mutating func beginBulkLoad() { writtenDuringBulkLoad = [] }
+    /// From now on remembers what is written and invalidated, for a load of many rows whose keys are not known beforehand.
+    package mutating func beginBulkLoad() { bulkLoad = BulkLoad() }
 
-    package mutating func endBulkLoad() { writtenDuringBulkLoad = nil }
+    package mutating func endBulkLoad() { bulkLoad = nil }
 
-    package func wasWrittenDuringBulkLoad(_ hash: UInt64) -> Bool { writtenDuringBulkLoad?.contains(hash) ?? true }
+    /// Whether a row of a bulk load says nothing any more. Complexity: O(prefixes that were invalidated since it began), at most 64.
+    package func wasChangedDuringBulkLoad(_ address: EntryAddress) -> Bool { bulkLoad?.concerns(address) ?? true }
 }

@@ -14,6 +14,8 @@ package final class Namespace: Sendable {
         var record: NamespaceRecord
         /// Tags that were invalidated, while entries may be left that this concerns.
         var tags: [String: Watermark] = [:]
+        /// How many times some of them were forgotten.
+        var forgets = 0
         /// Prefixes whose removal is under way, with the version below which entries are gone.
         var prefixes: [(prefix: [UInt8], before: Version)] = []
         var windows = RateWindows()
@@ -111,9 +113,13 @@ package final class Namespace: Sendable {
             let kept = state.tags.filter { $0.value.newest >= end }
             guard kept.count < state.tags.count else { return nil }
             state.tags = kept
+            state.forgets += 1
             return end
         }
     }
+
+    /// Moves when marks of tags are forgotten: what was read of the lower tier before can then not be judged any more.
+    var forgets: Int { state.withLock { $0.forgets } }
 
     var tagCount: Int { state.withLock { $0.tags.count } }
 

@@ -1,4 +1,3 @@
-import Dispatch
 import PantlerMemory
 package import PantlerModel
 
@@ -39,6 +38,7 @@ extension Store {
     ) {
         // One more than is wanted tells whether there is more.
         let wanted = limit + 1
+        let forgets = namespace.forgets
         lower.list(namespace: namespace.id, prefix: prefix, after: after, limit: wanted) { [self] result in
             background.async { [self] in
                 let page: [ListedEntry]
@@ -57,6 +57,18 @@ extension Store {
                         limit: wanted
                     )
                     visible = merge(visible, inMemory)
+                }
+                // The marks that ended some of these rows may be gone, and the rows with them.
+                guard namespace.forgets == forgets else {
+                    return collect(
+                        lower,
+                        namespace,
+                        prefix: prefix,
+                        after: after,
+                        limit: limit,
+                        rows: rows,
+                        completion
+                    )
                 }
                 let all = rows + visible.map { ListedRow(entry: $0, tier: tier(of: $0.key, namespace, lower)) }
                 if all.count > limit || isEnd {

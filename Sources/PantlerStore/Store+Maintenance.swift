@@ -124,6 +124,7 @@ extension Store {
 
     private func endSweep(_ horizons: [(Namespace, Version)]) {
         for (namespace, horizon) in horizons where namespace.tagCount > 0 {
+            // What was read before the sweep will be judged without the marks.
             dropPendingLoads(namespace)
             guard let before = namespace.forgetTags(before: horizon) else { continue }
             _ = lower?.enqueue(.forgetTags(namespace.id, before: before))
@@ -157,7 +158,12 @@ extension Store {
             let large = LargeValue.copy(of: entry.value)
             var filled = false
             memory.withShard(address.hash) { shard in
-                if shard.loads.wasWrittenDuringBulkLoad(address.hash) { return }
+                // What was read before it was written, or invalidated and swept, would come back to life.
+                if shard.loads.wasChangedDuringBulkLoad(address)
+                    || namespace.isBeingRemoved(address.key, version: entry.version)
+                {
+                    return
+                }
                 filled = fill(&shard, namespace, address, entry, large, moment)
             }
             if filled { makeRoom(namespace) }

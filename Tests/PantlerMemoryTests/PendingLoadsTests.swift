@@ -3,8 +3,8 @@ import PantlerModel
 import Testing
 
 struct PendingLoadsTests {
-    private func address(_ key: String, hash: UInt64 = 1) -> EntryAddress {
-        EntryAddress(namespace: 1, key: Array(key.utf8), hash: hash)
+    private func address(_ key: String, hash: UInt64 = 1, namespace: NamespaceID = 1) -> EntryAddress {
+        EntryAddress(namespace: namespace, key: Array(key.utf8), hash: hash)
     }
 
     private let waiter: LoadWaiter = { _, _ in nil }
@@ -61,13 +61,30 @@ struct PendingLoadsTests {
     @Test("a bulk load knows which keys were written since it began")
     func bulkLoad() {
         var loads = PendingLoads()
-        #expect(loads.wasWrittenDuringBulkLoad(1), "before it began nothing is known")
+        #expect(loads.wasChangedDuringBulkLoad(address("a", hash: 1)), "before it began nothing is known")
         loads.invalidate(1)
         loads.beginBulkLoad()
         loads.invalidate(2)
-        #expect(!loads.wasWrittenDuringBulkLoad(1))
-        #expect(loads.wasWrittenDuringBulkLoad(2))
+        #expect(!loads.wasChangedDuringBulkLoad(address("a", hash: 1)))
+        #expect(loads.wasChangedDuringBulkLoad(address("a", hash: 2)))
         loads.endBulkLoad()
-        #expect(loads.wasWrittenDuringBulkLoad(1))
+        #expect(loads.wasChangedDuringBulkLoad(address("a", hash: 1)))
+    }
+
+    @Test(
+        "a bulk load knows which prefixes were invalidated since it began, and believes nothing once these are too many"
+    )
+    func bulkLoadPrefixes() {
+        var loads = PendingLoads()
+        loads.invalidate(1, prefix: [])
+        loads.beginBulkLoad()
+        loads.invalidate(1, prefix: Array("ab".utf8))
+        loads.invalidate(2, prefix: [])
+        #expect(loads.wasChangedDuringBulkLoad(address("abc", hash: 1)))
+        #expect(loads.wasChangedDuringBulkLoad(address("x", hash: 1, namespace: 2)))
+        #expect(!loads.wasChangedDuringBulkLoad(address("a", hash: 1)))
+        #expect(!loads.wasChangedDuringBulkLoad(address("abc", hash: 1, namespace: 3)))
+        for number in 0..<100 { loads.invalidate(4, prefix: Array("\(number)".utf8)) }
+        #expect(loads.wasChangedDuringBulkLoad(address("a", hash: 1)))
     }
 }

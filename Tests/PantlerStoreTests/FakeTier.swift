@@ -32,7 +32,7 @@ final class FakeTier: LowerTier {
     /// From now on every call fails with this; `nil` ends that.
     func fail(with fault: TierFault?) { state.withLock { $0.fault = fault } }
 
-    /// Reads are done when they are asked for, but answered only after `releaseReads`.
+    /// Reads, listings and the hot set are read when they are asked for, but answered only after `releaseReads`.
     func holdReads() { state.withLock { $0.holdsReads = true } }
 
     func releaseReads() {
@@ -139,7 +139,7 @@ final class FakeTier: LowerTier {
         limit: Int,
         completion: @escaping @Sendable (Result<[ListedEntry], TierFault>) -> Void
     ) {
-        let (rows, fault) = state.withLock { ($0.rows, $0.fault) }
+        let (rows, fault, isHeld) = state.withLock { ($0.rows, $0.fault, $0.holdsReads) }
         if let fault { return completion(.failure(fault)) }
         let listed = rows.filter { address, _ in
             address.namespace == namespace && address.key.starts(with: prefix)
@@ -157,7 +157,12 @@ final class FakeTier: LowerTier {
                 size: Int64(entry.value.count)
             )
         }
-        completion(.success(listed))
+        let page = Array(listed)
+        if isHeld {
+            state.withLock { $0.held.append { completion(.success(page)) } }
+        } else {
+            completion(.success(page))
+        }
     }
 
     func removePrefix(
@@ -201,12 +206,15 @@ final class FakeTier: LowerTier {
         _ body: @escaping @Sendable ([(EntryAddress, Entry)]) -> Bool,
         completion: @escaping @Sendable () -> Void
     ) {
-        let (rows, hot) = state.withLock { ($0.rows, $0.hot) }
-        for hash in hot {
-            let batch = rows.filter { $0.key.hash == hash }.map { ($0.key, $0.value) }
-            if !body(batch) { break }
+        let (rows, hot, isHeld) = state.withLock { ($0.rows, $0.hot, $0.holdsReads) }
+        let handOver: @Sendable () -> Void = {
+            for hash in hot {
+                let batch = rows.filter { $0.key.hash == hash }.map { ($0.key, $0.value) }
+                if !body(batch) { break }
+            }
+            completion()
         }
-        completion()
+        if isHeld { state.withLock { $0.held.append(handOver) } } else { handOver() }
     }
 
     func usage(of namespace: NamespaceID) -> TierUsage {

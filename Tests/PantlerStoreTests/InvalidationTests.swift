@@ -38,6 +38,52 @@ struct InvalidationTests {
         #expect(try driver.get(ns, "old") == "invalidated")
     }
 
+    /// Has the sweep of another namespace's flush remove what tags have ended, and forget their marks.
+    private func forgetMarks(_ driver: StoreDriver) throws {
+        try driver.invalidate(driver.namespace("other"), .all)
+        try eventually("the marks are forgotten") {
+            driver.store.tick()
+            return driver.tier?.persisted.tags.isEmpty == true
+        }
+    }
+
+    @Test("a page that was read before marks were forgotten is not judged without them")
+    func listingWhileForgetting() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace()
+        for (key, tags) in [("a", ["t"]), ("b", []), ("c", ["t"])] { try driver.put(ns, key, tags: tags) }
+        try driver.invalidate(ns, .tags(["t"]))
+        driver.tier?.holdReads()
+        let answer = Answer<Listing>()
+        driver.store.list(ns, prefix: [], after: nil, limit: 10, completion: answer.give)
+        try forgetMarks(driver)
+        driver.tier?.releaseReads()
+        #expect(try answer.get().rows.map { String(decoding: $0.entry.key, as: UTF8.self) } == ["b"])
+    }
+
+    @Test("the hot set brings nothing back that was invalidated after it was read", arguments: [true, false])
+    func hotSetWhileForgetting(byTag: Bool) throws {
+        let first = try StoreDriver()
+        let ns = try first.namespace()
+        try first.put(ns, "a/1", tags: ["t"])
+        try first.put(ns, "b")
+        for key in ["a/1", "b"] { _ = try first.get(ns, key) }
+        first.store.close()
+        let tier = try #require(first.tier).reopened()
+        tier.holdReads()
+        let driver = try StoreDriver(tier: tier)
+        let again = try #require(driver.store.namespace("ns"))
+        if byTag {
+            try driver.invalidate(again, .tags(["t"]))
+            try forgetMarks(driver)
+        } else {
+            #expect(try driver.invalidate(again, .prefix(Array("a/".utf8))).count == 1)
+        }
+        tier.releaseReads()
+        #expect(try driver.get(again, "a/1").hasPrefix("1 ") == false)
+        #expect(try driver.get(again, "b").hasPrefix("1 "))
+    }
+
     @Test("what a tag made stale stays so, however many marks are forgotten")
     func staleMarks() throws {
         let driver = try StoreDriver()
