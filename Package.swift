@@ -58,7 +58,7 @@ let package = Package(
             name: "PantlerStore",
             dependencies: ["PantlerMemory", "PantlerInsight", "PantlerJSON", "PantlerModel"]
         ),
-        .target(name: "PantlerMemory", dependencies: ["PantlerInsight", "PantlerModel"]),
+        .target(name: "PantlerMemory", dependencies: ["PantlerInsight", "PantlerModel", "CPantler"]),
         .target(
             name: "PantlerDisk",
             dependencies: [
@@ -69,7 +69,7 @@ let package = Package(
         .target(name: "PantlerInsight", dependencies: ["PantlerModel"]),
         .target(name: "PantlerJSON"),
         .target(name: "PantlerCodec", dependencies: ["CZlib"]),
-        .target(name: "PantlerModel"),
+        .target(name: "PantlerModel", dependencies: ["CPantler"]),
         .target(name: "CPantler"),
         .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
@@ -95,7 +95,9 @@ let package = Package(
         ),
         .testTarget(
             name: "PantlerSocketsTests",
-            dependencies: ["PantlerSockets", "Support", .product(name: "NIOCore", package: "swift-nio")]
+            dependencies: [
+                "PantlerSockets", "PantlerModel", "Support", .product(name: "NIOCore", package: "swift-nio"),
+            ]
         ),
         .testTarget(
             name: "PantlerHTTPTests",

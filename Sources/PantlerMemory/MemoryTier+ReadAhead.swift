@@ -1,3 +1,4 @@
+internal import CPantler
 import Synchronization
 
 // Lookups one after the other each wait for the memory that they read: a record, then its key and value, hundreds of cycles every
@@ -61,38 +62,36 @@ extension MemoryTier {
 }
 
 extension Shard {
-    /// Reads what lookups of the hashes at `places` will read, all of one kind before the next, so that no read waits for another.
-    fileprivate mutating func readAhead(
+    /// Asks for what lookups of the hashes at `places` will read, all of one kind before the next, so that no read waits for another.
+    fileprivate func readAhead(
         _ hashes: UnsafeBufferPointer<UInt64>,
         _ places: UnsafeBufferPointer<Int>,
         _ hints: UnsafeMutableBufferPointer<EntryHint>
     ) {
         // Record 0 is none, but has memory as soon as there is a record.
         guard records.end > 1 else { return }
-        var touched: UInt64 = 0
-        for place in places { touched &+= records[index.first(hashes[place])].pointee.hash }
+        for place in places { pantler_prefetch(records[index.first(hashes[place])]) }
         for place in places {
             let hash = hashes[place]
             var number = index.first(hash)
             while number != 0, records[number].pointee.hash != hash { number = records[number].pointee.next }
             hints[place] = EntryHint(number: number)
+            if number != 0 { readAhead(records[number]) }
         }
-        for place in places where hints[place].number != 0 { touched &+= touch(records[hints[place].number]) }
-        readAheadSum &+= touched
     }
 
-    /// Reads a byte of each cache line of a payload. Never past its end: key and value are there, whatever else is.
+    /// Asks for what a hit reads after its record, all at once: the payload, and the neighbours between which `promote` takes it out.
     @inline(__always)
-    private func touch(_ record: UnsafeMutablePointer<Record>) -> UInt64 {
+    func readAhead(_ record: UnsafeMutablePointer<Record>) {
         let block = log.address(record.pointee.payload)
         let size = min(4 + record.pointee.keyLength + record.pointee.valueLength, Self.readAheadBytes)
-        var touched: UInt64 = 0
         var offset = 0
         while offset < size {
-            touched &+= UInt64(block.load(fromByteOffset: offset, as: UInt8.self))
+            pantler_prefetch(block + offset)
             offset += 64
         }
-        return touched
+        pantler_prefetch(records[record.pointee.newer])
+        pantler_prefetch(records[record.pointee.older])
     }
 
     /// What is longer is read in a row, which the processor sees by itself.

@@ -28,8 +28,6 @@ package struct Shard: ~Copyable {
     package var missMemory: MissMemory
     /// Reads of the lower tier for keys of this shard that are under way.
     package var loads = PendingLoads()
-    /// What `readAhead` has read, so that no compiler leaves the reads out.
-    var readAheadSum: UInt64 = 0
 
     init(number: Int, ledger: Ledger, geometry: Geometry, missMemoryBytes: Int) {
         self.number = number
@@ -90,6 +88,8 @@ package struct Shard: ~Copyable {
         guard record.pointee.hash == hash, record.pointee.slot == slot, record.pointee.keyLength == key.count else {
             return false
         }
+        // Nearly always it is, and then the waits for all that is read of it overlap.
+        readAhead(record)
         let offset = record.pointee.hasExtras ? 4 + Payload.extrasHeader : 4
         return equal(log.address(record.pointee.payload) + offset, key)
     }

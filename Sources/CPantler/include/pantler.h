@@ -7,6 +7,7 @@
 
 // Glibc's Swift module has none of these.
 #include <malloc.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
@@ -19,6 +20,12 @@ size_t pantler_openapi_size(void);
 /// Has malloc give back what is freed, so that the process is not much larger than what it holds. To be called before the
 /// first thread is made.
 void pantler_keep_heap_small(void);
+
+/// sched_getaffinity(2) of the calling thread. False with more cores than a `cpu_set_t` has room for.
+bool pantler_get_affinity(cpu_set_t *cores);
+
+/// sched_setaffinity(2) of the calling thread.
+bool pantler_set_affinity(const cpu_set_t *cores);
 
 /// accept4(2): the next connection of a listening socket, closed on exec, and not blocking.
 int pantler_accept(int listener);
