@@ -6,7 +6,7 @@ package import NIOCore
 // @unchecked: what is not a constant is the loop's own: only `start`, `stop` and what the loop says touch it.
 package final class ListeningSocket: EventSource, @unchecked Sendable {
     package let port: Int
-    private let accepted: @Sendable (CInt) -> Void
+    private let accepted: @Sendable (CInt, Int?) -> Void
     private let failed: @Sendable (IOError) -> Void
     private var isOpen = true
     /// Whether the last try failed.
@@ -22,13 +22,14 @@ package final class ListeningSocket: EventSource, @unchecked Sendable {
     /// Listens; nothing is taken before `start`.
     ///
     /// - Parameters:
-    ///   - accepted: has the descriptor of a connection, which is its to close. TCP_NODELAY is set, and it does not block.
+    ///   - accepted: has the descriptor of a connection, which is its to close, and the core at which its packets arrive. TCP_NODELAY is
+    ///     set, and it does not block.
     ///   - failed: a connection could not be taken, as where the process has too many files open; told once until one can.
     /// - Throws: `IOError`, as of an address that is in use.
     package init(
         on loop: SocketLoop,
         at address: SocketAddress,
-        accepted: @escaping @Sendable (CInt) -> Void,
+        accepted: @escaping @Sendable (CInt, Int?) -> Void,
         failed: @escaping @Sendable (IOError) -> Void
     ) throws {
         let kind = CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
@@ -90,7 +91,7 @@ package final class ListeningSocket: EventSource, @unchecked Sendable {
             let connection = pantler_accept(descriptor)
             if connection >= 0 {
                 isFailing = false
-                accepted(connection)
+                accepted(connection, Self.core(of: connection))
                 continue
             }
             switch errno {
@@ -102,6 +103,14 @@ package final class ListeningSocket: EventSource, @unchecked Sendable {
             default: return rest(IOError(errnoCode: errno, reason: "accept4"))
             }
         }
+    }
+
+    /// `nil` where the system does not say.
+    private static func core(of connection: CInt) -> Int? {
+        var core: CInt = -1
+        var size = socklen_t(MemoryLayout.size(ofValue: core))
+        guard getsockopt(connection, SOL_SOCKET, SO_INCOMING_CPU, &core, &size) == 0, core >= 0 else { return nil }
+        return Int(core)
     }
 
     private func rest(_ error: IOError) {

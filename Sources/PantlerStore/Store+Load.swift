@@ -1,4 +1,3 @@
-import Dispatch
 import PantlerInsight
 import PantlerMemory
 import PantlerModel
@@ -24,7 +23,7 @@ extension Store {
             lower.read(address) { [self] in finishLoad(namespace, address, $0) }
         case .collision:
             // Two keys of 64 equal bits, both being read: so rare that a millisecond's wait is no matter.
-            background.asyncAfter(deadline: .now() + .milliseconds(1)) { [self] in
+            background.async(afterMilliseconds: 1) { [self] in
                 awaitLoad(namespace, address, fillsMemory: fillsMemory, waiter)
             }
         }

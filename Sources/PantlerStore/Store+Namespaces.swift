@@ -1,4 +1,3 @@
-import Dispatch
 import PantlerInsight
 import PantlerMemory
 package import PantlerModel

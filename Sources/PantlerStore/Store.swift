@@ -37,7 +37,7 @@ package final class Store: Sendable {
     let slots = Mutex<[NamespaceSlot: Namespace]>([:])
     let maintenance = Mutex(MaintenanceState())
     /// Work that walks over many entries, one piece after the other, off the event loops.
-    let background = DispatchQueue(label: "pantler.store")
+    let background = BackgroundQueue()
     /// Where ticks run, one at a time, and after whatever somebody waits for (on Linux: nice 2).
     let ticker = DispatchQueue(label: "pantler.maintenance", qos: .utility)
     let startedAt: Timestamp

@@ -16,9 +16,9 @@ each: to wake another core costs many times as much as to change over on one, an
 they share one, which leaves these wake-ups out.
 
 Loops: every core has a client of its own, which is kept there, and 32 connections for each loop. One loop with its client on one
-core; two loops on two cores; nginx with one worker and with two. Two loops have connections from the other core's client as well, and
-what that costs is the kernel's again: so there are two processes of one loop each too, with each client on its server's core,
-and with half of its connections to either. Needs: wrk; nginx-light.
+core; two loops on two cores, each of which has the connections of its core's client; nginx with one worker and with two, whose
+connections lie crosswise. What that costs is the kernel's: so there are two processes of one loop each too, with each client on its
+server's core, and with half of its connections to either. Needs: wrk; nginx-light.
 """
 
 import os
@@ -104,10 +104,12 @@ def compare_connections(arguments, folder, servers):
 def compare_loops(arguments, folder, servers):
     one, two = two_cores()
     both = one | two
+    # Two loops keep to a core each where these are all that they have.
+    os.sched_setaffinity(0, both)
     loop, loops, near_one, near_two, far_one, far_two = (
         start(arguments, folder, servers, f"pantler-{number}", FEW, "--threads", "2" if number == 1 else "1")
         for number in range(6))
-    places = {loop: one, loops: both, near_one: one, near_two: two, far_one: both, far_two: both}
+    places = {loop: one, near_one: one, near_two: two, far_one: both, far_two: both}
     subjects = {
         "pantler: one loop": [(loop, 32, one)],
         "pantler: two loops": [(loops, 16, one), (loops, 16, one), (loops, 16, two), (loops, 16, two)],

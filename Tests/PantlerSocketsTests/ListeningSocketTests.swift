@@ -1,5 +1,6 @@
 import Glibc
 import NIOCore
+import PantlerModel
 import PantlerSockets
 import Support
 import Testing
@@ -8,6 +9,7 @@ import Testing
 struct ListeningSocketTests {
     private let loop: SocketLoop
     private let taken = Shared<[CInt]>([])
+    private let cores = Shared<[Int?]>([])
 
     init() throws { loop = try SocketLoop(name: "test") }
 
@@ -15,7 +17,10 @@ struct ListeningSocketTests {
         try ListeningSocket(
             on: loop,
             at: SocketAddress(ipAddress: host, port: port),
-            accepted: { [taken] descriptor in taken.update { $0.append(descriptor) } },
+            accepted: { [taken, cores] descriptor, core in
+                cores.update { $0.append(core) }
+                taken.update { $0.append(descriptor) }
+            },
             failed: { Issue.record("\($0)") }
         )
     }
@@ -46,6 +51,24 @@ struct ListeningSocketTests {
             #expect(fcntl(descriptor, F_GETFD) & FD_CLOEXEC != 0)
             #expect(option(descriptor, CInt(IPPROTO_TCP), TCP_NODELAY) == 1)
         }
+    }
+
+    @Test("tells at which core a connection's packets arrive")
+    func core() throws {
+        defer { end() }
+        let listener = try listener(at: "127.0.0.1")
+        try start(listener)
+        let all = Cores.ofThisThread().numbers
+        for (count, core) in all.enumerated() {
+            // On loopback they arrive where they are sent.
+            _ = try onThreads(1) { _ in
+                Cores([core]).keepThisThread()
+                let connection = try RawConnection(port: UInt16(listener.port))
+                try eventually("the connection is taken") { taken.value.count == count + 1 }
+                #expect(!connection.hasInput(within: 0))
+            }
+        }
+        #expect(cores.value == all)
     }
 
     @Test("takes nothing before it is started, and then what has come meanwhile")

@@ -18,7 +18,7 @@ struct SocketLoopEndTests {
         let listener = try ListeningSocket(
             on: fixture.loop,
             at: SocketAddress(ipAddress: "127.0.0.1", port: 0),
-            accepted: { _ in },
+            accepted: { _, _ in },
             failed: { _ in }
         )
         try fixture.onLoop { _ in try listener.start() }

@@ -1,0 +1,8 @@
+// The cpu_set_t functions are Linux's own.
+#define _GNU_SOURCE
+
+#include "pantler.h"
+
+bool pantler_get_affinity(cpu_set_t *cores) { return sched_getaffinity(0, sizeof *cores, cores) == 0; }
+
+bool pantler_set_affinity(const cpu_set_t *cores) { return sched_setaffinity(0, sizeof *cores, cores) == 0; }

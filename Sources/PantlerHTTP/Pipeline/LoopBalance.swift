@@ -1,0 +1,36 @@
+import PantlerModel
+
+/// How many connections each loop has, and which is to have the next.
+///
+/// Where each loop keeps to a core, that is the one at whose core a connection's packets arrive (SO_INCOMING_CPU of socket(7)): what the kernel has of
+/// them is in that core's caches, and to wake the loop takes no other core. Hits over connections that lie crosswise cost half as
+/// much again. A network card with one queue would give all to one loop, so none is to have much more than its share.
+struct LoopBalance: Sendable {
+    private let counts: [ConnectionCount]
+    /// By the core that it keeps to.
+    private let places: [Int: Int]
+
+    /// - Parameter cores: one for each loop, or none if they do not keep to one.
+    init(loops: Int, cores: Cores) {
+        counts = (0..<loops).map { _ in ConnectionCount() }
+        places = Dictionary(uniqueKeysWithValues: zip(cores.numbers, 0...))
+    }
+
+    /// The loop for a connection whose packets arrive at `core`; it is counted there until `close`. Complexity: O(loops).
+    func open(at core: Int?) -> Int {
+        let counted = counts.map(\.current)
+        var fewest = 0
+        for loop in counted.indices where counted[loop] < counted[fewest] { fewest = loop }
+        var loop = fewest
+        if let core, let near = places[core], counted[near] <= Self.share(counted.reduce(0, +), counted.count) {
+            loop = near
+        }
+        _ = counts[loop].open()
+        return loop
+    }
+
+    func close(at loop: Int) { counts[loop].close() }
+
+    /// Connections up to which a loop has another if it is near: a quarter more than the average, and some, for a few are seldom spread evenly.
+    private static func share(_ connections: Int, _ loops: Int) -> Int { connections * 5 / (loops * 4) + 8 }
+}

@@ -1,0 +1,29 @@
+internal import CPantler
+import Glibc
+
+/// Cores that a thread may run on (sched_setaffinity(2)). A thread begins with those of the one that starts it.
+package struct Cores: Sendable, Equatable {
+    /// As the system counts them, in rising order.
+    package let numbers: [Int]
+
+    /// - Parameter numbers: in rising order.
+    package init(_ numbers: [Int]) { self.numbers = numbers }
+
+    /// Those of the calling thread; none where the system does not say.
+    package static func ofThisThread() -> Cores {
+        var set = cpu_set_t()
+        guard pantler_get_affinity(&set) else { return Cores([]) }
+        return withUnsafeBytes(of: set) { bytes in
+            Cores((0..<bytes.count * 8).filter { bytes[$0 / 8] >> ($0 % 8) & 1 != 0 })
+        }
+    }
+
+    /// Has the calling thread run on these alone. Where the system refuses, as it does for none, it stays where it was.
+    package func keepThisThread() {
+        var set = cpu_set_t()
+        withUnsafeMutableBytes(of: &set) { bytes in
+            for number in numbers where number < bytes.count * 8 { bytes[number / 8] |= 1 << (number % 8) }
+        }
+        _ = pantler_set_affinity(&set)
+    }
+}

@@ -1,0 +1,54 @@
+import Foundation
+import PantlerModel
+import Support
+import Testing
+
+@Suite("Event loops and the machine's cores")
+struct CoreTests {
+    private static let cores = Cores.ofThisThread().numbers
+
+    /// The cores that each thread of the service may run on, as /proc says, by the thread's name and number.
+    private func allowed(_ server: ServerProcess) throws -> [(name: String, cores: String)] {
+        let folder = "/proc/\(server.pid)/task"
+        return try FileManager.default.contentsOfDirectory(atPath: folder).compactMap { thread in
+            // One that has ended meanwhile has no status.
+            guard let status = try? String(contentsOfFile: "\(folder)/\(thread)/status", encoding: .utf8) else {
+                return nil
+            }
+            var fields: [String: String] = [:]
+            for line in status.split(separator: "\n") {
+                let parts = line.split(separator: ":", maxSplits: 1)
+                fields[String(parts[0])] = parts.last.map { $0.trimmingCharacters(in: .whitespaces) }
+            }
+            return (fields["Name"] ?? "", fields["Cpus_allowed_list"] ?? "")
+        }
+    }
+
+    @Test(
+        "with a loop for each core each keeps to its own, and nothing else is kept anywhere",
+        .enabled(if: cores.count > 1)
+    )
+    func kept() throws {
+        let server = try ServerProcess(.init(configuration: "server:\n  threads: \(Self.cores.count)\n"))
+        // Connections for each, and work that a loop has others do.
+        for number in 0..<Self.cores.count * 2 {
+            _ = try server.client.put("/v1/namespaces/ns/values/\(number)", "1")
+            _ = try server.client.post("/v1/namespaces/ns/invalidate", #"{"prefix":"\#(number)"}"#)
+        }
+        try eventually("each loop keeps to its core, and the others have all") {
+            let threads = try allowed(server)
+            let loops = threads.filter { $0.name.hasPrefix("http-") }
+            let others = Set(threads.filter { !$0.name.hasPrefix("http-") }.map(\.cores))
+            return Set(loops.map(\.cores)) == Set(Self.cores.map(String.init)) && loops.count == Self.cores.count
+                && others.count == 1 && others.isDisjoint(with: loops.map(\.cores))
+        }
+        #expect(try server.terminate() == .exited(0))
+    }
+
+    @Test("fewer loops run where there is room", .enabled(if: cores.count > 1))
+    func free() throws {
+        let server = try ServerProcess(.init(configuration: "server:\n  threads: 1\n"))
+        #expect(expect(try server.client.get("/livez"), 200).text == #"{"status":"ok"}"#)
+        #expect(Set(try allowed(server).map(\.cores)).count == 1)
+    }
+}
