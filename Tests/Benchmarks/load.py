@@ -1,5 +1,6 @@
 """The load that the scripts of this folder put on servers: requests as wrk's Lua, and what wrk tells of them. Not run by itself."""
 
+import json
 import os
 import re
 import subprocess
@@ -125,3 +126,19 @@ def _told_by_wrk(process, server, seconds):
 def _microseconds(text):
     number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
     return float(number) * {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}[unit]
+
+
+# paced.c
+
+
+def paced(client, server, *arguments, cores=None):
+    """Starts the compiled paced.c with its arguments behind the port."""
+    return subprocess.Popen([client, str(server.port), *map(str, arguments)], stdout=subprocess.PIPE, text=True,
+                            preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None)
+
+
+def told_by_paced(process):
+    output = process.communicate(timeout=60)[0]
+    if process.returncode != 0:
+        raise SystemExit("a client failed")
+    return json.loads(output)

@@ -1,4 +1,5 @@
-// Requests at a fixed rate, evenly spaced, whether the answers keep up or not, and percentiles of what they take, as JSON. See steady.py.
+// Requests at a fixed rate, evenly spaced, whether the answers keep up or not, and percentiles of what they take, as JSON. See steady.py and
+// scaling.py.
 //
 //     paced PORT REQUESTS_PER_SECOND SECONDS CONNECTIONS PATH KEYS [BODY...]
 //
@@ -14,22 +15,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
 // Requests that may wait for their answers on one connection; a server that is further behind has failed.
-enum { CONNECTIONS = 64, WAITING = 1 << 14, ANSWER = 1 << 16 };
+enum { CONNECTIONS = 1024, WAITING = 1 << 14, ANSWER = 1 << 16 };
 
 struct connection {
     long due[WAITING];
     unsigned sent, answered;
     char input[ANSWER];
     size_t length;
+    int socket;
 };
 
 static struct connection all[CONNECTIONS];
-static struct pollfd polled[CONNECTIONS];
+static int ready;
 static long *latencies, answers;
 
 static void fail(const char *what) {
@@ -50,7 +53,9 @@ static void connect_all(int count, int port) {
         int fd = socket(AF_INET, SOCK_STREAM, 0);
         if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to)) fail("connect");
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-        polled[i] = (struct pollfd){fd, POLLIN, 0};
+        struct epoll_event event = {EPOLLIN, {.u32 = i}};
+        if (epoll_ctl(ready, EPOLL_CTL_ADD, fd, &event)) fail("epoll_ctl");
+        all[i].socket = fd;
     }
 }
 
@@ -64,12 +69,12 @@ static void ask(int i, const char *path, unsigned key, const char *body, long du
     if (size >= (int)sizeof request) fail("a body is too long");
     if (one->sent - one->answered == WAITING) fail("the server does not keep up");
     one->due[one->sent++ % WAITING] = due;
-    if (send(polled[i].fd, request, size, MSG_NOSIGNAL) != size) fail("send");
+    if (send(all[i].socket, request, size, MSG_NOSIGNAL) != size) fail("send");
 }
 
 static void take_answers(int i) {
     struct connection *one = &all[i];
-    ssize_t more = recv(polled[i].fd, one->input + one->length, ANSWER - 1 - one->length, MSG_DONTWAIT);
+    ssize_t more = recv(all[i].socket, one->input + one->length, ANSWER - 1 - one->length, MSG_DONTWAIT);
     long at = now();
     if (more <= 0) fail("the server has closed");
     one->length += more;
@@ -104,6 +109,7 @@ int main(int count, char **arguments) {
     int connections = atoi(arguments[4]), keys = atoi(arguments[6]);
     if (total < 1 || connections < 1 || connections > CONNECTIONS || keys < 1) return 2;
     latencies = calloc(total, sizeof *latencies);
+    if ((ready = epoll_create1(0)) < 0) fail("epoll_create1");
     connect_all(connections, atoi(arguments[1]));
     // Sleep to the microsecond, and not to the kernel's usual 50.
     prctl(PR_SET_TIMERSLACK, 1);
@@ -119,11 +125,12 @@ int main(int count, char **arguments) {
         long wait = sent < total ? due - now() : 10000000000L;
         if (wait < 0) wait = 0;
         struct timespec most = {wait / 1000000000L, wait % 1000000000L};
-        int ready = ppoll(polled, connections, &most, NULL);
-        if (ready == 0 && sent == total) fail("no answer");
-        for (int i = 0; ready > 0 && i < connections; i++) {
-            if (polled[i].revents) take_answers(i);
-        }
+        // epoll_wait(2) knows milliseconds alone.
+        struct pollfd any = {ready, POLLIN, 0};
+        if (ppoll(&any, 1, &most, NULL) == 0 && sent == total) fail("no answer");
+        struct epoll_event events[64];
+        int found = epoll_wait(ready, events, 64, 0);
+        for (int i = 0; i < found; i++) take_answers(events[i].data.u32);
     }
     qsort(latencies, total, sizeof *latencies, ascending);
     printf("{\"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f}\n", microseconds(0.5), microseconds(0.99),

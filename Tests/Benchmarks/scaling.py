@@ -5,7 +5,7 @@
     Tests/Benchmarks/scaling.py --entries 10000000   # 4 GB of memory, and a minute more to fill
     Tests/Benchmarks/scaling.py --only connections --one-core
 
-Three comparisons, each in rounds by turns; each ratio is to the first line of the same server.
+Four comparisons, each in rounds by turns; each ratio is to the first line of the same server.
 
 Entries: 10,000 against --entries. 131,072 keys are drawn at random, so that entries are not in the processor's caches just because the same
 few are asked for again.
@@ -14,6 +14,9 @@ Connections: 32, 1, 256 and 1,024, and the same for nginx answering a constant, 
 wakes the server out of its sleep, and with many the memory of each is cold, the kernel's as well. Client and servers are kept on a core
 each: to wake another core costs many times as much as to change over on one, and else it would be the scheduler's choice. With --one-core
 they share one, which leaves these wake-ups out.
+
+Rate: the same numbers of connections, but as many gets a second over them (--rate, from paced.c, evenly spaced): what the number of connections
+alone makes of a hit. Above it is also how much there is to do: a server that is asked for one thing at a time sleeps and wakes for each.
 
 Loops: every core has a client of its own, which is kept there, and 32 connections for each loop. One loop with its client on one
 core; two loops on two cores, each of which has the connections of its core's client; nginx with one worker and with two, whose
@@ -24,20 +27,23 @@ server's core, and with half of its connections to either. Needs: wrk; nginx-lig
 import os
 
 from benchmark import Report, by_turns, medians, parser, ratio, workplace
-from load import pantler_request, wrks
-from servers import Nginx, Pantler, have
+from load import paced, pantler_request, told_by_paced, wrks
+from servers import NAMESPACE, Nginx, Pantler, compiled, have
 
 FEW = 10_000
+COUNTS = (32, 1, 256, 1024)
 
 
 def main():
     options = parser(__doc__)
     options.add_argument("--entries", type=int, default=1_000_000)
-    options.add_argument("--only", choices=["entries", "connections", "loops"])
+    options.add_argument("--only", choices=["entries", "connections", "rate", "loops"])
     options.add_argument("--one-core", action="store_true", help="connections: keep the client on the server's core")
+    options.add_argument("--rate", type=int, default=5000, help="gets a second (default: %(default)s)")
     arguments = options.parse_args()
     report = Report("Scaling of a GET hit", arguments)
-    comparisons = {"entries": compare_entries, "connections": compare_connections, "loops": compare_loops}
+    comparisons = {
+        "entries": compare_entries, "connections": compare_connections, "rate": compare_rate, "loops": compare_loops}
     for name, compare in comparisons.items():
         if arguments.only in (None, name):
             with workplace(arguments) as (folder, servers):
@@ -87,18 +93,45 @@ def compare_entries(arguments, folder, servers):
 
 
 def compare_connections(arguments, folder, servers):
+    subjects, first, second = with_nginx(arguments, folder, servers)
+    if arguments.one_core:
+        second = first
+    return {
+        named(name, count): gets(arguments, (server, count, second), opening=0.5)
+        for count in COUNTS for name, server in subjects.items()
+    }
+
+
+def compare_rate(arguments, folder, servers):
+    client = compiled("paced.c", folder)
+    subjects, _, second = with_nginx(arguments, folder, servers)
+
+    def measure(server, count):
+        path = f"/v1/namespaces/{NAMESPACE}/entries/user:profile:"
+        before = server.cpu_seconds()
+        figures = told_by_paced(paced(client, server, arguments.rate, arguments.seconds, count, path, FEW, cores=second))
+        spent = server.cpu_seconds() - before
+        return {"cpu_us": spent * 1e6 / (arguments.rate * arguments.seconds)} | figures
+
+    return {
+        named(name, count): lambda server=server, count=count: measure(server, count)
+        for count in COUNTS for name, server in subjects.items()
+    }
+
+
+def with_nginx(arguments, folder, servers):
+    """Both on the first of two cores, which are returned, too."""
     subjects = {"pantler": start(arguments, folder, servers, "pantler")}
     if have("nginx"):
         subjects["nginx"] = start_nginx(folder, servers, 1)
     first, second = two_cores()
     for server in subjects.values():
         server.pin(first)
-    if arguments.one_core:
-        second = first
-    return {
-        f"{name}: {count:,} connection{'s' * (count > 1)}": gets(arguments, (server, count, second), opening=0.5)
-        for count in (32, 1, 256, 1024) for name, server in subjects.items()
-    }
+    return subjects, first, second
+
+
+def named(name, connections):
+    return f"{name}: {connections:,} connection{'s' * (connections > 1)}"
 
 
 def compare_loops(arguments, folder, servers):

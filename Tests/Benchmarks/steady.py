@@ -17,13 +17,11 @@ work does. With --closed the gets come from wrk, which waits for each answer bef
 anything else to do has to take turns with it, in the kernel's slices of milliseconds. Needs: cc; wrk.
 """
 
-import json
 import random
-import subprocess
 import time
 
 from benchmark import Report, by_turns, medians, parser, ratio, workplace
-from load import pantler_request, wrk
+from load import paced, pantler_request, told_by_paced, wrk
 from servers import NAMESPACE, Pantler, compiled
 
 KEYS = 10_000
@@ -66,7 +64,7 @@ def main():
                 return wrk(pantler, pantler_request("get"), seconds=arguments.seconds, connections=arguments.connections)
             path = f"/v1/namespaces/{NAMESPACE}/entries/user:profile:"
             with paced(client, pantler, arguments.reads, arguments.seconds, arguments.connections, path, KEYS) as process:
-                return finish(process)
+                return told_by_paced(process)
 
         taken = by_turns({
             ALONE: gets,
@@ -91,19 +89,8 @@ def beside(client, server, arguments, measure):
     with paced(client, server, arguments.writes, seconds, 8, path, 100_000_000, *bodies) as writer:
         time.sleep(BEFORE)
         figures = measure()
-        figures["put_p99_us"] = finish(writer)["p99_us"]
+        figures["put_p99_us"] = told_by_paced(writer)["p99_us"]
     return figures | {name: server.metric(metric) - before[name] for name, metric in COUNTERS.items()}
-
-
-def paced(client, server, *arguments):
-    return subprocess.Popen([client, str(server.port), *map(str, arguments)], stdout=subprocess.PIPE, text=True)
-
-
-def finish(process):
-    output = process.communicate(timeout=60)[0]
-    if process.returncode != 0:
-        raise SystemExit("a client failed")
-    return json.loads(output)
 
 
 if __name__ == "__main__":
