@@ -111,8 +111,10 @@ struct BoundTests {
         let fixture = try Fixture()
         try fill(fixture, (0..<10).map { "k\($0)" })
         fixture.tier.setMaxBytes(4 * cost("k0", 1000))
-        try eventually("six leave") { fixture.tier.usage(of: 1).entries == 4 }
+        // They are told last, once they count no more.
+        try eventually("six leave") { fixture.delegate.departed(.evicted).count == 6 }
         #expect(fixture.delegate.departed(.evicted) == (0..<6).map { "k\($0)" })
+        #expect(fixture.tier.usage(of: 1).entries == 4)
         fixture.tier.setMaxBytes(5 * cost("k0", 1000))
         try fill(fixture, ["n0", "n1"])
         try fixture.tier.tidy()

@@ -44,7 +44,8 @@ struct FullDiskTests {
         #expect(kept.count > 10)
         #expect(try fixture.read("\(number - 1)") == nil)
         for (key, entry) in kept { #expect(try fixture.read(key) == entry) }
-        let waiting = fixture.entry(random.bytes(50_000))
+        // A large one: a checkpoint may have made room for what was refused just now.
+        let waiting = fixture.entry(random.bytes(6_000_000))
         fixture.put("waiting", waiting)
         #expect(throws: TierFault.self) { try fixture.tier.flush() }
         #expect(fixture.tier.health().fault?.cause == .full)

@@ -19,6 +19,8 @@ struct ModelTests {
             // Rows at once; the journal for every commit, which is merged all the time; the journal as it is by default.
             $0.journaledChanges = [.max, 1, $0.journaledChanges][round / 2]
             if round / 2 == 1 { $0.journalEntries = 12 }
+            // So short that it is copied into the file all the time.
+            if round < 4 { $0.walBytes = 64 << 10 }
         }
         var model: [Place: Entry] = [:]
         func place() -> Place {
