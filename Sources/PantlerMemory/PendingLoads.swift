@@ -49,6 +49,7 @@ package struct PendingLoads {
     }
 
     private var loads: [UInt64: Load] = [:]
+    /// `nil` while there is none.
     private var bulkLoad: BulkLoad?
 
     package init() {}

@@ -22,8 +22,8 @@ package final class ListeningSocket: EventSource, @unchecked Sendable {
     /// Listens; nothing is taken before `start`.
     ///
     /// - Parameters:
-    ///   - accepted: has the descriptor of a connection, which is its to close, and the core at which its packets arrive. TCP_NODELAY is
-    ///     set, and it does not block.
+    ///   - accepted: has the descriptor of a connection, which is its to close, and the core at which its packets arrive, `nil` where
+    ///     the system does not say. TCP_NODELAY is set, and it does not block.
     ///   - failed: a connection could not be taken, as where the process has too many files open; told once until one can.
     /// - Throws: `IOError`, as of an address that is in use.
     package init(
