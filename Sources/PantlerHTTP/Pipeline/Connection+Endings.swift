@@ -87,9 +87,10 @@ extension Connection {
     /// connection sets it once in an idle timeout, and not once a request.
     func armTimer() {
         guard let due = deadline else { return }
-        if let timer {
-            if timer.due <= due { return }
-            timer.task.cancel()
+        // Where it stands is asked without what it is: a hit need not touch the task.
+        if let armed = timer?.due {
+            if armed <= due { return }
+            timer?.task.cancel()
         }
         let task = loop.eventLoop.assumeIsolated().scheduleTask(deadline: due) { [self] in
             timer = nil

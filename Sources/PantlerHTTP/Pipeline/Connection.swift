@@ -174,13 +174,13 @@ final class Connection: ChannelDuplexHandler {
 
     /// What a burst leaves: an end, if there is nothing to wait for, or a deadline, and a read.
     func settle() {
-        guard phase != .closed, let context else { return }
+        guard phase != .closed, context != nil else { return }
         endIfDone()
         if phase == .open { markHead() }
         armTimer()
         if wantsRead, !isReadingPaused {
             wantsRead = false
-            context.read()
+            context?.read()
         }
     }
 
