@@ -52,14 +52,15 @@ final class Fixture {
         let copy = try Fixture { $0 = options }
         copy.tier.close()
         for name in names(in: copy.folder) { try remove(copy.directory.file(name)) }
-        // While somebody reads, the log is not begun anew: between the two copies a checkpoint may end else, and what it has moved
-        // from the one to the other would be in neither.
-        let reader = try Connection(path: file, mode: .readWrite)
-        try reader.execute("BEGIN; SELECT count(*) FROM sqlite_schema")
+        // While somebody else may write, the tier does not, and the log is not begun anew: between the two copies, or in the middle of
+        // the second, what a checkpoint has moved from the one to the other would be in neither else.
+        let writer = try Connection(path: file, mode: .readWrite)
+        try writer.setBusyTimeout(milliseconds: 5000)
+        try writer.execute("BEGIN IMMEDIATE")
         for name in [DiskTier.fileName, DiskTier.fileName + "-wal"] {
             try copyFile(directory.file(name), to: copy.directory.file(name))
         }
-        try reader.execute("COMMIT")
+        try writer.execute("COMMIT")
         copy.versions = versions
         try change(Connection(path: copy.file, mode: .readWrite))
         try copy.open()
