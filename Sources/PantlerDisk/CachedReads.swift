@@ -108,7 +108,8 @@ final class CachedReader {
     private var inflater: Inflater
 
     init(path: String, cacheBytes: Int64) throws(SQLiteError) {
-        connection = try Reader.connect(path: path, cacheBytes: cacheBytes, busyMilliseconds: 0)
+        // Opening may be waited for: whoever has just looked at the file locks it for a moment as they go.
+        connection = try Reader.connect(path: path, cacheBytes: cacheBytes)
         // The pages that only a large value has are not read.
         let value = "CASE WHEN size <= \(CachedReads.largestValue) THEN value END"
         byKey = try Statement(
@@ -116,6 +117,8 @@ final class CachedReader {
             "SELECT \(RowReading.columns(value: value)) FROM entries WHERE namespace = ?1 AND key = ?2"
         )
         inflater = try Reader.makeInflater()
+        // A read is not: it is for other threads then.
+        try connection.setBusyTimeout(milliseconds: 0)
     }
 
     func entry(namespace: NamespaceID, key: [UInt8]) -> CachedReads.Answer {

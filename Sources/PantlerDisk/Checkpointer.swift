@@ -45,6 +45,8 @@ final class Checkpointer: Sendable {
         WorkerThread.stepBack(nice: 10)
         do throws(SQLiteError) {
             let connection = try Connection(path: path, mode: .readWrite)
+            // For this beginning: passive checkpoints wait for nobody.
+            try connection.setBusyTimeout(milliseconds: 1000)
             try connection.execute("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256")
             while true {
                 signal.wait()

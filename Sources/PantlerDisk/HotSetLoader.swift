@@ -1,5 +1,4 @@
 import PantlerModel
-import Synchronization
 
 /// Reads the hot set of the previous run, on a thread of its own, so that other reads need not wait behind it.
 ///
@@ -12,46 +11,35 @@ final class HotSetLoader: Sendable {
     private static let batch = 256
 
     private let context: TierContext
-    private let isClosing = Atomic(false)
-    private let thread = Mutex<WorkerThread?>(nil)
+    private let place = ThreadPlace()
 
     init(context: TierContext) {
         self.context = context
     }
 
-    /// - Parameter completion: called once, whatever ends it, on the thread.
+    /// - Parameter completion: called once, whatever ends it: on the thread, or here where there is none.
     func load(_ body: @escaping Body, completion: @escaping @Sendable () -> Void) {
         do throws(TierFault) {
-            let started = try WorkerThread(name: "disk-hot-set") { [self] in
+            let hasBegun = try place.begin(name: "disk-hot-set") { [self] in
                 run(body)
                 completion()
             }
-            let earlier = thread.withLock { thread in
-                defer { thread = started }
-                return thread
-            }
-            earlier?.join()
+            if !hasBegun { completion() }
         } catch {
             context.log.warn("The hot set is not loaded", error.description)
             completion()
         }
     }
 
-    /// Ends the loading. Blocks.
-    func close() {
-        // Relaxed: it only has to be seen some time.
-        isClosing.store(true, ordering: .relaxed)
-        thread.withLock { $0.take() }?.join()
-    }
-
-    private var isClosed: Bool { isClosing.load(ordering: .relaxed) }
+    /// Ends the loading, and begins no other. Blocks.
+    func close() { place.close() }
 
     private func run(_ body: Body) {
         do throws(SQLiteError) {
             let reader = try Reader(path: context.path, cacheBytes: context.options.readerCacheBytes)
             let rows = try findRows(reader)
             var next = rows.startIndex
-            while next < rows.endIndex, !isClosed {
+            while next < rows.endIndex, !place.isClosed {
                 let end = min(next + Self.batch, rows.endIndex)
                 let entries = rows[next..<end].compactMap { read($0, reader) }
                 if !entries.isEmpty, !body(entries) { return }
@@ -76,7 +64,7 @@ final class HotSetLoader: Sendable {
         let hash = context.entryHash
         try reader.scanKeys { row, namespace, key in
             if let rank = ranks[hash.hash(namespace: namespace, key: key)] { found.append((rank, row)) }
-            return !isClosed
+            return !place.isClosed
         }
         return found.sorted { $0.rank < $1.rank }.map { $0.row }
     }

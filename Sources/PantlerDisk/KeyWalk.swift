@@ -9,9 +9,8 @@ final class KeyWalk: Sendable {
     private static let pauseNanoseconds: UInt64 = 60_000_000_000
 
     private let context: TierContext
-    private let isClosing = Atomic(false)
     private let restsUntil = Atomic<UInt64>(0)
-    private let thread = Mutex<WorkerThread?>(nil)
+    private let place = ThreadPlace()
 
     init(context: TierContext) {
         self.context = context
@@ -28,22 +27,15 @@ final class KeyWalk: Sendable {
         let filter = context.filters.begin(rows: rows)
         if rows == 0 { return context.filters.finish(isWhole: true) }
         do throws(TierFault) {
-            let started = try WorkerThread(name: "disk-key-walk") { [self] in run(filter) }
-            let earlier = thread.withLock { thread in
-                defer { thread = started }
-                return thread
-            }
-            earlier?.join()
+            // Else the tier ends.
+            _ = try place.begin(name: "disk-key-walk") { [self] in run(filter) }
         } catch {
             fail(error.description)
         }
     }
 
-    /// Ends the walk. Blocks.
-    func close() {
-        isClosing.store(true, ordering: .relaxed)
-        thread.withLock { $0.take() }?.join()
-    }
+    /// Ends the walk, and begins no other. Blocks.
+    func close() { place.close() }
 
     private func run(_ filter: KeyFilter) {
         WorkerThread.stepBack(nice: 10)
@@ -51,7 +43,7 @@ final class KeyWalk: Sendable {
             let reader = try Reader(path: context.path, cacheBytes: context.options.readerCacheBytes)
             let hash = context.entryHash
             var last: (NamespaceID, [UInt8])? = (0, [])
-            while let from = last, !isClosing.load(ordering: .relaxed) {
+            while let from = last, !place.isClosed {
                 last = try reader.keys(after: from, limit: Self.step) { namespace, key in
                     filter.insert(hash.hash(namespace: namespace, key: key))
                 }

@@ -11,7 +11,7 @@ final class Reader {
     private var inflater: Inflater
 
     init(path: String, cacheBytes: Int64) throws(SQLiteError) {
-        connection = try Self.connect(path: path, cacheBytes: cacheBytes, busyMilliseconds: 1000)
+        connection = try Self.connect(path: path, cacheBytes: cacheBytes)
         byKey = try Statement(
             connection,
             "SELECT \(RowReading.columns) FROM entries WHERE namespace = ?1 AND key = ?2"
@@ -34,12 +34,10 @@ final class Reader {
         inflater = try Self.makeInflater()
     }
 
-    /// A connection for reading.
-    ///
-    /// - Parameter busyMilliseconds: how long a locked file is waited for.
-    static func connect(path: String, cacheBytes: Int64, busyMilliseconds: Int32) throws(SQLiteError) -> Connection {
+    /// A connection for reading, which waits a while for a locked file.
+    static func connect(path: String, cacheBytes: Int64) throws(SQLiteError) -> Connection {
         let connection = try Connection(path: path, mode: .readWrite)
-        try connection.setBusyTimeout(milliseconds: busyMilliseconds)
+        try connection.setBusyTimeout(milliseconds: 1000)
         // No mmap: a disk that goes away would then kill the process by a signal instead of failing a read.
         try connection.execute(
             "PRAGMA query_only = 1; PRAGMA cache_size = -\(max(64, cacheBytes >> 10)); PRAGMA mmap_size = 0"
