@@ -41,7 +41,7 @@ extension Writer {
         // Whoever waits for a sync, or for room in a queue that fills, is not to wait for others besides.
         var courtesy =
             sync || items.count >= Self.hurriedChanges
-            ? .none : Courtesy(until: monotonicNanoseconds() + Self.courtesyNanoseconds)
+            ? .none : Courtesy(for: Self.courtesyNanoseconds)
         var journalBytes: Int64 = 0
         do throws(SQLiteError) {
             try transaction(sync: sync) { () throws(SQLiteError) in

@@ -50,7 +50,7 @@ struct VoidSweep {
 extension Writer {
     /// Rows that one step looks at, at most.
     static let stepRows = 128
-    /// What one step may take, in nanoseconds.
+    /// What one step may take, in nanoseconds; see `Courtesy`.
     static let stepNanoseconds: UInt64 = 3_000_000
     private static let dueEveryNanoseconds: UInt64 = 100_000_000
     private static let boundsEveryNanoseconds: UInt64 = 1_000_000_000
@@ -250,16 +250,15 @@ extension Writer {
         _ rows: [EntryTable.Row],
         _ body: (EntryTable.Row) throws(SQLiteError) -> Void
     ) throws(SQLiteError) -> Int {
-        let end = monotonicNanoseconds() + Self.stepNanoseconds
         do throws(SQLiteError) {
             var count = 0
             try transaction(sync: false) { () throws(SQLiteError) in
-                var courtesy = Courtesy(until: end)
+                var courtesy = Courtesy(for: Self.stepNanoseconds)
                 for row in rows {
                     try body(row)
                     courtesy.giveWay()
                     count += 1
-                    if monotonicNanoseconds() >= end { return }
+                    if courtesy.isOver { return }
                 }
             }
             return count

@@ -50,7 +50,7 @@ extension Writer {
             beginMerge()
         }
         do throws(SQLiteError) {
-            try advanceMerge(until: now + Self.stepNanoseconds)
+            try advanceMerge()
             journal.fault = nil
         } catch {
             journal.restsUntil = now + Self.retryNanoseconds
@@ -88,17 +88,17 @@ extension Writer {
 
     // MARK: Steps
 
-    private func advanceMerge(until end: UInt64) throws(SQLiteError) {
+    private func advanceMerge() throws(SQLiteError) {
         guard var merge = journal.merge else { return }
         if merge.next < merge.changes.count {
             do throws(SQLiteError) {
-                merge.next = try mergeTogether(merge.changes[merge.next...], until: end)
+                merge.next = try mergeTogether(merge.changes[merge.next...])
             } catch {
                 guard error.concernsOneRow else { throw error }
                 merge.next = try mergeOneByOne(merge.changes[merge.next...])
             }
         } else {
-            merge.rows = try removeRows(merge.rows, until: end)
+            merge.rows = try removeRows(merge.rows)
         }
         journal.merge = merge
         if merge.next == merge.changes.count, merge.rows.isEmpty { endMerge() }
@@ -107,19 +107,16 @@ extension Writer {
     /// Merges in one transaction as many as there is time for, at least one.
     ///
     /// - Returns: the place after the last of them.
-    private func mergeTogether(
-        _ changes: ArraySlice<KeyedChange>,
-        until end: UInt64
-    ) throws(SQLiteError) -> Int {
+    private func mergeTogether(_ changes: ArraySlice<KeyedChange>) throws(SQLiteError) -> Int {
         var next = changes.startIndex
         try transaction(sync: false) { () throws(SQLiteError) in
             next = changes.startIndex
-            var courtesy = Courtesy(until: end)
+            var courtesy = Courtesy(for: Self.stepNanoseconds)
             repeat {
                 try merge(changes[next])
                 courtesy.giveWay()
                 next += 1
-            } while next < changes.endIndex && monotonicNanoseconds() < end
+            } while next < changes.endIndex && !courtesy.isOver
         }
         return next
     }
@@ -148,16 +145,16 @@ extension Writer {
     /// Removes rows of the journal, as many as there is time for. Those that damage keeps there are over all the same.
     ///
     /// - Returns: those that are left.
-    private func removeRows(_ rows: ArraySlice<Int64>, until end: UInt64) throws(SQLiteError) -> ArraySlice<Int64> {
+    private func removeRows(_ rows: ArraySlice<Int64>) throws(SQLiteError) -> ArraySlice<Int64> {
         var left = rows
         do throws(SQLiteError) {
             try transaction(sync: false) { () throws(SQLiteError) in
                 left = rows
-                var courtesy = Courtesy(until: end)
+                var courtesy = Courtesy(for: Self.stepNanoseconds)
                 while let row = left.popFirst() {
                     try journalTable.remove(row)
                     courtesy.giveWay()
-                    if monotonicNanoseconds() >= end { return }
+                    if courtesy.isOver { return }
                 }
             }
         } catch {
@@ -180,7 +177,7 @@ extension Writer {
             // By steps it can be done, and what is to blame passed over.
             while !journal.isEmpty {
                 if journal.merge == nil { beginMerge() }
-                try advanceMerge(until: monotonicNanoseconds() + Self.stepNanoseconds)
+                try advanceMerge()
             }
         }
     }

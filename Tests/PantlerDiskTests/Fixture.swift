@@ -52,19 +52,26 @@ final class Fixture {
         let copy = try Fixture { $0 = options }
         copy.tier.close()
         for name in names(in: copy.folder) { try remove(copy.directory.file(name)) }
-        // While somebody else may write, the tier does not, and the log is not begun anew: between the two copies, or in the middle of
-        // the second, what a checkpoint has moved from the one to the other would be in neither else.
-        let writer = try Connection(path: file, mode: .readWrite)
-        try writer.setBusyTimeout(milliseconds: 5000)
-        try writer.execute("BEGIN IMMEDIATE")
-        for name in [DiskTier.fileName, DiskTier.fileName + "-wal"] {
-            try copyFile(directory.file(name), to: copy.directory.file(name))
+        let (database, log) = files()
+        for (name, bytes) in [(DiskTier.fileName, database), (DiskTier.fileName + "-wal", log)] {
+            try Data(bytes).write(to: URL(fileURLWithPath: copy.directory.file(name)))
         }
-        try writer.execute("COMMIT")
         copy.versions = versions
         try change(Connection(path: copy.file, mode: .readWrite))
         try copy.open()
         return copy
+    }
+
+    /// The database and its log, as they were at one moment.
+    private func files() -> (database: [UInt8], log: [UInt8]) {
+        // A log that is begun anew has another salt in its header (https://www.sqlite.org/fileformat2.html#the_write_ahead_log). As long
+        // as it is not, all that a checkpoint moves into the database is in it, too.
+        func header() -> ArraySlice<UInt8> { contents(of: file + "-wal").prefix(32) }
+        while true {
+            let before = header()
+            let (database, log) = (contents(of: file), contents(of: file + "-wal"))
+            if log.prefix(32) == before, header() == before { return (database, log) }
+        }
     }
 
     // MARK: Entries
@@ -241,8 +248,4 @@ final class Recorder: LowerTierDelegate {
 
 func remove(_ path: String) throws {
     guard unlink(path) == 0 else { throw Failure("cannot remove \(path)") }
-}
-
-func copyFile(_ path: String, to other: String) throws {
-    try FileManager.default.copyItem(atPath: path, toPath: other)
 }

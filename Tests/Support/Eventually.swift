@@ -3,9 +3,11 @@ internal import PantlerModel
 
 /// Asks again and again until `condition` holds: the one place where tests wait for what they cannot be told of.
 ///
+/// The deadline is no measure of speed, but of when a test is given up: other tests may have the machine.
+///
 /// - Throws: `Failure` when the deadline passes; whatever `condition` throws, at once.
 package func eventually(
-    within seconds: Double = 10,
+    within seconds: Double = 60,
     _ what: @autoclosure () -> String,
     _ condition: () throws -> Bool
 ) throws {
@@ -19,7 +21,7 @@ package func eventually(
 
 /// Like `eventually`, for what shows itself by a value.
 package func eventually<Value>(
-    within seconds: Double = 10,
+    within seconds: Double = 60,
     _ what: @autoclosure () -> String,
     value: () throws -> Value?
 ) throws -> Value {
