@@ -34,6 +34,8 @@ final class Ledger: Sendable {
         private let padding: (Int64, Int64, Int64, Int64, Int64) = (0, 0, 0, 0, 0)
     }
 
+    /// Where the shards' memory comes from.
+    let extents = Extents()
     let shardCount: Int
     let slotCapacity: Int
     let maxBytes: Atomic<Int>

@@ -11,9 +11,6 @@ enum Pages {
     static func map(_ bytes: Int) -> UnsafeMutableRawPointer? {
         let base = mmap(nil, roundUp(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         guard let base, base != MAP_FAILED else { return nil }
-        // What is asked for lies anywhere: with small pages each look-up among millions of entries walks the page tables several times. Blocks
-        // next to each other make up large pages. Where the kernel has none to give, small ones do.
-        madvise(base, roundUp(bytes), MADV_HUGEPAGE)
         return base
     }
 
@@ -37,7 +34,7 @@ struct BlockTable: ~Copyable {
     }
 
     deinit {
-        for index in 0..<count { Pages.unmap(bases[index], blockBytes) }
+        for index in 0..<count { ledger.extents.give(bases[index], blockBytes) }
         bases.deallocate()
     }
 
@@ -48,7 +45,7 @@ struct BlockTable: ~Copyable {
 
     /// Adds a zeroed block. Returns `false` when there is no memory. Complexity: O(1) amortised.
     mutating func grow() -> Bool {
-        guard let base = Pages.map(blockBytes) else { return false }
+        guard let base = ledger.extents.take(blockBytes) else { return false }
         if count == capacity {
             let larger = UnsafeMutablePointer<UnsafeMutableRawPointer>.allocate(capacity: max(8, capacity * 2))
             larger.moveInitialize(from: bases, count: count)
@@ -65,7 +62,7 @@ struct BlockTable: ~Copyable {
     /// Gives the last block back.
     mutating func shrink() {
         count -= 1
-        Pages.unmap(bases[count], blockBytes)
+        ledger.extents.give(bases[count], blockBytes)
         ledger.release(Pages.roundUp(blockBytes))
     }
 }

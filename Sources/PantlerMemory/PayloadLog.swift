@@ -42,7 +42,7 @@ struct PayloadLog: ~Copyable {
 
     deinit {
         for number in 0..<segmentCount {
-            if let base = segments[number].base { Pages.unmap(base, segmentBytes) }
+            if let base = segments[number].base { ledger.extents.give(base, segmentBytes) }
         }
         segments.deallocate()
     }
@@ -103,7 +103,7 @@ struct PayloadLog: ~Copyable {
     private mutating func openSegment() -> Bool {
         var number = 0
         while number < segmentCount, segments[number].base != nil { number += 1 }
-        guard number < 1 << (32 - shift), let base = Pages.map(segmentBytes) else { return false }
+        guard number < 1 << (32 - shift), let base = ledger.extents.take(segmentBytes) else { return false }
         if number == segmentCount { appendNumber() }
         segments[number] = Segment(base: base)
         ledger.hold(segmentBytes)
@@ -144,7 +144,7 @@ struct PayloadLog: ~Copyable {
     }
 
     private mutating func unmap(_ number: Int) {
-        if let base = segments[number].base { Pages.unmap(base, segmentBytes) }
+        if let base = segments[number].base { ledger.extents.give(base, segmentBytes) }
         segments[number] = Segment()
         ledger.release(segmentBytes)
     }

@@ -1,0 +1,60 @@
+import Glibc
+import Testing
+
+@testable import PantlerMemory
+
+@Suite("The address space of a tier")
+struct ExtentsTests {
+    /// Pages of a block that have memory.
+    private func residentPages(_ block: UnsafeMutableRawPointer, _ bytes: Int) throws -> Int {
+        var pages = [UInt8](repeating: 0, count: Pages.roundUp(bytes) / Pages.size)
+        try #require(mincore(block, bytes, &pages) == 0)
+        return pages.count { $0 & 1 != 0 }
+    }
+
+    @Test("blocks of all sizes, over many extents, are zeroed and apart from each other")
+    func blocks() throws {
+        let extents = Extents()
+        var blocks: [(start: UnsafeMutableRawPointer, bytes: Int)] = []
+        for number in 0..<40 {
+            for bytes in [8 << 10, 96 << 10, 5_000_000] {
+                let block = try #require(extents.take(bytes))
+                #expect(Int(bitPattern: block) % Pages.size == 0)
+                #expect(block.load(as: UInt64.self) == 0)
+                #expect(block.load(fromByteOffset: bytes - 8, as: UInt64.self) == 0)
+                block.storeBytes(of: UInt64(number), as: UInt64.self)
+                block.storeBytes(of: UInt64(number), toByteOffset: bytes - 8, as: UInt64.self)
+                blocks.append((block, bytes))
+            }
+        }
+        for (number, block) in blocks.enumerated() {
+            #expect(block.start.load(as: UInt64.self) == UInt64(number / 3))
+            #expect(block.start.load(fromByteOffset: block.bytes - 8, as: UInt64.self) == UInt64(number / 3))
+        }
+        blocks.sort { $0.start < $1.start }
+        for (block, next) in zip(blocks, blocks.dropFirst()) { #expect(block.start + block.bytes <= next.start) }
+    }
+
+    @Test("a block that is given back has no memory, and is the next of its size, zeroed again")
+    func givingBack() throws {
+        let extents = Extents()
+        let bytes = 64 << 10
+        let block = try #require(extents.take(bytes))
+        block.initializeMemory(as: UInt8.self, repeating: 7, count: bytes)
+        #expect(try residentPages(block, bytes) == 16)
+        extents.give(block, bytes)
+        #expect(try residentPages(block, bytes) == 0)
+        #expect(extents.take(bytes * 2) != block)
+        #expect(extents.take(bytes) == block)
+        #expect(UnsafeRawBufferPointer(start: block, count: bytes).allSatisfy { $0 == 0 })
+    }
+
+    @Test("a block may be larger than an extent, and where there is no memory there is none")
+    func large() throws {
+        let extents = Extents()
+        let block = try #require(extents.take(100 << 20))
+        block.storeBytes(of: 1, toByteOffset: (100 << 20) - 1, as: UInt8.self)
+        #expect(extents.take(1 << 60) == nil)
+        #expect(extents.take(4096) != nil)
+    }
+}
