@@ -3,13 +3,8 @@ import Synchronization
 
 /// Room for one thread at a time, until it is closed: no thread begins once `close` has, and none is left when it returns.
 final class ThreadPlace: Sendable {
-    private struct State {
-        var thread: WorkerThread?
-        var isClosed = false
-    }
-
-    private let state = Mutex(State())
-    /// The same as the state's, for the thread to look at without the lock.
+    private let thread = Mutex<WorkerThread?>(nil)
+    /// Set before the lock is taken to end the thread: whoever has it later sees that, and whoever had it before has left theirs there.
     private let isClosing = Atomic(false)
 
     /// Whether the thread is to end. Relaxed: it only has to see it some time.
@@ -20,10 +15,10 @@ final class ThreadPlace: Sendable {
     /// - Returns: `false` if the place is closed, and `body` will not run.
     /// - Throws: when the system has no thread left.
     func begin(name: String, _ body: @escaping @Sendable () -> Void) throws(TierFault) -> Bool {
-        let (earlier, hasBegun) = try state.withLock { (state) throws(TierFault) -> (WorkerThread?, Bool) in
-            if state.isClosed { return (nil, false) }
-            let earlier = state.thread
-            state.thread = try WorkerThread(name: name, body)
+        let (earlier, hasBegun) = try thread.withLock { (thread) throws(TierFault) -> (WorkerThread?, Bool) in
+            if isClosed { return (nil, false) }
+            let earlier = thread
+            thread = try WorkerThread(name: name, body)
             return (earlier, true)
         }
         earlier?.join()
@@ -33,10 +28,6 @@ final class ThreadPlace: Sendable {
     /// Blocks until the thread has ended.
     func close() {
         isClosing.store(true, ordering: .relaxed)
-        let last = state.withLock { state in
-            state.isClosed = true
-            return state.thread.take()
-        }
-        last?.join()
+        thread.withLock { $0.take() }?.join()
     }
 }

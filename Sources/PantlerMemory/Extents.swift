@@ -4,8 +4,8 @@ import Synchronization
 /// The address space of a tier, out of which its blocks come: large extents, so that the kernel can back them by large pages.
 ///
 /// What is asked for lies anywhere. With pages of 4 KiB each look-up among millions of entries walks the page tables several times, and
-/// has to fetch parts of these too: a hit among a million costs 11 % less with large ones. The kernel makes large pages as memory is
-/// first touched, but only where all of one is mapped by then, which it is not if each block of less is a mapping.
+/// has to fetch parts of these too. The kernel makes large pages as memory is first touched, but only where all of one is
+/// mapped by then, which it is not if each block of less is a mapping.
 ///
 /// A block that is given back has no memory any more. Its addresses are kept for the next of its size; there are few sizes.
 final class Extents: Sendable {

@@ -11,6 +11,8 @@ enum Pages {
     static func map(_ bytes: Int) -> UnsafeMutableRawPointer? {
         let base = mmap(nil, roundUp(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         guard let base, base != MAP_FAILED else { return nil }
+        // A value of megabytes is then not a fault for each 4 KiB of it.
+        madvise(base, roundUp(bytes), MADV_HUGEPAGE)
         return base
     }
 
