@@ -73,7 +73,7 @@ enum EntryChange: Sendable {
 /// A change of what is not an entry. These are never given up while the tier lives.
 enum Control: Sendable {
     case namespace(NamespaceRecord)
-    case tag(NamespaceID, String, Watermark)
+    case tag(NamespaceID, EntryTag, Watermark)
     case forgetTags(NamespaceID, before: Version)
     case dropNamespace(NamespaceID)
     case versionCeiling(Version)
@@ -86,7 +86,7 @@ enum Control: Sendable {
     /// Two changes with the same name: the later one says it all.
     enum Name: Hashable {
         case namespace(NamespaceID)
-        case tag(NamespaceID, String)
+        case tag(NamespaceID, EntryTag)
         case versionCeiling
         case hotSet
         case void(NamespaceID)

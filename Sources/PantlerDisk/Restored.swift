@@ -75,7 +75,8 @@ struct Restored: Sendable {
             "SELECT namespace, tag, gone_before, stale_before, stale_since FROM tags"
         )
         while try rows.step() {
-            state.tags.append((NamespaceID(clamping: rows.integer(0)), rows.text(1), Self.watermark(rows, from: 2)))
+            let namespace = NamespaceID(clamping: rows.integer(0))
+            state.tags.append((namespace, EntryTag(bytes: rows.bytes(1)), Self.watermark(rows, from: 2)))
         }
     }
 

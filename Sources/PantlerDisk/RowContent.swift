@@ -73,11 +73,11 @@ extension RowContent {
 
 /// Tags as bytes: a byte of length, then the tag, for each.
 enum TagList {
-    static func encode(_ tags: [String]) -> [UInt8] {
+    static func encode(_ tags: [EntryTag]) -> [UInt8] {
         var bytes: [UInt8] = []
         for tag in tags {
             // At most `Limits.tagBytes`, which a byte counts.
-            let text = tag.utf8.prefix(Limits.tagBytes)
+            let text = tag.text.utf8.prefix(Limits.tagBytes)
             bytes.append(UInt8(text.count))
             bytes += text
         }
@@ -85,12 +85,12 @@ enum TagList {
     }
 
     /// `nil` where the lengths do not add up.
-    static func decode(_ bytes: UnsafeRawBufferPointer) -> [String]? {
-        var tags: [String] = []
+    static func decode(_ bytes: UnsafeRawBufferPointer) -> [EntryTag]? {
+        var tags: [EntryTag] = []
         var rest = bytes[...]
         while let length = rest.popFirst() {
             guard rest.count >= Int(length) else { return nil }
-            tags.append(String(decoding: rest.prefix(Int(length)), as: UTF8.self))
+            tags.append(EntryTag(bytes: rest.prefix(Int(length))))
             rest.removeFirst(Int(length))
         }
         return tags

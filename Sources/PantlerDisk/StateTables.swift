@@ -151,9 +151,9 @@ final class StateTables {
         try raise(.nextNamespaceID, to: Int64(record.id) + 1)
     }
 
-    func put(_ namespace: NamespaceID, tag: String, _ mark: Watermark) throws(SQLiteError) {
+    func put(_ namespace: NamespaceID, tag: EntryTag, _ mark: Watermark) throws(SQLiteError) {
         try putTag.bind(1, Int64(namespace))
-        try putTag.bind(2, tag)
+        try putTag.bind(2, tag.text)
         try putTag.bind(3, Int64(clamping: mark.goneBefore))
         try putTag.bind(4, Int64(clamping: mark.staleBefore))
         try putTag.bind(5, mark.staleSince.milliseconds)

@@ -60,7 +60,16 @@ struct Statement: ~Copyable {
     /// Binds text by copy (SQLITE_TRANSIENT). For what is rare: names and the like.
     func bind(_ index: Int32, _ text: String) throws(SQLiteError) {
         let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
-        try check(sqlite3_bind_text(pointer, index, text, -1, transient))
+        // With its length: where SQLite has to look for the end itself, it takes a NUL for it.
+        var text = text
+        let code = text.withUTF8 { bytes in
+            bytes.withMemoryRebound(to: CChar.self) { text in
+                // No address would bind NULL.
+                guard let start = text.baseAddress else { return sqlite3_bind_text(pointer, index, "", 0, transient) }
+                return sqlite3_bind_text64(pointer, index, start, UInt64(text.count), transient, UInt8(SQLITE_UTF8))
+            }
+        }
+        try check(code)
     }
 
     func bind(_ index: Int32, _ text: String?) throws(SQLiteError) {

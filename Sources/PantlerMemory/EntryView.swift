@@ -29,7 +29,7 @@ package struct EntryContent {
     /// At most 65,535 bytes; empty for JSON.
     package var mediaType: UnsafeRawBufferPointer
     /// Each of 1 to 255 bytes, 65,535 bytes in all with a byte of length each.
-    package var tags: [String]
+    package var tags: [EntryTag]
     package var version: Version
     package var expiresAt: Timestamp
     /// Milliseconds.
@@ -42,7 +42,7 @@ package struct EntryContent {
         value: UnsafeRawBufferPointer,
         isJSON: Bool,
         mediaType: UnsafeRawBufferPointer,
-        tags: [String],
+        tags: [EntryTag],
         version: Version,
         expiresAt: Timestamp,
         staleTTL: Int64,
@@ -130,14 +130,14 @@ package struct EntryView {
         )
     }
 
-    /// Complexity: O(tags), one allocation each.
-    package func tags() -> [String] {
-        var tags: [String] = []
+    /// Complexity: O(tags), one allocation each that has more than 15 bytes.
+    package func tags() -> [EntryTag] {
+        var tags: [EntryTag] = []
         var offset = 0
         while offset < encodedTags.count {
             let length = Int(encodedTags[offset])
             let bytes = UnsafeRawBufferPointer(rebasing: encodedTags[(offset + 1)..<(offset + 1 + length)])
-            tags.append(String(decoding: bytes, as: UTF8.self))
+            tags.append(EntryTag(bytes: bytes))
             offset += 1 + length
         }
         return tags

@@ -21,7 +21,7 @@ struct Payload {
         keyLength = key.count
         valueLength = isLarge ? 8 : content.value.count
         mediaLength = content.mediaType.count
-        for tag in content.tags { tagsLength += 1 + tag.utf8.count }
+        for tag in content.tags { tagsLength += 1 + tag.byteCount }
         hasExtras = mediaLength > 0 || tagsLength > 0 || content.staleTTL != 0
     }
 
@@ -50,10 +50,10 @@ struct Payload {
         block.storeBytes(of: UInt16(tagsLength), toByteOffset: 14, as: UInt16.self)
         (block + mediaOffset).copy(content.mediaType)
         var offset = tagsOffset
-        for var tag in content.tags {
-            tag.withUTF8 {
+        for tag in content.tags {
+            tag.withBytes {
                 block.storeBytes(of: UInt8(truncatingIfNeeded: $0.count), toByteOffset: offset, as: UInt8.self)
-                (block + offset + 1).copy(UnsafeRawBufferPointer($0))
+                (block + offset + 1).copy($0)
                 offset += 1 + $0.count
             }
         }

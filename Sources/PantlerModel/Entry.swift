@@ -42,7 +42,7 @@ package struct Entry: Hashable, Sendable {
     package var expiresAt: Timestamp
     /// How long past `expiresAt` it may be handed out as stale, in milliseconds.
     package var staleTTL: Int64
-    package var tags: [String]
+    package var tags: [EntryTag]
 
     package init(
         value: [UInt8],
@@ -50,7 +50,7 @@ package struct Entry: Hashable, Sendable {
         version: Version,
         expiresAt: Timestamp,
         staleTTL: Int64 = 0,
-        tags: [String] = []
+        tags: [EntryTag] = []
     ) {
         self.value = value
         self.kind = kind

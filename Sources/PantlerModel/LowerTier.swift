@@ -6,7 +6,7 @@ package enum Mutation: Sendable {
     /// A namespace was made, or its policy, generation or watermark changed.
     case namespace(NamespaceRecord)
     /// A tag was invalidated.
-    case tag(NamespaceID, tag: String, Watermark)
+    case tag(NamespaceID, tag: EntryTag, Watermark)
     /// No entry is left that invalidations of tags below this version could still judge: they can be forgotten.
     case forgetTags(NamespaceID, before: Version)
     /// A namespace is gone with everything in it; its rows are swept in the background.
@@ -56,7 +56,7 @@ package struct ListedEntry: Hashable, Sendable {
     package var version: Version
     package var expiresAt: Timestamp
     package var staleTTL: Int64
-    package var tags: [String]
+    package var tags: [EntryTag]
     /// Bytes of the value as its writer sent it.
     package var size: Int64
 
@@ -65,7 +65,7 @@ package struct ListedEntry: Hashable, Sendable {
         version: Version,
         expiresAt: Timestamp,
         staleTTL: Int64,
-        tags: [String],
+        tags: [EntryTag],
         size: Int64
     ) {
         self.key = key
@@ -80,7 +80,7 @@ package struct ListedEntry: Hashable, Sendable {
 /// What a lower tier remembers of the previous run.
 package struct PersistedState: Sendable {
     package var namespaces: [NamespaceRecord] = []
-    package var tags: [(namespace: NamespaceID, tag: String, watermark: Watermark)] = []
+    package var tags: [(namespace: NamespaceID, tag: EntryTag, watermark: Watermark)] = []
     /// Every version that was ever given is smaller.
     package var versionCeiling: Version = 1
     /// Every namespace number that was ever given is smaller.
@@ -99,7 +99,7 @@ package enum DepartureCause: Sendable {
 /// What a lower tier asks back of the store. Called on the tier's own threads.
 package protocol LowerTierDelegate: AnyObject, Sendable {
     /// Whether an entry of this version and these tags is invalid by a flush, a tag or its namespace's end.
-    func isInvalidated(namespace: NamespaceID, version: Version, tags: [String]) -> Bool
+    func isInvalidated(namespace: NamespaceID, version: Version, tags: [EntryTag]) -> Bool
     /// An entry left the tier by itself.
     func departed(_ address: EntryAddress, cause: DepartureCause)
     /// The bytes that a namespace may hold in this tier; `nil` = as the whole tier.

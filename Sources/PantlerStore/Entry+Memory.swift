@@ -40,8 +40,8 @@ extension Entry {
     func withView(_ address: EntryAddress, _ body: (EntryView) -> Void) {
         var encodedTags: [UInt8] = []
         for tag in tags {
-            encodedTags.append(UInt8(truncatingIfNeeded: tag.utf8.count))
-            encodedTags += tag.utf8
+            encodedTags.append(UInt8(truncatingIfNeeded: tag.byteCount))
+            encodedTags += tag.text.utf8
         }
         address.key.withUnsafeBytes { key in
             value.withUnsafeBytes { value in

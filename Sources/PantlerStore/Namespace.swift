@@ -13,7 +13,7 @@ package final class Namespace: Sendable {
     struct State {
         var record: NamespaceRecord
         /// Tags that were invalidated, while entries may be left that this concerns.
-        var tags: [String: Watermark] = [:]
+        var tags: [EntryTag: Watermark] = [:]
         /// How many times some of them were forgotten.
         var forgets = 0
         /// Prefixes whose removal is under way, with the version below which entries are gone.
@@ -85,7 +85,7 @@ package final class Namespace: Sendable {
     ///
     /// - Parameter makeMark: called under the lock, so that `markHorizon` never lies between a mark's version and its mark.
     @discardableResult
-    func mark(tags: [String], with makeMark: () -> Watermark?) -> [(tag: String, mark: Watermark)]? {
+    func mark(tags: [EntryTag], with makeMark: () -> Watermark?) -> [(tag: EntryTag, mark: Watermark)]? {
         state.withLock { state in
             guard let mark = makeMark() else { return nil }
             return tags.map { tag in
@@ -152,7 +152,7 @@ package final class Namespace: Sendable {
         expiresAt: Timestamp,
         staleTTL: Int64,
         at now: Timestamp,
-        tags: () -> [String]
+        tags: () -> [EntryTag]
     ) -> Freshness {
         var mark = Watermark()
         mark.goneBefore = goneBefore.load(ordering: .acquiring)

@@ -57,7 +57,7 @@ package struct Put: Sendable {
     package var lifetime: Lifetime
     /// Milliseconds; `nil` = the namespace's `stale_ttl`.
     package var staleTTL: Int64?
-    package var tags: [String]
+    package var tags: [EntryTag]
     package var condition: Condition
     /// Whether the answer is to say if the entry was made or replaced. Where that is all the same, no lower tier is asked.
     package var wantsOutcome: Bool
@@ -67,7 +67,7 @@ package struct Put: Sendable {
         kind: ValueKind,
         lifetime: Lifetime = .byPolicy,
         staleTTL: Int64? = nil,
-        tags: [String] = [],
+        tags: [EntryTag] = [],
         condition: Condition = .none,
         wantsOutcome: Bool = true
     ) {
@@ -94,14 +94,14 @@ package struct Patch: Sendable {
     package var lifetime: Lifetime?
     package var staleTTL: StaleTTL
     /// `nil` leaves them as they are.
-    package var tags: [String]?
+    package var tags: [EntryTag]?
     package var condition: Condition
 
     package init(
         value: [UInt8]? = nil,
         lifetime: Lifetime? = nil,
         staleTTL: StaleTTL = .keep,
-        tags: [String]? = nil,
+        tags: [EntryTag]? = nil,
         condition: Condition = .none
     ) {
         self.value = value
@@ -145,7 +145,7 @@ package struct Counted: Hashable, Sendable {
 /// What is to be invalidated.
 package enum Invalidation: Sendable {
     case keys([EntryAddress])
-    case tags([String])
+    case tags([EntryTag])
     case prefix([UInt8])
     case all
 }

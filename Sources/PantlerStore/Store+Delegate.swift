@@ -4,7 +4,7 @@ package import PantlerModel
 
 // What the lower tier asks and tells, on its own threads.
 extension Store: LowerTierDelegate {
-    package func isInvalidated(namespace id: NamespaceID, version: Version, tags: [String]) -> Bool {
+    package func isInvalidated(namespace id: NamespaceID, version: Version, tags: [EntryTag]) -> Bool {
         guard let namespace = namespace(id) else { return true }
         let freshness = namespace.freshness(
             version: version,

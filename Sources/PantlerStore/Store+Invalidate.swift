@@ -46,7 +46,7 @@ extension Store {
 
     private func invalidate(
         _ namespace: Namespace,
-        tags: [String],
+        tags: [EntryTag],
         _ mode: InvalidationMode,
         _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
     ) {

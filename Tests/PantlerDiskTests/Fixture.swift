@@ -87,11 +87,11 @@ final class Fixture {
         return EntryAddress(namespace: namespace, key: bytes, hash: hash.hash(namespace: namespace, key: bytes))
     }
 
-    func entry(_ value: String, ttl: Int64? = nil, staleTTL: Int64 = 0, tags: [String] = []) -> Entry {
+    func entry(_ value: String, ttl: Int64? = nil, staleTTL: Int64 = 0, tags: [EntryTag] = []) -> Entry {
         entry(Array(value.utf8), ttl: ttl, staleTTL: staleTTL, tags: tags)
     }
 
-    func entry(_ value: [UInt8], ttl: Int64? = nil, staleTTL: Int64 = 0, tags: [String] = []) -> Entry {
+    func entry(_ value: [UInt8], ttl: Int64? = nil, staleTTL: Int64 = 0, tags: [EntryTag] = []) -> Entry {
         let expiry = ttl.map { clock.now().advanced(byMilliseconds: $0) } ?? .never
         return Entry(
             value: value,
@@ -223,13 +223,13 @@ final class Recorder: LowerTierDelegate {
     struct State {
         var departed: [(key: String, cause: DepartureCause)] = []
         var invalidBefore: Version = 0
-        var invalidTags: Set<String> = []
+        var invalidTags: Set<EntryTag> = []
         var bounds: [NamespaceID: Int64] = [:]
     }
 
     let state = Mutex(State())
 
-    func isInvalidated(namespace: NamespaceID, version: Version, tags: [String]) -> Bool {
+    func isInvalidated(namespace: NamespaceID, version: Version, tags: [EntryTag]) -> Bool {
         state.withLock { version < $0.invalidBefore || !$0.invalidTags.isDisjoint(with: tags) }
     }
 

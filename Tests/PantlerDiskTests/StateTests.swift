@@ -44,7 +44,10 @@ struct StateTests {
             mark.staleSince = Timestamp(milliseconds: 9)
             return mark
         }
-        for (tag, mark) in [("old", mark(10, 0)), ("both", mark(10, 90)), ("new", mark(50, 0)), ("new", mark(51, 0))] {
+        let marks: [(EntryTag, Watermark)] = [
+            ("old", mark(10, 0)), ("both", mark(10, 90)), ("new", mark(50, 0)), ("new", mark(51, 0)),
+        ]
+        for (tag, mark) in marks {
             _ = fixture.tier.enqueue(.tag(1, tag: tag, mark))
         }
         _ = fixture.tier.enqueue(.tag(2, tag: "old", mark(10, 0)))
@@ -54,6 +57,21 @@ struct StateTests {
         #expect(tags.map { $0.tag } == ["both", "new", "old"])
         #expect(tags.map { $0.watermark } == [mark(10, 90), mark(51, 0), mark(10, 0)])
         #expect(tags.map { $0.namespace } == [1, 1, 2])
+    }
+
+    @Test("tags come back by their bytes, NUL and every spelling of an accent included")
+    func tagBytes() throws {
+        let fixture = try Fixture()
+        let tags: [EntryTag] = ["user", "user\u{0}7", "user\u{0}", "K", "\u{212a}", "\u{e9}", "e\u{301}", "\u{10ffff}"]
+        for (number, tag) in tags.enumerated() {
+            var mark = Watermark()
+            mark.goneBefore = Version(number + 1)
+            _ = fixture.tier.enqueue(.tag(1, tag: tag, mark))
+        }
+        try fixture.reopen()
+        let found = fixture.tier.persistedState().tags.sorted { $0.watermark.goneBefore < $1.watermark.goneBefore }
+        #expect(found.map { $0.tag } == tags)
+        #expect(found.map { Array($0.tag.text.utf8) } == tags.map { Array($0.text.utf8) })
     }
 
     @Test("reserved versions only grow")

@@ -55,6 +55,22 @@ struct WrapperTests {
         }
     }
 
+    @Test("text is bound and read with its length, whatever it holds", arguments: ["", "\u{0}", "a\u{0}b", "e\u{301}"])
+    func text(text: String) throws {
+        try withConnection { connection in
+            try connection.execute("CREATE TABLE t (a TEXT NOT NULL)")
+            let insert = try Statement(connection, "INSERT INTO t VALUES (?1)")
+            try insert.bind(1, text)
+            try insert.run()
+            let select = try Statement(connection, "SELECT a, typeof(a) FROM t WHERE a = ?1")
+            try select.bind(1, text)
+            let isRow = try select.step()
+            let (found, type) = (select.text(0), select.text(1))
+            #expect(isRow && type == "text")
+            #expect(Array(found.utf8) == Array(text.utf8))
+        }
+    }
+
     @Test("an error carries SQLite's extended code and words, and the statement can be used again")
     func errors() throws {
         try withConnection { connection in

@@ -77,7 +77,9 @@ struct EnvelopeTests {
             (#"{"value":1,"expires_at":"2001-01-01T00:00:00Z"}"#, .expiresAtInvalid),
             (#"{"value":1,"tags":null}"#, .tagsInvalid),
             (#"{"value":1,"tags":[1]}"#, .tagsInvalid), (#"{"value":1,"tags":[""]}"#, .tagsInvalid),
-            (#"{"value":1,"tags":["\ud800"]}"#, .tagsInvalid),
+            (#"{"value":1,"tags":["\ud800"]}"#, .tagsInvalid), (#"{"value":1,"tags":["\u0000"]}"#, .tagsInvalid),
+            (#"{"value":1,"tags":["a","user\u00007"]}"#, .tagsInvalid), (#"{"value":1,"\u1e97tl":2}"#, .unknownMember),
+            (#"{"value":1,"ttl\u0000":2}"#, .unknownMember), (#"{"value":1,"TTL":2}"#, .unknownMember),
         ] as [(String, Problem.Code)]
     )
     func refused(body: String, expected: Problem.Code) {
@@ -92,7 +94,7 @@ struct EnvelopeTests {
         #expect(try put("{\"value\":1,\"tags\":[\(tags)]}").tags.count == 64)
         #expect(code { _ = try put("{\"value\":1,\"tags\":[\(tags),\"x\"]}") } == .tagsInvalid)
         let long = String(repeating: "é", count: 127)
-        #expect(try put("{\"value\":1,\"tags\":[\"\(long)t\"]}").tags == [long + "t"])
+        #expect(try put("{\"value\":1,\"tags\":[\"\(long)t\"]}").tags == [EntryTag(long + "t")])
         #expect(code { _ = try put("{\"value\":1,\"tags\":[\"\(long)tt\"]}") } == .tagsInvalid)
     }
 
@@ -108,9 +110,16 @@ struct EnvelopeTests {
         #expect(nulls.value == Array("null".utf8))
         #expect(nulls.staleTTL == .byPolicy)
         #expect(nulls.tags == [])
+        #expect(code { _ = try patch(#"{"tags":["user\u00007"]}"#) } == .tagsInvalid)
         for body in [#"{"version":3}"#, #"{"key":"k"}"#, #"{"value_base64":""}"#] {
             #expect(code { _ = try patch(body) } == .unknownMember)
         }
+    }
+
+    @Test("keeps each spelling of a tag as it came")
+    func spellings() throws {
+        let read = try put(#"{"value":1,"tags":["K","\u212a","\u00e9","e\u0301"]}"#).tags
+        #expect(read.map { Array($0.text.utf8) } == [[0x4b], [0xe2, 0x84, 0xaa], [0xc3, 0xa9], [0x65, 0xcc, 0x81]])
     }
 
     @Test("in headers, tags stand with commas between them")
@@ -217,7 +226,8 @@ struct BodyTests {
         for (body, expected): (String, Problem.Code) in [
             ("{}", .missingMember), (#"{"mode":"gone"}"#, .missingMember),
             (#"{"all":true,"tags":["x"]}"#, .memberInvalid),
-            (#"{"all":false}"#, .memberInvalid), (#"{"tags":"x"}"#, .tagsInvalid), (#"{"prefix":""}"#, .keyRequired),
+            (#"{"all":false}"#, .memberInvalid), (#"{"tags":"x"}"#, .tagsInvalid),
+            (#"{"tags":["x\u0000"]}"#, .tagsInvalid), (#"{"prefix":""}"#, .keyRequired),
             (#"{"all":true,"mode":"later"}"#, .memberInvalid), (#"{"everything":true}"#, .unknownMember),
             ("null", .memberInvalid),
         ] {

@@ -67,6 +67,12 @@ struct MediaTypeTests {
             #expect(!MediaType.isValid(text), "\(text)")
         }
         #expect(MediaType.essence("Application/JSON ; charset=utf-8") == "application/json")
+        // The Greek question mark, which Unicode has for equivalent to a semicolon; and the Kelvin sign, a small k of which is ours.
+        for text in ["application/json\u{37e} a=b", "application/json\u{37e}"] {
+            #expect(MediaType.essence(text) != "application/json")
+            #expect(!MediaType.isValid(text))
+        }
+        #expect("CHUN\u{212a}ED K".asciiLowercased.utf8.elementsEqual("chun\u{212a}ed k".utf8))
     }
 
     @Test(

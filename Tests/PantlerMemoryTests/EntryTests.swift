@@ -11,7 +11,7 @@ struct EntryTests {
     func roundTrip(size: Int) throws {
         let driver = TierDriver()
         let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
-        for (number, tags) in [[], ["a"], ["a", String(repeating: "b", count: 255), "é"]].enumerated() {
+        for (number, tags) in [[], ["a"], ["a", EntryTag(String(repeating: "b", count: 255)), "é"]].enumerated() {
             for mediaType in ["", "text/plain; charset=utf-8"] {
                 for staleTTL in [0, 1, Int64.max] {
                     let key = Array("key \(number) \(mediaType) \(staleTTL)".utf8)

@@ -110,7 +110,7 @@ struct ModelTests {
         content.version = Version(step)
         content.expiresAt = Bool.random(using: &random) ? .never : Timestamp(milliseconds: Int64(step))
         if Int.random(in: 0..<4, using: &random) == 0 {
-            content.tags = ["tag\(step % 9)", "x"]
+            content.tags = [EntryTag("tag\(step % 9)"), "x"]
             content.staleTTL = 5
         }
         if Bool.random(using: &random) {

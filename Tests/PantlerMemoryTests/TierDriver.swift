@@ -93,7 +93,7 @@ struct Content: Equatable {
     var value: [UInt8]
     var isJSON = true
     var mediaType: [UInt8] = []
-    var tags: [String] = []
+    var tags: [EntryTag] = []
     var version: Version = 1
     var expiresAt = Timestamp.never
     var staleTTL: Int64 = 0

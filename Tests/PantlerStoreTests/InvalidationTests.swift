@@ -10,7 +10,7 @@ struct InvalidationTests {
     func restart(mode: InvalidationMode) throws {
         let driver = try StoreDriver()
         let ns = try driver.namespace()
-        for key in ["a/1", "b/1"] { try driver.put(ns, key, staleTTL: 60_000, tags: [key]) }
+        for key in ["a/1", "b/1"] { try driver.put(ns, key, staleTTL: 60_000, tags: [EntryTag(key)]) }
         try driver.invalidate(ns, .tags(["b/1"]), mode)
         try driver.invalidate(ns, .prefix(Array("a/".utf8)), mode)
         let ended = mode == .gone ? "invalidated" : "1 stale"
@@ -23,12 +23,28 @@ struct InvalidationTests {
         #expect(try next.get(again, "c") == ended)
     }
 
+    @Test(
+        "tags are told apart by their bytes",
+        arguments: [("K", "\u{212a}"), ("\u{e9}", "e\u{301}"), (";", "\u{37e}"), ("\u{ac00}", "\u{1100}\u{1161}")]
+    )
+    func bytes(one: String, other: String) throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace()
+        try driver.put(ns, "one", tags: [EntryTag(one)])
+        try driver.put(ns, "other", tags: [EntryTag(other)])
+        try driver.put(ns, "both", tags: [EntryTag(one), EntryTag(other)])
+        try driver.invalidate(ns, .tags([EntryTag(one)]))
+        #expect(try driver.get(ns, "one") == "invalidated")
+        #expect(try driver.get(ns, "both") == "invalidated")
+        #expect(try driver.get(ns, "other").hasPrefix("1"))
+    }
+
     @Test("marks of tags are forgotten once nothing is left that they end")
     func forgetting() throws {
         let driver = try StoreDriver()
         let ns = try driver.namespace()
         try driver.put(ns, "old", tags: ["t1"])
-        try driver.invalidate(ns, .tags((0..<1500).map { "t\($0)" }))
+        try driver.invalidate(ns, .tags((0..<1500).map { EntryTag("t\($0)") }))
         #expect(driver.tier?.persisted.tags.count == 1500)
         try eventually("the marks are forgotten") {
             for _ in 0..<100 { driver.store.tick() }
@@ -51,7 +67,9 @@ struct InvalidationTests {
     func listingWhileForgetting() throws {
         let driver = try StoreDriver()
         let ns = try driver.namespace()
-        for (key, tags) in [("a", ["t"]), ("b", []), ("c", ["t"])] { try driver.put(ns, key, tags: tags) }
+        for (key, tags) in [("a", ["t"]), ("b", []), ("c", ["t"])] as [(String, [EntryTag])] {
+            try driver.put(ns, key, tags: tags)
+        }
         try driver.invalidate(ns, .tags(["t"]))
         driver.tier?.holdReads()
         let answer = Answer<Listing>()
@@ -89,7 +107,7 @@ struct InvalidationTests {
         let driver = try StoreDriver()
         let ns = try driver.namespace()
         try driver.put(ns, "a", staleTTL: 600_000, tags: ["stale"])
-        try driver.invalidate(ns, .tags((0..<1500).map { "t\($0)" }))
+        try driver.invalidate(ns, .tags((0..<1500).map { EntryTag("t\($0)") }))
         try driver.invalidate(ns, .tags(["stale"]), .stale)
         try eventually("the others are forgotten") {
             for _ in 0..<100 { driver.store.tick() }

@@ -45,7 +45,7 @@ struct StoreDriver: Sendable {
         _ value: String = "1",
         ttl: Int64? = nil,
         staleTTL: Int64? = nil,
-        tags: [String] = [],
+        tags: [EntryTag] = [],
         condition: Condition = .none
     ) throws -> Written {
         let answer = Answer<Written>()

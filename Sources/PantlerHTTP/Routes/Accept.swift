@@ -17,7 +17,7 @@ struct Accept: Sendable {
         for field in headers["accept"] {
             for element in splitOutsideQuotes(field, separator: ",") {
                 let parts = splitOutsideQuotes(element, separator: ";")
-                guard let name = parts.first.map({ trimmed($0).lowercased() }), !name.isEmpty else { continue }
+                guard let name = parts.first.map({ trimmed($0).asciiLowercased }), !name.isEmpty else { continue }
                 ranges.append(MediaRange(name: name, quality: Self.quality(parts.dropFirst())))
             }
         }
@@ -41,7 +41,7 @@ struct Accept: Sendable {
     private static func quality(_ parameters: some Collection<Substring>) -> Double {
         for parameter in parameters {
             let pair = parameter.split(separator: "=", maxSplits: 1)
-            guard pair.count == 2, trimmed(pair[0]).lowercased() == "q" else { continue }
+            guard pair.count == 2, trimmed(pair[0]).asciiLowercased == "q" else { continue }
             guard let quality = Double(trimmed(pair[1])), (0...1).contains(quality) else { return 1 }
             return quality
         }

@@ -121,7 +121,7 @@ struct Call: Sendable {
     /// A value is kept as it comes, and what would have to be told with it beside its media type would be lost.
     private static func checkCoding(_ headers: HTTPHeaders) throws(Problem) {
         let codings = headers["content-encoding"].joined(separator: ", ")
-        if codings.isEmpty || trimmed(codings).lowercased() == "identity" { return }
+        if codings.isEmpty || trimmed(codings).asciiLowercased == "identity" { return }
         throw Problem(
             .unsupportedMediaType,
             "The body is encoded as \(Problem.quoted(codings)); bodies are taken as they are."

@@ -13,7 +13,7 @@ struct InvalidationOrder: Sendable {
     /// An `Invalidation` whose keys have no namespace yet.
     enum What: Equatable, Sendable {
         case keys([[UInt8]])
-        case tags([String])
+        case tags([EntryTag])
         case prefix([UInt8])
         case all
     }

@@ -7,19 +7,23 @@ enum MediaType {
 
     /// Type and subtype in lower case, without the parameters.
     static func essence(_ text: some StringProtocol) -> String {
-        let end = text.firstIndex(of: ";") ?? text.endIndex
-        return trimmed(text[..<end]).lowercased()
+        trimmed(text[..<endOfEssence(text)]).asciiLowercased
     }
 
     /// Whether `text` is a type and a subtype, and whatever printable after a semicolon; 3 to 255 bytes.
     static func isValid(_ text: String) -> Bool {
         guard (3...255).contains(text.utf8.count) else { return false }
-        let end = text.firstIndex(of: ";") ?? text.endIndex
+        let end = endOfEssence(text)
         let parameters = text[end...]
         let name = parameters.isEmpty ? Substring(text) : trimmedEnd(text[..<end])
         guard parameters.utf8.allSatisfy({ (0x20...0x7e).contains($0) || $0 == 0x09 }) else { return false }
         let parts = name.split(separator: "/", omittingEmptySubsequences: false)
         return parts.count == 2 && parts.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy(isTokenByte) }
+    }
+
+    /// Where the parameters begin. Looked for among the bytes: to a `Character` the Greek question mark is a semicolon, too.
+    private static func endOfEssence(_ text: some StringProtocol) -> String.Index {
+        text.utf8.firstIndex(of: UInt8(ascii: ";")) ?? text.endIndex
     }
 
     /// `tchar` of RFC 9110, section 5.6.2.
@@ -30,6 +34,16 @@ enum MediaType {
             true
         default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
         }
+    }
+}
+
+extension StringProtocol {
+    /// With small letters for ASCII's capital ones. No others have two forms in HTTP, while `lowercased` makes a k of the Kelvin sign.
+    var asciiLowercased: String {
+        String(
+            decoding: utf8.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 | 0x20 : $0 },
+            as: UTF8.self
+        )
     }
 }
 

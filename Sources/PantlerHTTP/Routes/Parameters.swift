@@ -89,14 +89,14 @@ enum Expiry {
 /// Labels of entries.
 enum Tags {
     /// An array of strings. Throws `tags_invalid`.
-    static func read(_ element: JSONElement) throws(Problem) -> [String] {
-        var tags: [String] = []
+    static func read(_ element: JSONElement) throws(Problem) -> [EntryTag] {
+        var tags: [EntryTag] = []
         do {
             guard element.type == .array else { throw Problem(.tagsInvalid, "'tags' takes an array of strings.") }
             var reader = try JSONArrayReader(element.bytes, maxDepth: Limits.jsonDepth)
             while let tag = try reader.next() {
                 guard tag.type == .string else { throw Problem(.tagsInvalid, "A tag is a string.") }
-                if tags.count <= Limits.tagsPerEntry { tags.append(try JSON.string(tag.bytes)) }
+                if tags.count <= Limits.tagsPerEntry { tags.append(EntryTag(try JSON.string(tag.bytes))) }
             }
         } catch let problem as Problem {
             throw problem
@@ -108,24 +108,30 @@ enum Tags {
     }
 
     /// The fields of `Cache-Tag`: tags with commas between them. Throws `tags_invalid`.
-    static func read(_ fields: [String]) throws(Problem) -> [String] {
-        var tags: [String] = []
+    static func read(_ fields: [String]) throws(Problem) -> [EntryTag] {
+        var tags: [EntryTag] = []
         for field in fields {
             guard field.utf8.allSatisfy({ (0x20...0x7e).contains($0) || $0 == 0x09 }) else {
                 throw Problem(.tagsInvalid, "'Cache-Tag' takes tags of ASCII; others go into an entry's envelope.")
             }
-            for tag in field.split(separator: ",").map(trimmed) where !tag.isEmpty { tags.append(String(tag)) }
+            for tag in field.split(separator: ",").map(trimmed) where !tag.isEmpty {
+                tags.append(EntryTag(String(tag)))
+            }
         }
         try check(tags)
         return tags
     }
 
-    private static func check(_ tags: [String]) throws(Problem) {
+    private static func check(_ tags: [EntryTag]) throws(Problem) {
         if tags.count > Limits.tagsPerEntry {
             throw Problem(.tagsInvalid, "There are more than \(Limits.tagsPerEntry) tags, which is the most.")
         }
-        for tag in tags where !(1...Limits.tagBytes).contains(tag.utf8.count) {
-            throw Problem(.tagsInvalid, "A tag has 1 to \(Limits.tagBytes) bytes; this one has \(tag.utf8.count).")
+        for tag in tags where !tag.isInForm {
+            let bytes = "1 to \(Limits.tagBytes) bytes of UTF-8"
+            throw Problem(
+                .tagsInvalid,
+                "A tag has \(bytes) and no NUL; \(Problem.quoted(tag.text)) has \(tag.byteCount)."
+            )
         }
     }
 }

@@ -133,7 +133,7 @@ struct EntryObject {
         var member = Array(",\"tags\":[".utf8)
         for (number, tag) in entry.tags().enumerated() {
             if number > 0 { member.append(UInt8(ascii: ",")) }
-            JSON.appendString(tag, to: &member)
+            JSON.appendString(tag.text, to: &member)
         }
         member.append(UInt8(ascii: "]"))
         return member

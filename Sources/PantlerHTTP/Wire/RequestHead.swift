@@ -45,7 +45,7 @@ struct RequestHead {
             throw Problem(.badRequest, "The request's target has a '#'; in a key it is written '%23'.")
         }
         if bytes.first == UInt8(ascii: "/") || uri == "*" { return (bytes, nil) }
-        for scheme in ["http://", "https://"] where uri.lowercased().hasPrefix(scheme) {
+        for scheme in ["http://", "https://"] where uri.asciiLowercased.hasPrefix(scheme) {
             let rest = bytes.dropFirst(scheme.utf8.count)
             let authority = rest.prefix { $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: "?") }
             let target = Array(rest.dropFirst(authority.count))
@@ -68,7 +68,7 @@ struct RequestHead {
             guard lengths.isEmpty else {
                 throw Problem(.badRequest, "The request has a Content-Length and a Transfer-Encoding.")
             }
-            guard !isHTTP10, codings.count == 1, codings[0].lowercased() == "chunked" else {
+            guard !isHTTP10, codings.count == 1, codings[0].asciiLowercased == "chunked" else {
                 throw Problem(.badRequest, "The only Transfer-Encoding taken is 'chunked', in HTTP/1.1.")
             }
             return nil
@@ -99,7 +99,7 @@ struct RequestHead {
     private static func expectsContinue(_ headers: HTTPHeaders, isHTTP10: Bool) throws(Problem) -> Bool {
         let expectations = values(headers, "expect")
         guard !expectations.isEmpty, !isHTTP10 else { return false }
-        guard expectations.allSatisfy({ $0.lowercased() == "100-continue" }) else {
+        guard expectations.allSatisfy({ $0.asciiLowercased == "100-continue" }) else {
             let expected = Problem.quoted(expectations.joined(separator: ", "))
             throw Problem(.expectationFailed, "The expectation \(expected) cannot be met; '100-continue' can.")
         }

@@ -14,7 +14,7 @@ struct ServedHosts: Sendable {
         servesAll = names.contains("*")
         var encoded: [UInt8] = []
         for name in names {
-            var bytes = Array(name.lowercased().utf8)
+            var bytes = Array(name.asciiLowercased.utf8)
             if bytes.contains(UInt8(ascii: ":")), bytes.first != UInt8(ascii: "[") {
                 bytes = [UInt8(ascii: "[")] + bytes + [UInt8(ascii: "]")]
             }
