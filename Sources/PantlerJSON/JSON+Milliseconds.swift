@@ -34,6 +34,24 @@ extension JSON {
         if number.digit(point) >= 5 { whole += 1 }
         return Int64(exactly: whole).map { .milliseconds($0) } ?? .tooLarge
     }
+
+    /// The integer that a JSON number is, however it is written (`1e2`, `10.0`); `nil` where it is none, lies beyond ±(2^63 - 1), or is
+    /// not a JSON number. Decimal throughout: nothing is rounded to an integer.
+    ///
+    /// - Complexity: O(n) in the bytes of the literal, whatever its exponent.
+    package static func exactInteger(_ literal: UnsafeRawBufferPointer) -> Int64? {
+        guard isNumber(literal) else { return nil }
+        let number = Decimal(literal)
+        guard let first = number.firstSignificant else { return 0 }
+        let places = number.point - first
+        guard (1...19).contains(places), number.isZero(from: number.point) else { return nil }
+        // 19 digits stay below 10^19 < 2^64.
+        var magnitude: UInt64 = 0
+        for index in first..<number.point {
+            magnitude = magnitude * 10 + UInt64(number.digit(index))
+        }
+        return Int64(exactly: magnitude).map { number.isNegative ? -$0 : $0 }
+    }
 }
 
 /// A JSON number taken apart: 0.d₀d₁d₂… times 10 to the power of `point`.
@@ -67,6 +85,16 @@ private struct Decimal {
     func digit(_ index: Int) -> UInt8 {
         guard index < digitCount else { return 0 }
         return mantissa[index < wholeDigits ? index : index + 1] - UInt8(ascii: "0")
+    }
+
+    /// Whether all digits from `index` on, which is not negative, are 0.
+    func isZero(from index: Int) -> Bool {
+        var index = index
+        while index < digitCount {
+            if digit(index) != 0 { return false }
+            index += 1
+        }
+        return true
     }
 
     /// Held within ±2^40: further out no buffer that fits in memory makes a difference.

@@ -98,7 +98,8 @@ package enum DepartureCause: Sendable {
 
 /// What a lower tier asks back of the store. Called on the tier's own threads.
 package protocol LowerTierDelegate: AnyObject, Sendable {
-    /// Whether an entry of this version and these tags is invalid by a flush, a tag or its namespace's end.
+    /// Whether an entry of this version and these tags is invalid by a flush or a tag. Of a namespace that is not known it says no: the tier
+    /// remembers itself which were dropped.
     func isInvalidated(namespace: NamespaceID, version: Version, tags: [EntryTag]) -> Bool
     /// An entry left the tier by itself.
     func departed(_ address: EntryAddress, cause: DepartureCause)

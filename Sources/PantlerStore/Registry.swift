@@ -11,6 +11,10 @@ struct Registry {
     var defaultPolicy: Policy
     /// What happened in namespaces that are gone: it stays in the sums.
     var retired = Retired()
+    /// Namespaces that were dropped, and whose counts are not in `retired` yet.
+    var leaving: [Namespace] = []
+    /// What was asked of namespaces that are not there.
+    var unmet = UnmetGets()
 
     init(_ options: StoreOptions, nextID: NamespaceID) {
         self.nextID = max(1, nextID)
@@ -27,6 +31,7 @@ struct Registry {
     mutating func remove(_ namespace: Namespace) {
         byName[namespace.name.description] = nil
         byID[namespace.id] = nil
+        leaving.append(namespace)
     }
 }
 

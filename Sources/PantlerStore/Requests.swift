@@ -1,3 +1,4 @@
+import PantlerJSON
 package import PantlerModel
 
 // What callers ask of a store and what they get back, as plain values.
@@ -79,6 +80,12 @@ package struct Put: Sendable {
         self.condition = condition
         self.wantsOutcome = wantsOutcome
     }
+
+    /// Fails with `value_too_large` where a policy does not take it.
+    package func check(_ policy: Policy) throws(Problem) {
+        let size = Int64(value.count)
+        if size > policy.maxValueSize { throw .valueTooLarge(size, limit: policy.maxValueSize) }
+    }
 }
 
 /// What is to change of an entry; what is not named stays.
@@ -124,6 +131,32 @@ package struct CounterAdd: Sendable {
         self.by = by
         self.initial = initial
         self.lifetime = lifetime
+    }
+
+    /// Fails as the counter would where nothing is there: with `entry_not_found`, `counter_overflow` or `value_too_large`.
+    package func check(_ policy: Policy) throws(Problem) {
+        guard let initial else { throw .notFound(.absent) }
+        _ = try Self.value(try Self.sum(initial, by), policy)
+    }
+
+    static func sum(_ base: Int64, _ by: Int64) throws(Problem) -> Int64 {
+        let (sum, overflow) = base.addingReportingOverflow(by)
+        guard !overflow, sum.magnitude <= Limits.maxSafeInteger.magnitude else {
+            throw Problem(
+                .counterOverflow,
+                "\(base) and \(by) make a number outside of -(2^53 - 1) to 2^53 - 1, which is not kept."
+            )
+        }
+        return sum
+    }
+
+    /// A number as the value that is kept.
+    static func value(_ number: Int64, _ policy: Policy) throws(Problem) -> [UInt8] {
+        var value: [UInt8] = []
+        JSON.appendInteger(number, to: &value)
+        let size = Int64(value.count)
+        if size > policy.maxValueSize { throw .valueTooLarge(size, limit: policy.maxValueSize) }
+        return value
     }
 }
 

@@ -26,11 +26,9 @@ package struct Figures: Sendable {
     package var memoryEvictions: UInt64 = 0
     package var lowerEvictions: UInt64 = 0
 
+    /// All but the windows, which each has for itself.
     static func += (left: inout Figures, right: Figures) {
         left.tally += right.tally
-        left.minute += right.minute
-        left.fiveMinutes += right.fiveMinutes
-        left.hour += right.hour
         left.memory.entries += right.memory.entries
         left.memory.bytes += right.memory.bytes
         left.lower.entries += right.lower.entries
@@ -54,6 +52,9 @@ package struct StoreStatistics: Sendable {
     package var total: Figures
     /// In the order of their names.
     package var namespaces: [NamespaceStatistics]
+    /// Gets of namespaces that are not there, by name, and those of names that are not remembered. They are in the total, as misses.
+    package var unmet: [(name: String, gets: UInt64)]
+    package var unnamedGets: UInt64
     /// Bytes that the memory tier holds from the system, and may hold.
     package var memoryBytes: Int
     package var memoryLimit: Int
@@ -73,12 +74,15 @@ extension Store {
 
     /// Complexity: O(shards x namespaces).
     package func statistics() -> StoreStatistics {
-        let namespaces = namespaces().map { statistics($0) }
-        let retired = registry.withLock { $0.retired }
+        let (all, retired, leaving, unmet) = registry.withLock {
+            (Array($0.byName.values), $0.retired, $0.leaving, $0.unmet)
+        }
+        let namespaces = all.sorted { $0.name.description < $1.name.description }.map { statistics($0) }
         var total = Figures()
-        total.tally = retired.tally
         total.memoryEvictions = retired.memoryEvictions
         for namespace in namespaces { total += namespace.figures }
+        total.tally += rest(retired, leaving, unmet)
+        setWindows(of: &total)
         let health = lower?.health()
         // The tier counts those of dropped namespaces as well.
         total.lowerEvictions = health?.evictions ?? 0
@@ -87,6 +91,8 @@ extension Store {
             uptimeMilliseconds: uptimeMilliseconds,
             total: total,
             namespaces: namespaces,
+            unmet: unmet.byName.map { ($0.key, $0.value) }.sorted { $0.name < $1.name },
+            unnamedGets: unmet.unnamed + lostGets.load(ordering: .relaxed),
             memoryBytes: memory.bytes,
             memoryLimit: memory.maxBytes,
             lower: health
@@ -119,6 +125,34 @@ extension Store {
             figures.lowerEvictions = namespace.lowerEvictions
         }
         return figures
+    }
+
+    /// All namespaces that count at present, and what is counted besides them.
+    func countedNamespaces() -> (namespaces: [Namespace], rest: NamespaceTally) {
+        let (namespaces, retired, leaving, unmet) = registry.withLock {
+            (Array($0.byName.values), $0.retired, $0.leaving, $0.unmet)
+        }
+        return (namespaces, rest(retired, leaving, unmet))
+    }
+
+    /// What is counted besides the namespaces that are there: of those that are gone or about to be, and of those that never were.
+    private func rest(_ retired: Retired, _ leaving: [Namespace], _ unmet: UnmetGets) -> NamespaceTally {
+        var tally = retired.tally
+        for namespace in leaving { tally += self.tally(of: namespace) }
+        tally.missAbsent &+= unmet.total &+ lostGets.load(ordering: .relaxed)
+        return tally
+    }
+
+    private func setWindows(of total: inout Figures) {
+        let now = clock.monotonicMicroseconds() / 1_000_000
+        let (gets, hits) = (total.tally.gets, total.tally.hits)
+        windows.withLock { windows in
+            func window(_ seconds: Int) -> WindowFigures {
+                let window = windows.window(seconds: seconds, gets: gets, hits: hits, atSeconds: now)
+                return WindowFigures(gets: window.gets, hits: window.hits)
+            }
+            (total.minute, total.fiveMinutes, total.hour) = (window(60), window(300), window(3600))
+        }
     }
 
     /// The sum over all shards, each read under its lock.

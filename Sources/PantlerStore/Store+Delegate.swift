@@ -5,7 +5,8 @@ package import PantlerModel
 // What the lower tier asks and tells, on its own threads.
 extension Store: LowerTierDelegate {
     package func isInvalidated(namespace id: NamespaceID, version: Version, tags: [EntryTag]) -> Bool {
-        guard let namespace = namespace(id) else { return true }
+        // The tier itself remembers which were dropped. Of others nothing is known, and what is not known is not ended.
+        guard let namespace = namespace(id) else { return false }
         let freshness = namespace.freshness(
             version: version,
             expiresAt: .never,

@@ -2,6 +2,7 @@ import PantlerInsight
 import PantlerJSON
 package import PantlerMemory
 package import PantlerModel
+import Synchronization
 
 /// An entry in memory, found. Valid during the closure that gets it.
 package struct Found {
@@ -53,6 +54,14 @@ package enum LoadResult: Sendable {
     case missing(MissReason)
 }
 
+extension LoadResult {
+    /// Whether it is counted: an entry that its caller does not want is not.
+    fileprivate func isWanted(_ wants: (@Sendable (Entry) -> Bool)?) -> Bool {
+        guard let wants, case .hit(let hit) = self else { return true }
+        return wants(hit.entry)
+    }
+}
+
 extension Store {
     /// Looks for a key in memory, and shows the entry to `body` if it is there and may be seen.
     ///
@@ -70,6 +79,34 @@ extension Store {
     ) -> Lookup {
         var result = Lookup.below
         memory.withShard(hash) { shard in
+            result = look(&shard, namespace, hash, key, moment, counts: counts, body)
+        }
+        return result
+    }
+
+    /// The same for one who may find that they do not want what is there: then it is shown to nobody, and neither counted nor
+    /// used.
+    ///
+    /// - Parameter wants: asked about an entry that may be seen, as `body` is shown one.
+    /// - Returns: `nil` where `wants` said no.
+    package func lookup(
+        _ namespace: Namespace,
+        _ hash: UInt64,
+        _ key: UnsafeRawBufferPointer,
+        _ moment: Moment,
+        counts: Bool,
+        wants: (EntryView) -> Bool,
+        _ body: (Found) -> Void
+    ) -> Lookup? {
+        var result: Lookup?
+        memory.withShard(hash) { shard in
+            if !namespace.isDropped, let ref = shard.find(hash, namespace.slot, key) {
+                let view = shard.view(ref)
+                switch namespace.freshness(of: view, at: moment.now) {
+                case .fresh, .stale: if !wants(view) { return }
+                case .dead: break
+                }
+            }
             result = look(&shard, namespace, hash, key, moment, counts: counts, body)
         }
         return result
@@ -128,7 +165,10 @@ extension Store {
         _ body: (Found) -> Void
     ) -> Lookup {
         // A slot may belong to another namespace once this one is dropped.
-        if namespace.isDropped { return .missing(.absent) }
+        if namespace.isDropped {
+            if counts { lostGets.wrappingAdd(1, ordering: .relaxed) }
+            return .missing(.absent)
+        }
         guard let ref = shard.find(hash, namespace.slot, key, hint: hint) else {
             if namespace.usesLower { return .below }
             let reason = shard.missMemory.reason(for: hash) ?? .absent
@@ -165,18 +205,24 @@ extension Store {
     /// Answers a get that memory could not, by the lower tier, and takes what is found into memory.
     ///
     /// A fault of the tier is a miss, and counted as a fault too. Many that ask for one key at a time cause one read.
+    ///
+    /// - Parameter wants: asked about an entry that is found; where it says no, nothing is counted. `nil` = whatever it is.
     package func load(
         _ namespace: Namespace,
         _ address: EntryAddress,
         counts: Bool,
+        wants: (@Sendable (Entry) -> Bool)? = nil,
         completion: @escaping @Sendable (LoadResult) -> Void
     ) {
         awaitLoad(namespace, address, fillsMemory: counts) { [self] shard, loaded in
-            if namespace.isDropped { return { completion(.missing(.absent)) } }
+            if namespace.isDropped {
+                if counts { lostGets.wrappingAdd(1, ordering: .relaxed) }
+                return { completion(.missing(.absent)) }
+            }
             let result: LoadResult
             switch loaded {
             case .outdated:
-                return { [self] in lookAgain(namespace, address, counts: counts, completion) }
+                return { [self] in lookAgain(namespace, address, counts: counts, wants, completion) }
             case .found(let entry):
                 switch namespace.freshness(of: entry, at: clock.now()) {
                 case .fresh: result = .hit(LoadedHit(entry: entry, tier: lowerTier, staleSince: nil))
@@ -191,7 +237,7 @@ extension Store {
                 if counts { shard.tally[namespace.slot].tierFaults &+= 1 }
                 result = .missing(shard.missMemory.reason(for: address.hash) ?? .absent)
             }
-            if counts { shard.tally[namespace.slot].count(result) }
+            if counts, result.isWanted(wants) { shard.tally[namespace.slot].count(result) }
             return { completion(result) }
         }
     }
@@ -201,18 +247,30 @@ extension Store {
         _ namespace: Namespace,
         _ address: EntryAddress,
         counts: Bool,
+        _ wants: (@Sendable (Entry) -> Bool)?,
         _ completion: @escaping @Sendable (LoadResult) -> Void
     ) {
         var hit: LoadedHit?
+        let take: (Found) -> Void = { found in
+            hit = LoadedHit(entry: Entry(found.entry), tier: found.tier, staleSince: found.staleSince)
+        }
         let result = address.key.withUnsafeBytes { key in
-            lookup(namespace, address.hash, key, moment(), counts: counts) { found in
-                hit = LoadedHit(entry: Entry(found.entry), tier: found.tier, staleSince: found.staleSince)
-            }
+            lookup(
+                namespace,
+                address.hash,
+                key,
+                moment(),
+                counts: counts,
+                wants: { wants?(Entry($0)) ?? true },
+                take
+            )
+                // What is not wanted is looked at all the same, for its caller to say why.
+                ?? lookup(namespace, address.hash, key, moment(), counts: false, take)
         }
         switch (result, hit) {
         case (.missing(let reason), _): completion(.missing(reason))
         case (.hit, let hit?): completion(.hit(hit))
-        case (.hit, nil), (.below, _): load(namespace, address, counts: counts, completion: completion)
+        case (.hit, nil), (.below, _): load(namespace, address, counts: counts, wants: wants, completion: completion)
         }
     }
 

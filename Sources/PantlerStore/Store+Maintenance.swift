@@ -75,7 +75,7 @@ extension Store {
     }
 
     private func sampleWindows() {
-        let namespaces = registry.withLock { Array($0.byID.values) }
+        let (namespaces, rest) = countedNamespaces()
         var sums = Array(repeating: WindowFigures(), count: namespaces.count)
         memory.withEachShard { _, shard in
             for (index, namespace) in namespaces.enumerated() {
@@ -87,6 +87,9 @@ extension Store {
         for (namespace, sum) in zip(namespaces, sums) {
             namespace.state.withLock { $0.windows.sample(gets: sum.gets, hits: sum.hits, atSeconds: now) }
         }
+        var total = WindowFigures(gets: rest.gets, hits: rest.hits)
+        for sum in sums { total += sum }
+        windows.withLock { $0.sample(gets: total.gets, hits: total.hits, atSeconds: now) }
     }
 
     // MARK: What invalidations leave behind

@@ -86,11 +86,8 @@ extension Store {
                 let expiresAt = policy.expiry(counter.lifetime, at: moment.now)
                 entry = Entry(value: [], kind: .json, version: 0, expiresAt: expiresAt, staleTTL: policy.staleTTL)
             }
-            let value = try Self.sum(base, counter.by)
-            entry.value = []
-            JSON.appendInteger(value, to: &entry.value)
-            let size = Int64(entry.value.count)
-            if size > policy.maxValueSize { throw .valueTooLarge(size, limit: policy.maxValueSize) }
+            let value = try CounterAdd.sum(base, counter.by)
+            entry.value = try CounterAdd.value(value, policy)
             entry.version = try nextVersion()
             shard.tally[namespace.slot].counters &+= 1
             let ticket = store(&shard, namespace, address, entry, nil, policy, moment)
@@ -105,17 +102,6 @@ extension Store {
             throw Problem(.notAnInteger, "The value is not a JSON integer: it cannot be counted.")
         }
         return value
-    }
-
-    private static func sum(_ base: Int64, _ by: Int64) throws(Problem) -> Int64 {
-        let (sum, overflow) = base.addingReportingOverflow(by)
-        guard !overflow, sum.magnitude <= Limits.maxSafeInteger.magnitude else {
-            throw Problem(
-                .counterOverflow,
-                "\(base) and \(by) make a number outside of -(2^53 - 1) to 2^53 - 1, which is not kept."
-            )
-        }
-        return sum
     }
 
     /// Ends one entry, or makes it stale; answers whether there was one.

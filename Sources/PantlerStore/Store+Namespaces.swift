@@ -31,17 +31,53 @@ extension Store {
 
     /// The namespace that a write goes to; made with the default policy where there is none.
     ///
-    /// - Throws: `namespace_invalid`, `too_many_namespaces`, or `namespace_not_found` where writes make none.
-    package func namespaceForWriting(_ name: UnsafeRawBufferPointer) throws(Problem) -> Namespace {
+    /// - Parameter check: asked before one is made, with the policy that it would have: what it throws is thrown, and none is made. A write
+    ///   that is bound to be refused leaves nothing behind.
+    /// - Throws: `namespace_invalid`, `too_many_namespaces`, `namespace_not_found` where writes make none, or `storage_unavailable`.
+    package func namespaceForWriting(
+        _ name: UnsafeRawBufferPointer,
+        check: (Policy) throws(Problem) -> Void
+    ) throws(Problem) -> Namespace {
         let text = String(decoding: name, as: UTF8.self)
         if let found = namespace(text) { return found }
         let name = try NamespaceName(text)
+        let (policy, autoCreate) = registry.withLock { ($0.defaultPolicy, $0.autoCreate) }
+        guard autoCreate else { throw .namespaceNotFound(text) }
+        try check(policy)
+        if !versions.hasNext, versions.allocate() == nil { throw .noVersion }
         let made: Result<Namespace, Problem> = registry.withLock { registry in
             if let found = registry.byName[text] { return .success(found) }
-            guard registry.autoCreate else { return .failure(.namespaceNotFound(text)) }
-            return make(name, registry.defaultPolicy, &registry).map(\.namespace)
+            return make(name, policy, &registry).map(\.namespace)
         }
         return try made.get()
+    }
+
+    /// Counts gets of a namespace that is not there: misses, like any other get of what is not there.
+    ///
+    /// - Parameter name: need not be in form; it is then that of no namespace to come.
+    package func countUnmet(_ name: UnsafeRawBufferPointer, gets: Int = 1) {
+        countUnmet(String(decoding: name, as: UTF8.self), gets: gets)
+    }
+
+    package func countUnmet(_ name: String, gets: Int = 1) {
+        let isLate = registry.withLock { registry -> Namespace? in
+            if let found = registry.byName[name] { return found }
+            registry.unmet.count(name, UInt64(gets))
+            return nil
+        }
+        guard let namespace = isLate else { return }
+        // It was made since the caller looked.
+        countAbsent(namespace, UInt64(gets))
+    }
+
+    private func countAbsent(_ namespace: Namespace, _ gets: UInt64) {
+        memory.withShard(0) { shard in
+            if namespace.isDropped {
+                lostGets.wrappingAdd(gets, ordering: .relaxed)
+            } else {
+                shard.tally[namespace.slot].missAbsent &+= gets
+            }
+        }
     }
 
     /// Sets a namespace's whole policy; makes the namespace where there is none. Fails with `too_many_namespaces` or `storage_…`.
@@ -99,6 +135,7 @@ extension Store {
             registry.withLock {
                 $0.retired.tally += tally
                 $0.retired.memoryEvictions += evictions
+                $0.leaving.removeAll { $0 === namespace }
             }
             slots.withLock { $0[namespace.slot] = nil }
             memory.detach(namespace.slot)
@@ -131,6 +168,9 @@ extension Store {
         registry.nextID += 1
         let namespace = Namespace(record: record, slot: slot)
         slots.withLock { $0[slot] = namespace }
+        // Whoever sums up finds these gets either here or there: both are looked at under the registry's lock.
+        let gets = registry.unmet.take(name.description)
+        if gets > 0 { countAbsent(namespace, gets) }
         registry.add(namespace)
         return .success((namespace, lower?.enqueue(.namespace(record))))
     }

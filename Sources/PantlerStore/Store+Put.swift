@@ -29,8 +29,11 @@ extension Store {
         later: () -> LateAnswer<Written>
     ) -> Result<Written, Problem>? {
         let policy = namespace.policy
-        let size = Int64(put.value.count)
-        if size > policy.maxValueSize { return .failure(.valueTooLarge(size, limit: policy.maxValueSize)) }
+        do throws(Problem) {
+            try put.check(policy)
+        } catch {
+            return .failure(error)
+        }
         let large = LargeValue.copy(of: put.value)
         let needsStanding = put.wantsOutcome || !put.condition.isEmpty
         let done = attempt(namespace, address, moment, needsStanding: needsStanding) {

@@ -1,4 +1,5 @@
 import Dispatch
+import PantlerInsight
 import PantlerMemory
 package import PantlerModel
 import Synchronization
@@ -36,6 +37,10 @@ package final class Store: Sendable {
     /// Whose slot is whose, for those who meet an entry under its shard's lock.
     let slots = Mutex<[NamespaceSlot: Namespace]>([:])
     let maintenance = Mutex(MaintenanceState())
+    /// Gets that found their namespace dropped when they came to it. Relaxed: a figure that only grows.
+    let lostGets = Atomic<UInt64>(0)
+    /// Of all namespaces together, those that are gone included.
+    let windows = Mutex(RateWindows())
     /// Work that walks over many entries, one piece after the other, off the event loops.
     let background = BackgroundQueue()
     /// Where ticks run, one at a time, and after whatever somebody waits for (on Linux: nice 2).
@@ -51,7 +56,8 @@ package final class Store: Sendable {
         memory = MemoryTier(
             maxBytes: options.maxMemory,
             shardCount: options.shards,
-            maxNamespaces: options.maxNamespaces
+            // What exists is adopted, however few may be made.
+            maxNamespaces: max(options.maxNamespaces, state.namespaces.count)
         )
         self.lower = lower
         self.clock = clock

@@ -44,6 +44,9 @@ package final class VersionAllocator: Sendable {
     /// The largest version given so far.
     package var latest: Version { next.load(ordering: .relaxed) - 1 }
 
+    /// Whether `allocate` would give one now.
+    var hasNext: Bool { next.load(ordering: .relaxed) < ceiling.load(ordering: .relaxed) }
+
     /// A version larger than all before it, or `nil` if the reserved block is used up because the lower tier has not
     /// been able to reserve another for 8 million writes.
     ///

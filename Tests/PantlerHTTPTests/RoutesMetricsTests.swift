@@ -27,7 +27,9 @@ struct MetricsTests {
     }
 
     private func fill() throws {
-        let namespace = try Array("shop".utf8).withBytes { name throws(Problem) in try store.namespaceForWriting(name) }
+        let namespace = try Array("shop".utf8).withBytes { name throws(Problem) in
+            try store.namespaceForWriting(name) { _ in }
+        }
         let address = store.address(namespace, Array("a".utf8))
         store.put(namespace, address, Put(value: [0x31], kind: .json)) { _ in }
         for key in ["a", "a", "none"] {

@@ -27,6 +27,21 @@ struct NumberTests {
     }
 
     @Test(
+        "an integer is found in whatever form, and nothing is rounded to one",
+        arguments: [
+            ("0", 0), ("-0.000e9", 0), ("0e999999999999999999999", 0), ("1.0", 1), ("-1e0", -1), ("1e3", 1000),
+            ("12.50e1", 125), ("10e-1", 1), ("0.00001e5", 1), ("9007199254740993", 9_007_199_254_740_993),
+            ("9223372036854775807.0", Int64.max), ("-9223372036854775807e0", -Int64.max),
+            ("0.99999999999999999999", nil), ("1.00000000000000000001", nil), ("-0.99999999999999999999", nil),
+            ("1e-1", nil), ("1.5", nil), ("9007199254740990.99999999", nil), ("1e19", nil), ("1e999", nil),
+            ("1e-999999999999999999999", nil), ("9223372036854775808", nil), ("01", nil), ("\"1\"", nil), ("", nil),
+        ] as [(String, Int64?)]
+    )
+    func exactIntegers(_ literal: String, _ value: Int64?) {
+        #expect(guarded(literal) { JSON.exactInteger($0) } == value)
+    }
+
+    @Test(
         "numbers are rounded correctly",
         arguments: [
             ("0", 0), ("-0.0", -0.0), ("1.0", 1), ("1e3", 1000), ("0.1", 0.1), ("-2.5E-3", -0.0025), ("1E+2", 100),

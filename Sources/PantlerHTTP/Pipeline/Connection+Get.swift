@@ -7,7 +7,10 @@ import PantlerStore
 extension Connection {
     /// Answers a plain GET, or asks for what it is answered with.
     func answer(_ request: FastLane.FastRequest, _ frame: AnswerFrame) {
-        guard let namespace = loop.namespace(request.namespace) else { return answerMiss(.absent, request, frame) }
+        guard let namespace = loop.namespace(request.namespace) else {
+            loop.store.countUnmet(request.namespace)
+            return answerMiss(.absent, request, frame)
+        }
         let hash = loop.store.hash(namespace, request.key)
         let moment = moment
         let lookup = gather { output in

@@ -33,7 +33,9 @@ extension Connection {
         _ body: UnsafeRawBufferPointer
     ) throws(Problem) -> Result<Written, Problem>? {
         let put = try Put(envelope: body, now: moment.now)
-        let namespace = try loop.namespaceForWriting(request.namespace)
+        let namespace = try loop.namespaceForWriting(request.namespace) { policy throws(Problem) in
+            try put.check(policy)
+        }
         let address = loop.store.address(namespace, Array(request.key))
         return loop.store.put(namespace, address, put, at: moment) {
             let put = LatePut(request: beginLate(request), key: address.key, connection: self)

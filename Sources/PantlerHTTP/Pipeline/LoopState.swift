@@ -140,9 +140,12 @@ final class LoopState {
     }
 
     /// The same for a write, which makes a namespace where there is none. Throws as `Store.namespaceForWriting`.
-    func namespaceForWriting(_ name: UnsafeRawBufferPointer) throws(Problem) -> Namespace {
+    func namespaceForWriting(
+        _ name: UnsafeRawBufferPointer,
+        check: (Policy) throws(Problem) -> Void
+    ) throws(Problem) -> Namespace {
         if let namespace = namespace(name) { return namespace }
-        return try store.namespaceForWriting(name)
+        return try store.namespaceForWriting(name, check: check)
     }
 }
 

@@ -10,6 +10,7 @@ extension Router {
         let keys = try request.body.withBytes { body throws(Problem) in try KeyBatch(body) }
         var found = FoundBatch(keys)
         guard let namespace = store.namespace(call.namespace) else {
+            store.countUnmet(call.namespace, gets: keys.count)
             found.missAll()
             return exchange.respond(found.response())
         }

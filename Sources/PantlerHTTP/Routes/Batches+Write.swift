@@ -13,7 +13,20 @@ extension Router {
         let entries = try request.body.withBytes { body throws(Problem) in try BatchEntry.readAll(body, now: now) }
         let outcomes = Outcomes<Written>(entries.map { $0.put.failure })
         if outcomes.isComplete { return exchange.respond(Response(set: entries, outcomes)) }
-        let namespace = try namespaceForWriting(call)
+        var refusals: [Problem?] = []
+        let namespace: Namespace
+        do throws(Problem) {
+            namespace = try namespaceForWriting(call) { policy throws(Problem) in
+                let found = entries.map { $0.refusal(under: policy) }
+                // A namespace is made for the first entry that is not refused.
+                guard let first = found.first ?? nil, found.allSatisfy({ $0 != nil }) else { return }
+                refusals = found
+                throw first
+            }
+        } catch {
+            if refusals.isEmpty { throw error }
+            return exchange.respond(Response(set: entries, Outcomes(refusals)))
+        }
         for (index, entry) in entries.enumerated() {
             guard case .success(let put) = entry.put else { continue }
             store.put(namespace, store.address(namespace, entry.key), put) { result in
@@ -48,6 +61,16 @@ struct BatchEntry: Sendable {
 
     private enum Member: String, Sendable {
         case entries
+    }
+
+    /// Why it would not be set in a namespace of this policy; `nil` where it would.
+    func refusal(under policy: Policy) -> Problem? {
+        do throws(Problem) {
+            try put.get().check(policy)
+            return nil
+        } catch {
+            return error
+        }
     }
 
     /// - Throws: what is wrong with the body, and with an entry that does not even tell its key.

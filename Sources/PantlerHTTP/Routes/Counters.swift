@@ -38,7 +38,7 @@ extension Router {
             guard let found = store.namespace(call.namespace) else { throw .notFound(.absent) }
             namespace = found
         } else {
-            namespace = try namespaceForWriting(call)
+            namespace = try namespaceForWriting(call) { policy throws(Problem) in try counter.check(policy) }
         }
         store.count(namespace, store.address(namespace, call.key), counter) { result in
             exchange.respondFromAnywhere { Response(counted: result) }

@@ -10,30 +10,42 @@ import PantlerStore
 extension Router {
     func read(_ call: Call, _ exchange: Exchange) throws(Problem) {
         let reading = Reading(call, counts: try !call.query.peek())
-        // Nothing is counted of a namespace that is not there.
         guard let namespace = store.namespace(call.namespace) else {
+            if reading.counts { store.countUnmet(call.namespace) }
             return exchange.respond(MissAnswer.response(.absent))
         }
         let address = store.address(namespace, call.key)
         let moment = store.moment()
-        var answer: Reading.Answer?
+        var answer: EntryAnswer?
+        var refusal: Problem?
         let lookup = address.key.withUnsafeBytes { key in
-            store.lookup(namespace, address.hash, key, moment, counts: reading.counts) { found in
+            store.lookup(namespace, address.hash, key, moment, counts: reading.counts) { view in
+                refusal = reading.refusal(view)
+                return refusal == nil
+            } _: { found in
                 answer = reading.answer(found, moment.now, exchange)
             }
         }
         switch lookup {
-        case .hit: answer?.send(on: exchange)
+        case nil:
+            if let refusal { exchange.respond(Response(problem: refusal, operation: .get)) }
+        case .hit:
+            if let answer { exchange.respond(answer) }
         case .missing(let reason): exchange.respond(MissAnswer.response(reason))
         case .below:
-            store.load(namespace, address, counts: reading.counts) { [store] loaded in
+            store.load(namespace, address, counts: reading.counts) {
+                reading.refusal($0.kind) == nil
+            } completion: { [store] loaded in
                 exchange.onLoop {
                     switch loaded {
                     case .missing(let reason): exchange.respond(MissAnswer.response(reason))
                     case .hit(let hit):
-                        var answer: Reading.Answer?
+                        if let refusal = reading.refusal(hit.entry.kind) {
+                            return exchange.respond(Response(problem: refusal, operation: .get))
+                        }
+                        var answer: EntryAnswer?
                         hit.withFound(address) { answer = reading.answer($0, store.moment().now, exchange) }
-                        answer?.send(on: exchange)
+                        if let answer { exchange.respond(answer) }
                     }
                 }
             }
@@ -43,19 +55,6 @@ extension Router {
 
 /// What a get wants to know of the entry that it finds.
 private struct Reading: Sendable {
-    enum Answer {
-        case entry(EntryAnswer)
-        case other(Response)
-
-        /// Outside of the store's closure.
-        func send(on exchange: Exchange) {
-            switch self {
-            case .entry(let answer): exchange.respond(answer)
-            case .other(let response): exchange.respond(response)
-            }
-        }
-    }
-
     let aspect: EntryAspect
     let condition: EntityTags?
     let accept: Accept
@@ -68,16 +67,27 @@ private struct Reading: Sendable {
         self.counts = counts
     }
 
-    func answer(_ found: Found, _ now: Timestamp, _ exchange: Exchange) -> Answer {
-        if aspect == .value {
-            do throws(Problem) {
-                let type = String(decoding: found.entry.mediaType, as: UTF8.self)
-                try accept.check(found.entry.isJSON ? MediaType.json : MediaType.essence(type))
-            } catch {
-                return .other(Response(problem: error, operation: .get))
+    /// Why an entry that is there is not what was asked for; `nil` where it is.
+    func refusal(_ view: EntryView) -> Problem? {
+        guard aspect == .value, accept.isSelective else { return nil }
+        return refusal(view.isJSON ? .json : .bytes(mediaType: String(decoding: view.mediaType, as: UTF8.self)))
+    }
+
+    func refusal(_ kind: ValueKind) -> Problem? {
+        guard aspect == .value else { return nil }
+        do throws(Problem) {
+            switch kind {
+            case .json: try accept.check(MediaType.json)
+            case .bytes(let mediaType): try accept.check(MediaType.essence(mediaType))
             }
+            return nil
+        } catch {
+            return error
         }
+    }
+
+    func answer(_ found: Found, _ now: Timestamp, _ exchange: Exchange) -> EntryAnswer {
         let isKnown = condition.map { $0.any || $0.versions.contains(found.entry.version) } ?? false
-        return .entry(EntryAnswer(found, aspect, at: now, isNotModified: isKnown, on: exchange))
+        return EntryAnswer(found, aspect, at: now, isNotModified: isKnown, on: exchange)
     }
 }

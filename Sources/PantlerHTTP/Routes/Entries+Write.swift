@@ -23,7 +23,7 @@ extension Router {
             guard let found = store.namespace(call.namespace) else { throw .versionMismatch(found: nil) }
             namespace = found
         } else {
-            namespace = try namespaceForWriting(call)
+            namespace = try namespaceForWriting(call) { policy throws(Problem) in try put.check(policy) }
         }
         address = store.address(namespace, call.key)
         store.put(namespace, address, put) { result in
@@ -54,8 +54,14 @@ extension Router {
         }
     }
 
-    func namespaceForWriting(_ call: Call) throws(Problem) -> Namespace {
-        try Array(call.namespace.utf8).withBytes { name throws(Problem) in try store.namespaceForWriting(name) }
+    /// - Parameter check: what a write into a namespace of this policy would be refused for; then none is made.
+    func namespaceForWriting(
+        _ call: Call,
+        check: (Policy) throws(Problem) -> Void
+    ) throws(Problem) -> Namespace {
+        try Array(call.namespace.utf8).withBytes { name throws(Problem) in
+            try store.namespaceForWriting(name, check: check)
+        }
     }
 
     /// The namespace of an entry that is to be changed; without one there is no such entry either.

@@ -30,7 +30,9 @@ extension Put {
             kind = .json
         case (nil, let text?):
             value = try Self.bytes(text)
-            kind = .bytes(mediaType: try Self.mediaType(members[.contentType]))
+            let mediaType = try Self.mediaType(members[.contentType])
+            kind = MediaType.essence(mediaType) == MediaType.json ? .json : .bytes(mediaType: mediaType)
+            if kind == .json { try Self.checkJSON(value) }
         }
         let staleTTL = try members[.staleTTL].map { element throws(Problem) in try Seconds.staleTTL(element.bytes) }
         let tags = try members[.tags].map { element throws(Problem) in try Tags.read(element) } ?? []
@@ -47,6 +49,15 @@ extension Put {
             )
         }
         return bytes
+    }
+
+    /// Bytes that are said to be JSON are an entry's JSON value, as in the view of plain bytes.
+    private static func checkJSON(_ value: [UInt8]) throws(Problem) {
+        do {
+            try JSON.validate(value, maxDepth: Limits.jsonDepth)
+        } catch {
+            throw Problem(.memberInvalid, "'value_base64' is said to be application/json, and is not: \(error).")
+        }
     }
 
     private static func mediaType(_ element: JSONElement?) throws(Problem) -> String {

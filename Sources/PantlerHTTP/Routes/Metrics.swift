@@ -13,7 +13,7 @@ extension Router {
         page.sample(1, ["version": options.serverVersion])
         let statistics = store.statistics()
         RequestFigures(options.requestTallies()).expose(to: &page)
-        page.gets(statistics.namespaces)
+        page.gets(statistics)
         page.writes(statistics.namespaces)
         page.contents(statistics)
         if let disk = statistics.lower { page.disk(disk) }
@@ -35,7 +35,8 @@ extension Router {
 }
 
 extension Exposition {
-    fileprivate mutating func gets(_ namespaces: [NamespaceStatistics]) {
+    fileprivate mutating func gets(_ statistics: StoreStatistics) {
+        let namespaces = statistics.namespaces
         counter("pantler_hits", "Gets that found their entry, by namespace and tier; stale ones by themselves.")
         for namespace in namespaces {
             for tier in Tier.allCases {
@@ -49,7 +50,7 @@ extension Exposition {
                 ["namespace": namespace.name.description, "tier": "stale"]
             )
         }
-        counter("pantler_misses", "Gets that found nothing, by namespace and reason.")
+        counter("pantler_misses", "Gets that found nothing, by namespace (also one that is not there) and reason.")
         for namespace in namespaces {
             for reason in MissReason.allCases {
                 sample(
@@ -57,6 +58,10 @@ extension Exposition {
                     ["namespace": namespace.name.description, "reason": reason.name]
                 )
             }
+        }
+        // Of namespaces that are not there; those of names that are not remembered have an empty one.
+        for (name, gets) in statistics.unmet + [("", statistics.unnamedGets)] {
+            sample(gets, ["namespace": name, "reason": MissReason.absent.name])
         }
     }
 

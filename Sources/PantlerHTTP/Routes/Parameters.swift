@@ -140,7 +140,7 @@ extension JSONElement {
     /// The integer that it is within ±(2^53 - 1), however it is written; `nil` for anything else.
     var safeInteger: Int64? {
         guard type == .number else { return nil }
-        let value = JSON.integer(bytes) ?? JSON.number(bytes).flatMap { Int64(exactly: $0) }
+        let value = JSON.integer(bytes) ?? JSON.exactInteger(bytes)
         return value.flatMap { $0.magnitude <= Limits.maxSafeInteger.magnitude ? $0 : nil }
     }
 }

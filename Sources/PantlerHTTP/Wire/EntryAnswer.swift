@@ -135,14 +135,20 @@ struct EntryAnswer {
     /// More than a head takes, the media type apart.
     private static let headBytes = 320
 
-    /// RFC 9211: `ttl` is what is left of the TTL in whole seconds, rounded down, so that a stale entry's is negative.
+    /// RFC 9211: `ttl` is what is left of the TTL in whole seconds, rounded down; a stale entry's is negative from the moment on at which it
+    /// went stale.
     private static func writeCacheStatus(_ found: Found, at now: Timestamp, _ cursor: inout ByteCursor) {
         cursor.write("cache-status: pantler; hit")
         let end = found.staleSince ?? found.entry.expiresAt
         if end != .never {
             let left = end.milliseconds(since: now)
-            cursor.write(left < 0 ? "; ttl=-" : "; ttl=")
-            cursor.write(decimal: left < 0 ? UInt64((999 &- left) / 1000) : UInt64(left / 1000))
+            if found.staleSince != nil || left < 0 {
+                cursor.write("; ttl=-")
+                cursor.write(decimal: UInt64(max(1, (999 &- left) / 1000)))
+            } else {
+                cursor.write("; ttl=")
+                cursor.write(decimal: UInt64(left / 1000))
+            }
         }
         switch (found.staleSince, found.tier) {
         case (_?, _): cursor.write("; detail=stale\r\n")
