@@ -102,7 +102,8 @@ let package = Package(
         .testTarget(
             name: "PantlerHTTPTests",
             dependencies: [
-                "PantlerHTTP", "PantlerStore", "PantlerMemory", "PantlerInsight", "PantlerModel", "Support",
+                "PantlerHTTP", "PantlerStore", "PantlerMemory", "PantlerInsight", "PantlerModel", "PantlerSockets",
+                "Support",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),

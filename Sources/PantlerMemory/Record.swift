@@ -25,7 +25,7 @@ struct Record {
     /// Microseconds of the last access (50 bits: 35 years), slot (14 bits).
     private var stampAndSlot: UInt64
 
-    static let slotLimit = 1 << 14
+    static let slotLimit = Limits.namespaces
     static let largestStamp: UInt64 = (1 << 50) - 1
     private static let never: UInt64 = (1 << 44) - 1
 

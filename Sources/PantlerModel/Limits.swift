@@ -6,6 +6,13 @@ package enum Limits {
     package static let namespaceNameBytes = 63
     /// Longest tag, in bytes of UTF-8; the shortest is 1.
     package static let tagBytes = 255
+    /// Largest value that a namespace may take, in bytes: SQLite holds rows of up to 10^9 (SQLITE_MAX_LENGTH), with all that stands
+    /// beside the value.
+    package static let valueBytes: Int64 = 900 << 20
+    /// Largest body that a server may take, in bytes: well within what one buffer counts, whatever a body becomes on its way.
+    package static let bodyBytes: Int64 = 1 << 30
+    /// Most namespaces of a server: the memory tier tells them apart by 14 bits.
+    package static let namespaces = 1 << 14
     /// Most tags on one entry.
     package static let tagsPerEntry = 64
     /// Longest media type of a value of bytes, in bytes.

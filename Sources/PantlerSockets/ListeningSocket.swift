@@ -117,13 +117,27 @@ package final class ListeningSocket: EventSource, @unchecked Sendable {
         if !isFailing { failed(error) }
         isFailing = true
         wait(for: 0)
-        _ = loop.scheduleTask(in: Self.pause) { self.wait(for: EPOLLIN.rawValue) }
+        waitAgainSoon()
     }
 
-    private func wait(for events: UInt32) {
-        guard isOpen else { return }
+    private func waitAgainSoon() {
+        _ = loop.scheduleTask(in: Self.pause) {
+            // Where epoll has no memory for it either, it is tried until it has: a service that listens no more is none.
+            if !self.wait(for: EPOLLIN.rawValue) { self.waitAgainSoon() }
+        }
+    }
+
+    /// Returns whether that is what is waited for now.
+    @discardableResult
+    private func wait(for events: UInt32) -> Bool {
+        guard isOpen else { return true }
         interest = events
-        do { try loop.update(self) } catch { stop() }
+        do {
+            try loop.update(self)
+            return true
+        } catch {
+            return false
+        }
     }
 
     override func loopEnds() { stop() }

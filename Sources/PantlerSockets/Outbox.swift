@@ -15,10 +15,12 @@ struct Outbox {
     /// Bytes of a parcel. Copying a larger one costs more than it saves.
     static let parcelBytes = 4 << 10
 
-    private(set) var bytes = ByteBuffer()
-    private(set) var parcels: [Parcel] = []
+    private var bytes = ByteBuffer()
+    private var parcels: [Parcel] = []
+    /// Parcels before it have been taken.
+    private var next = 0
 
-    var isEmpty: Bool { parcels.isEmpty }
+    var isEmpty: Bool { next == parcels.count }
     var isFull: Bool { parcels.count >= Self.parcels }
 
     mutating func add(_ piece: ByteBuffer, for socket: StreamSocket) {
@@ -27,9 +29,21 @@ struct Outbox {
         parcels.append(Parcel(socket: socket, bytes: start..<bytes.writerIndex))
     }
 
-    /// Keeps its memory.
-    mutating func removeAll() {
+    /// Takes the first parcel, with the bytes of all.
+    ///
+    /// Whoever sends it may come to send others, and more of their own: what is left stays here meanwhile, so that the next to
+    /// take goes on where this one was, and nothing is overtaken.
+    mutating func take() -> (parcel: Parcel, bytes: ByteBuffer)? {
+        guard next < parcels.count else { return nil }
+        defer { next += 1 }
+        return (parcels[next], bytes)
+    }
+
+    /// Empties it once all parcels are taken. Keeps its memory.
+    mutating func reset() {
+        guard isEmpty else { return }
         bytes.clear()
         parcels.removeAll(keepingCapacity: true)
+        next = 0
     }
 }

@@ -239,16 +239,12 @@ package final class SocketLoop: @unchecked Sendable {
         if outbox.isFull { sendAll() }
     }
 
-    /// Sends what has been gathered.
+    /// Sends what has been gathered: all of it, also where a handler that hears of what comes of one parcel calls this for the sake of
+    /// another socket.
     func sendAll() {
-        // Handlers that hear of what comes of it may have more to send.
-        while !outbox.isEmpty {
-            var sending = Outbox()
-            swap(&sending, &outbox)
-            for parcel in sending.parcels { parcel.socket.sendParcel(sending.bytes, parcel.bytes) }
-            sending.removeAll()
-            if outbox.isEmpty { outbox = sending }
-        }
+        if outbox.isEmpty { return }
+        while let (parcel, bytes) = outbox.take() { parcel.socket.sendParcel(bytes, parcel.bytes) }
+        outbox.reset()
     }
 
     // MARK: Its timers

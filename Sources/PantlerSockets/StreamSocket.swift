@@ -183,7 +183,7 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
         // Sending may have ended it.
         guard isOpen else { return }
         isOpen = false
-        hasBegun.store(false, ordering: .relaxed)
+        let hadBegun = hasBegun.exchange(false, ordering: .relaxed)
         loop.remove(self)
         Glibc.close(descriptor)
         reader = nil
@@ -191,8 +191,11 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
         waiting.removeAll()
         waitingBytes = 0
         for piece in unsent { piece.promise?.fail(error) }
-        pipeline.fireChannelInactive()
-        pipeline.fireChannelUnregistered()
+        // Who was never told of a beginning is not told of its end.
+        if hadBegun {
+            pipeline.fireChannelInactive()
+            pipeline.fireChannelUnregistered()
+        }
         // Handlers may still be at work further up.
         loop.execute {
             self.removeHandlers(pipeline: self.pipeline)

@@ -146,6 +146,9 @@ extension Store {
 
     /// A namespace of the previous run.
     func adopt(_ record: NamespaceRecord) {
+        var record = record
+        // An earlier version took any number here.
+        record.policy.maxValueSize = min(record.policy.maxValueSize, Limits.valueBytes)
         guard let slot = attach(record) else { return }
         let namespace = Namespace(record: record, slot: slot)
         slots.withLock { $0[slot] = namespace }

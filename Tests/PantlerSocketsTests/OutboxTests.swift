@@ -62,6 +62,36 @@ struct OutboxTests {
         #expect(try fixture.peer.receiveAll() == [1])
     }
 
+    @Test("is not overtaken by what another socket's end has a handler send")
+    func touchedByAnother() throws {
+        let ending = Shared<StreamSocket?>(nil)
+        let other = try SocketFixture(on: fixture.loop) { socket in
+            try socket.pipeline.syncOperations.addHandler(Sender(ending))
+        }
+        ending.value = fixture.socket
+        try other.onLoop { [fixture] socket in
+            // The kernel knows by now that the peer is gone: this one's bytes are the first to go, and end it.
+            other.peer.reset()
+            socket.send(ByteBuffer(bytes: [9]))
+            fixture.socket.send(ByteBuffer(bytes: [1]))
+        }
+        #expect(try fixture.peer.receive(2) == [1, 2])
+    }
+
+    /// Sends over another socket as its own meets an error.
+    private final class Sender: ChannelInboundHandler, Sendable {
+        typealias InboundIn = ByteBuffer
+
+        private let other: Shared<StreamSocket?>
+
+        init(_ other: Shared<StreamSocket?>) { self.other = other }
+
+        func errorCaught(context: ChannelHandlerContext, error: any Error) {
+            other.value?.writeAndFlush(ByteBuffer(bytes: [2]), promise: nil)
+            context.fireErrorCaught(error)
+        }
+    }
+
     @Test("goes later where the kernel takes no more, before what was written behind it")
     func full() throws {
         // Now and then the kernel has room again for a byte meanwhile.

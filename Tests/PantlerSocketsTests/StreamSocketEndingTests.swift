@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import PantlerSockets
 import Support
@@ -23,6 +24,25 @@ struct StreamSocketEndingTests {
         // Another test may have been given the number by now.
         #expect(fixture.file != file)
         #expect(try fixture.peer.receiveAll() == [])
+    }
+
+    @Test("a socket that epoll refuses ends without having begun")
+    func refused() throws {
+        let loop = try SocketLoop(name: "test")
+        let record = Record()
+        // epoll_ctl(2) takes no regular file.
+        let file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC)
+        let socket = try value(
+            of: loop.submit {
+                let socket = StreamSocket(taking: file, on: loop)
+                try socket.pipeline.syncOperations.addHandler(Recorder(record))
+                socket.start()
+                return socket
+            }
+        )
+        try value(of: socket.closeFuture)
+        #expect(record.events.value == [.removed])
+        loop.end {}
     }
 
     @Test("closing the input alone is not to be had")

@@ -1,6 +1,7 @@
 internal import NIOCore
 import PantlerInsight
 import PantlerModel
+internal import PantlerSockets
 
 // How a connection ends: by its last answer, by either side's wish, or by a deadline.
 extension Connection {
@@ -40,6 +41,9 @@ extension Connection {
     }
 
     private func closeWhenWritten() {
+        // What was gathered counts nowhere yet, and may be more than the kernel takes at once.
+        socket?.sendGathered()
+        guard phase == .open else { return }
         if bufferedBytes == 0 { return close() }
         burst { beginLingering() }
     }

@@ -33,6 +33,8 @@ final class Connection: ChannelDuplexHandler {
     /// The socket, where no other handler stands between: bytes then come from it and go to it past the pipeline.
     var socket: StreamSocket?
     var phase = Phase.open
+    /// Whether it is among the loops' open connections.
+    private var isCounted = false
 
     // MARK: What comes
 
@@ -111,6 +113,7 @@ final class Connection: ChannelDuplexHandler {
     func channelActive(context: ChannelHandlerContext) {
         loop.add(self)
         lastAnswered = loop.eventLoop.now
+        isCounted = true
         if loop.openConnections.open() > loop.limits.connections { return refuseConnection() }
         if loop.isDraining { return close() }
         armTimer()
@@ -128,7 +131,8 @@ final class Connection: ChannelDuplexHandler {
     func channelInactive(context: ChannelHandlerContext) {
         phase = .closed
         loop.remove(self)
-        loop.openConnections.close()
+        if isCounted { loop.openConnections.close() }
+        isCounted = false
         timer?.task.cancel()
         timer = nil
         pending.removeAll()

@@ -45,10 +45,10 @@ struct PolicyChange: Sendable {
         try set(\.maxTTL, element(.maxTTL), form, nullable: true) { $0.seconds(atLeast: 0.001) }
         try set(\.staleTTL, element(.staleTTL), form) { $0.seconds(atLeast: 0) }
         try set(\.ttlJitter, element(.ttlJitter), form) { $0.fraction() }
-        try set(\.maxMemory, element(.maxMemory), form, nullable: true) { $0.integer(atLeast: 1) }
-        try set(\.maxEntries, element(.maxEntries), form, nullable: true) { $0.integer(atLeast: 1) }
-        try set(\.maxDisk, element(.maxDisk), form, nullable: true) { $0.integer(atLeast: 1) }
-        try set(\.maxValueSize, element(.maxValueSize), form) { $0.integer(atLeast: 1) }
+        try set(\.maxMemory, element(.maxMemory), form, nullable: true) { $0.integer(1...Limits.maxSafeInteger) }
+        try set(\.maxEntries, element(.maxEntries), form, nullable: true) { $0.integer(1...Limits.maxSafeInteger) }
+        try set(\.maxDisk, element(.maxDisk), form, nullable: true) { $0.integer(1...Limits.maxSafeInteger) }
+        try set(\.maxValueSize, element(.maxValueSize), form) { $0.integer(1...Limits.valueBytes) }
         try set(\.eviction, element(.eviction), form) { $0.name(Eviction.self) }
         try set(\.durability, element(.durability), form) { $0.name(Durability.self) }
         if let compression = members[.compression] { try setCompression(compression, form) }
@@ -73,13 +73,10 @@ struct PolicyChange: Sendable {
         let members = try Members(element.bytes, allowed: CompressionMember.allCases)
         try members.checkUnknown()
         let threshold = members[.threshold].map { Field("compression.threshold", $0) }
-        try set(\.compressionThreshold, threshold, form) { $0.integer(atLeast: 0) }
+        try set(\.compressionThreshold, threshold, form) { $0.integer(0...Limits.maxSafeInteger) }
         let level = members[.level].map { Field("compression.level", $0) }
         try set(\.compressionLevel, level, form) { field in
-            switch field.integer(atLeast: 0) {
-            case .success(let level) where level <= 9: .success(Int(level))
-            default: .failure(field.refused("an integer from 0 to 9"))
-            }
+            field.integer(0...9).map { Int($0) }
         }
     }
 
@@ -153,9 +150,10 @@ private struct Field {
         return .failure(refused("a number from 0 to 1"))
     }
 
-    func integer(atLeast least: Int64) -> Result<Int64, Problem> {
-        if let value = element.safeInteger, value >= least { return .success(value) }
-        return .failure(refused("an integer from \(least) to 2^53 - 1"))
+    func integer(_ range: ClosedRange<Int64>) -> Result<Int64, Problem> {
+        if let value = element.safeInteger, range.contains(value) { return .success(value) }
+        let last = range.upperBound == Limits.maxSafeInteger ? "2^53 - 1" : "\(range.upperBound)"
+        return .failure(refused("an integer from \(range.lowerBound) to \(last)"))
     }
 
     func name<Name: RawRepresentable & CaseIterable>(_ type: Name.Type) -> Result<Name, Problem>

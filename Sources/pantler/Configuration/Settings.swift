@@ -24,7 +24,7 @@ extension Setting {
         Setting("disk.reader_cache", \.disk.readerCache, .size(64 << 10...16 << 30)),
 
         Setting("namespaces.auto_create", \.namespaces.autoCreate, .bool, live: true),
-        Setting("namespaces.max_namespaces", \.namespaces.maxNamespaces, .integer(1...100_000)),
+        Setting("namespaces.max_namespaces", \.namespaces.maxNamespaces, .integer(1...Limits.namespaces)),
         Setting(
             "namespaces.defaults.default_ttl",
             \.namespaces.defaults.defaultTTL,
@@ -65,7 +65,7 @@ extension Setting {
         Setting(
             "namespaces.defaults.max_value_size",
             \.namespaces.defaults.maxValueSize,
-            .size(policySizes),
+            .size(1...Limits.valueBytes),
             live: true
         ),
         Setting("namespaces.defaults.eviction", \.namespaces.defaults.eviction, .choice, live: true),
@@ -85,7 +85,7 @@ extension Setting {
 
         Setting("limits.head_size", \.limits.headSize, .size(1 << 10...1 << 20), live: true),
         Setting("limits.target_size", \.limits.targetSize, .size(1 << 10...1 << 20), live: true),
-        Setting("limits.body_size", \.limits.bodySize, .size(1 << 10...4 << 30), live: true),
+        Setting("limits.body_size", \.limits.bodySize, .size(1 << 10...Limits.bodyBytes), live: true),
         Setting("limits.connections", \.limits.connections, .integer(1...1_000_000), live: true),
         Setting("limits.pipelined_requests", \.limits.pipelinedRequests, .integer(1...100_000), live: true),
         Setting("limits.head_timeout", \.limits.headTimeout, .duration(1...hour), live: true),
