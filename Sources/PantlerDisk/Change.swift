@@ -11,7 +11,8 @@ enum Change: Sendable {
         case .delete(let address, let version): self = .entry(KeyedChange(address, .delete(version: version)))
         case .namespace(let record): self = .control(.namespace(record))
         case .tag(let namespace, let tag, let mark): self = .control(.tag(namespace, tag, mark))
-        case .forgetTags(let namespace, let before): self = .control(.forgetTags(namespace, before: before))
+        case .forgetTags(let namespace, let before, let kept):
+            self = .control(.forgetTags(namespace, before: before, except: kept))
         case .dropNamespace(let namespace): self = .control(.dropNamespace(namespace))
         }
     }
@@ -74,7 +75,7 @@ enum EntryChange: Sendable {
 enum Control: Sendable {
     case namespace(NamespaceRecord)
     case tag(NamespaceID, EntryTag, Watermark)
-    case forgetTags(NamespaceID, before: Version)
+    case forgetTags(NamespaceID, before: Version, except: Set<EntryTag>)
     case dropNamespace(NamespaceID)
     case versionCeiling(Version)
     case hotSet([UInt64])

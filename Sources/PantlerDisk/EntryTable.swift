@@ -12,6 +12,9 @@ final class EntryTable {
         var version: Version
         /// When it is dead; `nil` = never.
         var deadAt: Int64?
+        var staleTTL: Int64
+        /// When it is looked at whether it is; `nil` = never.
+        var dueAt: Int64?
         var cost: Int64
         var tags: [UInt8]
 
@@ -30,7 +33,7 @@ final class EntryTable {
     private var deflater: Deflater
     private let figures: Figures
 
-    private static let rowColumns = "id, namespace, key, version, expires_at, stale_ttl, cost, tags"
+    private static let rowColumns = "id, namespace, key, version, expires_at, stale_ttl, cost, tags, due_at"
 
     init(_ connection: borrowing Connection, figures: Figures) throws(SQLiteError) {
         self.figures = figures
@@ -202,6 +205,8 @@ final class EntryTable {
                     key: Array(statement.bytes(2)),
                     version: Version(clamping: statement.integer(3)),
                     deadAt: dead == .never ? nil : dead.milliseconds,
+                    staleTTL: statement.integer(5),
+                    dueAt: statement.optionalInteger(8),
                     cost: statement.integer(6),
                     tags: Array(statement.bytes(7))
                 )

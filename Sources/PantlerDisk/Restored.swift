@@ -64,7 +64,8 @@ struct Restored: Sendable {
                 createdAt: Timestamp(milliseconds: rows.integer(2))
             )
             record.generation = UInt64(clamping: rows.integer(3))
-            record.watermark = Self.watermark(rows, from: 4)
+            record.watermark = Self.watermark(rows, from: 4, marks: 19)
+            record.lowerFrom = Version(clamping: rows.integer(20))
             state.namespaces.append(record)
         }
     }
@@ -72,11 +73,11 @@ struct Restored: Sendable {
     private mutating func readTags(_ connection: borrowing Connection) throws(SQLiteError) {
         let rows = try Statement(
             connection,
-            "SELECT namespace, tag, gone_before, stale_before, stale_since FROM tags"
+            "SELECT namespace, tag, gone_before, stale_before, stale_since, stale_marks FROM tags"
         )
         while try rows.step() {
             let namespace = NamespaceID(clamping: rows.integer(0))
-            state.tags.append((namespace, EntryTag(bytes: rows.bytes(1)), Self.watermark(rows, from: 2)))
+            state.tags.append((namespace, EntryTag(bytes: rows.bytes(1)), Self.watermark(rows, from: 2, marks: 5)))
         }
     }
 
@@ -91,11 +92,18 @@ struct Restored: Sendable {
         while try marks.step() { voids[NamespaceID(clamping: marks.integer(0))] = Version(clamping: marks.integer(1)) }
     }
 
-    private static func watermark(_ rows: borrowing Statement, from column: Int32) -> Watermark {
-        var mark = Watermark()
-        mark.goneBefore = Version(clamping: rows.integer(column))
-        mark.staleBefore = Version(clamping: rows.integer(column + 1))
-        mark.staleSince = Timestamp(milliseconds: rows.integer(column + 2))
-        return mark
+    /// - Parameter marks: the column of `StaleMarks`.
+    private static func watermark(
+        _ rows: borrowing Statement,
+        from column: Int32,
+        marks: Int32
+    ) -> Watermark {
+        let before = Version(clamping: rows.integer(column + 1))
+        let since = Timestamp(milliseconds: rows.integer(column + 2))
+        let last = before > 0 ? StaleMark(before: before, since: since) : nil
+        return Watermark(
+            goneBefore: Version(clamping: rows.integer(column)),
+            staleMarks: StaleMarks.decode(rows.bytes(marks), last: last)
+        )
     }
 }

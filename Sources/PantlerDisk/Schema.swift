@@ -86,6 +86,13 @@ enum Schema {
         INSERT INTO hot_set (id, hashes) SELECT 1, value FROM state WHERE name = 'hot_set';
         DELETE FROM state WHERE name = 'hot_set';
         """,
+        """
+        -- Marks that made entries stale, where there are several: see StaleMarks. `stale_before` and `stale_since` are those of the last.
+        ALTER TABLE namespaces ADD COLUMN stale_marks BLOB;
+        ALTER TABLE tags ADD COLUMN stale_marks BLOB;
+        -- Rows of a smaller version are void: the namespace has left the disk since.
+        ALTER TABLE namespaces ADD COLUMN lower_from INTEGER NOT NULL DEFAULT 0;
+        """,
     ]
 
     /// Brings a file of any older version, or an empty one, to the present version.

@@ -26,6 +26,8 @@ final class StateTables {
     private let deleteNamespace: Statement
     private let putTag: Statement
     private let deleteTags: Statement
+    private let deleteTag: Statement
+    private let oldTags: Statement
     private let putUsage: Statement
     private let deleteUsage: Statement
     private let addDropped: Statement
@@ -36,7 +38,7 @@ final class StateTables {
     static let namespaceColumns = """
         id, name, created_at, generation, gone_before, stale_before, stale_since, default_ttl, max_ttl, stale_ttl, \
         ttl_jitter, max_memory, max_entries, max_disk, max_value_size, eviction, durability, compression_threshold, \
-        compression_level
+        compression_level, stale_marks, lower_from
         """
 
     init(_ connection: borrowing Connection) throws(SQLiteError) {
@@ -53,20 +55,26 @@ final class StateTables {
             connection,
             """
             INSERT OR REPLACE INTO namespaces (\(Self.namespaceColumns))
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
+                ?21)
             """
         )
         deleteNamespace = try Statement(connection, "DELETE FROM namespaces WHERE id = ?1")
         putTag = try Statement(
             connection,
             """
-            INSERT OR REPLACE INTO tags (namespace, tag, gone_before, stale_before, stale_since)
-            VALUES (?1, ?2, ?3, ?4, ?5)
+            INSERT OR REPLACE INTO tags (namespace, tag, gone_before, stale_before, stale_since, stale_marks)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6)
             """
         )
         deleteTags = try Statement(
             connection,
             "DELETE FROM tags WHERE namespace = ?1 AND max(gone_before, stale_before) < ?2"
+        )
+        deleteTag = try Statement(connection, "DELETE FROM tags WHERE namespace = ?1 AND tag = ?2")
+        oldTags = try Statement(
+            connection,
+            "SELECT tag FROM tags WHERE namespace = ?1 AND max(gone_before, stale_before) < ?2"
         )
         putUsage = try Statement(
             connection,
@@ -132,9 +140,7 @@ final class StateTables {
         try putNamespace.bind(2, record.name.description)
         try putNamespace.bind(3, record.createdAt.milliseconds)
         try putNamespace.bind(4, Int64(clamping: record.generation))
-        try putNamespace.bind(5, Int64(clamping: record.watermark.goneBefore))
-        try putNamespace.bind(6, Int64(clamping: record.watermark.staleBefore))
-        try putNamespace.bind(7, record.watermark.staleSince.milliseconds)
+        try Self.bind(record.watermark, putNamespace, from: 5)
         try putNamespace.bind(8, policy.defaultTTL)
         try putNamespace.bind(9, policy.maxTTL)
         try putNamespace.bind(10, policy.staleTTL)
@@ -147,28 +153,65 @@ final class StateTables {
         try putNamespace.bind(17, policy.durability.rawValue)
         try putNamespace.bind(18, policy.compressionThreshold)
         try putNamespace.bind(19, Int64(policy.compressionLevel))
-        try putNamespace.run()
+        try putNamespace.bind(21, Int64(clamping: record.lowerFrom))
+        try StaleMarks.encode(record.watermark).withBytes { (marks) throws(SQLiteError) in
+            if marks.isEmpty { try putNamespace.bindNull(20) } else { try putNamespace.bind(20, borrowing: marks) }
+            try putNamespace.run()
+        }
         try raise(.nextNamespaceID, to: Int64(record.id) + 1)
     }
 
     func put(_ namespace: NamespaceID, tag: EntryTag, _ mark: Watermark) throws(SQLiteError) {
         try putTag.bind(1, Int64(namespace))
         try putTag.bind(2, tag.text)
-        try putTag.bind(3, Int64(clamping: mark.goneBefore))
-        try putTag.bind(4, Int64(clamping: mark.staleBefore))
-        try putTag.bind(5, mark.staleSince.milliseconds)
-        try putTag.run()
+        try Self.bind(mark, putTag, from: 3)
+        try StaleMarks.encode(mark).withBytes { (marks) throws(SQLiteError) in
+            if marks.isEmpty { try putTag.bindNull(6) } else { try putTag.bind(6, borrowing: marks) }
+            try putTag.run()
+        }
     }
 
-    func forgetTags(_ namespace: NamespaceID, before version: Version) throws(SQLiteError) {
-        try deleteTags.bind(1, Int64(namespace))
-        try deleteTags.bind(2, Int64(clamping: version))
-        try deleteTags.run()
+    private static func bind(
+        _ mark: Watermark,
+        _ statement: borrowing Statement,
+        from column: Int32
+    ) throws(SQLiteError) {
+        let last = mark.staleMarks.last
+        try statement.bind(column, Int64(clamping: mark.goneBefore))
+        try statement.bind(column + 1, Int64(clamping: last?.before ?? 0))
+        try statement.bind(column + 2, last?.since.milliseconds ?? 0)
+    }
+
+    /// Forgets tags whose marks are all of smaller versions, but for some.
+    func forgetTags(
+        _ namespace: NamespaceID,
+        before version: Version,
+        except kept: Set<EntryTag>
+    ) throws(SQLiteError) {
+        guard !kept.isEmpty else {
+            try deleteTags.bind(1, Int64(namespace))
+            try deleteTags.bind(2, Int64(clamping: version))
+            return try deleteTags.run()
+        }
+        var forgotten: [EntryTag] = []
+        try oldTags.bind(1, Int64(namespace))
+        try oldTags.bind(2, Int64(clamping: version))
+        defer { oldTags.reset() }
+        while try oldTags.step() {
+            let tag = EntryTag(bytes: oldTags.bytes(0))
+            if !kept.contains(tag) { forgotten.append(tag) }
+        }
+        oldTags.reset()
+        for tag in forgotten {
+            try deleteTag.bind(1, Int64(namespace))
+            try deleteTag.bind(2, tag.text)
+            try deleteTag.run()
+        }
     }
 
     /// Forgets a namespace and remembers that its rows are to go. Its number is not given again.
     func drop(_ namespace: NamespaceID) throws(SQLiteError) {
-        try forgetTags(namespace, before: .max)
+        try forgetTags(namespace, before: .max, except: [])
         try deleteNamespace.bind(1, Int64(namespace))
         try deleteNamespace.run()
         try addDropped.bind(1, Int64(namespace))

@@ -118,7 +118,8 @@ extension Writer {
         switch control {
         case .namespace(let record): try tables.put(record)
         case .tag(let namespace, let tag, let mark): try tables.put(namespace, tag: tag, mark)
-        case .forgetTags(let namespace, let before): try tables.forgetTags(namespace, before: before)
+        case .forgetTags(let namespace, let before, let kept):
+            try tables.forgetTags(namespace, before: before, except: kept)
         case .dropNamespace(let namespace):
             try tables.drop(namespace)
             house.gone.insert(namespace)

@@ -123,10 +123,10 @@ extension Writer {
         let rows = try entries.due(at: now, limit: Self.stepRows)
         guard !rows.isEmpty else { return false }
         try step(rows) { (row) throws(SQLiteError) in
-            guard let deadAt = row.deadAt, deadAt <= now else {
-                return try entries.setDue(id: row.id, row.deadAt)
-            }
-            try remove(row, .expired)
+            if let deadAt = row.deadAt, deadAt <= now { return try remove(row, .expired) }
+            let invalidAt = invalidAt(row)
+            if let invalidAt, invalidAt <= now { return try remove(row, .invalidated) }
+            try entries.setDue(id: row.id, invalidAt.map { min($0, row.deadAt ?? .max) } ?? row.deadAt)
         }
         return true
     }

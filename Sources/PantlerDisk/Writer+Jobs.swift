@@ -56,13 +56,22 @@ extension Writer {
             job.kind = .removePrefix(namespace, prefix: prefix, before: before, next: rest)
             return false
         case .sweep(let last):
-            guard let delegate = context.delegate else { return true }
+            guard context.delegate != nil else { return true }
             let rows = try entries.oldest(of: nil, after: last, limit: Self.stepRows * 4)
             guard let end = rows.last?.id else { return true }
-            let gone = rows.filter { isInvalidated($0, by: delegate) }
-            let count = try gone.isEmpty ? 0 : step(gone) { (row) throws(SQLiteError) in try remove(row, .invalidated) }
+            let ends = Dictionary(uniqueKeysWithValues: rows.compactMap { row in invalidAt(row).map { (row.id, $0) } })
+            let ended = rows.filter { row in ends[row.id].map { $0 < row.dueAt ?? .max } ?? false }
+            let now = nowMilliseconds
+            let count =
+                try ended.isEmpty
+                ? 0
+                : step(ended) { (row) throws(SQLiteError) in
+                    // What is stale has its time, and then goes with what has expired.
+                    if let end = ends[row.id], end > now { return try entries.setDue(id: row.id, end) }
+                    try remove(row, .invalidated)
+                }
             job.removed += count
-            job.kind = .sweep(last: count < gone.count ? gone[count].id - 1 : end)
+            job.kind = .sweep(last: count < ended.count ? ended[count].id - 1 : end)
             return false
         case .merge:
             // The journal is rid of what came before the job, or its turn would not have come.
@@ -72,14 +81,24 @@ extension Writer {
         }
     }
 
-    private func isInvalidated(_ row: EntryTable.Row, by delegate: any LowerTierDelegate) -> Bool {
+    /// When a row ends by marks, in milliseconds; `nil` if it does not.
+    func invalidAt(_ row: EntryTable.Row) -> Int64? {
+        guard let delegate = context.delegate else { return nil }
         let tags = row.tags.withUnsafeBytes { TagList.decode($0) } ?? []
-        return delegate.isInvalidated(namespace: row.namespace, version: row.version, tags: tags)
+        return delegate.invalidAt(
+            namespace: row.namespace,
+            version: row.version,
+            staleTTL: row.staleTTL,
+            tags: tags
+        )?.milliseconds
     }
+
+    /// Before the start nothing has ended by time.
+    private var nowMilliseconds: Int64 { context.now?.milliseconds ?? .min }
 
     /// Whether a row that is removed could still be seen until now.
     private func isVisible(_ row: EntryTable.Row) -> Bool {
-        if let deadAt = row.deadAt, let now = context.now, deadAt <= now.milliseconds { return false }
-        return context.delegate.map { !isInvalidated(row, by: $0) } ?? true
+        let now = nowMilliseconds
+        return row.deadAt ?? .max > now && invalidAt(row) ?? .max > now
     }
 }

@@ -130,6 +130,23 @@ package struct EntryView {
         )
     }
 
+    /// The same entry, as if it expired at another moment.
+    package func expiring(at moment: Timestamp) -> EntryView {
+        EntryView(
+            key: key,
+            value: value,
+            isJSON: isJSON,
+            keyIsPlain: keyIsPlain,
+            isLarge: isLarge,
+            mediaType: mediaType,
+            encodedTags: encodedTags,
+            hash: hash,
+            version: version,
+            expiresAt: moment,
+            staleTTL: staleTTL
+        )
+    }
+
     /// Complexity: O(tags), one allocation each that has more than 15 bytes.
     package func tags() -> [EntryTag] {
         var tags: [EntryTag] = []

@@ -7,8 +7,8 @@ package enum Mutation: Sendable {
     case namespace(NamespaceRecord)
     /// A tag was invalidated.
     case tag(NamespaceID, tag: EntryTag, Watermark)
-    /// No entry is left that invalidations of tags below this version could still judge: they can be forgotten.
-    case forgetTags(NamespaceID, before: Version)
+    /// No entry is left that invalidations of tags below this version could still judge, but for those of some tags: they can be forgotten.
+    case forgetTags(NamespaceID, before: Version, except: Set<EntryTag>)
     /// A namespace is gone with everything in it; its rows are swept in the background.
     case dropNamespace(NamespaceID)
 }
@@ -98,9 +98,9 @@ package enum DepartureCause: Sendable {
 
 /// What a lower tier asks back of the store. Called on the tier's own threads.
 package protocol LowerTierDelegate: AnyObject, Sendable {
-    /// Whether an entry of this version and these tags is invalid by a flush or a tag. Of a namespace that is not known it says no: the tier
-    /// remembers itself which were dropped.
-    func isInvalidated(namespace: NamespaceID, version: Version, tags: [EntryTag]) -> Bool
+    /// When an entry ends by a flush, a tag, or its namespace's having left the tier; `nil` if by none of these. A moment that is past: it is
+    /// invalid already. Of a namespace that is not known it says `nil`: the tier remembers itself which were dropped.
+    func invalidAt(namespace: NamespaceID, version: Version, staleTTL: Int64, tags: [EntryTag]) -> Timestamp?
     /// An entry left the tier by itself.
     func departed(_ address: EntryAddress, cause: DepartureCause)
     /// The bytes that a namespace may hold in this tier; `nil` = as the whole tier.
@@ -165,8 +165,8 @@ package protocol LowerTier: AnyObject, Sendable {
         completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
     )
 
-    /// Goes once over everything in small steps, in the background, and removes what the delegate calls invalidated. The completion
-    /// comes when the pass is over.
+    /// Goes once over everything in small steps, in the background, and removes what the delegate says has ended; what is going to end is
+    /// removed when it does. The completion comes when the pass is over.
     func sweepInvalidated(completion: @escaping @Sendable (TierFault?) -> Void)
 
     /// Sees to it that versions below `ceiling` are never given by a later run. The completion comes after the sync.

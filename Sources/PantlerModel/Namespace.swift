@@ -75,19 +75,6 @@ package struct Policy: Hashable, Sendable {
     package init() {}
 }
 
-/// Everything older than a moment, declared gone or stale at once: the mark of a flush or of a tag's invalidation.
-///
-/// An entry is measured by its version, so that one comparison judges it.
-package struct Watermark: Hashable, Sendable {
-    /// Entries with a smaller version are gone.
-    package var goneBefore: Version = 0
-    /// Entries with a smaller version are stale since `staleSince`.
-    package var staleBefore: Version = 0
-    package var staleSince = Timestamp(milliseconds: 0)
-
-    package init() {}
-}
-
 /// A namespace as it is kept on disk.
 package struct NamespaceRecord: Hashable, Sendable {
     package var id: NamespaceID
@@ -96,6 +83,8 @@ package struct NamespaceRecord: Hashable, Sendable {
     /// How many times it was flushed.
     package var generation: UInt64 = 0
     package var watermark = Watermark()
+    /// What the lower tier has of the namespace with a smaller version is void: it was written before the namespace last left that tier.
+    package var lowerFrom: Version = 0
     package var createdAt: Timestamp
 
     package init(id: NamespaceID, name: NamespaceName, policy: Policy, createdAt: Timestamp) {

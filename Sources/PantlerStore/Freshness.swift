@@ -9,36 +9,33 @@ package enum Freshness: Equatable, Sendable {
     case dead(MissReason)
 }
 
-/// The parts of an entry that its life depends on.
-struct Life {
-    var version: Version
-    var expiresAt: Timestamp
-    var staleTTL: Int64
+/// What marks say of one entry: those of its namespace and of its tags together.
+struct Judgement {
+    /// Whether a flush or a tag has ended it.
+    var isGone = false
+    /// The first moment at which it was declared stale.
+    var staleSince: Timestamp?
 
-    /// - Parameter marks: the watermarks that concern the entry: its namespace's, and those of its invalidated tags.
-    func freshness(at now: Timestamp, under mark: Watermark) -> Freshness {
-        if version < mark.goneBefore { return .dead(.invalidated) }
+    mutating func add(_ mark: Watermark, _ version: Version) {
+        if version < mark.goneBefore { isGone = true }
+        if let since = mark.staleSince(version) { staleSince = min(staleSince ?? since, since) }
+    }
+
+    func freshness(expiresAt: Timestamp, staleTTL: Int64, at now: Timestamp) -> Freshness {
+        if isGone { return .dead(.invalidated) }
         var end = expiresAt
         var reason = MissReason.expired
-        if version < mark.staleBefore, mark.staleSince < end {
-            end = mark.staleSince
+        if let staleSince, staleSince < end {
+            end = staleSince
             reason = .invalidated
         }
         if now < end { return .fresh }
         if staleTTL > 0, now < end.advanced(byMilliseconds: staleTTL) { return .stale(since: end) }
         return .dead(reason)
     }
-}
 
-extension Watermark {
-    /// The mark of two invalidations together.
-    func merged(_ other: Watermark) -> Watermark {
-        var merged = self
-        merged.goneBefore = max(goneBefore, other.goneBefore)
-        if other.staleBefore > staleBefore {
-            merged.staleBefore = other.staleBefore
-            merged.staleSince = other.staleSince
-        }
-        return merged
+    /// When marks end it, whatever its own expiry; `nil` if they do not.
+    func end(staleTTL: Int64) -> Timestamp? {
+        isGone ? Timestamp(milliseconds: .min) : staleSince?.advanced(byMilliseconds: staleTTL)
     }
 }

@@ -14,8 +14,11 @@ package final class Namespace: Sendable {
         var record: NamespaceRecord
         /// Tags that were invalidated, while entries may be left that this concerns.
         var tags: [EntryTag: Watermark] = [:]
-        /// How many times some of them were forgotten.
+        /// How many times some of them were forgotten, and how many were left the last time.
         var forgets = 0
+        var tagsKept = 0
+        /// Marks that entries still need, as a pass over all of them finds out; `nil` while there is none.
+        var needed: NeededMarks?
         /// Prefixes whose removal is under way, with the version below which entries are gone.
         var prefixes: [(prefix: [UInt8], before: Version)] = []
         var windows = RateWindows()
@@ -28,11 +31,16 @@ package final class Namespace: Sendable {
     // that runs at the same time as a flush may see either side of it, and one that starts after the flush was answered
     // sees it, because the answer went through a socket.
     private let goneBefore: Atomic<Version>
-    private let staleBefore: Atomic<Version>
-    private let staleSince: Atomic<Int64>
+    /// The version of the newest mark that made entries stale: older ones have to look at `state`.
+    private let newestStale: Atomic<Version>
     /// The version of the newest invalidation of any tag: entries written later need no look at `tags`.
     private let newestTagMark = Atomic<Version>(0)
     private let usesLowerFlag: Atomic<Bool>
+    /// `state.record.lowerFrom`.
+    private let lowerFromVersion: Atomic<Version>
+    private let enteringWalks = Atomic(0)
+    /// Whether `state.needed` is there.
+    private let isForgetting = Atomic(false)
     private let hasPrefixes = Atomic(false)
     private let droppedFlag = Atomic(false)
     private let lowerEvictionCount = Atomic<UInt64>(0)
@@ -43,8 +51,8 @@ package final class Namespace: Sendable {
         self.slot = slot
         createdAt = record.createdAt
         goneBefore = Atomic(record.watermark.goneBefore)
-        staleBefore = Atomic(record.watermark.staleBefore)
-        staleSince = Atomic(record.watermark.staleSince.milliseconds)
+        newestStale = Atomic(record.watermark.newestStale)
+        lowerFromVersion = Atomic(record.lowerFrom)
         usesLowerFlag = Atomic(record.policy.durability != .memory)
         state = Mutex(State(record: record))
     }
@@ -60,7 +68,15 @@ package final class Namespace: Sendable {
 
     func drop() { droppedFlag.store(true, ordering: .releasing) }
 
-    func setUsesLower(_ uses: Bool) { usesLowerFlag.store(uses, ordering: .relaxed) }
+    /// What the lower tier has of an entry with a smaller version is void.
+    var lowerFrom: Version { lowerFromVersion.load(ordering: .acquiring) }
+
+    /// Whether entries are on their way into the lower tier, which is to have all of them: see `Store.enterLower`.
+    var isEntering: Bool { enteringWalks.load(ordering: .acquiring) > 0 }
+
+    func beginEntering() { enteringWalks.wrappingAdd(1, ordering: .releasing) }
+
+    func endEntering() { enteringWalks.wrappingSubtract(1, ordering: .releasing) }
 
     /// Entries that left the lower tier to make room for others.
     var lowerEvictions: UInt64 { lowerEvictionCount.load(ordering: .relaxed) }
@@ -69,52 +85,100 @@ package final class Namespace: Sendable {
 
     // MARK: Invalidation
 
-    /// Changes the record under the lock, mirrors its watermark, and returns it as it is then.
+    /// Changes the record under the lock, mirrors what is looked at without, and returns it as it is then.
     func update(_ change: (inout NamespaceRecord) -> Void) -> NamespaceRecord {
         state.withLock {
             change(&$0.record)
-            let mark = $0.record.watermark
-            staleSince.store(mark.staleSince.milliseconds, ordering: .relaxed)
-            staleBefore.store(mark.staleBefore, ordering: .releasing)
-            goneBefore.store(mark.goneBefore, ordering: .releasing)
+            mirror($0.record)
             return $0.record
         }
     }
 
-    /// Marks tags; returns their marks as they are then, or `nil` if there is no mark to be had.
+    private func mirror(_ record: NamespaceRecord) {
+        newestStale.store(record.watermark.newestStale, ordering: .releasing)
+        goneBefore.store(record.watermark.goneBefore, ordering: .releasing)
+        lowerFromVersion.store(record.lowerFrom, ordering: .releasing)
+        usesLowerFlag.store(record.policy.durability != .memory, ordering: .releasing)
+    }
+
+    /// Marks tags, and hands over their marks as they are then.
     ///
-    /// - Parameter makeMark: called under the lock, so that `markHorizon` never lies between a mark's version and its mark.
-    @discardableResult
-    func mark(tags: [EntryTag], with makeMark: () -> Watermark?) -> [(tag: EntryTag, mark: Watermark)]? {
+    /// - Parameters:
+    ///   - makeMark: called under the lock, so that `markHorizon` never lies between a mark's version and its mark.
+    ///   - queue: called under the lock for each tag, so that marks of one tag are queued in their order.
+    /// - Returns: whether there was a mark.
+    func mark(
+        tags: [EntryTag],
+        with makeMark: () -> Watermark?,
+        queue: (EntryTag, Watermark) -> Void
+    ) -> Bool {
         state.withLock { state in
-            guard let mark = makeMark() else { return nil }
-            return tags.map { tag in
-                let merged = (state.tags[tag] ?? Watermark()).merged(mark)
-                state.tags[tag] = merged
-                if merged.newest > newestTagMark.load(ordering: .relaxed) {
-                    newestTagMark.store(merged.newest, ordering: .releasing)
-                }
-                return (tag, merged)
-            }
+            guard let mark = makeMark() else { return false }
+            for tag in tags { queue(tag, add(mark, to: tag, &state)) }
+            return true
         }
     }
 
-    /// Every mark that is there has a version below it, every later one has not.
-    func markHorizon(_ versions: VersionAllocator) -> Version { state.withLock { _ in versions.latest + 1 } }
+    /// A mark that the previous run has left.
+    func restore(_ tag: EntryTag, _ mark: Watermark) { state.withLock { _ = add(mark, to: tag, &$0) } }
 
-    /// Forgets invalidations of tags from before `version`, once no older entry is left that they end; returns before which
-    /// version that holds for all of them, or `nil` if there was nothing to forget.
+    private func add(_ mark: Watermark, to tag: EntryTag, _ state: inout State) -> Watermark {
+        let merged = (state.tags[tag] ?? Watermark()).merged(mark)
+        state.tags[tag] = merged
+        if merged.newest > newestTagMark.load(ordering: .relaxed) {
+            newestTagMark.store(merged.newest, ordering: .releasing)
+        }
+        return merged
+    }
+
+    /// Shows all marks of tags under the lock.
+    func withTags(_ body: (EntryTag, Watermark) -> Void) {
+        state.withLock { for (tag, mark) in $0.tags { body(tag, mark) } }
+    }
+
+    // MARK: Forgetting
+
+    /// Marks of tags that a namespace may keep before a pass is worth its while.
+    private static let manyTags = 1000
+
+    /// Whether there are so many marks of tags that they should be forgotten soon.
+    var hasManyTags: Bool { state.withLock { $0.tags.count > max(Self.manyTags, 2 * $0.tagsKept) } }
+
+    /// Begins a pass over all entries, which finds out what marks are still needed.
     ///
-    /// What a tag has made stale may be there for as long as its stale TTL, so such marks stay, and all later ones with them.
-    func forgetTags(before version: Version) -> Version? {
+    /// - Returns: every mark that is there has a version below it, every later one has not.
+    func beginForgetting(_ versions: VersionAllocator) -> Version {
+        state.withLock {
+            $0.needed = NeededMarks()
+            isForgetting.store(true, ordering: .releasing)
+            return versions.latest + 1
+        }
+    }
+
+    /// The pass has ended: forgets marks from before `horizon` that no entry needs.
+    ///
+    /// - Parameter isWhole: whether it has come to all entries; else nothing is forgotten.
+    /// - Returns: tags whose marks stay; `nil` if no mark of a tag was forgotten.
+    func endForgetting(before horizon: Version, isWhole: Bool) -> Set<EntryTag>? {
         state.withLock { state in
-            var end = version
-            for mark in state.tags.values where mark.staleBefore > 0 { end = min(end, mark.newest) }
-            let kept = state.tags.filter { $0.value.newest >= end }
-            guard kept.count < state.tags.count else { return nil }
-            state.tags = kept
+            let found = state.needed
+            state.needed = nil
+            isForgetting.store(false, ordering: .releasing)
+            guard isWhole, let needed = found else { return nil }
+            state.record.watermark.forgetStale(before: horizon) { needed.ofNamespace.contains($0.before) }
+            mirror(state.record)
+            let count = state.tags.count
+            for (tag, mark) in state.tags where mark.newest < horizon {
+                guard let marks = needed.ofTags[tag] else {
+                    state.tags[tag] = nil
+                    continue
+                }
+                state.tags[tag]?.forgetStale(before: horizon) { marks.contains($0.before) }
+            }
+            state.tagsKept = state.tags.count
+            guard state.tags.count < count else { return nil }
             state.forgets += 1
-            return end
+            return Set(state.tags.keys)
         }
     }
 
@@ -122,6 +186,8 @@ package final class Namespace: Sendable {
     var forgets: Int { state.withLock { $0.forgets } }
 
     var tagCount: Int { state.withLock { $0.tags.count } }
+
+    // MARK: Prefixes
 
     func begin(prefix: [UInt8], before version: Version) {
         state.withLock {
@@ -145,8 +211,16 @@ package final class Namespace: Sendable {
         }
     }
 
-    /// Judges an entry. Complexity: O(1) without tags, or when no tag was invalidated since it was written; otherwise
-    /// O(tags of the entry).
+    /// Whether an entry of the lower tier is void: the namespace has left the tier since, or the removal of a prefix concerns it that is
+    /// under way.
+    func isVoid(_ key: [UInt8], version: Version) -> Bool {
+        version < lowerFrom || isBeingRemoved(key, version: version)
+    }
+
+    // MARK: Judging
+
+    /// Judges an entry. Complexity: O(1) where nothing was declared stale and no tag invalidated since it was written; otherwise O(tags of
+    /// the entry).
     func freshness(
         version: Version,
         expiresAt: Timestamp,
@@ -154,21 +228,25 @@ package final class Namespace: Sendable {
         at now: Timestamp,
         tags: () -> [EntryTag]
     ) -> Freshness {
-        var mark = Watermark()
-        mark.goneBefore = goneBefore.load(ordering: .acquiring)
-        mark.staleBefore = staleBefore.load(ordering: .acquiring)
-        mark.staleSince = Timestamp(milliseconds: staleSince.load(ordering: .relaxed))
-        if version < newestTagMark.load(ordering: .acquiring) {
-            let names = tags()
-            if !names.isEmpty {
-                state.withLock { state in
-                    for name in names {
-                        if let tagMark = state.tags[name] { mark = mark.stricter(tagMark, for: version) }
-                    }
-                }
+        judgement(version, tags).freshness(expiresAt: expiresAt, staleTTL: staleTTL, at: now)
+    }
+
+    private func judgement(_ version: Version, _ tags: () -> [EntryTag]) -> Judgement {
+        var judgement = Judgement()
+        if version < goneBefore.load(ordering: .acquiring) {
+            judgement.isGone = true
+            return judgement
+        }
+        let isStale = version < newestStale.load(ordering: .acquiring)
+        let names = version < newestTagMark.load(ordering: .acquiring) ? tags() : []
+        guard isStale || !names.isEmpty else { return judgement }
+        state.withLock { state in
+            if isStale { judgement.add(state.record.watermark, version) }
+            for name in names {
+                if let mark = state.tags[name] { judgement.add(mark, version) }
             }
         }
-        return Life(version: version, expiresAt: expiresAt, staleTTL: staleTTL).freshness(at: now, under: mark)
+        return judgement
     }
 
     func freshness(of entry: Entry, at now: Timestamp) -> Freshness {
@@ -180,20 +258,50 @@ package final class Namespace: Sendable {
             view.encodedTags.isEmpty ? [] : view.tags()
         }
     }
+
+    /// When marks end an entry; `nil` if they do not. While a pass looks for what marks are needed, those that it will live under for a
+    /// while are.
+    func markedEnd(
+        version: Version,
+        staleTTL: Int64,
+        at now: Timestamp,
+        tags: () -> [EntryTag]
+    ) -> Timestamp? {
+        guard let end = judgement(version, tags).end(staleTTL: staleTTL) else { return nil }
+        if end > now { keepMarks(of: version, tags()) }
+        return end
+    }
+
+    /// The same of an entry on its way into memory.
+    func keepMarks(of entry: Entry, at now: Timestamp) {
+        guard isForgetting.load(ordering: .acquiring) else { return }
+        _ = markedEnd(version: entry.version, staleTTL: entry.staleTTL, at: now) { entry.tags }
+    }
+
+    /// The same of an entry in memory, which may be seen.
+    func keepMarks(of view: EntryView, at now: Timestamp) {
+        guard isForgetting.load(ordering: .acquiring) else { return }
+        _ = markedEnd(version: view.version, staleTTL: view.staleTTL, at: now) {
+            view.encodedTags.isEmpty ? [] : view.tags()
+        }
+    }
+
+    private func keepMarks(of version: Version, _ tags: [EntryTag]) {
+        state.withLock { state in
+            guard state.needed != nil else { return }
+            if let mark = state.record.watermark.staleMark(for: version) {
+                state.needed?.ofNamespace.insert(mark.before)
+            }
+            for tag in tags {
+                guard let mark = state.tags[tag]?.staleMark(for: version) else { continue }
+                state.needed?.ofTags[tag, default: []].insert(mark.before)
+            }
+        }
+    }
 }
 
-extension Watermark {
-    /// Entries of this version or a later one are not concerned.
-    fileprivate var newest: Version { max(goneBefore, staleBefore) }
-
-    /// The mark that ends an entry of `version` soonest.
-    fileprivate func stricter(_ other: Watermark, for version: Version) -> Watermark {
-        var result = self
-        result.goneBefore = max(goneBefore, other.goneBefore)
-        if version < other.staleBefore, version >= staleBefore || other.staleSince < staleSince {
-            result.staleBefore = other.staleBefore
-            result.staleSince = other.staleSince
-        }
-        return result
-    }
+/// Stale marks, by their versions, that are the first for some entry.
+struct NeededMarks {
+    var ofNamespace: Set<Version> = []
+    var ofTags: [EntryTag: Set<Version>] = [:]
 }

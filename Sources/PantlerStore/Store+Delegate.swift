@@ -4,17 +4,16 @@ package import PantlerModel
 
 // What the lower tier asks and tells, on its own threads.
 extension Store: LowerTierDelegate {
-    package func isInvalidated(namespace id: NamespaceID, version: Version, tags: [EntryTag]) -> Bool {
+    package func invalidAt(
+        namespace id: NamespaceID,
+        version: Version,
+        staleTTL: Int64,
+        tags: [EntryTag]
+    ) -> Timestamp? {
         // The tier itself remembers which were dropped. Of others nothing is known, and what is not known is not ended.
-        guard let namespace = namespace(id) else { return false }
-        let freshness = namespace.freshness(
-            version: version,
-            expiresAt: .never,
-            staleTTL: Limits.ttlMilliseconds,
-            at: clock.now()
-        ) { tags }
-        // What was only made stale may still be handed out.
-        return freshness == .dead(.invalidated)
+        guard let namespace = namespace(id) else { return nil }
+        if version < namespace.lowerFrom { return Timestamp(milliseconds: .min) }
+        return namespace.markedEnd(version: version, staleTTL: staleTTL, at: clock.now()) { tags }
     }
 
     package func departed(_ address: EntryAddress, cause: DepartureCause) {

@@ -34,14 +34,10 @@ extension Store {
 
     private func newMark(_ mode: InvalidationMode) -> Watermark? {
         guard let version = versions.allocate() else { return nil }
-        var mark = Watermark()
         switch mode {
-        case .gone: mark.goneBefore = version
-        case .stale:
-            mark.staleBefore = version
-            mark.staleSince = clock.now()
+        case .gone: return Watermark(goneBefore: version)
+        case .stale: return Watermark(staleMarks: [StaleMark(before: version, since: clock.now())])
         }
-        return mark
     }
 
     private func invalidate(
@@ -50,11 +46,15 @@ extension Store {
         _ mode: InvalidationMode,
         _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
     ) {
-        guard let marks = namespace.mark(tags: tags, with: { newMark(mode) }) else {
-            return completion(.failure(.noVersion))
-        }
+        // Marks of namespaces that are never on disk end with the process, as their entries do.
         var ticket: WriteTicket?
-        for (tag, mark) in marks { ticket = queue(namespace, .tag(namespace.id, tag: tag, mark)) }
+        let isMarked = namespace.mark(tags: tags) {
+            newMark(mode)
+        } queue: { tag, mark in
+            if namespace.usesLower { ticket = lower?.enqueue(.tag(namespace.id, tag: tag, mark)) }
+        }
+        guard isMarked else { return completion(.failure(.noVersion)) }
+        askForSlowSweep()
         settle(namespace, ticket, Invalidated(tags: tags.count), completion)
     }
 
@@ -63,22 +63,20 @@ extension Store {
         _ mode: InvalidationMode,
         _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
     ) {
-        guard let mark = newMark(mode) else { return completion(.failure(.noVersion)) }
         // Under the registry's lock, so that records are queued in the order of their changes.
-        let (generation, ticket) = registry.withLock { _ in
+        let flushed: (generation: UInt64, ticket: WriteTicket?)? = registry.withLock { _ in
+            var isMarked = false
             let record = namespace.update {
+                guard let mark = newMark(mode) else { return }
+                isMarked = true
                 $0.generation += 1
                 $0.watermark = $0.watermark.merged(mark)
             }
-            return (record.generation, lower?.enqueue(.namespace(record)))
+            return isMarked ? (record.generation, lower?.enqueue(.namespace(record))) : nil
         }
+        guard let (generation, ticket) = flushed else { return completion(.failure(.noVersion)) }
         askForSweep()
         settle(namespace, ticket, Invalidated(generation: generation), completion)
-    }
-
-    /// Marks of namespaces that are never on disk end with the process, as their entries do.
-    private func queue(_ namespace: Namespace, _ mutation: Mutation) -> WriteTicket? {
-        namespace.usesLower ? lower?.enqueue(mutation) : nil
     }
 
     private func settle(

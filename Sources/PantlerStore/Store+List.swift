@@ -48,7 +48,7 @@ extension Store {
                 }
                 let isEnd = page.count < wanted
                 var visible = page.filter { isVisible($0, namespace) }
-                if !isComplete(lower) {
+                if namespace.isEntering || !isComplete(lower) {
                     let inMemory = memoryRows(
                         namespace,
                         prefix,
@@ -102,7 +102,7 @@ extension Store {
             at: clock.now()
         ) { entry.tags }
         if case .dead = freshness { return false }
-        return !namespace.isBeingRemoved(entry.key, version: entry.version)
+        return !namespace.isVoid(entry.key, version: entry.version)
     }
 
     private func tier(of key: [UInt8], _ namespace: Namespace, _ lower: any LowerTier) -> Tier {

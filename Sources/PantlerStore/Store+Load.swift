@@ -62,7 +62,7 @@ extension Store {
         case .failure(let fault): return .fault(fault)
         case .success(nil): return .missing
         case .success(let entry?):
-            return namespace.isBeingRemoved(address.key, version: entry.version) ? .missing : .found(entry)
+            return namespace.isVoid(address.key, version: entry.version) ? .missing : .found(entry)
         }
     }
 
@@ -77,6 +77,7 @@ extension Store {
     ) -> Bool {
         if namespace.isDropped { return false }
         if case .dead = namespace.freshness(of: entry, at: moment.now) { return false }
+        namespace.keepMarks(of: entry, at: moment.now)
         return address.key.withUnsafeBytes { key in
             guard shard.find(address.hash, namespace.slot, key) == nil else { return false }
             let outcome = entry.withContent(large) {

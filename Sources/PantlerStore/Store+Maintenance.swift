@@ -10,7 +10,12 @@ struct MaintenanceState {
     var ticks: UInt64 = 0
     /// Whether something asked for a pass over the lower tier, and whether one is under way.
     var wantsSweep = false
+    /// Whether something asked for one that has time.
+    var wantsSlowSweep = false
     var isSweeping = false
+    /// When the last one began and ended; microseconds.
+    var sweepBegan: UInt64 = 0
+    var sweepEnded: UInt64 = 0
 }
 
 // What nobody asks for: expired entries leave, windows move on, old invalidations are forgotten, and the hottest entries are
@@ -67,10 +72,10 @@ extension Store {
     private func sweepStep(_ bySlot: [NamespaceSlot: Namespace]) -> Bool {
         let now = clock.now()
         return memory.sweepStep(limit: Self.sweepStep) { view, slot in
-            guard let namespace = bySlot[slot], !namespace.isDropped,
-                case .dead(let reason) = namespace.freshness(of: view, at: now)
-            else { return .keep }
-            return .remove(reason)
+            guard let namespace = bySlot[slot], !namespace.isDropped else { return .keep }
+            if case .dead(let reason) = namespace.freshness(of: view, at: now) { return .remove(reason) }
+            namespace.keepMarks(of: view, at: now)
+            return .keep
         }
     }
 
@@ -97,42 +102,58 @@ extension Store {
     /// A flush has left entries that nobody sees: the lower tier is to be gone through.
     func askForSweep() { maintenance.withLock { $0.wantsSweep = true } }
 
+    /// A tag was invalidated: what it ended is to leave the lower tier, too, but not before the next.
+    func askForSlowSweep() { maintenance.withLock { $0.wantsSlowSweep = true } }
+
     /// Marks of tags are forgotten once everything that they concern has been removed.
     private func forgetOldTags() {
-        let hasMany = registry.withLock { Array($0.byID.values) }.contains { $0.tagCount > Self.manyTags }
+        let hasMany = registry.withLock { Array($0.byID.values) }.contains { $0.hasManyTags }
         if hasMany { askForSweep() }
     }
 
-    /// Marks that a namespace may keep before a pass is worth its while.
-    private static let manyTags = 1000
+    /// Least pause before a pass that has time, in microseconds; and how many times as long as the last one took, so that passes take a
+    /// twentieth of the writer's time at most.
+    private static let slowSweepMicroseconds: UInt64 = 60_000_000
+    private static let slowSweepShare: UInt64 = 20
 
     private func sweepLowerIfAsked() {
+        let now = clock.monotonicMicroseconds()
         let begins = maintenance.withLock { state in
-            guard state.wantsSweep, !state.isSweeping else { return false }
+            let took = state.sweepEnded - state.sweepBegan
+            let pause = max(Self.slowSweepMicroseconds, took * Self.slowSweepShare)
+            let isTime = state.wantsSweep || (state.wantsSlowSweep && now >= state.sweepEnded + pause)
+            guard isTime, !state.isSweeping else { return false }
             state.wantsSweep = false
+            state.wantsSlowSweep = false
             state.isSweeping = true
+            (state.sweepBegan, state.sweepEnded) = (now, now)
             return true
         }
         guard begins else { return }
         background.async { [self] in
             let namespaces = slots.withLock { $0 }
-            let horizons = namespaces.values.map { ($0, $0.markHorizon(versions)) }
+            let horizons = namespaces.values.map { ($0, $0.beginForgetting(versions)) }
             // Two passes of the memory's own sweep: the first may have begun in the middle.
             var passes = 0
             while passes < 2 { passes += sweepStep(namespaces) ? 1 : 0 }
-            guard let lower else { return endSweep(horizons) }
-            lower.sweepInvalidated { [self] fault in endSweep(fault == nil ? horizons : []) }
+            guard let lower else { return endSweep(horizons, isWhole: true) }
+            lower.sweepInvalidated { [self] fault in endSweep(horizons, isWhole: fault == nil) }
         }
     }
 
-    private func endSweep(_ horizons: [(Namespace, Version)]) {
-        for (namespace, horizon) in horizons where namespace.tagCount > 0 {
+    private func endSweep(_ horizons: [(Namespace, Version)], isWhole: Bool) {
+        for (namespace, horizon) in horizons {
             // What was read before the sweep will be judged without the marks.
-            dropPendingLoads(namespace)
-            guard let before = namespace.forgetTags(before: horizon) else { continue }
-            _ = lower?.enqueue(.forgetTags(namespace.id, before: before))
+            if isWhole, namespace.tagCount > 0 { dropPendingLoads(namespace) }
+            guard let kept = namespace.endForgetting(before: horizon, isWhole: isWhole) else { continue }
+            _ = lower?.enqueue(.forgetTags(namespace.id, before: horizon, except: kept))
         }
-        maintenance.withLock { $0.isSweeping = false }
+        let now = clock.monotonicMicroseconds()
+        maintenance.withLock {
+            $0.isSweeping = false
+            $0.sweepEnded = max($0.sweepBegan, now)
+            if !isWhole { $0.wantsSlowSweep = true }
+        }
     }
 
     // MARK: The hottest entries
@@ -163,7 +184,7 @@ extension Store {
             memory.withShard(address.hash) { shard in
                 // What was read before it was written, or invalidated and swept, would come back to life.
                 if shard.loads.wasChangedDuringBulkLoad(address)
-                    || namespace.isBeingRemoved(address.key, version: entry.version)
+                    || namespace.isVoid(address.key, version: entry.version)
                 {
                     return
                 }

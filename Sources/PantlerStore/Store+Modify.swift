@@ -18,6 +18,7 @@ extension Store {
         let policy = namespace.policy
         write(namespace, address, policy, LateAnswer(completion: completion)) {
             [self] shard, standing, moment throws(Problem) in
+            let policy = namespace.policy
             try patch.condition.check(standing.version)
             var entry = try standing.present()
             if let value = patch.value {
@@ -40,7 +41,7 @@ extension Store {
             }
             let ticket = store(&shard, namespace, address, entry, nil, policy, moment)
             let written = Written(version: entry.version, expiresAt: entry.expiresAt, isNew: false)
-            return Step(answer: written, ticket: ticket, stored: entry.version)
+            return Step(answer: written, ticket: ticket, stored: entry.version, durability: policy.durability)
         }
     }
 
@@ -75,6 +76,7 @@ extension Store {
         let policy = namespace.policy
         write(namespace, address, policy, LateAnswer(completion: completion)) {
             [self] shard, standing, moment throws(Problem) in
+            let policy = namespace.policy
             var entry: Entry
             let base: Int64
             if let present = standing.entry {
@@ -92,7 +94,7 @@ extension Store {
             shard.tally[namespace.slot].counters &+= 1
             let ticket = store(&shard, namespace, address, entry, nil, policy, moment)
             let counted = Counted(value: value, version: entry.version, isNew: !standing.isPresent)
-            return Step(answer: counted, ticket: ticket, stored: entry.version)
+            return Step(answer: counted, ticket: ticket, stored: entry.version, durability: policy.durability)
         }
     }
 
@@ -115,16 +117,18 @@ extension Store {
         let policy = namespace.policy
         write(namespace, address, policy, LateAnswer(completion: completion)) {
             [self] shard, standing, moment throws(Problem) in
+            let policy = namespace.policy
             guard var entry = standing.entry, entry.version < before else { return Step(answer: false) }
             let version = try nextVersion()
             if mode == .gone || entry.staleTTL == 0 {
                 let ticket = remove(&shard, namespace, address, standing, version, .invalidated)
-                return Step(answer: true, ticket: ticket)
+                return Step(answer: true, ticket: ticket, durability: policy.durability)
             }
+            // One that is stale already stays so since then.
             entry.expiresAt = min(entry.expiresAt, moment.now)
             entry.version = version
             let ticket = store(&shard, namespace, address, entry, nil, policy, moment)
-            return Step(answer: true, ticket: ticket, stored: version)
+            return Step(answer: true, ticket: ticket, stored: version, durability: policy.durability)
         }
     }
 }

@@ -86,11 +86,13 @@ extension Store {
         _ policy: Policy,
         completion: @escaping @Sendable (Result<PolicySet, Problem>) -> Void
     ) {
-        let done: Result<(PolicySet, WriteTicket?), Problem> = registry.withLock { registry in
+        let done: Result<(PolicySet, PolicyTurn), Problem> = registry.withLock { registry in
             if let found = registry.byName[name.description] {
                 return .success((PolicySet(namespace: found, isNew: false), apply(policy, to: found)))
             }
-            return make(name, policy, &registry).map { (PolicySet(namespace: $0.namespace, isNew: true), $0.ticket) }
+            return make(name, policy, &registry).map {
+                (PolicySet(namespace: $0.namespace, isNew: true), PolicyTurn(ticket: $0.ticket))
+            }
         }
         settle(done, completion)
     }
@@ -101,7 +103,7 @@ extension Store {
         _ change: (inout Policy) throws(Problem) -> Void,
         completion: @escaping @Sendable (Result<PolicySet, Problem>) -> Void
     ) {
-        let done: Result<(PolicySet, WriteTicket?), Problem> = registry.withLock { registry in
+        let done: Result<(PolicySet, PolicyTurn), Problem> = registry.withLock { registry in
             guard let found = registry.byName[name.description] else {
                 return .failure(.namespaceNotFound(name.description))
             }
@@ -149,6 +151,8 @@ extension Store {
         var record = record
         // An earlier version took any number here.
         record.policy.maxValueSize = min(record.policy.maxValueSize, Limits.valueBytes)
+        // It has nothing in the lower tier, whatever was left there.
+        if record.policy.durability == .memory { record.lowerFrom = max(record.lowerFrom, versions.latest + 1) }
         guard let slot = attach(record) else { return }
         let namespace = Namespace(record: record, slot: slot)
         slots.withLock { $0[slot] = namespace }
@@ -180,22 +184,6 @@ extension Store {
 
     private func attach(_ record: NamespaceRecord) -> NamespaceSlot? {
         memory.attach(record.id, maxBytes: record.policy.maxMemory, maxEntries: record.policy.maxEntries)
-    }
-
-    /// Under the registry's lock, so that records are queued in the order of their changes.
-    private func apply(_ policy: Policy, to namespace: Namespace) -> WriteTicket? {
-        let leavesDisk = namespace.policy.durability != .memory && policy.durability == .memory
-        let record = namespace.update { $0.policy = policy }
-        namespace.setUsesLower(policy.durability != .memory)
-        memory.setQuota(namespace.slot, maxBytes: policy.maxMemory, maxEntries: policy.maxEntries)
-        background.async { [self] in makeRoom(namespace) }
-        let ticket = lower?.enqueue(.namespace(record))
-        // What is on disk must not come back should the namespace go there again.
-        if leavesDisk, let version = versions.allocate() {
-            namespace.begin(prefix: [], before: version)
-            background.async { [self] in removeFromLower(namespace, [], before: version) { _ in } }
-        }
-        return ticket
     }
 
     /// Answers once a change is as durable as a change of a namespace is to be: synced.

@@ -30,6 +30,7 @@ extension Store {
     ) -> Result<Written, Problem>? {
         let policy = namespace.policy
         do throws(Problem) {
+            // Once more under the lock: this is for what need not be copied.
             try put.check(policy)
         } catch {
             return .failure(error)
@@ -38,18 +39,19 @@ extension Store {
         let needsStanding = put.wantsOutcome || !put.condition.isEmpty
         let done = attempt(namespace, address, moment, needsStanding: needsStanding) {
             [self] shard, standing throws(Problem) in
-            try make(&shard, standing, moment, namespace, address, put, policy, large)
+            try make(&shard, standing, moment, namespace, address, put, large)
         }
         if let done { return finish(namespace, address, policy, done, later) }
         // A closure of its own: it outlives this call, and is made only where there is a need.
         writeAfterLoad(namespace, address, policy, isConditional: !put.condition.isEmpty, later()) {
             [self] shard, standing, moment throws(Problem) in
-            try make(&shard, standing, moment, namespace, address, put, policy, large)
+            try make(&shard, standing, moment, namespace, address, put, large)
         }
         return nil
     }
 
-    /// The step of a put.
+    /// The step of a put. Its policy is that of the moment at which it holds the shard's lock, as that of every change: see
+    /// `Store.apply`.
     private func make(
         _ shard: inout Shard,
         _ standing: Standing,
@@ -57,9 +59,10 @@ extension Store {
         _ namespace: Namespace,
         _ address: EntryAddress,
         _ put: Put,
-        _ policy: Policy,
         _ large: LargeValue?
     ) throws(Problem) -> Step<Written> {
+        let policy = namespace.policy
+        try put.check(policy)
         try put.condition.check(standing.version)
         let entry = Entry(
             value: put.value,
@@ -72,7 +75,7 @@ extension Store {
         shard.tally[namespace.slot].puts &+= 1
         let ticket = store(&shard, namespace, address, entry, large, policy, moment)
         let written = Written(version: entry.version, expiresAt: entry.expiresAt, isNew: !standing.isPresent)
-        return Step(answer: written, ticket: ticket, stored: entry.version)
+        return Step(answer: written, ticket: ticket, stored: entry.version, durability: policy.durability)
     }
 
     /// Removes an entry. Fails with `entry_not_found`, `version_mismatch`, or `storage_…`.
@@ -89,7 +92,7 @@ extension Store {
             let version = try nextVersion()
             shard.tally[namespace.slot].deletes &+= 1
             let ticket = remove(&shard, namespace, address, standing, version, .deleted)
-            return Step(answer: version, ticket: ticket)
+            return Step(answer: version, ticket: ticket, durability: namespace.policy.durability)
         }
     }
 }

@@ -6,6 +6,9 @@ package import PantlerModel
 // lock the change is waited for as its durability asks, and answered.
 
 /// What stands at an address when a write comes to it.
+///
+/// An entry that is stale shows the moment since when, as its expiry: what a change keeps of it stays as stale as it was, although the
+/// change gives it a version that no mark concerns.
 enum Standing {
     /// Nobody has looked: it makes no difference.
     case unknown
@@ -47,6 +50,8 @@ struct Step<Answer: Sendable>: Sendable {
     var ticket: WriteTicket?
     /// The version that was stored, to be taken back if the change cannot be made durable.
     var stored: Version?
+    /// That of the policy by which the change was made.
+    var durability: Durability?
 }
 
 /// Who is told of a write that takes longer than its call.
@@ -148,8 +153,14 @@ extension Store {
     }
 
     private func judge(_ entry: Entry, _ namespace: Namespace, _ moment: Moment) -> Standing {
-        if case .dead(let reason) = namespace.freshness(of: entry, at: moment.now) { return .none(reason) }
-        return .lower(entry)
+        switch namespace.freshness(of: entry, at: moment.now) {
+        case .fresh: return .lower(entry)
+        case .stale(let since):
+            var entry = entry
+            entry.expiresAt = since
+            return .lower(entry)
+        case .dead(let reason): return .none(reason)
+        }
     }
 
     /// What stands at an address as far as memory knows; `nil` where the lower tier must be asked.
@@ -166,7 +177,18 @@ extension Store {
             return .some(.none(shard.missMemory.reason(for: address.hash) ?? .absent))
         }
         let view = shard.view(ref)
-        guard case .dead(let reason) = namespace.freshness(of: view, at: moment.now) else { return .memory(ref, view) }
+        // A walk that removes a prefix has not come to it yet: a change of it would carry what has ended past the walk.
+        let isEnding = namespace.isBeingRemoved(address.key, version: view.version)
+        let reason: MissReason
+        switch namespace.freshness(of: view, at: moment.now) {
+        case .fresh:
+            if !isEnding { return .memory(ref, view) }
+            reason = .invalidated
+        case .stale(let since):
+            if !isEnding { return .memory(ref, view.expiring(at: since)) }
+            reason = .invalidated
+        case .dead(let why): reason = why
+        }
         bury(&shard, namespace, ref, address.hash, reason)
         return .some(.none(reason))
     }
@@ -202,13 +224,14 @@ extension Store {
         case .success(let done): step = done
         }
         if step.stored != nil { makeRoom(namespace) }
-        guard let lower, let ticket = step.ticket, !lower.isSettled(ticket, policy.durability) else {
+        let durability = step.durability ?? policy.durability
+        guard let lower, let ticket = step.ticket, !lower.isSettled(ticket, durability) else {
             return .success(step.answer)
         }
         let late = later()
         let completion = late.completion
-        if policy.durability == .through { late.made?() }
-        let isSettled = lower.settle(ticket, policy.durability) { [self] fault in
+        if durability == .through { late.made?() }
+        let isSettled = lower.settle(ticket, durability) { [self] fault in
             guard let fault else { return completion(.success(step.answer)) }
             if let version = step.stored { takeBack(namespace, address, version) }
             completion(.failure(.storage(fault)))
@@ -256,11 +279,7 @@ extension Store {
         case .rejected: shard.missMemory.record(address.hash, .rejected)
         }
         guard let lower, policy.durability != .memory else { return nil }
-        let options = PutOptions(
-            compressionThreshold: policy.compressionThreshold,
-            compressionLevel: policy.compressionLevel
-        )
-        return lower.enqueue(.put(address, entry, options))
+        return lower.enqueue(.put(address, entry, PutOptions(policy)))
     }
 
     /// Removes an entry from memory and, by the lower tier's queue, from there.

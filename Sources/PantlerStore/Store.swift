@@ -67,7 +67,7 @@ package final class Store: Sendable {
         startedMicroseconds = clock.monotonicMicroseconds()
         registry = Mutex(Registry(options, nextID: state.nextNamespaceID))
         for record in state.namespaces { adopt(record) }
-        for (id, tag, mark) in state.tags { namespace(id)?.mark(tags: [tag]) { mark } }
+        for (id, tag, mark) in state.tags { namespace(id)?.restore(tag, mark) }
     }
 
     /// Reserves the first versions and begins background work. Blocks until the reservation is synced.

@@ -224,13 +224,25 @@ final class Recorder: LowerTierDelegate {
         var departed: [(key: String, cause: DepartureCause)] = []
         var invalidBefore: Version = 0
         var invalidTags: Set<EntryTag> = []
+        var staleBefore: Version = 0
+        var staleSince = Timestamp(milliseconds: 0)
         var bounds: [NamespaceID: Int64] = [:]
     }
 
     let state = Mutex(State())
 
-    func isInvalidated(namespace: NamespaceID, version: Version, tags: [EntryTag]) -> Bool {
-        state.withLock { version < $0.invalidBefore || !$0.invalidTags.isDisjoint(with: tags) }
+    func invalidAt(
+        namespace: NamespaceID,
+        version: Version,
+        staleTTL: Int64,
+        tags: [EntryTag]
+    ) -> Timestamp? {
+        state.withLock { state in
+            if version < state.invalidBefore || !state.invalidTags.isDisjoint(with: tags) {
+                return Timestamp(milliseconds: .min)
+            }
+            return version < state.staleBefore ? state.staleSince.advanced(byMilliseconds: staleTTL) : nil
+        }
     }
 
     func departed(_ address: EntryAddress, cause: DepartureCause) {

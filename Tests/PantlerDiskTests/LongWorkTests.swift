@@ -92,6 +92,29 @@ struct LongWorkTests {
         #expect(fixture.tier.health().expirations == 4)
     }
 
+    @Test("what was made stale leaves once its stale TTL is over, however long it was to live, over a restart too")
+    func staleness() throws {
+        let fixture = try Fixture()
+        for (key, staleTTL) in [("none", 0), ("short", 1000), ("long", 5000)] as [(String, Int64)] {
+            fixture.put(key, fixture.entry("v", staleTTL: staleTTL))
+        }
+        let marked = fixture.nextVersion()
+        fixture.put("later", fixture.entry("v", staleTTL: 1000))
+        fixture.delegate.state.withLock {
+            $0.staleBefore = marked
+            $0.staleSince = fixture.clock.now()
+        }
+        #expect(fixture.sweep() == nil)
+        #expect(try fixture.keys() == ["later", "long", "short"])
+        fixture.clock.advance(byMilliseconds: 1000)
+        try fixture.tier.tidy()
+        #expect(try fixture.keys() == ["later", "long"])
+        try fixture.reopen()
+        fixture.clock.advance(byMilliseconds: 4000)
+        try fixture.tier.tidy()
+        #expect(try fixture.keys() == ["later"])
+    }
+
     @Test("what has expired leaves without being asked for")
     func background() throws {
         let fixture = try Fixture()

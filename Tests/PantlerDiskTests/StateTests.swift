@@ -12,9 +12,13 @@ struct StateTests {
         var record = try fixture.record(3, "sessions")
         _ = fixture.tier.enqueue(.namespace(record))
         record.generation = 5
-        record.watermark.goneBefore = 100
-        record.watermark.staleBefore = 200
-        record.watermark.staleSince = Timestamp(milliseconds: 300)
+        record.watermark = Watermark(
+            goneBefore: 100,
+            staleMarks: [(200, 300), (250, 400), (300, 500)].map {
+                StaleMark(before: $0, since: Timestamp(milliseconds: $1))
+            }
+        )
+        record.lowerFrom = 10
         record.policy.defaultTTL = 1
         record.policy.maxTTL = 2
         record.policy.staleTTL = 3
@@ -38,11 +42,8 @@ struct StateTests {
     func tags() throws {
         let fixture = try Fixture()
         func mark(_ gone: Version, _ stale: Version) -> Watermark {
-            var mark = Watermark()
-            mark.goneBefore = gone
-            mark.staleBefore = stale
-            mark.staleSince = Timestamp(milliseconds: 9)
-            return mark
+            let marks = [StaleMark(before: stale, since: Timestamp(milliseconds: 9))]
+            return Watermark(goneBefore: gone, staleMarks: stale > 0 ? marks : [])
         }
         let marks: [(EntryTag, Watermark)] = [
             ("old", mark(10, 0)), ("both", mark(10, 90)), ("new", mark(50, 0)), ("new", mark(51, 0)),
@@ -51,12 +52,15 @@ struct StateTests {
             _ = fixture.tier.enqueue(.tag(1, tag: tag, mark))
         }
         _ = fixture.tier.enqueue(.tag(2, tag: "old", mark(10, 0)))
-        _ = fixture.tier.enqueue(.forgetTags(1, before: 50))
+        _ = fixture.tier.enqueue(.tag(1, tag: "kept", mark(10, 20)))
+        _ = fixture.tier.enqueue(.tag(3, tag: "all", mark(10, 20)))
+        _ = fixture.tier.enqueue(.forgetTags(1, before: 50, except: ["kept", "none"]))
+        _ = fixture.tier.enqueue(.forgetTags(3, before: 50, except: []))
         try fixture.reopen()
         let tags = fixture.tier.persistedState().tags.sorted { ($0.namespace, $0.tag) < ($1.namespace, $1.tag) }
-        #expect(tags.map { $0.tag } == ["both", "new", "old"])
-        #expect(tags.map { $0.watermark } == [mark(10, 90), mark(51, 0), mark(10, 0)])
-        #expect(tags.map { $0.namespace } == [1, 1, 2])
+        #expect(tags.map { $0.tag } == ["both", "kept", "new", "old"])
+        #expect(tags.map { $0.watermark } == [mark(10, 90), mark(10, 20), mark(51, 0), mark(10, 0)])
+        #expect(tags.map { $0.namespace } == [1, 1, 1, 2])
     }
 
     @Test("tags come back by their bytes, NUL and every spelling of an accent included")
@@ -64,9 +68,7 @@ struct StateTests {
         let fixture = try Fixture()
         let tags: [EntryTag] = ["user", "user\u{0}7", "user\u{0}", "K", "\u{212a}", "\u{e9}", "e\u{301}", "\u{10ffff}"]
         for (number, tag) in tags.enumerated() {
-            var mark = Watermark()
-            mark.goneBefore = Version(number + 1)
-            _ = fixture.tier.enqueue(.tag(1, tag: tag, mark))
+            _ = fixture.tier.enqueue(.tag(1, tag: tag, Watermark(goneBefore: Version(number + 1))))
         }
         try fixture.reopen()
         let found = fixture.tier.persistedState().tags.sorted { $0.watermark.goneBefore < $1.watermark.goneBefore }

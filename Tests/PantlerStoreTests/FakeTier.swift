@@ -8,6 +8,7 @@ final class FakeTier: LowerTier {
         var rows: [EntryAddress: Entry] = [:]
         var persisted = PersistedState()
         var delegate: (any LowerTierDelegate)?
+        var clock: (any Clock)?
         var ticket: WriteTicket = 0
         var fault: TierFault?
         var holdsReads = false
@@ -76,7 +77,9 @@ final class FakeTier: LowerTier {
 
     // MARK: LowerTier
 
-    func start(delegate: any LowerTierDelegate, clock: any Clock) { state.withLock { $0.delegate = delegate } }
+    func start(delegate: any LowerTierDelegate, clock: any Clock) {
+        state.withLock { ($0.delegate, $0.clock) = (delegate, clock) }
+    }
 
     func persistedState() -> PersistedState { persisted }
 
@@ -106,9 +109,9 @@ final class FakeTier: LowerTier {
             case .tag(let id, let tag, let mark):
                 state.persisted.tags.removeAll { $0.namespace == id && $0.tag == tag }
                 state.persisted.tags.append((id, tag, mark))
-            case .forgetTags(let id, let before):
+            case .forgetTags(let id, let before, let kept):
                 state.persisted.tags.removeAll {
-                    $0.namespace == id && max($0.watermark.goneBefore, $0.watermark.staleBefore) < before
+                    $0.namespace == id && $0.watermark.newest < before && !kept.contains($0.tag)
                 }
             case .dropNamespace(let id):
                 state.persisted.namespaces.removeAll { $0.id == id }
@@ -184,10 +187,15 @@ final class FakeTier: LowerTier {
     }
 
     func sweepInvalidated(completion: @escaping @Sendable (TierFault?) -> Void) {
-        let (rows, delegate) = state.withLock { ($0.rows, $0.delegate) }
-        for (address, entry) in rows
-        where delegate?.isInvalidated(namespace: address.namespace, version: entry.version, tags: entry.tags) == true {
-            state.withLock { $0.rows[address] = nil }
+        let (rows, delegate, now) = state.withLock { ($0.rows, $0.delegate, $0.clock?.now()) }
+        for (address, entry) in rows {
+            let end = delegate?.invalidAt(
+                namespace: address.namespace,
+                version: entry.version,
+                staleTTL: entry.staleTTL,
+                tags: entry.tags
+            )
+            if let end, let now, end <= now { state.withLock { $0.rows[address] = nil } }
         }
         completion(nil)
     }

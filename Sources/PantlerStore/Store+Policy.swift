@@ -1,0 +1,165 @@
+import PantlerMemory
+import PantlerModel
+
+// A change of policy. Each write goes by one policy, which it reads under its shard's lock; who changes the policy passes through all of
+// these locks afterwards, so that no write that went by the former one is still under way then.
+
+/// What a change of policy has still to be waited for.
+struct PolicyTurn: Sendable {
+    /// The record's place in the lower tier's queue.
+    var ticket: WriteTicket?
+    /// Where the namespace has come to the lower tier: entries with a smaller version were written before.
+    var entersBelow: Version?
+}
+
+extension Store {
+    /// Gives a namespace a policy. Under the registry's lock, so that records are queued in the order of their changes.
+    func apply(_ policy: Policy, to namespace: Namespace) -> PolicyTurn {
+        let former = namespace.policy.durability
+        _ = namespace.update { $0.policy = policy }
+        memory.setQuota(namespace.slot, maxBytes: policy.maxMemory, maxEntries: policy.maxEntries)
+        background.async { [self] in makeRoom(namespace) }
+        memory.withEachShard { _, _ in }
+        // All that went by the former policy have their versions, and whatever they queued is in the queue.
+        let next = versions.latest + 1
+        let leaves = former != .memory && policy.durability == .memory
+        let enters = former == .memory && policy.durability != .memory
+        let record = namespace.update { if leaves { $0.lowerFrom = next } }
+        guard let lower else { return PolicyTurn() }
+        if enters {
+            // While it was in memory alone, its marks were, too.
+            namespace.beginEntering()
+            namespace.withTags { tag, mark in _ = lower.enqueue(.tag(namespace.id, tag: tag, mark)) }
+        }
+        let ticket = lower.enqueue(.namespace(record))
+        if leaves {
+            // What is being read is void by now.
+            dropPendingLoads(namespace)
+            askForSweep()
+        }
+        return PolicyTurn(ticket: ticket, entersBelow: enters ? next : nil)
+    }
+
+    /// Answers once a change of policy is committed and synced, and with it all that the namespace has in memory where it has come to
+    /// the lower tier.
+    func settle(
+        _ done: Result<(PolicySet, PolicyTurn), Problem>,
+        _ completion: @escaping @Sendable (Result<PolicySet, Problem>) -> Void
+    ) {
+        switch done {
+        case .failure(let problem): completion(.failure(problem))
+        case .success((let set, let turn)):
+            guard let version = turn.entersBelow else { return settle(.success((set, turn.ticket)), completion) }
+            background.async { [self] in
+                enterLower(set.namespace, EntryWalk(before: version, ticket: turn.ticket)) { [self] ticket in
+                    settle(.success((set, ticket)), completion)
+                }
+            }
+        }
+    }
+
+    // MARK: Into the lower tier
+
+    /// Keys that are looked for, and bytes that are copied, under one hold of a shard's lock.
+    private static let walkKeys = 500
+    private static let walkBytes = 256 << 10
+
+    /// Queues all entries that a namespace has in memory for the lower tier, to which it has come: a few under one hold of a lock, and no
+    /// faster than they are written. What is written meanwhile goes there by itself, and in its order: both are queued under the
+    /// shard's lock.
+    ///
+    /// - Parameter completion: gets the place of the last of them in the queue.
+    private func enterLower(
+        _ namespace: Namespace,
+        _ walk: EntryWalk,
+        _ completion: @escaping @Sendable (WriteTicket?) -> Void
+    ) {
+        guard let lower else { return completion(nil) }
+        var walk = walk
+        while walk.shard < memory.shardCount, !namespace.isDropped, namespace.usesLower {
+            memory.withShard(number: walk.shard) { shard in
+                if walk.keys.isEmpty { find(&shard, namespace, &walk) } else { copy(&shard, lower, namespace, &walk) }
+            }
+            guard let ticket = walk.ticket, !lower.isSettled(ticket, .behind) else { continue }
+            let rest = walk
+            let hasRoom = lower.settle(ticket, .behind) { [self] _ in
+                background.async { [self] in enterLower(namespace, rest, completion) }
+            }
+            if !hasRoom { return }
+        }
+        namespace.endEntering()
+        completion(walk.ticket)
+    }
+
+    private func find(_ shard: inout Shard, _ namespace: Namespace, _ walk: inout EntryWalk) {
+        // A slot may belong to another namespace once this one is dropped.
+        if namespace.isDropped { return }
+        var found: [EntryWalk.Key] = []
+        let next = shard.visit(namespace.slot, from: walk.position ?? 0, limit: Self.walkKeys) { view in
+            if view.version < walk.before { found.append(EntryWalk.Key(hash: view.hash, bytes: Array(view.key))) }
+        }
+        walk.keys = found
+        walk.position = next
+        if next == nil, found.isEmpty { walk.shard += 1 }
+    }
+
+    private func copy(
+        _ shard: inout Shard,
+        _ lower: any LowerTier,
+        _ namespace: Namespace,
+        _ walk: inout EntryWalk
+    ) {
+        let moment = moment()
+        var bytes = 0
+        while bytes < Self.walkBytes, let key = walk.keys.popLast() {
+            let policy = namespace.policy
+            guard !namespace.isDropped, policy.durability != .memory,
+                let ref = key.bytes.withUnsafeBytes({ shard.find(key.hash, namespace.slot, $0) })
+            else { continue }
+            let view = shard.view(ref)
+            // A walk that removes a prefix will come to it.
+            if namespace.isBeingRemoved(key.bytes, version: view.version) { continue }
+            var entry: Entry
+            switch namespace.freshness(of: view, at: moment.now) {
+            case .fresh: entry = Entry(view)
+            case .stale(let since): entry = Entry(view.expiring(at: since))
+            case .dead: continue
+            }
+            if entry.version < namespace.lowerFrom {
+                // What the tier has of it with this version, or might have, is void: it becomes another one.
+                guard let version = versions.allocate() else { continue }
+                entry.version = version
+                shard.loads.invalidate(key.hash)
+                shard.setLife(ref, version: version, expiresAt: entry.expiresAt, staleTTL: entry.staleTTL)
+            }
+            let address = EntryAddress(namespace: namespace.id, key: key.bytes, hash: key.hash)
+            walk.ticket = lower.enqueue(.put(address, entry, PutOptions(policy)))
+            bytes += entry.value.count + 256
+        }
+        if walk.keys.isEmpty, walk.position == nil { walk.shard += 1 }
+    }
+}
+
+/// How far a walk over a namespace's entries in memory has come.
+private struct EntryWalk: Sendable {
+    struct Key: Sendable {
+        var hash: UInt64
+        var bytes: [UInt8]
+    }
+
+    /// Entries with this version or a later one are of no concern.
+    let before: Version
+    /// The place of the last change in the lower tier's queue.
+    var ticket: WriteTicket?
+    var shard = 0
+    /// Where the shard is looked through next; `nil` = from its beginning.
+    var position: UInt32?
+    /// Keys that were found, and not dealt with yet.
+    var keys: [Key] = []
+}
+
+extension PutOptions {
+    init(_ policy: Policy) {
+        self.init(compressionThreshold: policy.compressionThreshold, compressionLevel: policy.compressionLevel)
+    }
+}
