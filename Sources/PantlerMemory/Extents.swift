@@ -7,13 +7,17 @@ import Synchronization
 /// has to fetch parts of these too. The kernel makes large pages as memory is first touched, but only where all of one is
 /// mapped by then, which it is not if each block of less is a mapping.
 ///
-/// A block that is given back has no memory any more. Its addresses are kept for the next of its size; there are few sizes.
+/// A block that is given back has no memory any more. Its addresses are kept for the next of its size; there are few sizes. And no large
+/// page may be where such a block is: the kernel would make one of what is left there, in the background, and so give the process memory
+/// again that the tier has given back.
 final class Extents: Sendable {
     private struct State {
         /// What is left of the latest extent.
         var next: UInt = 0
         var end: UInt = 0
         var free: [Int: [UInt]] = [:]
+        /// How many free blocks lie in a large page or reach into it, by the page's number. Pages without any are not here.
+        var holes: [UInt: Int] = [:]
         var extents: [(start: UInt, bytes: Int)] = []
     }
 
@@ -32,7 +36,10 @@ final class Extents: Sendable {
     func take(_ bytes: Int) -> UnsafeMutableRawPointer? {
         let size = Pages.roundUp(bytes)
         return state.withLock { state -> UInt? in
-            if let block = state.free[size]?.popLast() { return block }
+            if let block = state.free[size]?.popLast() {
+                Self.fill(block, size, &state)
+                return block
+            }
             if size > Int(state.end - state.next), !Self.extend(&state, for: size) { return nil }
             defer { state.next += UInt(size) }
             return state.next
@@ -42,15 +49,52 @@ final class Extents: Sendable {
     /// Gives a block back, and its memory to the system.
     func give(_ block: UnsafeMutableRawPointer, _ bytes: Int) {
         let size = Pages.roundUp(bytes)
-        // What is touched again reads as zeros.
-        madvise(block, size, MADV_DONTNEED)
-        state.withLock { $0.free[size, default: []].append(UInt(bitPattern: block)) }
+        state.withLock { state in
+            Self.empty(UInt(bitPattern: block), size, &state)
+            // What is touched again reads as zeros.
+            madvise(block, size, MADV_DONTNEED)
+            state.free[size, default: []].append(UInt(bitPattern: block))
+        }
+    }
+
+    /// A block has left: first the kernel must know better than to make a large page there. Where it does not listen, as when the process
+    /// has all the mappings that it may have, memory may come back; else nothing is wrong.
+    private static func empty(_ block: UInt, _ size: Int, _ state: inout State) {
+        for page in largePages(block, size) {
+            let holes = state.holes[page, default: 0]
+            state.holes[page] = holes + 1
+            if holes == 0 { advise(page, MADV_NOHUGEPAGE) }
+        }
+    }
+
+    /// A block is in use again.
+    private static func fill(_ block: UInt, _ size: Int, _ state: inout State) {
+        for page in largePages(block, size) {
+            let holes = state.holes[page, default: 1] - 1
+            state.holes[page] = holes == 0 ? nil : holes
+            if holes == 0, !isInFirst(page, state) { advise(page, MADV_HUGEPAGE) }
+        }
+    }
+
+    /// Numbers of the large pages that a block has a part of.
+    private static func largePages(_ block: UInt, _ size: Int) -> ClosedRange<UInt> {
+        block / UInt(largePage)...(block + UInt(size) - 1) / UInt(largePage)
+    }
+
+    private static func advise(_ page: UInt, _ advice: Int32) {
+        // Extents begin and end with large pages.
+        madvise(UnsafeMutableRawPointer(bitPattern: page * UInt(largePage)), largePage, advice)
+    }
+
+    private static func isInFirst(_ page: UInt, _ state: State) -> Bool {
+        guard let first = state.extents.first else { return false }
+        return (first.start..<first.start + UInt(first.bytes)).contains(page * UInt(largePage))
     }
 
     /// A new extent. What is left of the latest is not used: it was never touched, and costs addresses alone.
     private static func extend(_ state: inout State, for size: Int) -> Bool {
         // Where the process may not have as much address space, as much as is needed.
-        for bytes in [max(extentBytes, size), size] {
+        for bytes in [max(extentBytes, roundUp(size)), roundUp(size)] {
             guard let start = map(bytes) else { continue }
             // The first has small pages: a tier that holds little would else have megabytes that nothing is in.
             if !state.extents.isEmpty { madvise(UnsafeMutableRawPointer(bitPattern: start), bytes, MADV_HUGEPAGE) }
@@ -60,6 +104,11 @@ final class Extents: Sendable {
             return true
         }
         return false
+    }
+
+    private static func roundUp(_ size: Int) -> Int {
+        let (sum, isOver) = size.addingReportingOverflow(largePage - 1)
+        return isOver ? size : sum & ~(largePage - 1)
     }
 
     /// Maps memory that begins where a large page can.

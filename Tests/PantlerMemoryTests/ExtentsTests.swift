@@ -49,6 +49,29 @@ struct ExtentsTests {
         #expect(UnsafeRawBufferPointer(start: block, count: bytes).allSatisfy { $0 == 0 })
     }
 
+    @Test("the kernel makes no large page where a block was given back, and may again once all blocks are in use")
+    func noLargePages() throws {
+        let extents = Extents()
+        let bytes = 64 << 10
+        // The first extent has no large pages; all of the second.
+        let blocks = try (0..<1024).map { _ in try #require(extents.take(bytes)) }.suffix(512)
+        for block in blocks { block.storeBytes(of: 1, as: UInt8.self) }
+        let first = try #require(blocks.min { $0 < $1 })
+        try #require(blocks.allSatisfy { $0 < first + 512 * bytes })
+        // One in eight is left.
+        let given = blocks.filter { (Int(bitPattern: $0) - Int(bitPattern: first)) / bytes % 8 != 0 }
+        for block in given { extents.give(block, bytes) }
+        let left = try residentPages(first, 512 * bytes)
+        // What the kernel does by itself in a while (MADV_COLLAPSE, Linux 6.1).
+        let collapse: Int32 = 25
+        for page in 0..<16 { #expect(madvise(first + page * (2 << 20), 2 << 20, collapse) != 0) }
+        #expect(try residentPages(first, 512 * bytes) == left)
+        for _ in given { #expect(try #require(extents.take(bytes)) >= first) }
+        for page in 0..<16 {
+            #expect(madvise(first + page * (2 << 20), 2 << 20, collapse) == 0 || errno != EINVAL, "it may try")
+        }
+    }
+
     @Test("a block may be larger than an extent, and where there is no memory there is none")
     func large() throws {
         let extents = Extents()
