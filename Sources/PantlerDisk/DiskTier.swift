@@ -18,7 +18,7 @@ package final class DiskTier: LowerTier {
     /// The database's name in the data folder.
     package static let fileName = "pantler.sqlite"
     /// Most hashes that are remembered as the hot set.
-    package static let hotSetLimit = 1 << 18
+    package static let hotSetLimit = 1 << 22
 
     private let context: TierContext
     private let jobs: JobQueue

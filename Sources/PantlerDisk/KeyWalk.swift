@@ -44,7 +44,7 @@ final class KeyWalk: Sendable {
             let hash = context.entryHash
             var last: (NamespaceID, [UInt8])? = (0, [])
             while let from = last, !place.isClosed {
-                last = try reader.keys(after: from, limit: Self.step) { namespace, key in
+                last = try reader.keys(after: from, limit: Self.step) { _, namespace, key in
                     filter.insert(hash.hash(namespace: namespace, key: key))
                 }
             }

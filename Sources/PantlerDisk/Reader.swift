@@ -27,7 +27,7 @@ final class Reader {
         keys = try Statement(
             connection,
             """
-            SELECT namespace, key FROM entries INDEXED BY entries_key WHERE (namespace, key) > (?1, ?2)
+            SELECT namespace, key, id FROM entries INDEXED BY entries_key WHERE (namespace, key) > (?1, ?2)
             ORDER BY namespace, key LIMIT ?3
             """
         )
@@ -101,21 +101,13 @@ final class Reader {
         }
     }
 
-    /// Numbers, namespaces and keys of all rows, in the order of keys. Complexity: O(rows), over the index alone.
-    func scanKeys(_ body: (Int64, NamespaceID, UnsafeRawBufferPointer) -> Bool) throws(SQLiteError) {
-        let scan = try Statement(connection, "SELECT id, namespace, key FROM entries INDEXED BY entries_key")
-        while try scan.step() {
-            guard body(scan.integer(0), NamespaceID(truncatingIfNeeded: scan.integer(1)), scan.bytes(2)) else { return }
-        }
-    }
-
-    /// Shows the next keys in their order.
+    /// Shows the next rows in the order of their keys: numbers, namespaces and keys. Over the index alone.
     ///
     /// - Returns: the last of them; `nil` if there are no more.
     func keys(
         after last: (namespace: NamespaceID, key: [UInt8]),
         limit: Int,
-        _ body: (NamespaceID, UnsafeRawBufferPointer) -> Void
+        _ body: (Int64, NamespaceID, UnsafeRawBufferPointer) -> Void
     ) throws(SQLiteError) -> (NamespaceID, [UInt8])? {
         defer { keys.reset() }
         return try last.key.withBytes { (key) throws(SQLiteError) in
@@ -125,7 +117,7 @@ final class Reader {
             var count = 0
             while try keys.step() {
                 let namespace = NamespaceID(truncatingIfNeeded: keys.integer(0))
-                body(namespace, keys.bytes(1))
+                body(keys.integer(2), namespace, keys.bytes(1))
                 count += 1
                 if count == limit { return (namespace, Array(keys.bytes(1))) }
             }

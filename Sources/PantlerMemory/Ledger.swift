@@ -90,10 +90,10 @@ final class Ledger: Sendable {
     func signals(_ shard: Int) -> UnsafeMutablePointer<ShardSignals> { shards + shard }
 
     /// To be called with the shard's lock held, like `publishOldest`.
-    func added(_ slot: NamespaceSlot, bytes: Int, stamp: UInt64, shard: Int, isFirst: Bool) {
+    func added(_ slot: NamespaceSlot, bytes: Int, stamp: UInt64, shard: Int, isOldest: Bool) {
         usages[slot].entries.wrappingAdd(1, ordering: .relaxed)
         usages[slot].bytes.wrappingAdd(Int64(bytes), ordering: .relaxed)
-        guard isFirst else { return }
+        guard isOldest else { return }
         let list = oldest + (slot * shardCount + shard)
         if stamp < list.pointee.load(ordering: .relaxed) { list.pointee.store(stamp, ordering: .relaxed) }
         if stamp < shards[shard].oldest.load(ordering: .relaxed) {

@@ -3,9 +3,11 @@ import Synchronization
 extension MemoryTier {
     /// Hashes of the most recently used entries, hottest first over all shards and namespaces, at most `limit`.
     ///
+    /// - Parameter includes: whether a namespace's entries are asked for.
+    ///
     /// Entries that are used meanwhile may be missing or stand where they stood. Complexity: O(limit x log limit) and
     /// the number of namespaces, at most 1000 entries under one hold of a lock.
-    package func hotHashes(limit: Int) -> [UInt64] {
+    package func hotHashes(limit: Int, of includes: (NamespaceSlot) -> Bool = { _ in true }) -> [UInt64] {
         var hottest: [HotEntry] = []
         // Nothing that was used before this moment can be among them any more.
         var cutoff: UInt64 = 0
@@ -13,8 +15,13 @@ extension MemoryTier {
         for number in 0..<shardCount {
             var slot = 0
             var last: HotEntry?
-            var slotEnd = 1
+            var slotEnd = 0
+            shard(number).pointee.withLock { slotEnd = $0.slotEnd }
             while slot < slotEnd {
+                if !includes(slot) {
+                    slot += 1
+                    continue
+                }
                 var piece: [HotEntry] = []
                 shard(number).pointee.withLock { shard in
                     slotEnd = shard.slotEnd

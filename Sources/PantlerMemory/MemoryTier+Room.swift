@@ -13,6 +13,30 @@ import Synchronization
 // bound is rarely reached. Where it is all the same (a large value, a lowered bound), the caller goes on until it
 // holds.
 extension MemoryTier {
+    /// What an entry finds that is to come behind all others; see `Shard.insertOldest`.
+    package enum RoomBehind {
+        case enough
+        /// Its namespace has none left, or not for one of this size.
+        case noneInNamespace
+        /// The tier has none left without another entry leaving.
+        case none
+    }
+
+    /// Whether there is room for one more entry of about `bytes` bytes (key, value, and all that belongs to it) without another one
+    /// leaving for it. Complexity: O(1).
+    package func roomBehind(_ slot: NamespaceSlot, bytes entryBytes: Int) -> RoomBehind {
+        let soft = ledger.softBound(segmentBytes: segmentBytes)
+        // Segments are counted as a whole when they are opened: what goes into one costs no more.
+        let isLarge = entryBytes > Self.largeValueBytes
+        if bytes >= soft || isLarge && bytes + entryBytes > soft { return .none }
+        let usage = ledger.usage(slot)
+        let cost = Int64(entryBytes + Shard.fixedCost)
+        let isFull =
+            usage.pointee.entries.load(ordering: .relaxed) >= usage.pointee.maxEntries.load(ordering: .relaxed)
+            || usage.pointee.bytes.load(ordering: .relaxed) + cost > usage.pointee.maxBytes.load(ordering: .relaxed)
+        return isFull ? .noneInNamespace : .enough
+    }
+
     /// Share of a segment that must be holes for it to be compacted.
     private static let worthCompacting = 5
     /// Bytes of a segment looked at, and entries evicted, under one hold of a shard's lock.

@@ -13,6 +13,23 @@ struct RecencyList {
         link(number, now: now, records)
     }
 
+    /// Adds a record as the oldest, stamped `stamp`, or as its successor in the list if that was used earlier.
+    mutating func addOldest(_ number: UInt32, stamp: UInt64, _ records: borrowing RecordSlab) {
+        count += 1
+        let record = records[number]
+        var stamp = min(stamp, Record.largestStamp)
+        record.pointee.newer = oldest
+        record.pointee.older = 0
+        if oldest == 0 {
+            newest = number
+        } else {
+            records[oldest].pointee.older = number
+            stamp = min(stamp, records[oldest].pointee.stamp)
+        }
+        record.pointee.stamp = stamp
+        oldest = number
+    }
+
     mutating func remove(_ number: UInt32, _ records: borrowing RecordSlab) {
         count -= 1
         unlink(number, records)

@@ -13,9 +13,24 @@ extension Shard {
         now: UInt64
     ) -> InsertOutcome {
         let existing = find(hash, slot, key)
-        if store(hash, slot, key, content, existing, now: now) { return .stored }
+        if store(hash, slot, key, content, existing, .newest(now: now)) { return .stored }
         // `store` fails before it changes anything.
         if let existing { remove(existing) }
+        return .rejected
+    }
+
+    /// Adds an entry that is not here, as the least recently used of its namespace: what is given in the order of its last use, the
+    /// latest first, is in that order then, and whatever is used meanwhile stays before all of it.
+    ///
+    /// - Parameter stamp: when it was last used, in microseconds of the clock's monotonic time. Complexity: O(size).
+    package mutating func insertOldest(
+        _ hash: UInt64,
+        _ slot: NamespaceSlot,
+        _ key: UnsafeRawBufferPointer,
+        _ content: EntryContent,
+        stamp: UInt64
+    ) -> InsertOutcome {
+        if find(hash, slot, key) == nil, store(hash, slot, key, content, nil, .oldest(stamp: stamp)) { return .stored }
         return .rejected
     }
 
@@ -64,14 +79,14 @@ extension Shard {
 
     /// Returns `false`, with nothing changed, if the entry can never fit or there is no memory.
     ///
-    /// - Parameter now: `nil` leaves an existing entry's place among the recently used as it is.
+    /// - Parameter place: where it stands among the recently used; an existing entry never goes to the end.
     private mutating func store(
         _ hash: UInt64,
         _ slot: NamespaceSlot,
         _ key: UnsafeRawBufferPointer,
         _ content: EntryContent,
         _ existing: EntryRef?,
-        now: UInt64?
+        _ place: RecencyPlace
     ) -> Bool {
         guard lists[slot].isAttached else { return false }
         let isLarge = content.value.count > MemoryTier.largeValueBytes
@@ -102,7 +117,7 @@ extension Shard {
         )
 
         if let existing, overwrite(existing, shape, record, key, content) {
-            if let now { promote(existing, now: now) }
+            if case .newest(let now) = place { promote(existing, now: now) }
             return true
         }
         guard let reference = log.allocate(shape.size) else { return false }
@@ -115,7 +130,7 @@ extension Shard {
         if let large { ledger.hold(large.heldBytes) }
         if let existing {
             replace(existing, by: record, cost: cost)
-            if let now { promote(existing, now: now) }
+            if case .newest(let now) = place { promote(existing, now: now) }
             return true
         }
         records[number].initialize(to: record)
@@ -128,9 +143,15 @@ extension Shard {
             log.free(reference, shape.size)
             return false
         }
-        let isFirst = lists[slot].oldest == 0
-        lists[slot].add(number, now: now ?? 0, records)
-        ledger.added(slot, bytes: cost, stamp: records[number].pointee.stamp, shard: self.number, isFirst: isFirst)
+        var isOldest = lists[slot].oldest == 0
+        switch place {
+        case .newest(let now): lists[slot].add(number, now: now, records)
+        case .unchanged: lists[slot].add(number, now: 0, records)
+        case .oldest(let stamp):
+            lists[slot].addOldest(number, stamp: stamp, records)
+            isOldest = true
+        }
+        ledger.added(slot, bytes: cost, stamp: records[number].pointee.stamp, shard: self.number, isOldest: isOldest)
         ledger.signals(self.number).pointee.entries.store(records.liveCount, ordering: .relaxed)
         return true
     }
@@ -214,7 +235,7 @@ extension Shard {
             staleTTL: staleTTL,
             largeValue: largeValue(ref)
         )
-        if !store(record.hash, record.slot, view.key, content, ref, now: nil) {
+        if !store(record.hash, record.slot, view.key, content, ref, .unchanged) {
             // No memory, or 12 bytes too many for the quota: rather no entry than one with a wrong life.
             remove(ref)
         }
@@ -225,6 +246,14 @@ extension Shard {
         // The log may have given back the segment that was being emptied.
         if victim >= 0, log.segment(victim).base == nil { victim = -1 }
     }
+}
+
+/// Where an entry that is written stands among the recently used of its namespace.
+private enum RecencyPlace {
+    case newest(now: UInt64)
+    case oldest(stamp: UInt64)
+    /// Where it stood.
+    case unchanged
 }
 
 extension Record {

@@ -172,7 +172,7 @@ package protocol LowerTier: AnyObject, Sendable {
     /// Sees to it that versions below `ceiling` are never given by a later run. The completion comes after the sync.
     func reserveVersions(below ceiling: Version, completion: @escaping @Sendable (TierFault?) -> Void)
 
-    /// Remembers the hashes of the entries that are hottest in memory for the next start, in the order given.
+    /// Remembers the hashes of the entries that are hottest in memory for the next start, hottest first.
     func saveHotSet(_ hashes: [UInt64])
 
     /// Reads the remembered entries again, in the order in which they were saved, in batches; ends when `body` returns `false`,

@@ -67,13 +67,16 @@ extension Store {
     }
 
     /// Takes an entry of the lower tier into memory, unless it is there already or may not be seen. Returns whether it did.
+    ///
+    /// - Parameter lastUse: when it was last used, if it is to stand behind all others; `nil` = it is used now.
     func fill(
         _ shard: inout Shard,
         _ namespace: Namespace,
         _ address: EntryAddress,
         _ entry: Entry,
         _ large: LargeValue?,
-        _ moment: Moment
+        _ moment: Moment,
+        lastUse: UInt64? = nil
     ) -> Bool {
         if namespace.isDropped { return false }
         if case .dead = namespace.freshness(of: entry, at: moment.now) { return false }
@@ -81,7 +84,8 @@ extension Store {
         return address.key.withUnsafeBytes { key in
             guard shard.find(address.hash, namespace.slot, key) == nil else { return false }
             let outcome = entry.withContent(large) {
-                shard.insert(address.hash, namespace.slot, key, $0, now: moment.access)
+                if let lastUse { return shard.insertOldest(address.hash, namespace.slot, key, $0, stamp: lastUse) }
+                return shard.insert(address.hash, namespace.slot, key, $0, now: moment.access)
             }
             if outcome == .stored { shard.missMemory.forget(address.hash) }
             return outcome == .stored

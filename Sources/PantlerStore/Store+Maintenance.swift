@@ -16,6 +16,7 @@ struct MaintenanceState {
     /// When the last one began and ended; microseconds.
     var sweepBegan: UInt64 = 0
     var sweepEnded: UInt64 = 0
+    var hotSet = HotSetState()
 }
 
 // What nobody asks for: expired entries leave, windows move on, old invalidations are forgotten, and the hottest entries are
@@ -28,8 +29,6 @@ extension Store {
     private static let leastRecords = 2000
     /// Records under one hold of a shard's lock.
     private static let sweepStep = 100
-    /// Entries that are remembered as hot.
-    private static let hotEntries = 200_000
 
     func startMaintenance() {
         ticker.asyncAfter(deadline: .now() + .milliseconds(Self.tickMilliseconds)) { [weak self] in
@@ -53,7 +52,7 @@ extension Store {
         }
         sweepMemory()
         if ticks % 10 == 0 { sampleWindows() }
-        if ticks % 600 == 0 { saveHotSet() }
+        saveHotSetIfDue(at: ticks)
         if ticks % 100 == 0 { forgetOldTags() }
         sweepLowerIfAsked()
     }
@@ -154,44 +153,5 @@ extension Store {
             $0.sweepEnded = max($0.sweepBegan, now)
             if !isWhole { $0.wantsSlowSweep = true }
         }
-    }
-
-    // MARK: The hottest entries
-
-    /// The coldest first: read back in this order, the hottest are the most recently used again.
-    func saveHotSet() {
-        lower?.saveHotSet(memory.hotHashes(limit: Self.hotEntries).reversed())
-    }
-
-    /// Brings back what was hot when the previous run ended, in the background, until memory is nearly full.
-    func loadHotSet() {
-        guard let lower else { return }
-        memory.withEachShard { _, shard in shard.loads.beginBulkLoad() }
-        lower.loadHotSet { [weak self] batch in
-            self?.takeHot(batch) ?? false
-        } completion: { [weak self] in
-            self?.memory.withEachShard { _, shard in shard.loads.endBulkLoad() }
-        }
-    }
-
-    /// Returns whether there is room for more.
-    private func takeHot(_ batch: [(EntryAddress, Entry)]) -> Bool {
-        for (address, entry) in batch {
-            guard let namespace = namespace(address.namespace), namespace.usesLower else { continue }
-            let moment = moment()
-            let large = LargeValue.copy(of: entry.value)
-            var filled = false
-            memory.withShard(address.hash) { shard in
-                // What was read before it was written, or invalidated and swept, would come back to life.
-                if shard.loads.wasChangedDuringBulkLoad(address)
-                    || namespace.isVoid(address.key, version: entry.version)
-                {
-                    return
-                }
-                filled = fill(&shard, namespace, address, entry, large, moment)
-            }
-            if filled { makeRoom(namespace) }
-        }
-        return memory.bytes < memory.maxBytes / 16 * 15
     }
 }

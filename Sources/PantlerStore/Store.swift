@@ -93,7 +93,7 @@ package final class Store: Sendable {
     /// Ends background work and closes the lower tier, with its queue written. Blocks. No call may be under way or come after.
     package func close() {
         stopMaintenance()
-        saveHotSet()
+        saveWholeHotSet()
         lower?.close()
     }
 

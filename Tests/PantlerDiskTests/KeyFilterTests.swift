@@ -63,8 +63,8 @@ struct KeyFilterTests {
         var found: Set<String> = []
         var last: (NamespaceID, [UInt8])? = (0, [])
         while let from = last {
-            last = try reader.keys(after: from, limit: 7) {
-                found.insert("\($0) \(String(decoding: $1, as: UTF8.self))")
+            last = try reader.keys(after: from, limit: 7) { _, namespace, key in
+                found.insert("\(namespace) \(String(decoding: key, as: UTF8.self))")
             }
         }
         #expect(found == Set((0..<50).map { "\($0 % 3) \($0)" }))

@@ -29,6 +29,56 @@ struct RecencyTests {
         #expect(driver.tier.checkInvariants() == [])
     }
 
+    @Test("what comes as the oldest stands behind all else, in the order in which it came", arguments: [1, 16])
+    func oldest(shards: Int) throws {
+        let driver = TierDriver(shards: shards)
+        let slots = try (1...2).map { try #require(driver.tier.attach($0, maxBytes: nil, maxEntries: nil)) }
+        driver.now = 10_000
+        for number in 0..<50 { driver.put(slots[number % 2], "used\(number)") }
+        for number in 0..<500 {
+            #expect(driver.putOldest(slots[number % 2], "came\(number)", stamp: 9000 - UInt64(number)) == .stored)
+        }
+        #expect(driver.putOldest(slots[0], "came0", stamp: 1) == .rejected, "it is here")
+        for number in 50..<60 { driver.put(slots[number % 2], "used\(number)") }
+        let order = (0..<60).reversed().map { "used\($0)" } + (0..<500).map { "came\($0)" }
+        let hashes = order.map { name in
+            driver.hash(slots[(Int(name.dropFirst(4)) ?? 0) % 2], Array(name.utf8))
+        }
+        #expect(driver.tier.hotHashes(limit: 1000) == hashes)
+        #expect(driver.tier.hotHashes(limit: 1000) { $0 == slots[1] }.count == 280)
+        #expect(driver.tier.checkInvariants() == [])
+        driver.tier.setQuota(slots[0], maxBytes: nil, maxEntries: 30 + 10)
+        driver.tier.makeRoom(slots[0])
+        #expect(driver.get(slots[0], "came18") != nil)
+        #expect(driver.get(slots[0], "came20") == nil)
+        #expect(driver.tier.checkInvariants() == [])
+    }
+
+    @Test("there is room behind all others until a quota or the bound is reached")
+    func roomBehind() throws {
+        let driver = TierDriver(maxBytes: 4 << 20, shards: 1)
+        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: 10))
+        let other = try #require(driver.tier.attach(2, maxBytes: 5000, maxEntries: nil))
+        let third = try #require(driver.tier.attach(3, maxBytes: nil, maxEntries: nil))
+        for number in 0..<10 {
+            #expect(driver.tier.roomBehind(slot, bytes: 100) == .enough)
+            driver.put(slot, "k\(number)")
+        }
+        #expect(driver.tier.roomBehind(slot, bytes: 100) == .noneInNamespace)
+        #expect(driver.tier.roomBehind(other, bytes: 6000) == .noneInNamespace)
+        #expect(driver.tier.roomBehind(other, bytes: 4000) == .enough)
+        #expect(driver.tier.roomBehind(third, bytes: 5 << 20) == .none)
+        var number = 0
+        while driver.tier.roomBehind(third, bytes: 1000) == .enough, number < 10_000 {
+            let content = Content(value: Array(repeating: 1, count: 1000))
+            driver.put(third, Array("k\(number)".utf8), content, makesRoom: false)
+            number += 1
+        }
+        #expect(driver.tier.roomBehind(third, bytes: 1000) == .none)
+        #expect(driver.tier.bytes <= 4 << 20)
+        #expect(driver.tier.bytes > (4 << 20) / 16 * 14)
+    }
+
     @Test("a quota evicts the namespace's own entries and nobody else's")
     func quotaIsTheNamespacesOwn() throws {
         let driver = TierDriver()

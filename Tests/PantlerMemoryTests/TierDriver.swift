@@ -42,6 +42,21 @@ final class TierDriver: @unchecked Sendable {
         put(slot, Array(key.utf8), Content(value: Array(value.utf8)))
     }
 
+    /// What a load of the hot set does.
+    func putOldest(_ slot: NamespaceSlot, _ name: String, stamp: UInt64) -> InsertOutcome {
+        let key = Array(name.utf8)
+        var outcome = InsertOutcome.rejected
+        let hash = hash(slot, key)
+        tier.withShard(hash) { shard in
+            key.withUnsafeBytes { key in
+                Content(value: [1]).withEntryContent {
+                    outcome = shard.insertOldest(hash, slot, key, $0, stamp: stamp)
+                }
+            }
+        }
+        return outcome
+    }
+
     /// What a hit does; `nil` = a miss.
     func get(_ slot: NamespaceSlot, _ key: [UInt8], promotes: Bool = true) -> Content? {
         now += 1

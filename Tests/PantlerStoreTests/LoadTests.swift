@@ -115,7 +115,7 @@ struct LoadTests {
         #expect(next.store.statistics(again).figures.memory.entries == 4)
         #expect(try next.get(again, "a") == "1 memory")
         #expect(next.tier?.reads == 0)
-        #expect(next.tier?.hot.last == next.address(again, "a").hash)
+        #expect(next.tier?.hot.first == next.address(again, "a").hash)
     }
 
     @Test("where an entry went that left the lower tier is remembered")
