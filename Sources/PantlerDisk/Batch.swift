@@ -12,10 +12,13 @@ struct Batch: Sendable {
         var covered: Version?
         /// Whether it stands for a change that was given up, and is counted as lost already.
         var isGivenUp = false
+        /// Whether someone waits for it to be synced, or will ask for that in a moment.
+        var isAwaited: Bool
 
-        init(ticket: WriteTicket, change: Change) {
+        init(ticket: WriteTicket, change: Change, isAwaited: Bool = false) {
             self.ticket = ticket
             self.change = change
+            self.isAwaited = isAwaited
             bytes = change.bytes
             if case .control(.void) = change { isGivenUp = true }
         }
@@ -54,6 +57,8 @@ struct Batch: Sendable {
     /// The sum over all items.
     private(set) var bytes: Int64 = 0
     private(set) var lastTicket: WriteTicket = 0
+    /// Whether a change in it is awaited: it has to be synced with its commit.
+    private(set) var isAwaited = false
     private var entries: [EntryAddress: Int] = [:]
     private var controls: [Control.Name: Int] = [:]
 
@@ -70,13 +75,14 @@ struct Batch: Sendable {
     var isEmpty: Bool { items.isEmpty }
     var count: Int { items.count }
 
-    /// - Parameter isAwaited: whether someone waits for the change of this ticket: it then keeps a place of its own, since
-    ///   it has to succeed or fail by itself.
-    mutating func add(_ item: consuming Item, isAwaited: (WriteTicket) -> Bool) {
+    /// - Parameter isAwaited: whether someone waits for a change: it then keeps a place of its own, since it has to succeed or fail by
+    ///   itself.
+    mutating func add(_ item: consuming Item, isAwaited: (borrowing Item) -> Bool) {
         lastTicket = max(lastTicket, item.ticket)
+        if item.isAwaited { self.isAwaited = true }
         bytes += item.bytes
         // Mostly there is none before it: one look into the dictionary, and not two.
-        if let earlier = setPlace(of: item.change, items.count), !isAwaited(items[earlier].ticket) {
+        if let earlier = setPlace(of: item.change, items.count), !isAwaited(items[earlier]) {
             _ = setPlace(of: item.change, earlier)
             bytes -= items[earlier].bytes
             if let covered = items[earlier].version { item.covered = max(covered, item.covered ?? 0) }

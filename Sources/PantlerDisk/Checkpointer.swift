@@ -11,9 +11,11 @@ final class Checkpointer: Sendable {
     /// SQLite lets one connection copy at a time, and refuses the second at once: the writer would go on while the log grows.
     private let turn = Mutex(())
     private let log: SparseLog
+    private let trust: LogTrust
 
-    init(log: SparseLog) {
+    init(log: SparseLog, trust: LogTrust) {
         self.log = log
+        self.trust = trust
     }
 
     func start(path: String) throws(TierFault) {
@@ -29,8 +31,24 @@ final class Checkpointer: Sendable {
     }
 
     /// Copies the log over the caller's connection, once the thread's own checkpoint is over. Blocks.
-    func copy(_ connection: borrowing Connection) throws(SQLiteError) {
-        try turn.withLock { _ throws(SQLiteError) in _ = try connection.checkpoint(.passive) }
+    ///
+    /// - Throws: `busy` too where the log is not to be trusted: what is copied from it has to be in it after a power cut.
+    func copy(_ connection: borrowing Connection, _ kind: Connection.Checkpoint = .passive) throws(SQLiteError) {
+        try turn.withLock { _ throws(SQLiteError) in
+            guard trust.isSound else {
+                throw SQLiteError(code: .busy, message: "The log has to be written anew before it is copied.")
+            }
+            do throws(SQLiteError) {
+                _ = try connection.checkpoint(kind)
+            } catch {
+                if error.isFailedSync {
+                    // Of the log or of the database: SQLite does not say. What was copied is copied again, from a log that was written anew.
+                    trust.doubt(because: error.fault)
+                    try LogFile(connection).forgetCopied()
+                }
+                throw error
+            }
+        }
     }
 
     /// Returns once the thread has ended.
@@ -47,6 +65,7 @@ final class Checkpointer: Sendable {
             let connection = try Connection(path: path, mode: .readWrite)
             // For this beginning: passive checkpoints wait for nobody.
             try connection.setBusyTimeout(milliseconds: 1000)
+            try connection.keepLogOnClose(true)
             try connection.execute("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256")
             while true {
                 signal.wait()

@@ -56,6 +56,15 @@ enum DatabaseFile {
 
     static func isWritable(_ path: String) -> Bool { access(path, R_OK | W_OK) == 0 }
 
+    /// Sees to it that the names of the files in the folder are on disk. Some file systems cannot be asked for that, and need not be.
+    static func syncFolder(of path: String) {
+        guard let slash = path.lastIndex(of: "/") else { return }
+        let folder = Glibc.open(String(path[..<slash]), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard folder >= 0 else { return }
+        _ = fsync(folder)
+        _ = close(folder)
+    }
+
     /// 0 where there is no file.
     static func bytes(of path: String) -> Int64 {
         var status = stat()

@@ -66,7 +66,7 @@ package final class DiskTier: LowerTier {
         jobs = JobQueue()
         hotSet = HotSetLoader(context: context)
         keyWalk = KeyWalk(context: context)
-        checkpointer = Checkpointer(log: log)
+        checkpointer = Checkpointer(log: log, trust: context.logTrust)
         let writer = try Writer(
             context: context,
             jobs: jobs,
@@ -170,7 +170,9 @@ package final class DiskTier: LowerTier {
         return entry
     }
 
-    package func enqueue(_ mutation: consuming Mutation) -> WriteTicket { context.queue.add(Change(mutation)) }
+    package func enqueue(_ mutation: consuming Mutation, _ durability: Durability) -> WriteTicket {
+        context.queue.add(Change(mutation), durability)
+    }
 
     package func settle(
         _ ticket: WriteTicket,
@@ -209,9 +211,11 @@ package final class DiskTier: LowerTier {
         namespace: NamespaceID,
         prefix: [UInt8],
         before: Version,
+        durability: Durability,
         completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
     ) {
-        begin(.removePrefix(namespace, prefix: prefix, before: before, next: prefix), completion)
+        let kind = Job.Kind.removePrefix(namespace, prefix: prefix, before: before, next: prefix)
+        begin(kind, isSynced: durability == .through, completion)
     }
 
     package func sweepInvalidated(completion: @escaping @Sendable (TierFault?) -> Void) {
@@ -232,9 +236,13 @@ package final class DiskTier: LowerTier {
         context.queue.wake()
     }
 
-    private func begin(_ kind: Job.Kind, _ completion: @escaping @Sendable (Result<Int, TierFault>) -> Void) {
+    private func begin(
+        _ kind: Job.Kind,
+        isSynced: Bool = false,
+        _ completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
+    ) {
         let ticket = context.queue.read { $0.latestTicket }
-        if jobs.add(Job(kind: kind, ticket: ticket, completion: completion)) {
+        if jobs.add(Job(kind: kind, ticket: ticket, isSynced: isSynced, completion: completion)) {
             context.queue.wake()
         } else {
             completion(.failure(PendingWrites.closedFault))
@@ -242,7 +250,7 @@ package final class DiskTier: LowerTier {
     }
 
     package func reserveVersions(below ceiling: Version, completion: @escaping @Sendable (TierFault?) -> Void) {
-        let ticket = context.queue.add(.control(.versionCeiling(ceiling)))
+        let ticket = context.queue.add(.control(.versionCeiling(ceiling)), .through)
         if settle(ticket, .through, completion: completion) { completion(nil) }
     }
 
@@ -267,9 +275,10 @@ package final class DiskTier: LowerTier {
 
     package func health() -> TierHealth {
         let now = monotonicNanoseconds() / 1000
+        let trust = context.logTrust
         var health = context.queue.read { queue in
             var health = TierHealth()
-            health.fault = queue.fault
+            health.fault = queue.fault ?? trust.fault
             health.queueEntries = Int64(queue.count)
             health.queueBytes = queue.bytes
             if let oldest = queue.oldestMicroseconds, oldest < now {

@@ -17,6 +17,8 @@ struct Job: Sendable {
     var kind: Kind
     /// The job sees what was put before it: it waits until these changes are committed, and in their rows.
     var ticket: WriteTicket
+    /// Whether it is over only once all of it is synced.
+    var isSynced = false
     /// Entries that it ended; those that were dead already do not count.
     var removed = 0
     var completion: @Sendable (Result<Int, TierFault>) -> Void

@@ -13,13 +13,13 @@ struct Overflow {
     private(set) var shrunk: Set<Int> = []
 
     /// Complexity: O(items), and O(items · log items) if they are too many.
-    init(_ items: [Batch.Item], limits: PendingWrites.Limits, isAwaited: (WriteTicket) -> Bool) {
+    init(_ items: [Batch.Item], limits: PendingWrites.Limits, isAwaited: (borrowing Batch.Item) -> Bool) {
         let bytes = items.reduce(0) { $0 + $1.bytes }
         let excess = items.count > limits.entries ? items.count - limits.entries / 4 * 3 : 0
         var excessBytes = bytes > limits.bytes ? bytes - limits.bytes / 4 * 3 : 0
         guard excess > 0 || excessBytes > 0 else { return }
         var awaited: Set<EntryAddress> = []
-        for item in items where isAwaited(item.ticket) {
+        for item in items where isAwaited(item) {
             if case .entry(let keyed) = item.change { awaited.insert(keyed.address) }
         }
         var candidates: [(version: Version, place: Int)] = []

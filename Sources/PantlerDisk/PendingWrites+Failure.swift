@@ -13,40 +13,43 @@ extension PendingWrites {
     /// Whoever waited for a change in it is told, and the change is taken back. The others are pending again, as far as the bounds allow
     /// (see `Overflow`). While the tier closes there are two more attempts, each with less to write: without values, and then
     /// with nothing of entries but what is void.
+    ///
+    /// - Parameter isUndone: whether nothing of the batch is left in the log.
     mutating func fail(
         _ fault: TierFault,
         done: Set<WriteTicket> = [],
+        isUndone: Bool = true,
         at now: UInt64
     ) -> (answers: [Answer], lost: Int) {
-        self.fault = fault
-        failedAt = now
-        retryDelay = min(max(retryDelay * 2, limits.firstRetryMicroseconds), limits.lastRetryMicroseconds)
-        var answers: [Answer] = []
+        pause(because: fault, at: now)
+        let faults = Faults(fault, isUndone: isUndone, isClosing: isClosing)
         let failed = inCommit ?? Batch()
-        var told = done
-        for (ticket, completion) in waiters.take(upTo: max(failed.lastTicket, committed)) {
-            answers.append((completion, done.contains(ticket) ? nil : fault))
-            told.insert(ticket)
-        }
-        answers += takeFlushWaiters(upTo: max(failed.lastTicket, committed), fault)
         inCommit = nil
+        // Others wait for what was committed without a sync before they came to say that they want one: that stays.
+        let last = isClosing ? WriteTicket.max : max(inCommitThrough, committed)
+        let waiting = waiters.take(upTo: last)
+        let awaited = Set(waiting.map(\.ticket))
+        var told: [WriteTicket: TierFault] = [:]
         var lost = 0
-        if isClosing {
-            for (ticket, completion) in waiters.take(upTo: .max) {
-                answers.append((completion, fault))
-                told.insert(ticket)
-            }
-            answers += takeFlushWaiters(upTo: .max, fault)
-        }
         var left: [Batch.Item] = []
-        for item in failed.items + (isClosing ? pending.items : []) where !done.contains(item.ticket) {
+        for var item in failed.items + (isClosing ? pending.items : []) where !done.contains(item.ticket) {
+            let isAwaited = item.isAwaited || awaited.contains(item.ticket)
+            if isAwaited {
+                told[item.ticket] = faults.of(item)
+                if !awaited.contains(item.ticket) { untold[item.ticket] = faults.of(item) }
+            }
+            item.isAwaited = false
             // Controls are tried again even if someone was told.
-            if item.isControl || !told.contains(item.ticket) {
+            if item.isControl || !isAwaited {
                 left.append(item)
             } else {
                 left += takeBack(item, &lost)
             }
         }
+        var answers: [Answer] = waiting.map { ticket, completion in
+            (completion, done.contains(ticket) ? nil : told[ticket] ?? faults.ofCommitted)
+        }
+        answers += takeFlushWaiters(upTo: last, fault)
         if isClosing {
             pending = Batch()
             lost += giveUpWhileClosing(left, fault)
@@ -60,12 +63,28 @@ extension PendingWrites {
         return (answers + takeRoomWaiters(), lost)
     }
 
+    /// What those are told who wait for changes of a batch that failed.
+    private struct Faults {
+        let ofEntries: TierFault
+        let ofControls: TierFault
+        let ofCommitted: TierFault
+
+        init(_ fault: TierFault, isUndone: Bool, isClosing: Bool) {
+            ofEntries = fault.with(isUndone ? .takenBack : .uncertain)
+            // No memory holds them once the tier has closed.
+            ofControls = fault.with(isClosing ? .uncertain : .kept)
+            ofCommitted = fault.with(.kept)
+        }
+
+        func of(_ item: Batch.Item) -> TierFault { item.isControl ? ofControls : ofEntries }
+    }
+
     // MARK: Inside
 
     /// Puts items back in front of the pending ones, as far as there is room; returns how many were lost.
     mutating func keep(_ items: [Batch.Item], _ fault: TierFault) -> Int {
         let all = items + pending.items
-        let overflow = Overflow(all, limits: limits) { waiters.contains($0) }
+        let overflow = Overflow(all, limits: limits) { waiters.areWaiting(for: $0) }
         var lost = 0
         var kept = Batch()
         for (place, var item) in all.enumerated() {
@@ -78,7 +97,7 @@ extension PendingWrites {
                 lost += giveUp(item, fault)
                 item.giveUpValue()
             }
-            kept.add(item) { waiters.contains($0) }
+            kept.add(item) { waiters.areWaiting(for: $0) }
         }
         pending = kept
         addVoids()
@@ -129,7 +148,7 @@ extension PendingWrites {
 
     private mutating func addVoids() {
         for control in voids.takeGrown() {
-            pending.add(Batch.Item(ticket: takeTicket(), change: .control(control))) { waiters.contains($0) }
+            pending.add(Batch.Item(ticket: takeTicket(), change: .control(control))) { waiters.areWaiting(for: $0) }
         }
     }
 

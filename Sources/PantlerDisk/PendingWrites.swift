@@ -33,6 +33,8 @@ struct PendingWrites {
     var inCommit: Batch?
     var pendingSince: UInt64 = 0
     var inCommitSince: UInt64 = 0
+    /// The latest ticket that was given before what is in commit was taken: those up to it are in there, or over.
+    private(set) var inCommitThrough: WriteTicket = 0
     private var nextTicket: WriteTicket = 1
     /// No change with this ticket or a smaller one is in the queue.
     var committed: WriteTicket = 0
@@ -43,7 +45,9 @@ struct PendingWrites {
     /// Those who wait for everything up to a ticket, and for no change in particular: no change is taken back for them.
     private var flushWaiters = TicketWaiters()
     private var roomWaiters: [Completion] = []
-    /// Changes that were given up, until someone asks.
+    /// Awaited changes that failed before their writers came to ask, each of whom does.
+    var untold: [WriteTicket: TierFault] = [:]
+    /// Other changes that were given up, until someone asks.
     var givenUp: [WriteTicket: TierFault] = [:]
     private var isUrgent = false
     var voids: Voids
@@ -81,9 +85,11 @@ struct PendingWrites {
 
     // MARK: What the store does
 
+    /// - Parameter durability: with `through` the change is committed with a sync, although `settle` is only called later.
     /// - Returns: the ticket, and whether the writer should look at once. Complexity: O(1).
     mutating func add(
         _ change: consuming Change,
+        _ durability: Durability = .behind,
         at now: @autoclosure () -> UInt64
     ) -> (ticket: WriteTicket, wake: Bool) {
         let ticket = takeTicket()
@@ -93,7 +99,9 @@ struct PendingWrites {
         }
         let wasEmpty = pending.isEmpty
         if wasEmpty { pendingSince = now() }
-        pending.add(Batch.Item(ticket: ticket, change: change)) { waiters.contains($0) }
+        pending.add(Batch.Item(ticket: ticket, change: change, isAwaited: durability == .through)) {
+            waiters.areWaiting(for: $0)
+        }
         return (ticket, wasEmpty || pending.count == limits.ample)
     }
 
@@ -142,7 +150,9 @@ struct PendingWrites {
         case .memory: return .settled
         case .behind: roomWaiters.append(completion)
         case .through:
-            if let fault = givenUp.removeValue(forKey: ticket) { return .failed(fault) }
+            if let fault = untold.removeValue(forKey: ticket) ?? givenUp.removeValue(forKey: ticket) {
+                return .failed(fault)
+            }
             if isClosed { return .failed(Self.closedFault) }
             waiters.add(ticket, completion)
         }
@@ -154,7 +164,7 @@ struct PendingWrites {
         switch durability {
         case .memory: true
         case .behind: !holdsWriters
-        case .through: ticket <= synced && givenUp[ticket] == nil
+        case .through: ticket <= synced && untold[ticket] == nil && givenUp[ticket] == nil
         }
     }
 
@@ -166,11 +176,15 @@ struct PendingWrites {
         return .waiting(wake: hurry())
     }
 
-    /// Someone waits now. Returns whether the writer has to be told.
+    /// Someone waits now. Returns whether the writer has to be told: it may be asleep until a later moment than it is now wanted.
     private mutating func hurry() -> Bool {
-        defer { isUrgent = true }
-        if fault != nil { retryAt = min(retryAt, failedAt + limits.firstRetryMicroseconds) }
-        return !isUrgent
+        var wake = !isUrgent
+        isUrgent = true
+        if fault != nil, retryAt > failedAt + limits.firstRetryMicroseconds {
+            retryAt = failedAt + limits.firstRetryMicroseconds
+            wake = true
+        }
+        return wake
     }
 
     var isSyncAwaited: Bool { !waiters.isEmpty || !flushWaiters.isEmpty }
@@ -195,7 +209,8 @@ struct PendingWrites {
         pending = Batch(like: batch)
         inCommit = batch
         inCommitSince = pendingSince
-        return .commit(batch, sync: isSyncAwaited || isClosing)
+        inCommitThrough = latestTicket
+        return .commit(batch, sync: isSyncAwaited || isClosing || batch.isAwaited)
     }
 
     /// The batch is committed.
@@ -205,28 +220,41 @@ struct PendingWrites {
     ///   - rejected: changes that could not be made although the rest could. They are taken back where someone waits, and given up
     ///     elsewhere.
     /// - Returns: what to call once the lock is given back, and how many changes are lost without anyone being told.
-    mutating func succeed(synced isSynced: Bool, rejected: [WriteTicket: TierFault]) -> (answers: [Answer], lost: Int) {
+    mutating func succeed(
+        synced isSynced: Bool,
+        rejected: [WriteTicket: TierFault],
+        at now: @autoclosure () -> UInt64 = 0
+    ) -> (answers: [Answer], lost: Int) {
         let batch = inCommit ?? Batch()
         inCommit = nil
         fault = nil
-        retryDelay = 0
+        if rejected.isEmpty { retryDelay = 0 }
         var answers: [Answer] = []
         var lost = 0
         if let anyFault = rejected.values.first {
             var left: [Batch.Item] = []
+            var refusedControl: TierFault?
             for item in batch.items {
                 guard let fault = rejected[item.ticket] else { continue }
-                let waiting = waiters.take(item.ticket)
-                answers += waiting.map { ($0, fault) }
-                left += waiting.isEmpty ? reject(item, fault, &lost) : takeBack(item, &lost)
+                let isAwaited = waiters.areWaiting(for: item)
+                answers += tell(item, item.isControl ? fault.with(.kept) : fault)
+                if item.isControl {
+                    // Never given up; but there is no hurry with what was refused.
+                    var item = item
+                    item.isAwaited = false
+                    left.append(item)
+                    refusedControl = fault
+                } else {
+                    left += isAwaited ? takeBack(item, &lost) : reject(item, fault, &lost)
+                }
             }
+            if let refusedControl { pause(because: refusedControl, at: now()) }
             // The tickets of this batch are over.
             for place in left.indices { left[place].ticket = takeTicket() }
             if pending.isEmpty { pendingSince = inCommitSince }
             lost += keep(left, anyFault)
         }
-        // What was taken back and came last must not be waited for either.
-        committed = pending.isEmpty ? latestTicket : max(committed, batch.lastTicket)
+        committed = pending.isEmpty ? latestTicket : max(committed, inCommitThrough)
         if isSynced {
             synced = committed
             answers += waiters.take(upTo: synced).map { ($0.completion, nil) }
@@ -252,6 +280,21 @@ struct PendingWrites {
     mutating func takeTicket() -> WriteTicket {
         defer { nextTicket += 1 }
         return nextTicket
+    }
+
+    /// No attempt for a while, longer each time.
+    mutating func pause(because fault: TierFault, at now: UInt64) {
+        self.fault = fault
+        failedAt = now
+        retryDelay = min(max(retryDelay * 2, limits.firstRetryMicroseconds), limits.lastRetryMicroseconds)
+        retryAt = now + retryDelay
+    }
+
+    /// Tells those who wait for a change that it failed, or whoever comes to ask for it.
+    mutating func tell(_ item: Batch.Item, _ fault: TierFault) -> [Answer] {
+        let waiting = waiters.take(item.ticket)
+        if waiting.isEmpty, item.isAwaited { untold[item.ticket] = fault }
+        return waiting.map { ($0, fault) }
     }
 
     mutating func takeFlushWaiters(upTo ticket: WriteTicket, _ fault: TierFault?) -> [Answer] {

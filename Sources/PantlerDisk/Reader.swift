@@ -38,6 +38,8 @@ final class Reader {
     static func connect(path: String, cacheBytes: Int64) throws(SQLiteError) -> Connection {
         let connection = try Connection(path: path, mode: .readWrite)
         try connection.setBusyTimeout(milliseconds: 1000)
+        // Only the writer knows whether the log may be copied.
+        try connection.keepLogOnClose(true)
         // No mmap: a disk that goes away would then kill the process by a signal instead of failing a read.
         try connection.execute(
             "PRAGMA query_only = 1; PRAGMA cache_size = -\(max(64, cacheBytes >> 10)); PRAGMA mmap_size = 0"

@@ -24,6 +24,12 @@ final class RecentUse: Sendable {
         }
     }
 
+    /// Whether it was noted.
+    func contains(_ hash: UInt64) -> Bool {
+        let (word, bit) = Self.place(hash)
+        return state.withLock { $0.words[word] & bit != 0 }
+    }
+
     /// Whether it was noted; the note is used up.
     func take(_ hash: UInt64) -> Bool {
         let (word, bit) = Self.place(hash)

@@ -18,6 +18,10 @@ package struct ResultCode: RawRepresentable, Hashable, Sendable {
     package static let locked = ResultCode(rawValue: SQLITE_LOCKED)
     package static let full = ResultCode(rawValue: SQLITE_FULL)
     package static let ioError = ResultCode(rawValue: SQLITE_IOERR)
+    // Extended ones are macros that Swift does not import.
+    package static let shortRead = ResultCode(rawValue: SQLITE_IOERR | 2 << 8)
+    package static let failedSync = ResultCode(rawValue: SQLITE_IOERR | 4 << 8)
+    package static let failedFolderSync = ResultCode(rawValue: SQLITE_IOERR | 5 << 8)
     package static let corrupt = ResultCode(rawValue: SQLITE_CORRUPT)
     package static let notADatabase = ResultCode(rawValue: SQLITE_NOTADB)
     package static let readOnly = ResultCode(rawValue: SQLITE_READONLY)
@@ -56,6 +60,9 @@ package struct SQLiteError: Error, Hashable, Sendable, CustomStringConvertible {
     var concernsOneRow: Bool {
         [.tooBig, .constraint, .corrupt].contains(code.primary)
     }
+
+    /// Whether a sync failed: what was written before it may not be on disk, and no later sync will say so again.
+    var isFailedSync: Bool { code == .failedSync || code == .failedFolderSync }
 
     /// What it means to the store.
     package var fault: TierFault {

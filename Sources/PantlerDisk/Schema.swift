@@ -117,7 +117,8 @@ enum Schema {
         }
         if found.version > steps.count { throw .newer(path: path, version: found.version, known: steps.count) }
         do {
-            try connection.keepLogOnClose(false)
+            // What is in the log is copied once the writer has seen to it that it is on disk: see LogTrust.
+            try connection.execute("PRAGMA wal_autocheckpoint = 0")
             if found.isEmpty {
                 // Both have to come before the first table.
                 try connection.execute("PRAGMA page_size = \(RowCost.pageBytes); PRAGMA auto_vacuum = INCREMENTAL")

@@ -22,6 +22,9 @@ struct TicketWaiters {
         return place > 0 && waiters[place - 1].ticket == ticket
     }
 
+    /// Whether a change has to succeed or fail by itself, because someone is to be told of it.
+    func areWaiting(for item: borrowing Batch.Item) -> Bool { item.isAwaited || contains(item.ticket) }
+
     /// All of a ticket. Complexity: O(n).
     mutating func take(_ ticket: WriteTicket) -> [Completion] {
         let range = place(after: ticket - 1)..<place(after: ticket)

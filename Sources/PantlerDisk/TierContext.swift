@@ -16,6 +16,7 @@ final class TierContext: Sendable {
     let figures = Figures()
     let filters = KeyFilters()
     let recentUse = RecentUse()
+    let logTrust = LogTrust()
     let log: SparseLog
     let entryHash: EntryHash
     /// Weak, since the store holds the tier; empty before `start`.

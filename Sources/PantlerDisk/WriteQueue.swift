@@ -36,8 +36,8 @@ final class WriteQueue: Sendable {
         }
     }
 
-    func add(_ change: Change) -> WriteTicket {
-        let (ticket, wake) = update { $0.add(change, at: monotonicNanoseconds() / 1000) }
+    func add(_ change: Change, _ durability: Durability = .behind) -> WriteTicket {
+        let (ticket, wake) = update { $0.add(change, durability, at: monotonicNanoseconds() / 1000) }
         if wake { signal.signal() }
         return ticket
     }
@@ -150,14 +150,14 @@ final class WriteQueue: Sendable {
         _ = signal.wait(timeout: .now() + .microseconds(Int(clamping: microseconds)))
     }
 
-    /// The changes of entries are in the journal, but for those that were rejected. A few at a time, so that no read waits long for the
-    /// lock. To be followed by `succeed`.
-    func noteJournaled(_ items: [Batch.Item], except rejected: [WriteTicket: TierFault]) {
+    /// The changes of entries are in the journal. A few at a time, so that no read waits long for the lock. To be followed by `succeed`, or
+    /// `fail`.
+    func noteJournaled(_ items: ArraySlice<Batch.Item>) {
         var next = items.startIndex
         while next < items.endIndex {
             let end = min(next + 64, items.endIndex)
             journaled.withLock { journaled in
-                for place in next..<end where rejected[items[place].ticket] == nil {
+                for place in next..<end {
                     guard case .entry(let keyed) = items[place].change else { continue }
                     journaled.add(keyed, ticket: items[place].ticket)
                 }
@@ -184,13 +184,15 @@ final class WriteQueue: Sendable {
     }
 
     func succeed(synced: Bool, rejected: [WriteTicket: TierFault]) {
-        let (answers, lost) = update { $0.succeed(synced: synced, rejected: rejected) }
+        let (answers, lost) = update {
+            $0.succeed(synced: synced, rejected: rejected, at: monotonicNanoseconds() / 1000)
+        }
         give(answers, lost: lost)
     }
 
-    func fail(_ fault: TierFault, done: Set<WriteTicket>) {
+    func fail(_ fault: TierFault, done: Set<WriteTicket>, isUndone: Bool) {
         let now = monotonicNanoseconds() / 1000
-        let (answers, lost) = update { $0.fail(fault, done: done, at: now) }
+        let (answers, lost) = update { $0.fail(fault, done: done, isUndone: isUndone, at: now) }
         give(answers, lost: lost)
     }
 

@@ -7,13 +7,21 @@ extension Writer {
     private static let hurriedChanges = 256
     private static let courtesyNanoseconds: UInt64 = 10_000_000
 
-    func commit(_ batch: Batch, sync: Bool) {
-        let sync = sync || monotonicNanoseconds() - syncedAt >= Self.secondNanoseconds
+    /// What has become of the changes of a batch so far.
+    private struct Outcome {
         var rejected: [WriteTicket: TierFault] = [:]
+        /// Committed, and synced where the batch is to be.
+        var done: Set<WriteTicket> = []
+    }
+
+    func commit(_ batch: Batch, sync isAwaited: Bool) {
+        var outcome = Outcome()
+        isUndone = true
         do throws(SQLiteError) {
+            let sync = try isSynced(isAwaited)
             let isJournaled = try takesJournal(batch)
-            try write(batch.items[...], journaled: isJournaled, sync: sync, &rejected)
-            if isJournaled { context.queue.noteJournaled(batch.items, except: rejected) }
+            try write(batch.items[...], journaled: isJournaled, sync: sync, &outcome)
+            let rejected = outcome.rejected
             // Counted before anyone is answered, so that whoever was answered finds it counted.
             context.figures.commits.add(1, ordering: .relaxed)
             context.figures.committedChanges.add(UInt64(batch.count - rejected.count), ordering: .relaxed)
@@ -21,14 +29,29 @@ extension Writer {
             if wasFaulty { context.log.notice("The disk tier writes again") }
             wasFaulty = false
         } catch {
-            let done = error.fault.cause == .full ? writeLighter(batch.items) : []
+            let isUndone = isUndone
+            if error.fault.cause == .full { outcome.done.formUnion(writeLighter(batch.items, but: outcome.done)) }
             // The next attempt is one of the last: what is copied into the file makes room in the log.
             if context.queue.read({ $0.isClosing }) { try? checkpointer.copy(connection) }
-            context.queue.fail(error.fault, done: done)
+            context.queue.fail(error.fault, done: outcome.done, isUndone: isUndone)
             context.log.warn("The disk tier cannot write", error.description)
             wasFaulty = true
         }
-        for fault in rejected.values { context.log.warn("A change could not be written", fault.description) }
+        for fault in outcome.rejected.values { context.log.warn("A change could not be written", fault.description) }
+    }
+
+    /// Whether a commit is synced: where someone waits, and once a second.
+    ///
+    /// - Throws: where no sync would prove anything. Who waits for none goes on without, as far as the log may grow: a `kill -9` takes
+    ///   nothing, and the log will be written anew with all that is in it.
+    private func isSynced(_ isAwaited: Bool) throws(SQLiteError) -> Bool {
+        do throws(SQLiteError) {
+            try mendLog()
+            return isAwaited || monotonicNanoseconds() - syncedAt >= Self.secondNanoseconds
+        } catch {
+            if isAwaited || isLogLong { throw error }
+            return false
+        }
     }
 
     /// Commits items in one transaction; if one of them alone is to blame, each half of them in one of its own.
@@ -36,7 +59,7 @@ extension Writer {
         _ items: ArraySlice<Batch.Item>,
         journaled: Bool,
         sync: Bool,
-        _ rejected: inout [WriteTicket: TierFault]
+        _ outcome: inout Outcome
     ) throws(SQLiteError) {
         // Whoever waits for a sync, or for room in a queue that fills, is not to wait for others besides.
         var courtesy =
@@ -51,28 +74,29 @@ extension Writer {
                     courtesy.giveWay()
                 }
                 let now = monotonicNanoseconds()
-                if now - anchoredAt >= Self.secondNanoseconds || items.isEmpty {
-                    try writeAnchor()
-                    anchoredAt = now
-                }
+                if now - anchoredAt >= Self.secondNanoseconds || items.isEmpty { try writeAnchor() }
             }
             if journalBytes > 0 { journal.note(bytes: journalBytes, at: monotonicNanoseconds()) }
+            if journaled { context.queue.noteJournaled(items) }
         } catch {
             guard error.concernsOneRow, let first = items.first else { throw error }
             guard items.count > 1 else {
-                rejected[first.ticket] = error.fault
+                outcome.rejected[first.ticket] = error.fault
                 return
             }
             let middle = items.startIndex + items.count / 2
-            try write(items[..<middle], journaled: journaled, sync: sync, &rejected)
-            try write(items[middle...], journaled: journaled, sync: sync, &rejected)
+            try write(items[..<middle], journaled: journaled, sync: sync, &outcome)
+            // Should the second half fail altogether, the first has not.
+            for item in items[..<middle] where outcome.rejected[item.ticket] == nil { outcome.done.insert(item.ticket) }
+            try write(items[middle...], journaled: journaled, sync: sync, &outcome)
         }
     }
 
     /// There is no room: commits what needs none, so that deletes can make some.
     ///
     /// - Returns: the changes that are committed and synced.
-    private func writeLighter(_ items: [Batch.Item]) -> Set<WriteTicket> {
+    private func writeLighter(_ items: [Batch.Item], but done: Set<WriteTicket>) -> Set<WriteTicket> {
+        let items = items.filter { !done.contains($0.ticket) }
         let lighter = items.filter { !$0.isPut }
         guard !lighter.isEmpty, lighter.count < items.count || !journal.isEmpty else { return [] }
         var deletes: [EntryAddress: Version] = [:]
@@ -102,16 +126,16 @@ extension Writer {
             // A write that overtook the end of its namespace.
             if isGone(address.namespace) { return }
             let (delta, replaced) = try entries.put(address, entry, options)
-            move(address.namespace, by: delta)
-            if replaced { context.recentUse.note(address.hash) } else { context.filters.insert(address.hash) }
+            effects.move(address.namespace, by: delta)
+            if replaced { effects.rewritten.append(address.hash) } else { effects.inserted.append(address.hash) }
         case .delete(let version):
-            move(address.namespace, by: try entries.delete(address, version: version))
+            effects.move(address.namespace, by: try entries.delete(address, version: version))
         }
     }
 
-    /// Whether a namespace was dropped, in this run or while rows of it are left.
+    /// Whether a namespace was dropped, in this run or while rows of it are left, or in the open transaction.
     func isGone(_ namespace: NamespaceID) -> Bool {
-        house.gone.contains(namespace) || house.dropped.contains(namespace)
+        house.gone.contains(namespace) || house.dropped.contains(namespace) || effects.dropped.contains(namespace)
     }
 
     private func apply(_ control: Control) throws(SQLiteError) {
@@ -122,22 +146,21 @@ extension Writer {
             try tables.forgetTags(namespace, before: before, except: kept)
         case .dropNamespace(let namespace):
             try tables.drop(namespace)
-            house.gone.insert(namespace)
-            if !house.dropped.contains(namespace) { house.dropped.append(namespace) }
-            house.dropTickets[namespace] = context.queue.read { $0.latestTicket }
-            context.figures.setUsage(of: namespace, TierUsage())
+            effects.dropped.insert(namespace)
+            effects.voids[namespace] = nil
         case .versionCeiling(let version): try tables.raise(.versionCeiling, to: Int64(clamping: version))
         case .hotSet(let hashes): try tables.setHotSet(hashes)
         case .void(let namespace, let through):
             // Nobody reads a namespace that is gone.
-            guard !house.gone.contains(namespace) else { return context.queue.endVoid(namespace, through: .max) }
+            if house.gone.contains(namespace) || effects.dropped.contains(namespace) {
+                effects.endedVoids.insert(namespace)
+                return
+            }
             try tables.raiseVoid(namespace, through: through)
-            house.voids.removeAll { $0.namespace == namespace }
-            let ticket = context.queue.read { $0.latestTicket }
-            house.voids.append(VoidSweep(namespace: namespace, through: through, ticket: ticket))
+            effects.voids[namespace] = through
         case .removeDamaged(let row, let checksum):
             guard let (namespace, delta) = try entries.deleteDamaged(id: row, checksum: checksum) else { return }
-            move(namespace, by: delta)
+            effects.move(namespace, by: delta)
         }
     }
 }

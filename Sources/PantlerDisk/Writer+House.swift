@@ -223,8 +223,12 @@ extension Writer {
         var freed: Int64 = 0
         try step(rows) { (row) throws(SQLiteError) in
             guard freed < excess else { return }
-            house.hands[namespace] = row.id
-            if context.recentUse.take(context.entryHash.hash(namespace: row.namespace, key: row.key)) { return }
+            effects.hand = (namespace, row.id)
+            let hash = context.entryHash.hash(namespace: row.namespace, key: row.key)
+            if context.recentUse.contains(hash) {
+                effects.spared.append(hash)
+                return
+            }
             freed += row.cost
             try remove(row, .evicted)
         }
@@ -236,7 +240,7 @@ extension Writer {
     /// Deletes a row within a step; `cause` is `nil` where nobody is left to be told.
     func remove(_ row: EntryTable.Row, _ cause: DepartureCause?) throws(SQLiteError) {
         try entries.delete(id: row.id)
-        move(row.namespace, by: TierUsage(entries: -1, bytes: -row.cost))
+        effects.move(row.namespace, by: TierUsage(entries: -1, bytes: -row.cost))
         if let cause, !house.dropped.contains(row.namespace) { depart(row, cause) }
     }
 

@@ -26,6 +26,7 @@ extension Writer {
         }
         do throws(SQLiteError) {
             if try advance(&job) {
+                if job.isSynced { try syncAll() }
                 job.completion(.success(job.removed))
             } else if !jobs.add(job) {
                 job.completion(.failure(PendingWrites.closedFault))
@@ -34,6 +35,12 @@ extension Writer {
             job.completion(.failure(error.fault))
         }
         return true
+    }
+
+    /// Whoever waits for a job in a `through` namespace is answered once what it did is on disk.
+    private func syncAll() throws(SQLiteError) {
+        guard isUnsynced || !context.logTrust.isSound else { return }
+        try transaction(sync: true) { () throws(SQLiteError) in try writeAnchor() }
     }
 
     /// - Returns: whether the job is done.

@@ -22,18 +22,22 @@ final class Writer: @unchecked Sendable {
     let journalTable: Journal
     var journal: JournalState
 
-    /// What the rows cost, as committed; and how the open transaction moves it.
+    /// What the rows cost, as committed.
     private(set) var totals: [NamespaceID: TierUsage]
     private(set) var totalBytes: Int64 = 0
-    private var moves: [NamespaceID: TierUsage] = [:]
-    /// What the open transaction makes leave, to be reported once it is committed.
-    private var departures: [(address: EntryAddress, cause: DepartureCause)] = []
+    /// What the open transaction brings about besides.
+    var effects = Effects()
     var house = House()
 
     private var isSynchronous = true
     var syncedAt: UInt64 = 0
     /// Whether something was committed since.
-    private var isUnsynced = false
+    private(set) var isUnsynced = false
+    /// Whether nothing of the last transaction that failed is left in the log.
+    var isUndone = true
+    /// Why the log could not be written anew, and until when it is not tried again.
+    private var mendError: SQLiteError?
+    private var mendRestsUntil: UInt64 = 0
     var anchoredAt: UInt64 = 0
     var wasFaulty = false
     /// The log's length when the writer last came to rest.
@@ -44,6 +48,7 @@ final class Writer: @unchecked Sendable {
     private static let tickMicroseconds: UInt64 = 500_000
     /// Least log that is worth copying when there is nothing else to do.
     private static let idleLogBytes: Int64 = 1 << 20
+    private static let mendPauseNanoseconds: UInt64 = 250_000_000
 
     /// - Parameter connection: to a file of the present schema, in WAL mode.
     init(
@@ -78,6 +83,7 @@ final class Writer: @unchecked Sendable {
     func run() {
         // An event loop that wakes up on the same core goes first; by its weight the writer still has a quarter of a core that others fill.
         WorkerThread.stepBack(nice: 5)
+        beginLog()
         while true {
             keyWalk.beginIfDue { Int(clamping: totals.values.reduce(0) { $0 + $1.entries }) }
             switch context.queue.take() {
@@ -115,7 +121,8 @@ final class Writer: @unchecked Sendable {
         }
         do throws(SQLiteError) {
             try transaction(sync: true) { () throws(SQLiteError) in try writeAnchor() }
-            try connection.checkpoint(.truncate)
+            try checkpointer.copy(connection, .truncate)
+            try connection.keepLogOnClose(false)
         } catch {
             context.log.warn("The disk tier could not tidy up at its end", error.description)
         }
@@ -124,8 +131,12 @@ final class Writer: @unchecked Sendable {
 
     // MARK: Transactions
 
-    /// Runs `body` in a transaction of its own, with the usage that it moved.
+    /// Runs `body` in a transaction of its own, with the usage that it moved. What it brings about besides (`effects`) takes effect once it is
+    /// committed.
+    ///
+    /// - Parameter sync: whether it is on disk when this returns. If the log is not to be trusted, it is made so first.
     func transaction(sync: Bool, _ body: () throws(SQLiteError) -> Void) throws(SQLiteError) {
+        if sync { try mendLog() }
         if sync != isSynchronous {
             try connection.execute(sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL")
             isSynchronous = sync
@@ -133,13 +144,15 @@ final class Writer: @unchecked Sendable {
         do throws(SQLiteError) {
             try connection.execute("BEGIN IMMEDIATE")
             try body()
-            for (namespace, move) in moves { try tables.setUsage(of: namespace, total(of: namespace, with: move)) }
+            for (namespace, move) in effects.moves {
+                try tables.setUsage(of: namespace, total(of: namespace, with: move))
+            }
             try connection.execute("COMMIT")
         } catch {
             // Some errors have ended the transaction already. If this fails too, the next BEGIN says so.
             if connection.isInTransaction { try? connection.execute("ROLLBACK") }
-            moves = [:]
-            departures = []
+            effects = Effects()
+            undo(after: error)
             throw error
         }
         if sync { syncedAt = monotonicNanoseconds() }
@@ -147,15 +160,9 @@ final class Writer: @unchecked Sendable {
         publish()
     }
 
-    /// A row came, went or changed its size within the open transaction.
-    func move(_ namespace: NamespaceID, by delta: TierUsage) {
-        guard delta != TierUsage() else { return }
-        moves[namespace, default: TierUsage()].add(delta)
-    }
-
     /// A row leaves by itself within the open transaction.
     func depart(_ row: EntryTable.Row, _ cause: DepartureCause) {
-        departures.append((context.address(row.namespace, row.key), cause))
+        effects.departures.append((context.address(row.namespace, row.key), cause))
     }
 
     private func total(of namespace: NamespaceID, with move: TierUsage) -> TierUsage {
@@ -164,15 +171,44 @@ final class Writer: @unchecked Sendable {
         return usage
     }
 
+    /// The transaction is committed: what it brings about takes effect, before anyone is answered.
     private func publish() {
-        for (namespace, move) in moves {
+        let effects = effects
+        self.effects = Effects()
+        for hash in effects.inserted { context.filters.insert(hash) }
+        for hash in effects.rewritten { context.recentUse.note(hash) }
+        for hash in effects.spared { _ = context.recentUse.take(hash) }
+        if let hand = effects.hand { house.hands[hand.namespace] = hand.row }
+        if effects.isAnchored { anchoredAt = monotonicNanoseconds() }
+        noteDropped(effects)
+        for (namespace, move) in effects.moves {
             let usage = total(of: namespace, with: move)
             totals[namespace] = usage
             totalBytes += move.bytes
             house.touched.insert(namespace)
             if !house.dropped.contains(namespace) { context.figures.setUsage(of: namespace, usage) }
         }
-        moves = [:]
+        report(effects.departures)
+    }
+
+    private func noteDropped(_ effects: Effects) {
+        guard !effects.dropped.isEmpty || !effects.voids.isEmpty || !effects.endedVoids.isEmpty else { return }
+        // Later than those of the changes in the transaction: at worst what is to go goes later.
+        let ticket = context.queue.read { $0.latestTicket }
+        for namespace in effects.dropped {
+            house.gone.insert(namespace)
+            if !house.dropped.contains(namespace) { house.dropped.append(namespace) }
+            house.dropTickets[namespace] = ticket
+            context.figures.setUsage(of: namespace, TierUsage())
+        }
+        for (namespace, through) in effects.voids {
+            house.voids.removeAll { $0.namespace == namespace }
+            house.voids.append(VoidSweep(namespace: namespace, through: through, ticket: ticket))
+        }
+        for namespace in effects.endedVoids { context.queue.endVoid(namespace, through: .max) }
+    }
+
+    private func report(_ departures: [(address: EntryAddress, cause: DepartureCause)]) {
         guard !departures.isEmpty else { return }
         let delegate = context.delegate
         for (address, cause) in departures {
@@ -184,7 +220,6 @@ final class Writer: @unchecked Sendable {
             // A newer value on its way in: the entry has not left.
             if context.queue.change(of: address)?.entry == nil { delegate?.departed(address, cause: cause) }
         }
-        departures = []
     }
 
     /// A dropped namespace has no row any more.
@@ -196,15 +231,71 @@ final class Writer: @unchecked Sendable {
         // Something has to be written, or there is nothing that COMMIT would sync.
         try tables.set(.commits, Int64(truncatingIfNeeded: monotonicNanoseconds()))
         if let anchor = context.anchor { try tables.set(anchor) }
+        effects.isAnchored = true
     }
 
     // MARK: The log and the file
+
+    /// Sees to it that the log is on disk as it is: an earlier run may have left what a failed sync, or none, has not brought there.
+    private func beginLog() {
+        do throws(SQLiteError) {
+            try LogFile(connection).forgetCopied()
+            try mendLog()
+        } catch {
+            context.log.warn("The log on disk is not safe yet", error.description)
+        }
+    }
+
+    /// Writes the log anew where it is not to be trusted; see `LogTrust`.
+    ///
+    /// - Throws: why it still is not.
+    func mendLog() throws(SQLiteError) {
+        let trust = context.logTrust
+        if trust.isSound { return }
+        if let mendError, monotonicNanoseconds() < mendRestsUntil { throw mendError }
+        let doubt = trust.doubt
+        let wasShown = trust.fault != nil
+        do throws(SQLiteError) {
+            try LogFile(connection).rewrite()
+            DatabaseFile.syncFolder(of: context.path)
+        } catch {
+            mendError = error
+            mendRestsUntil = monotonicNanoseconds() + Self.mendPauseNanoseconds
+            trust.doubt(because: error.fault)
+            throw error
+        }
+        mendError = nil
+        trust.answer(doubt)
+        syncedAt = monotonicNanoseconds()
+        isUnsynced = false
+        if wasShown { context.log.notice("The log on disk was written anew after a failed sync, and is safe again") }
+    }
+
+    /// A transaction failed and was rolled back: sees to it that a start does not find it in the log.
+    private func undo(after error: SQLiteError) {
+        do throws(SQLiteError) {
+            if error.isFailedSync {
+                context.logTrust.doubt(because: error.fault)
+                mendError = nil
+                try mendLog()
+            } else {
+                try LogFile(connection).cut()
+            }
+            isUndone = true
+        } catch {
+            isUndone = false
+            context.log.warn("What failed to be written may be left in the log on disk", error.description)
+        }
+    }
+
+    /// Whether the log has grown so long that the writer has to copy it itself.
+    var isLogLong: Bool { gauge.bytes >= context.options.walBytes * 4 }
 
     /// Keeps the log within its bound: the checkpointer's work first, the writer's own where that does not keep up.
     private func watchLog() {
         let bytes = gauge.bytes
         guard bytes >= context.options.walBytes else { return }
-        guard bytes >= context.options.walBytes * 4 else { return checkpointer.poke() }
+        guard isLogLong else { return checkpointer.poke() }
         do throws(SQLiteError) {
             try checkpointer.copy(connection)
         } catch {
@@ -220,23 +311,18 @@ final class Writer: @unchecked Sendable {
             checkpointer.poke()
         }
         do throws(SQLiteError) {
-            if isUnsynced, monotonicNanoseconds() - syncedAt >= Self.secondNanoseconds {
+            if isUnsynced || !context.logTrust.isSound, monotonicNanoseconds() - syncedAt >= Self.secondNanoseconds {
                 try transaction(sync: true) { () throws(SQLiteError) in try writeAnchor() }
             }
             let free = try connection.integer("PRAGMA freelist_count")
             guard free > 256, free * 4 > (try connection.integer("PRAGMA page_count")) else { return }
             // A piece of a few milliseconds; the next when there is nothing to do again.
-            try connection.execute("PRAGMA incremental_vacuum(128)")
+            try transaction(sync: false) { () throws(SQLiteError) in
+                try connection.execute("PRAGMA incremental_vacuum(128)")
+            }
             if try connection.integer("PRAGMA freelist_count") < free { context.queue.wake() }
         } catch {
             context.log.warn("The disk tier cannot tidy up while it rests", error.description)
         }
-    }
-}
-
-extension TierUsage {
-    fileprivate mutating func add(_ other: TierUsage) {
-        entries += other.entries
-        bytes += other.bytes
     }
 }

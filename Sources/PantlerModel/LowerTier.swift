@@ -40,13 +40,31 @@ package struct TierFault: Error, Hashable, Sendable, CustomStringConvertible {
         case closed
     }
 
+    /// What has become of the change that could not be made durable.
+    package enum Outcome: Sendable {
+        /// Nothing of it is left, not after a crash either.
+        case takenBack
+        /// Nobody sees it any more; but a crash can bring it back as long as nothing else has been written.
+        case uncertain
+        /// It holds, and is tried again until it is durable.
+        case kept
+    }
+
     package var cause: Cause
     /// The library's own message, for the log; never for the wire.
     package var description: String
+    package var outcome = Outcome.takenBack
 
     package init(_ cause: Cause, _ description: String) {
         self.cause = cause
         self.description = description
+    }
+
+    /// The same, of a change of which something else has become.
+    package func with(_ outcome: Outcome) -> TierFault {
+        var fault = self
+        fault.outcome = outcome
+        return fault
     }
 }
 
@@ -127,7 +145,10 @@ package protocol LowerTier: AnyObject, Sendable {
     func read(_ address: EntryAddress, completion: @escaping @Sendable (Result<Entry?, TierFault>) -> Void)
 
     /// Takes a change into the queue. Never blocks and never fails; see `settle`. Complexity: O(1).
-    func enqueue(_ mutation: consuming Mutation) -> WriteTicket
+    ///
+    /// - Parameter durability: what `settle` will be asked for. It is to be asked for `through` exactly once then: a change that waits for a
+    ///   sync must not be committed without one before its writer has come to say so.
+    func enqueue(_ mutation: consuming Mutation, _ durability: Durability) -> WriteTicket
 
     /// Waits as long as the durability of a change asks.
     ///
@@ -155,13 +176,15 @@ package protocol LowerTier: AnyObject, Sendable {
         completion: @escaping @Sendable (Result<[ListedEntry], TierFault>) -> Void
     )
 
-    /// Removes entries whose keys begin with `prefix` and whose versions are below `before`, queue included, in small steps.
+    /// Removes entries whose keys begin with `prefix` and whose versions are below `before`, queue included, in small steps. With `through` the
+    /// completion comes once all of it is synced.
     /// The delegate is told of each as `invalidated`; the completion gets the number of those that could
     /// still be seen: that had neither expired nor been invalidated before.
     func removePrefix(
         namespace: NamespaceID,
         prefix: [UInt8],
         before: Version,
+        durability: Durability,
         completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
     )
 
@@ -193,6 +216,11 @@ package protocol LowerTier: AnyObject, Sendable {
 
     /// Flushes, ends the threads, closes the files. Blocks.
     func close()
+}
+
+extension LowerTier {
+    /// Takes a change in for which nobody will wait to be synced.
+    package func enqueue(_ mutation: consuming Mutation) -> WriteTicket { enqueue(mutation, .behind) }
 }
 
 /// How much of a tier a namespace uses.

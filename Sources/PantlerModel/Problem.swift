@@ -139,14 +139,16 @@ extension Problem {
     }
 
     package static func storage(_ fault: TierFault) -> Problem {
-        switch fault.cause {
-        case .full: Problem(.storageFull, "The disk is full: the write could not be made durable and was taken back.")
-        default:
-            Problem(
-                .storageUnavailable,
-                "The disk tier does not answer: the write could not be made durable and was taken back."
-            )
-        }
+        let outcome =
+            switch fault.outcome {
+            case .takenBack: "the write could not be made durable and was taken back."
+            case .uncertain:
+                "the write could not be made durable. It is not seen any more, but may come back with a crash until the disk is written again."
+            case .kept: "the change holds in memory, and is tried again until it is durable."
+            }
+        return fault.cause == .full
+            ? Problem(.storageFull, "The disk is full: " + outcome)
+            : Problem(.storageUnavailable, "The disk tier does not answer: " + outcome)
     }
 
     /// What a caller sent, short enough and harmless enough to be said back to it.

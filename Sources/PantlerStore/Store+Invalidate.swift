@@ -47,15 +47,17 @@ extension Store {
         _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
     ) {
         // Marks of namespaces that are never on disk end with the process, as their entries do.
-        var ticket: WriteTicket?
+        let durability = namespace.policy.durability
+        var tickets: [WriteTicket] = []
         let isMarked = namespace.mark(tags: tags) {
             newMark(mode)
         } queue: { tag, mark in
-            if namespace.usesLower { ticket = lower?.enqueue(.tag(namespace.id, tag: tag, mark)) }
+            guard let lower, namespace.usesLower else { return }
+            tickets.append(lower.enqueue(.tag(namespace.id, tag: tag, mark), durability))
         }
         guard isMarked else { return completion(.failure(.noVersion)) }
         askForSlowSweep()
-        settle(namespace, ticket, Invalidated(tags: tags.count), completion)
+        settle(tickets, durability, Invalidated(tags: tags.count), completion)
     }
 
     private func flush(
@@ -63,6 +65,7 @@ extension Store {
         _ mode: InvalidationMode,
         _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
     ) {
+        let durability = namespace.policy.durability
         // Under the registry's lock, so that records are queued in the order of their changes.
         let flushed: (generation: UInt64, ticket: WriteTicket?)? = registry.withLock { _ in
             var isMarked = false
@@ -72,24 +75,28 @@ extension Store {
                 $0.generation += 1
                 $0.watermark = $0.watermark.merged(mark)
             }
-            return isMarked ? (record.generation, lower?.enqueue(.namespace(record))) : nil
+            return isMarked ? (record.generation, lower?.enqueue(.namespace(record), durability)) : nil
         }
         guard let (generation, ticket) = flushed else { return completion(.failure(.noVersion)) }
         askForSweep()
-        settle(namespace, ticket, Invalidated(generation: generation), completion)
+        settle(ticket.map { [$0] } ?? [], durability, Invalidated(generation: generation), completion)
     }
 
+    /// Answers once all of some changes are as durable as they are to be.
     private func settle(
-        _ namespace: Namespace,
-        _ ticket: WriteTicket?,
+        _ tickets: [WriteTicket],
+        _ durability: Durability,
         _ answer: Invalidated,
         _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
     ) {
-        guard let lower, let ticket else { return completion(.success(answer)) }
-        let isSettled = lower.settle(ticket, namespace.policy.durability) { fault in
-            completion(fault.map { .failure(.storage($0)) } ?? .success(answer))
+        guard let lower else { return completion(.success(answer)) }
+        let countdown = Countdown(tickets.count) { completion($0.map { _ in answer }) }
+        for ticket in tickets {
+            let isSettled = lower.settle(ticket, durability) { fault in
+                countdown.count(fault.map { .failure(.storage($0)) } ?? .success(true))
+            }
+            if isSettled { countdown.count(.success(true)) }
         }
-        if isSettled { completion(.success(answer)) }
     }
 
     private func countInvalidation(_ namespace: Namespace) {
@@ -120,7 +127,8 @@ extension Store {
         }
     }
 
-    /// Ends what `Namespace.begin(prefix:before:)` began.
+    /// Ends what `Namespace.begin(prefix:before:)` began. Where the lower tier cannot remove it all, that goes on, the entries stay hidden, and
+    /// it is tried again until it can.
     func removeFromLower(
         _ namespace: Namespace,
         _ prefix: [UInt8],
@@ -128,13 +136,26 @@ extension Store {
         _ completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
     ) {
         guard let lower else { return completion(.success(0)) }
-        lower.removePrefix(namespace: namespace.id, prefix: prefix, before: version) { [self] result in
+        lower.removePrefix(
+            namespace: namespace.id,
+            prefix: prefix,
+            before: version,
+            durability: namespace.policy.durability
+        ) { [self] result in
+            if case .failure(let fault) = result, fault.cause != .closed, !namespace.isDropped {
+                completion(.failure(fault.with(.kept)))
+                return background.async(afterMilliseconds: Self.removalRetryMilliseconds) { [weak self] in
+                    self?.removeFromLower(namespace, prefix, before: version) { _ in }
+                }
+            }
             // What was read before the removal and arrives after this must not be believed.
             dropPendingLoads(namespace, prefix: prefix)
             namespace.end(prefix: prefix, before: version)
             completion(result)
         }
     }
+
+    private static let removalRetryMilliseconds = 1000
 
     /// Reads that are under way are done again.
     func dropPendingLoads(_ namespace: Namespace, prefix: [UInt8] = []) {

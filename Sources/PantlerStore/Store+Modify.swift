@@ -118,10 +118,14 @@ extension Store {
         write(namespace, address, policy, LateAnswer(completion: completion)) {
             [self] shard, standing, moment throws(Problem) in
             let policy = namespace.policy
+            if case .none(let reason) = standing {
+                let ticket = try removeHidden(&shard, namespace, address, reason, policy)
+                return Step(answer: false, ticket: ticket, durability: policy.durability)
+            }
             guard var entry = standing.entry, entry.version < before else { return Step(answer: false) }
             let version = try nextVersion()
             if mode == .gone || entry.staleTTL == 0 {
-                let ticket = remove(&shard, namespace, address, standing, version, .invalidated)
+                let ticket = remove(&shard, namespace, address, standing, version, .invalidated, policy)
                 return Step(answer: true, ticket: ticket, durability: policy.durability)
             }
             // One that is stale already stays so since then.

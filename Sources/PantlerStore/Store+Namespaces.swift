@@ -47,7 +47,7 @@ extension Store {
         if !versions.hasNext, versions.allocate() == nil { throw .noVersion }
         let made: Result<Namespace, Problem> = registry.withLock { registry in
             if let found = registry.byName[text] { return .success(found) }
-            return make(name, policy, &registry).map(\.namespace)
+            return make(name, policy, .behind, &registry).map(\.namespace)
         }
         return try made.get()
     }
@@ -90,7 +90,7 @@ extension Store {
             if let found = registry.byName[name.description] {
                 return .success((PolicySet(namespace: found, isNew: false), apply(policy, to: found)))
             }
-            return make(name, policy, &registry).map {
+            return make(name, policy, .through, &registry).map {
                 (PolicySet(namespace: $0.namespace, isNew: true), PolicyTurn(ticket: $0.ticket))
             }
         }
@@ -127,7 +127,7 @@ extension Store {
             guard let found = registry.byName[name.description] else { return nil }
             registry.remove(found)
             found.drop()
-            return (found, lower?.enqueue(.dropNamespace(found.id)))
+            return (found, lower?.enqueue(.dropNamespace(found.id), .through))
         }
         guard let (namespace, ticket) = done else { return completion(.success(false)) }
         background.async { [self] in
@@ -159,9 +159,11 @@ extension Store {
         registry.withLock { $0.add(namespace) }
     }
 
+    /// - Parameter durability: `through` where the caller waits for the record to be synced.
     private func make(
         _ name: NamespaceName,
         _ policy: Policy,
+        _ durability: Durability,
         _ registry: inout Registry
     ) -> Result<(namespace: Namespace, ticket: WriteTicket?), Problem> {
         let limit = registry.maxNamespaces
@@ -179,7 +181,7 @@ extension Store {
         let gets = registry.unmet.take(name.description)
         if gets > 0 { countAbsent(namespace, gets) }
         registry.add(namespace)
-        return .success((namespace, lower?.enqueue(.namespace(record))))
+        return .success((namespace, lower?.enqueue(.namespace(record), durability)))
     }
 
     private func attach(_ record: NamespaceRecord) -> NamespaceSlot? {

@@ -31,7 +31,8 @@ extension Store {
             namespace.beginEntering()
             namespace.withTags { tag, mark in _ = lower.enqueue(.tag(namespace.id, tag: tag, mark)) }
         }
-        let ticket = lower.enqueue(.namespace(record))
+        // Where the namespace enters, what is waited for comes after it, and is synced with it.
+        let ticket = lower.enqueue(.namespace(record), enters ? .behind : .through)
         if leaves {
             // What is being read is void by now.
             dropPendingLoads(namespace)

@@ -87,12 +87,16 @@ extension Store {
     ) {
         write(namespace, address, namespace.policy, LateAnswer(completion: completion)) {
             [self] shard, standing, _ throws(Problem) in
+            let policy = namespace.policy
             try condition.check(standing.version)
-            if case .none(let reason) = standing { throw .notFound(reason) }
+            if case .none(let reason) = standing {
+                let ticket = try removeHidden(&shard, namespace, address, reason, policy)
+                return Step(answer: 0, refusal: .notFound(reason), ticket: ticket, durability: policy.durability)
+            }
             let version = try nextVersion()
             shard.tally[namespace.slot].deletes &+= 1
-            let ticket = remove(&shard, namespace, address, standing, version, .deleted)
-            return Step(answer: version, ticket: ticket, durability: namespace.policy.durability)
+            let ticket = remove(&shard, namespace, address, standing, version, .deleted, policy)
+            return Step(answer: version, ticket: ticket, durability: policy.durability)
         }
     }
 }

@@ -46,12 +46,16 @@ enum Standing {
 /// What a step has done: the answer, and what has to be waited for before it is given.
 struct Step<Answer: Sendable>: Sendable {
     var answer: Answer
+    /// What is answered instead where a caller is told that there was nothing to change, and something was written all the same.
+    var refusal: Problem?
     /// The change's place in the lower tier's queue; `nil` where it does not go there.
     var ticket: WriteTicket?
     /// The version that was stored, to be taken back if the change cannot be made durable.
     var stored: Version?
     /// That of the policy by which the change was made.
     var durability: Durability?
+
+    var result: Result<Answer, Problem> { refusal.map { .failure($0) } ?? .success(answer) }
 }
 
 /// Who is told of a write that takes longer than its call.
@@ -226,17 +230,17 @@ extension Store {
         if step.stored != nil { makeRoom(namespace) }
         let durability = step.durability ?? policy.durability
         guard let lower, let ticket = step.ticket, !lower.isSettled(ticket, durability) else {
-            return .success(step.answer)
+            return step.result
         }
         let late = later()
         let completion = late.completion
         if durability == .through { late.made?() }
         let isSettled = lower.settle(ticket, durability) { [self] fault in
-            guard let fault else { return completion(.success(step.answer)) }
-            if let version = step.stored { takeBack(namespace, address, version) }
+            guard let fault else { return completion(step.result) }
+            if let version = step.stored, fault.outcome != .kept { takeBack(namespace, address, version) }
             completion(.failure(.storage(fault)))
         }
-        if isSettled { completion(.success(step.answer)) }
+        if isSettled { completion(step.result) }
         return nil
     }
 
@@ -279,7 +283,7 @@ extension Store {
         case .rejected: shard.missMemory.record(address.hash, .rejected)
         }
         guard let lower, policy.durability != .memory else { return nil }
-        return lower.enqueue(.put(address, entry, PutOptions(policy)))
+        return lower.enqueue(.put(address, entry, PutOptions(policy)), policy.durability)
     }
 
     /// Removes an entry from memory and, by the lower tier's queue, from there.
@@ -289,13 +293,31 @@ extension Store {
         _ address: EntryAddress,
         _ standing: Standing,
         _ version: Version,
-        _ reason: MissReason
+        _ reason: MissReason,
+        _ policy: Policy
     ) -> WriteTicket? {
         shard.loads.invalidate(address.hash)
         if case .memory(let ref, _) = standing { shard.remove(ref) }
         shard.missMemory.record(address.hash, reason)
         guard let lower, namespace.usesLower else { return nil }
-        return lower.enqueue(.delete(address, version: version))
+        return lower.enqueue(.delete(address, version: version), policy.durability)
+    }
+
+    /// Removes what the lower tier may have at an address where an invalidation hides it: a caller is told that nothing is there, and
+    /// nothing must come back should the invalidation itself be lost, which may not be durable yet.
+    ///
+    /// - Returns: the removal's ticket; `nil` where nothing can come back.
+    func removeHidden(
+        _ shard: inout Shard,
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ reason: MissReason,
+        _ policy: Policy
+    ) throws(Problem) -> WriteTicket? {
+        guard namespace.usesLower,
+            reason == .invalidated || namespace.isBeingRemoved(address.key, version: 0)
+        else { return nil }
+        return remove(&shard, namespace, address, .none(reason), try nextVersion(), reason, policy)
     }
 }
 

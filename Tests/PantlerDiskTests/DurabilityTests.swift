@@ -136,4 +136,26 @@ struct DurabilityTests {
         #expect(fixture.tier.health().queueEntries == 0)
         #expect(fixture.tier.health().commits == 1)
     }
+
+    @Test("a namespace whose end could not be written is still written to, and gone once its end is")
+    func refusedDrop() throws {
+        let fixture = try Fixture()
+        _ = fixture.tier.enqueue(.namespace(try fixture.record(1, "one")))
+        #expect(fixture.putThrough("k", fixture.entry("1")) == nil)
+        try fixture.sql(
+            "CREATE TRIGGER refusal BEFORE INSERT ON dropped BEGIN SELECT raise(ABORT, 'refused'); END"
+        )
+        let fault = fixture.settle(fixture.tier.enqueue(.dropNamespace(1), .through))
+        #expect(fault?.outcome == .kept)
+        #expect(fixture.tier.health().fault != nil)
+        #expect(fixture.tier.usage(of: 1).entries == 1, "figures are those of the last commit")
+        #expect(fixture.putThrough("k", fixture.entry("2")) == nil)
+        let crashed = try fixture.crashed { try $0.execute("DROP TRIGGER refusal") }
+        #expect(try crashed.value("k") == "2")
+        #expect(crashed.tier.persistedState().namespaces.count == 1)
+        try fixture.sql("DROP TRIGGER refusal")
+        try eventually("the end is written") { fixture.tier.health().fault == nil }
+        #expect(try fixture.crashed().tier.persistedState().namespaces.isEmpty)
+        #expect(fixture.tier.usage(of: 1).entries == 0)
+    }
 }

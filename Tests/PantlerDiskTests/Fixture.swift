@@ -172,9 +172,19 @@ final class Fixture {
         try list(prefix, after: after, limit: limit, in: namespace).map { String(decoding: $0.key, as: UTF8.self) }
     }
 
-    func removePrefix(_ prefix: String, before: Version = .max, in namespace: NamespaceID = 1) throws -> Int {
+    func removePrefix(
+        _ prefix: String,
+        before: Version = .max,
+        in namespace: NamespaceID = 1,
+        _ durability: Durability = .behind
+    ) throws -> Int {
         let done = Waiting<Result<Int, TierFault>>()
-        tier.removePrefix(namespace: namespace, prefix: Array(prefix.utf8), before: before) { done.answer($0) }
+        tier.removePrefix(
+            namespace: namespace,
+            prefix: Array(prefix.utf8),
+            before: before,
+            durability: durability
+        ) { done.answer($0) }
         return try done.wait().get()
     }
 

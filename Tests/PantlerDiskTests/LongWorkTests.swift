@@ -33,7 +33,12 @@ struct LongWorkTests {
         for number in 0..<600 { fixture.put("k/\(number)", fixture.entry("v")) }
         let answers = (0..<4).map { number in
             let done = Waiting<Result<Int, TierFault>>()
-            fixture.tier.removePrefix(namespace: 1, prefix: Array("k/\(number)".utf8), before: .max) { done.answer($0) }
+            fixture.tier.removePrefix(
+                namespace: 1,
+                prefix: Array("k/\(number)".utf8),
+                before: .max,
+                durability: .behind
+            ) { done.answer($0) }
             return done
         }
         #expect(fixture.sweep() == nil)

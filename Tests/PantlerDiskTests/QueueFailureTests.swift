@@ -64,7 +64,7 @@ struct QueueFailureTests: QueueSuite {
         _ = queue.settle(ticket, .through, answers.completion(ticket))
         _ = try batch(&queue, at: 0)
         answers.deliver(queue.fail(full, at: 0).answers)
-        #expect(answers.fault(ticket) == full)
+        #expect(answers.fault(ticket) == full.with(.kept))
         #expect(queue.count == 1)
     }
 
@@ -254,5 +254,125 @@ struct QueueFailureTests: QueueSuite {
         #expect(try written(&queue, at: 0) == ["control", "void 1 2"])
         #expect(queue.fail(full, at: 0).lost == 1)
         guard case .closed = queue.take(at: 0) else { throw Failure("not closed") }
+    }
+
+    @Test("a change that will be waited for is committed with a sync, although its writer has not come yet to say so")
+    func awaitedEarly() throws {
+        var queue = queue()
+        let answers = Answers()
+        let ticket = queue.add(put("a"), .through, at: 0).ticket
+        #expect(try batch(&queue, at: 1000).sync)
+        answers.deliver(queue.succeed(synced: true, rejected: [:]).answers)
+        guard case .settled = queue.settle(ticket, .through, answers.completion(ticket)) else {
+            throw Failure("not settled")
+        }
+    }
+
+    @Test(
+        "a change that failed before its writer came to wait is taken back, and the writer told",
+        arguments: [true, false]
+    )
+    func failedEarly(isUndone: Bool) throws {
+        var queue = queue()
+        let answers = Answers()
+        let put = queue.add(put("a"), .through, at: 0).ticket
+        let control = queue.add(.control(.tag(1, "t", Watermark())), .through, at: 0).ticket
+        _ = try batch(&queue, at: 1000)
+        answers.deliver(queue.fail(full, isUndone: isUndone, at: 1000).answers)
+        #expect(queue.change(of: address("a")) == nil)
+        #expect(!queue.isSettled(put, .through))
+        guard case .failed(full.with(isUndone ? .takenBack : .uncertain)) = queue.settle(put, .through, { _ in }) else {
+            throw Failure("the put was not told")
+        }
+        guard case .failed(full.with(.kept)) = queue.settle(control, .through, { _ in }) else {
+            throw Failure("the mark was not told")
+        }
+        let (batch, sync) = try batch(&queue, at: 100_000)
+        #expect(batch.items.map(word) == ["control"])
+        #expect(!sync, "nobody waits any more")
+    }
+
+    @Test("who waits for a change that was committed without a sync is not told that it was taken back")
+    func committedUnsynced() throws {
+        var queue = queue()
+        let answers = Answers()
+        let ticket = queue.add(put("a"), at: 0).ticket
+        #expect(try !batch(&queue, at: 1000).sync)
+        _ = queue.succeed(synced: false, rejected: [:])
+        _ = queue.settle(ticket, .through, answers.completion(ticket))
+        #expect(try batch(&queue, at: 1000).batch.isEmpty)
+        answers.deliver(queue.fail(full, at: 1000).answers)
+        #expect(answers.fault(ticket) == full.with(.kept))
+    }
+
+    @Test("the part of a batch that was committed before the rest failed is answered as done")
+    func halfDone() throws {
+        var queue = queue()
+        let answers = Answers()
+        let tickets = ["a", "b"].map { queue.add(put($0), .through, at: 0).ticket }
+        for ticket in tickets { _ = queue.settle(ticket, .through, answers.completion(ticket)) }
+        _ = try batch(&queue, at: 0)
+        answers.deliver(queue.fail(full, done: [tickets[0]], at: 0).answers)
+        #expect(answers.isAnswered(tickets[0]) && answers.fault(tickets[0]) == nil)
+        #expect(answers.fault(tickets[1]) == full)
+    }
+
+    @Test("a mark that is refused alone is tried again, less and less often, and its waiter told so")
+    func refusedControl() throws {
+        var queue = queue()
+        let answers = Answers()
+        let corrupt = TierFault(.corrupt, "page")
+        let first = queue.add(.control(.tag(1, "t", Watermark())), .through, at: 0).ticket
+        _ = queue.settle(first, .through, answers.completion(first))
+        var now: UInt64 = 0
+        for pause in [25_000, 50_000, 100_000] as [UInt64] {
+            let item = try #require(try batch(&queue, at: now).batch.items.first)
+            answers.deliver(queue.succeed(synced: true, rejected: [item.ticket: corrupt], at: now).answers)
+            #expect(queue.fault == corrupt)
+            #expect(isWaiting(&queue, at: now, until: now + pause))
+            now += pause
+        }
+        #expect(answers.fault(first) == corrupt.with(.kept))
+        _ = try batch(&queue, at: now)
+        _ = queue.succeed(synced: true, rejected: [:], at: now)
+        #expect(queue.fault == nil && queue.count == 0)
+    }
+
+    @Test("who comes to wait while the writer sleeps after a failure wakes it, if it sleeps for longer than that")
+    func hurryWakes() throws {
+        var queue = queue()
+        _ = queue.add(put("a"), at: 0)
+        // The pause has grown, and somebody hurried before.
+        for now in [1000, 1_000_000, 2_000_000] as [UInt64] {
+            _ = try batch(&queue, at: now)
+            _ = queue.fail(full, at: now)
+        }
+        let (first, second) = (queue.add(put("b"), at: 2_000_000).ticket, queue.add(put("c"), at: 2_000_000).ticket)
+        guard case .waiting(wake: true) = queue.settle(first, .through, { _ in }) else { throw Failure("asleep") }
+        #expect(isWaiting(&queue, at: 2_000_001, until: 2_025_000))
+        guard case .waiting(wake: false) = queue.settle(second, .through, { _ in }) else {
+            throw Failure("awake twice")
+        }
+        _ = try batch(&queue, at: 2_025_000)
+        _ = queue.fail(full, at: 2_025_000)
+        // Nobody waits now, and the pause is long again; but the hurry of before was never used up.
+        #expect(isWaiting(&queue, at: 2_025_001, until: 2_225_000))
+        let third = queue.add(put("d"), at: 2_026_000).ticket
+        guard case .waiting(wake: true) = queue.settle(third, .through, { _ in }) else { throw Failure("asleep") }
+    }
+
+    @Test("a flush is told of a failure although what came last was taken back, and others are tried again")
+    func flushWhileFailing() throws {
+        var queue = queue()
+        let answers = Answers()
+        _ = queue.add(put("a"), at: 0)
+        let last = queue.add(put("b"), .through, at: 0).ticket
+        _ = queue.settle(last, .through, answers.completion(last))
+        _ = try batch(&queue, at: 0)
+        answers.deliver(queue.fail(full, at: 0).answers)
+        guard case .waiting = queue.flush(answers.completion(1000)) else { throw Failure("nothing to wait for") }
+        #expect(try written(&queue, at: 25_000) == ["put a"])
+        answers.deliver(queue.fail(full, at: 25_000).answers)
+        #expect(answers.fault(1000) == full)
     }
 }

@@ -279,7 +279,7 @@ final class LateTier: LowerTier {
         }
     }
 
-    func enqueue(_ mutation: Mutation) -> WriteTicket {
+    func enqueue(_ mutation: Mutation, _ durability: Durability) -> WriteTicket {
         state.withLock { state in
             if case .put(let address, _, _) = mutation {
                 state.puts.append(String(decoding: address.key, as: UTF8.self))
@@ -302,6 +302,7 @@ final class LateTier: LowerTier {
         namespace: NamespaceID,
         prefix: [UInt8],
         before: Version,
+        durability: Durability,
         completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
     ) { completion(.success(0)) }
     func sweepInvalidated(completion: @escaping @Sendable (TierFault?) -> Void) { completion(nil) }

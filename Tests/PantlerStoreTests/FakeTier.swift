@@ -94,7 +94,7 @@ final class FakeTier: LowerTier {
         if let isHeld { completion(isHeld) }
     }
 
-    func enqueue(_ mutation: Mutation) -> WriteTicket {
+    func enqueue(_ mutation: Mutation, _ durability: Durability) -> WriteTicket {
         state.withLock { state in
             state.ticket += 1
             state.mutations.append(mutation)
@@ -172,8 +172,10 @@ final class FakeTier: LowerTier {
         namespace: NamespaceID,
         prefix: [UInt8],
         before: Version,
+        durability: Durability,
         completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
     ) {
+        if let fault = state.withLock({ $0.fault }) { return completion(.failure(fault)) }
         // What could be seen is not told apart here.
         let (gone, delegate) = state.withLock { state in
             let gone = state.rows.filter { address, entry in

@@ -255,4 +255,38 @@ struct WriteTests {
         #expect(tally.hits == hits.reduce(0, +), "\(generator)")
         #expect(tally.hitsDisk > 0 && tally.hitsMemory > 0 && tally.missDeleted > 0)
     }
+
+    @Test(
+        "what is deleted while only an invalidation hides it is removed below as well, whose own mark may be lost",
+        arguments: [Invalidation.tags(["t"]), .all]
+    )
+    func deletesOfHidden(what: Invalidation) throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace { $0.durability = .through }
+        try driver.put(ns, "a", tags: ["t"])
+        try driver.put(ns, "b", tags: ["t"])
+        driver.tier?.fail(with: TierFault(.unavailable, "away").with(.kept))
+        let problem = #expect(throws: Problem.self) { _ = try driver.invalidate(ns, what) }
+        #expect(problem?.detail.contains("holds in memory") == true)
+        #expect(throws: Problem.self, "it cannot be written") { _ = try driver.delete(ns, "a") }
+        driver.tier?.fail(with: nil)
+        let gone = #expect(throws: Problem.self) { _ = try driver.delete(ns, "a") }
+        #expect(gone?.code == .entryNotFound)
+        #expect(driver.tier?.rows[driver.address(ns, "a")] == nil)
+        _ = try driver.invalidate(ns, .keys([driver.address(ns, "b")]))
+        #expect(driver.tier?.rows[driver.address(ns, "b")] == nil)
+    }
+
+    @Test("a prefix that cannot be removed below stays hidden, and is removed once it can be")
+    func removalIsTriedAgain() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace { $0.durability = .through }
+        try driver.put(ns, "p/a")
+        driver.tier?.fail(with: TierFault(.unavailable, "away"))
+        let problem = #expect(throws: Problem.self) { _ = try driver.invalidate(ns, .prefix(Array("p/".utf8))) }
+        #expect(problem?.detail.contains("holds in memory") == true)
+        driver.tier?.fail(with: nil)
+        #expect(try driver.get(ns, "p/a") == "invalidated")
+        try eventually("it is removed") { driver.tier?.rows.isEmpty == true }
+    }
 }

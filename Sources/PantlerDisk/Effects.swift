@@ -1,0 +1,37 @@
+import PantlerModel
+
+/// What a transaction brings about outside of the file, gathered while it is open. It takes effect once COMMIT has succeeded; of a
+/// transaction that is rolled back nothing is left but the file's old state, and so nothing of this either.
+struct Effects {
+    /// How it moves what the rows cost.
+    var moves: [NamespaceID: TierUsage] = [:]
+    /// What it makes leave, to be reported.
+    var departures: [(address: EntryAddress, cause: DepartureCause)] = []
+    /// Hashes of rows that are new, for the filters; of rows that were rewritten, which are in recent use; and of rows whose recent use
+    /// kept them from leaving, and is used up.
+    var inserted: [UInt64] = []
+    var rewritten: [UInt64] = []
+    var spared: [UInt64] = []
+    /// Namespaces that are gone, and those of which rows up to a version are void.
+    var dropped: Set<NamespaceID> = []
+    var voids: [NamespaceID: Version] = [:]
+    /// Voids of namespaces that are gone: nobody reads there.
+    var endedVoids: Set<NamespaceID> = []
+    /// The row that eviction looked at last, of a namespace or (`nil`) of all.
+    var hand: (namespace: NamespaceID?, row: Int64)?
+    /// Whether the clock's anchor was written.
+    var isAnchored = false
+
+    /// A row came, went or changed its size.
+    mutating func move(_ namespace: NamespaceID, by delta: TierUsage) {
+        guard delta != TierUsage() else { return }
+        moves[namespace, default: TierUsage()].add(delta)
+    }
+}
+
+extension TierUsage {
+    mutating func add(_ other: TierUsage) {
+        entries += other.entries
+        bytes += other.bytes
+    }
+}
