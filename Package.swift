@@ -133,7 +133,29 @@ if Context.environment["PANTLER_BENCHMARKS"] != nil {
     )
 }
 
-for target in package.targets where target.type != .system && target.name != "CPantler" {
+// Only where it is asked for: `scripts/fuzz`. Its coverage is that of the modules under test, so they are all built for it.
+let isFuzzed = Context.environment["PANTLER_FUZZ"] != nil
+if isFuzzed {
+    package.targets += [
+        .target(name: "CFuzzer", path: "Tests/Fuzz/CFuzzer"),
+        .executableTarget(
+            name: "Fuzz",
+            dependencies: [
+                "CFuzzer", "PantlerHTTP", "PantlerStore", "PantlerDisk", "PantlerJSON", "PantlerCodec", "PantlerModel",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
+            path: "Tests/Fuzz",
+            exclude: ["README.md", "CFuzzer", "Corpus"],
+            // gold, the usual one, fails at the line tables of so much instrumentation.
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]
+        ),
+    ]
+}
+
+for target in package.targets
+where target.type != .system && !["CPantler", "CFuzzer"].contains(target.name) {
     target.swiftSettings = [
         .enableUpcomingFeature("ExistentialAny"),
         .enableUpcomingFeature("MemberImportVisibility"),
@@ -141,4 +163,6 @@ for target in package.targets where target.type != .system && target.name != "CP
         // What the debug build's tests have proved is not checked again at run time: it is 4 % of a hit.
         .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
     ]
+    // Its targets reach into the modules, as tests do.
+    if isFuzzed { target.swiftSettings?.append(.unsafeFlags(["-sanitize=fuzzer,address", "-enable-testing"])) }
 }

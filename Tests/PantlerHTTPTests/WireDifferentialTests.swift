@@ -1,6 +1,5 @@
 import Foundation
 import PantlerModel
-import PantlerStore
 import Support
 import Testing
 
@@ -14,23 +13,16 @@ struct WireDifferentialTests {
     private static let count =
         ProcessInfo.processInfo.environment["PANTLER_FUZZ_REQUESTS"].flatMap { Int($0) } ?? 200_000
 
-    private static let bounds = FastLane.Bounds(head: 16 << 10, body: 1 << 20)
-
     @Test("never disagree on where a request ends or what it asks")
     func agree() throws {
         var mutator = RequestMutator()
-        let bench = try DecoderBench()
-        let hosts = ServedHosts([], address: "127.0.0.1")
+        let agreement = try LaneAgreement()
         var counts: [Method: Int] = [:]
         for _ in 0..<Self.count {
             let bytes = mutator.next()
             do {
-                guard let request = try bytes.withUnsafeBytes({ try taken($0, hosts) }) else { continue }
-                counts[request.method, default: 0] += 1
-                switch request.method {
-                case .get: try checkGet(request, bytes, bench, hosts)
-                default: try checkPut(request, bytes, bench, hosts)
-                }
+                guard let method = try agreement.check(bytes) else { continue }
+                counts[method, default: 0] += 1
             } catch {
                 Issue.record(
                     "\(error): \(String(decoding: bytes, as: UTF8.self).debugDescription), \(mutator.generator)"
@@ -42,64 +34,6 @@ struct WireDifferentialTests {
             let count = counts[method] ?? 0
             #expect(count > Self.count / 40, "the lane took \(count) of \(Self.count): the mutations leave too little")
         }
-    }
-
-    /// A request as the lane takes it.
-    private struct Taken {
-        let method: Method
-        let length: Int
-        let target: String
-        let body: [UInt8]
-
-        init(_ method: Method, _ request: FastLane.FastRequest, body: [UInt8] = []) {
-            self.method = method
-            length = request.length
-            let view = request.aspect == .entry ? "entries" : "values"
-            let namespace = String(decoding: request.namespace, as: UTF8.self)
-            target = "/v1/namespaces/\(namespace)/\(view)/\(String(decoding: request.key, as: UTF8.self))"
-            self.body = body
-        }
-    }
-
-    private func taken(_ bytes: UnsafeRawBufferPointer, _ hosts: ServedHosts) throws -> Taken? {
-        switch FastLane.parse(bytes, hosts, Self.bounds) {
-        case .other: return nil
-        case .get(let request): return Taken(.get, request)
-        case .put(let request, let body): return Taken(.put, request, body: Array(body))
-        case .incomplete:
-            // Else the connection would wait for a head that is there.
-            guard MessageBoundary.endOfFields(bytes) == nil else { throw Failure("awaits a whole head") }
-            return nil
-        }
-    }
-
-    private func checkGet(_ request: Taken, _ bytes: [UInt8], _ bench: DecoderBench, _ hosts: ServedHosts) throws {
-        let length = request.length
-        guard bytes.withUnsafeBytes({ MessageBoundary.endOfFields($0) }) == length else {
-            throw Failure("ends elsewhere")
-        }
-        let head = try bench.head(bytes[..<length], hosts, HTTPLimits())
-        guard bench.hasEnded, !bench.seesHead(bytes[..<(length - 1)]) else {
-            throw Failure("ends elsewhere for the decoder")
-        }
-        try check(request, head)
-    }
-
-    private func checkPut(_ request: Taken, _ bytes: [UInt8], _ bench: DecoderBench, _ hosts: ServedHosts) throws {
-        guard let message = try bench.message(bytes, hosts) else { throw Failure("is not whole for the decoder") }
-        guard message.length == request.length else { throw Failure("ends elsewhere for the decoder") }
-        guard message.body == request.body else { throw Failure("has another body for the decoder") }
-        try check(request, message.head)
-    }
-
-    private func check(_ request: Taken, _ head: RequestHead) throws {
-        guard
-            head.method == request.method, head.target == Array(request.target.utf8),
-            head.length == request.body.count, head.isKeptAlive, !head.isHTTP10, !head.expectsContinue, !head.isUpgrade
-        else { throw Failure("is another request: \(head)") }
-        let call = try judge(request.method, request.target, head.headers)
-        let isView = call.resource == .entry || (call.resource == .value && request.method == .get)
-        guard isView, call.condition == .none else { throw Failure("is another call: \(call)") }
     }
 }
 

@@ -1,0 +1,1 @@
+../../PantlerJSONTests/ReferenceJSON.swift

@@ -1,0 +1,1 @@
+../../PantlerHTTPTests/RoutesSupport.swift
