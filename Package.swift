@@ -6,7 +6,9 @@ import PackageDescription
 let package = Package(
     name: "pantler",
     products: [
-        .executable(name: "pantler", targets: ["pantler"])
+        .executable(name: "pantler", targets: ["pantler"]),
+        // For tests alone, which preload it into the service: a library of its own, since whoever linked it would have that disk too.
+        .library(name: "FailingDisk", type: .dynamic, targets: ["FailingDisk"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -74,6 +76,7 @@ let package = Package(
         .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
 
+        .target(name: "FailingDisk", path: "Tests/FailingDisk"),
         .target(name: "Support", dependencies: ["PantlerModel"], path: "Tests/Support"),
         .testTarget(name: "PantlerJSONTests", dependencies: ["PantlerJSON", "Support"]),
         .testTarget(name: "PantlerCodecTests", dependencies: ["PantlerCodec", "Support"]),
@@ -155,7 +158,7 @@ if isFuzzed {
 }
 
 for target in package.targets
-where target.type != .system && !["CPantler", "CFuzzer"].contains(target.name) {
+where target.type != .system && !["CPantler", "FailingDisk", "CFuzzer"].contains(target.name) {
     target.swiftSettings = [
         .enableUpcomingFeature("ExistentialAny"),
         .enableUpcomingFeature("MemberImportVisibility"),
