@@ -37,7 +37,10 @@ struct MissMemoryTests {
         let sets = UInt64(bytes / 64)
         // Newest first.
         var model: [UInt64: [(hash: UInt64, reason: MissReason)]] = [:]
+        // Two keys of one set whose 29 bits of fingerprint are equal are one to the memory, and two to the model.
+        var fingerprints: Set<UInt64> = []
         let hashes = (0..<40 * sets).map { _ in generator.next() }
+            .filter { fingerprints.insert($0 >> 27 & (1 << 29 - 1)).inserted }
         for step in 0..<20_000 {
             let hash = hashes[Int.random(in: 0..<hashes.count, using: &generator)]
             var set = model[hash % sets, default: []]
