@@ -14,6 +14,20 @@ package struct Checksum: Sendable {
         sum = crc32_z(sum, start.assumingMemoryBound(to: UInt8.self), bytes.count)
     }
 
+    /// The checksum of something of which the beginning was exchanged and the rest is as it was. The rest is not looked at.
+    ///
+    /// - Parameters:
+    ///   - whole: the checksum before that.
+    ///   - old: that of the former beginning alone.
+    ///   - new: that of its successor.
+    ///   - restBytes: the length of the rest.
+    /// - Complexity: O(log restBytes).
+    package static func exchanging(_ whole: UInt32, _ old: Checksum, for new: Checksum, restBytes: Int) -> UInt32 {
+        // A CRC is linear: what combines two of them by exclusive or separates them as well.
+        let rest = crc32_combine(old.sum, UInt(whole), restBytes)
+        return UInt32(truncatingIfNeeded: crc32_combine(new.sum, rest, restBytes))
+    }
+
     package mutating func add(_ number: Int64) {
         withUnsafeBytes(of: number.littleEndian) { add($0) }
     }

@@ -23,8 +23,22 @@ struct Batch: Sendable {
             if case .control(.void) = change { isGivenUp = true }
         }
 
+        /// Whether it gives the entry something: a value, or another life.
         var isPut: Bool {
-            if case .entry(let keyed) = change, case .put = keyed.change { true } else { false }
+            guard case .entry(let keyed) = change else { return false }
+            switch keyed.change {
+            case .put, .touch: return true
+            case .delete: return false
+            }
+        }
+
+        /// Takes account of an earlier change of the same entry, if this is a touch.
+        fileprivate mutating func follow(_ earlier: Change) {
+            guard case .entry(let keyed) = change, case .touch = keyed.change, case .entry(let first) = earlier else {
+                return
+            }
+            change = .entry(KeyedChange(keyed.address, keyed.change.following(first.change)))
+            bytes = change.bytes
         }
 
         var isControl: Bool {
@@ -80,9 +94,11 @@ struct Batch: Sendable {
     mutating func add(_ item: consuming Item, isAwaited: (borrowing Item) -> Bool) {
         lastTicket = max(lastTicket, item.ticket)
         if item.isAwaited { self.isAwaited = true }
-        bytes += item.bytes
         // Mostly there is none before it: one look into the dictionary, and not two.
-        if let earlier = setPlace(of: item.change, items.count), !isAwaited(items[earlier]) {
+        let earlier = setPlace(of: item.change, items.count)
+        if let earlier { item.follow(items[earlier].change) }
+        bytes += item.bytes
+        if let earlier, !isAwaited(items[earlier]) {
             _ = setPlace(of: item.change, earlier)
             bytes -= items[earlier].bytes
             if let covered = items[earlier].version { item.covered = max(covered, item.covered ?? 0) }

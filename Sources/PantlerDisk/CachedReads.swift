@@ -59,19 +59,33 @@ final class CachedReads: Sendable {
 
     /// Complexity: that of a point read of a B-tree.
     func entry(namespace: NamespaceID, key: [UInt8]) -> Answer {
-        guard isPossible.load(ordering: .relaxed) else { return .unknown }
+        read { reader in
+            let answer = reader.entry(namespace: namespace, key: key)
+            if case .read = answer { return answer }
+            return nil
+        } ?? .unknown
+    }
+
+    /// The head of a key's entry, or that there is none; `nil` = it has to be read elsewhere.
+    func head(namespace: NamespaceID, key: [UInt8]) -> EntryHead?? {
+        read { $0.head(namespace: namespace, key: key) }
+    }
+
+    /// - Parameter body: `nil` = it cannot be told here.
+    private func read<Found: Sendable>(_ body: @Sendable (CachedReader) -> Found?) -> Found? {
+        guard isPossible.load(ordering: .relaxed) else { return nil }
         for box in desks {
-            let answer = box.desk.withLockIfAvailable { desk -> Answer? in
+            let answer = box.desk.withLockIfAvailable { desk -> Found?? in
                 guard let reader = desk.reader, desk.budget.takeOne(at: monotonicNanoseconds()) else { return nil }
                 pantler_set_reads_wait(false)
                 defer { pantler_set_reads_wait(true) }
-                let answer = reader.entry(namespace: namespace, key: key)
-                if case .unknown = answer, pantler_reads_must_wait() { isPossible.store(false, ordering: .relaxed) }
-                return answer
+                let answer = body(reader)
+                if answer == nil, pantler_reads_must_wait() { isPossible.store(false, ordering: .relaxed) }
+                return .some(answer)
             }
             if let answer = answer ?? nil { return answer }
         }
-        return .unknown
+        return nil
     }
 
     func close() {
@@ -105,6 +119,7 @@ struct ReadBudget {
 final class CachedReader {
     private let connection: Connection
     private let byKey: Statement
+    private let headByKey: Statement
     private var inflater: Inflater
 
     init(path: String, cacheBytes: Int64) throws(SQLiteError) {
@@ -116,9 +131,20 @@ final class CachedReader {
             connection,
             "SELECT \(RowReading.columns(value: value)) FROM entries WHERE namespace = ?1 AND key = ?2"
         )
+        headByKey = try Statement(connection, RowReading.headQuery)
         inflater = try Reader.makeInflater()
         // A read is not: it is for other threads then.
         try connection.setBusyTimeout(milliseconds: 0)
+    }
+
+    /// The head of a key's entry, or that there is none; `nil` = it has to be read elsewhere.
+    func head(namespace: NamespaceID, key: [UInt8]) -> EntryHead?? {
+        defer { headByKey.reset() }
+        do {
+            return .some(try headByKey.find(namespace: namespace, key: key) ? RowReading.head(headByKey) : nil)
+        } catch {
+            return nil
+        }
     }
 
     func entry(namespace: NamespaceID, key: [UInt8]) -> CachedReads.Answer {

@@ -8,6 +8,7 @@ enum Change: Sendable {
     init(_ mutation: consuming Mutation) {
         switch consume mutation {
         case .put(let address, let entry, let options): self = .entry(KeyedChange(address, .put(entry, options)))
+        case .touch(let address, let touch): self = .entry(KeyedChange(address, .touch(touch)))
         case .delete(let address, let version): self = .entry(KeyedChange(address, .delete(version: version)))
         case .namespace(let record): self = .control(.namespace(record))
         case .tag(let namespace, let tag, let mark): self = .control(.tag(namespace, tag, mark))
@@ -41,7 +42,7 @@ final class KeyedChange: Sendable {
     init(_ address: consuming EntryAddress, _ change: consuming EntryChange) {
         switch change {
         case .put(let entry, _): bytes = Int64(address.key.count + entry.value.count) + 256
-        case .delete: bytes = Int64(address.key.count) + 192
+        case .touch, .delete: bytes = Int64(address.key.count) + 192
         }
         self.address = address
         self.change = change
@@ -53,20 +54,37 @@ final class KeyedChange: Sendable {
 /// What is to become of an entry.
 enum EntryChange: Sendable {
     case put(Entry, PutOptions)
+    /// The value is that of an earlier change, or of the row.
+    case touch(Touch)
     case delete(version: Version)
 
     var version: Version {
         switch self {
         case .put(let entry, _): entry.version
+        case .touch(let touch): touch.head.version
         case .delete(let version): version
         }
     }
 
-    /// The entry that reads see while the change waits.
+    /// The entry that reads see while the change waits; `nil` too where it has to be told by what is below.
     var entry: Entry? {
         switch self {
         case .put(let entry, _): entry
-        case .delete: nil
+        case .touch, .delete: nil
+        }
+    }
+
+    /// The change that does what an earlier one and this one do, one after the other. The value of an earlier put is not copied.
+    func following(_ earlier: EntryChange?) -> EntryChange {
+        guard case .touch(var touch) = self, let earlier else { return self }
+        switch earlier {
+        case .put(let entry, let options):
+            return touch.applied(to: entry).map { .put($0, options) } ?? .delete(version: version)
+        case .touch(let first):
+            guard touch.bases.contains(first.head.version) else { return .delete(version: version) }
+            touch.bases += first.bases
+            return .touch(touch)
+        case .delete: return .delete(version: version)
         }
     }
 }

@@ -130,14 +130,47 @@ package final class DiskTier: LowerTier {
         _ address: EntryAddress,
         completion: @escaping @Sendable (Result<Entry?, TierFault>) -> Void
     ) {
-        let (change, void) = context.queue.look(address)
-        if let change { return completion(.success(change.entry)) }
+        let (look, void) = context.queue.look(address)
+        let touches: EntryLook.Touches
+        switch look {
+        case .known(let entry): return completion(.success(entry))
+        case .below(let found): touches = found
+        }
         guard context.filters.mayContain(address.hash) else { return completion(.success(nil)) }
         if case .read(let entry) = cachedReads.entry(namespace: address.namespace, key: address.key) {
-            return completion(.success(Self.seen(entry, address, voidThrough: void, context)))
+            let seen = Self.seen(entry, address, voidThrough: void, context)
+            return completion(.success(touches.applied(to: seen)))
         }
         let isTaken = readers.submit { [context] reader in
-            completion(Self.read(address, voidThrough: void, reader, context))
+            completion(Self.read(address, voidThrough: void, reader, context).map { touches.applied(to: $0) })
+        }
+        if !isTaken { completion(.failure(PendingWrites.closedFault)) }
+    }
+
+    package func readHead(
+        _ address: EntryAddress,
+        completion: @escaping @Sendable (Result<EntryHead?, TierFault>) -> Void
+    ) {
+        let (look, void) = context.queue.look(address)
+        let touches: EntryLook.Touches
+        switch look {
+        case .known(let entry): return completion(.success(entry.map { EntryHead($0) }))
+        case .below(let found): touches = found
+        }
+        guard context.filters.mayContain(address.hash) else { return completion(.success(nil)) }
+        @Sendable func seen(_ head: EntryHead?) -> EntryHead? {
+            touches.applied(to: head.flatMap { $0.version > void ? $0 : nil })
+        }
+        if let head = cachedReads.head(namespace: address.namespace, key: address.key) {
+            return completion(.success(seen(head)))
+        }
+        let isTaken = readers.submit { [context] reader in
+            do throws(SQLiteError) {
+                completion(.success(seen(try reader.head(namespace: address.namespace, key: address.key))))
+            } catch {
+                context.noteReadFailure(.fault(error.fault))
+                completion(.failure(error.fault))
+            }
         }
         if !isTaken { completion(.failure(PendingWrites.closedFault)) }
     }

@@ -7,6 +7,8 @@ struct Effects {
     var moves: [NamespaceID: TierUsage] = [:]
     /// What it makes leave, to be reported.
     var departures: [(address: EntryAddress, cause: DepartureCause)] = []
+    /// What it was to touch and did not find.
+    var missed: [(address: EntryAddress, version: Version)] = []
     /// Hashes of rows that are new, for the filters; of rows that were rewritten, which are in recent use; and of rows whose recent use
     /// kept them from leaving, and is used up.
     var inserted: [UInt64] = []

@@ -23,6 +23,8 @@ final class EntryTable {
     private let find: Statement
     private let insert: Statement
     private let update: Statement
+    private let updateHead: Statement
+    private let head: Statement
     private let updateDue: Statement
     private let remove: Statement
     private let byID: Statement
@@ -56,6 +58,21 @@ final class EntryTable {
             UPDATE entries SET version = ?3, expires_at = ?4, stale_ttl = ?5, size = ?7, form = ?8, cost = ?9,
                 checksum = ?10, media_type = ?11, tags = ?12, value = ?13
             WHERE id = ?1
+            """
+        )
+        // The value stands last, and a row of the same length is overwritten where it differs: pages of the value alone are not.
+        updateHead = try Statement(
+            connection,
+            """
+            UPDATE entries SET version = ?2, expires_at = ?3, stale_ttl = ?4, cost = ?5, checksum = ?6, tags = ?7
+            WHERE id = ?1
+            """
+        )
+        head = try Statement(
+            connection,
+            """
+            SELECT id, version, expires_at, stale_ttl, due_at, size, form, cost, checksum, media_type, tags, length(value)
+            FROM entries WHERE namespace = ?1 AND key = ?2
             """
         )
         updateDue = try Statement(connection, "UPDATE entries SET due_at = ?2 WHERE id = ?1")
@@ -130,6 +147,65 @@ final class EntryTable {
             }
         }
         return (TierUsage(entries: old == nil ? 1 : 0, bytes: cost - (old?.cost ?? 0)), old != nil)
+    }
+
+    /// Exchanges the head of an entry. Its value is neither inflated nor looked at.
+    ///
+    /// - Returns: how the usage moved; `nil` if the entry is not here as the touch expects it.
+    func touch(_ address: EntryAddress, _ touch: Touch) throws(SQLiteError) -> TierUsage? {
+        defer { head.reset() }
+        guard try head.find(namespace: address.namespace, key: address.key) else { return nil }
+        let version = Version(clamping: head.integer(1))
+        if version >= touch.head.version { return TierUsage() }
+        guard touch.bases.contains(version), let form = StoredForm(rawValue: head.integer(6)) else { return nil }
+        let before = RowContent(
+            namespace: address.namespace,
+            version: head.integer(1),
+            expiresAt: head.optionalInteger(2) ?? .max,
+            staleTTL: head.integer(3),
+            size: head.integer(5),
+            form: form,
+            mediaType: head.optionalText(9),
+            tags: Array(head.bytes(10))
+        )
+        var after = before
+        after.version = Int64(clamping: touch.head.version)
+        after.expiresAt = touch.head.expiresAt.milliseconds
+        after.staleTTL = touch.head.staleTTL
+        after.tags = TagList.encode(touch.head.tags)
+        let stored = Int(clamping: head.integer(11))
+        let sums = address.key.withUnsafeBytes { (before.headChecksum(key: $0), after.headChecksum(key: $0)) }
+        let checksum = Checksum.exchanging(
+            UInt32(truncatingIfNeeded: head.integer(8)),
+            sums.0,
+            for: sums.1,
+            restBytes: stored
+        )
+        let dead = touch.head.expiresAt.advanced(byMilliseconds: touch.head.staleTTL)
+        let cost = RowCost.bytes(
+            content: address.key.count + (after.mediaType?.utf8.count ?? 0) + after.tags.count + stored,
+            key: address.key.count,
+            expires: dead != .never
+        )
+        let old = Found(
+            id: head.integer(0),
+            version: before.version,
+            dueAt: head.optionalInteger(4),
+            cost: head.integer(7)
+        )
+        head.reset()
+        try updateHead.bind(1, old.id)
+        try updateHead.bind(2, after.version)
+        try updateHead.bind(3, after.expiresAt == .max ? nil : after.expiresAt)
+        try updateHead.bind(4, after.staleTTL)
+        try updateHead.bind(5, cost)
+        try updateHead.bind(6, RowContent.stored(checksum))
+        try after.tags.withBytes { (tags) throws(SQLiteError) in
+            if tags.isEmpty { try updateHead.bindNull(7) } else { try updateHead.bind(7, borrowing: tags) }
+            try updateHead.run()
+        }
+        try moveDue(of: old, to: dead == .never ? nil : dead.milliseconds)
+        return TierUsage(entries: 0, bytes: cost - old.cost)
     }
 
     /// - Returns: how the usage moved.

@@ -101,10 +101,11 @@ final class HotSetLoader: Sendable {
             let voids = context.queue.read { $0.voids }
             guard let found = try reader.entry(row: row) else { return nil }
             let address = context.address(found.namespace, found.key)
-            let (change, void) = context.queue.look(address)
+            let (look, void) = context.queue.look(address)
             // Void before, or since.
             let isVoid = found.entry.version <= max(void, voids.through(found.namespace))
-            return change == nil && !isVoid ? (address, found.entry) : nil
+            guard case .below(let touches) = look, !isVoid else { return nil }
+            return touches.applied(to: found.entry).map { (address, $0) }
         } catch {
             context.noteReadFailure(error)
             return nil

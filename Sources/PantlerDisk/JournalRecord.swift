@@ -5,10 +5,12 @@ import PantlerModel
 ///
 /// A CRC-32 over all that follows it; then, one after the other, for each change: flags, namespace, version, the key; and of a put, besides,
 /// expiry, stale TTL, the options of compression, the media type if it has one, the tags, and the value as it was sent. Numbers
-/// are little-endian, and what has no fixed length stands behind its length.
+/// are little-endian, and what has no fixed length stands behind its length. Of a touch there are, after the key, expiry, stale TTL, tags,
+/// and the versions that it can be done to, 8 bytes each.
 enum JournalRecord {
     private static let isPut: UInt8 = 1
     private static let hasMediaType: UInt8 = 2
+    private static let isTouch: UInt8 = 4
     private static let checksumBytes = 4
 
     // MARK: Writing
@@ -27,8 +29,18 @@ enum JournalRecord {
 
     private static func append(_ keyed: KeyedChange, to bytes: inout [UInt8]) {
         let address = keyed.address
-        guard case .put(let entry, let options) = keyed.change else {
-            append(0, address, keyed.version, to: &bytes)
+        let entry: Entry
+        let options: PutOptions
+        switch keyed.change {
+        case .put(let put, let with): (entry, options) = (put, with)
+        case .delete: return append(0, address, keyed.version, to: &bytes)
+        case .touch(let touch):
+            append(isTouch, address, keyed.version, to: &bytes)
+            append(touch.head.expiresAt.milliseconds, to: &bytes)
+            append(touch.head.staleTTL, to: &bytes)
+            append(run: TagList.encode(touch.head.tags), to: &bytes)
+            append(UInt32(clamping: touch.bases.count), to: &bytes)
+            for base in touch.bases { append(base, to: &bytes) }
             return
         }
         var mediaType: String?
@@ -86,11 +98,34 @@ enum JournalRecord {
         while !rest.bytes.isEmpty {
             guard let flags = rest.number(UInt8.self), let namespace = rest.number(Int64.self),
                 let version = rest.number(Version.self), let key = rest.run(),
-                let change = flags & isPut == 0 ? .delete(version: version) : put(flags, version, &rest)
+                let change = change(flags, version, &rest)
             else { return nil }
             changes.append((NamespaceID(clamping: namespace), key, change))
         }
         return changes
+    }
+
+    private static func change(_ flags: UInt8, _ version: Version, _ rest: inout Rest) -> EntryChange? {
+        if flags & isPut != 0 { return put(flags, version, &rest) }
+        return flags & isTouch != 0 ? touch(version, &rest) : .delete(version: version)
+    }
+
+    private static func touch(_ version: Version, _ rest: inout Rest) -> EntryChange? {
+        guard let expiresAt = rest.number(Int64.self), let staleTTL = rest.number(Int64.self),
+            let tags = rest.run()?.withUnsafeBytes({ TagList.decode($0) }), let count = rest.number(UInt32.self)
+        else { return nil }
+        var bases: [Version] = []
+        for _ in 0..<count {
+            guard let base = rest.number(Version.self) else { return nil }
+            bases.append(base)
+        }
+        let head = EntryHead(
+            version: version,
+            expiresAt: Timestamp(milliseconds: expiresAt),
+            staleTTL: staleTTL,
+            tags: tags
+        )
+        return .touch(Touch(bases: bases, head: head))
     }
 
     private static func put(_ flags: UInt8, _ version: Version, _ rest: inout Rest) -> EntryChange? {

@@ -37,9 +37,18 @@ struct JournaledChanges: Sendable {
         (gathering.changes[address] ?? merging.changes[address])?.change
     }
 
-    /// Of each entry the latest change. Complexity: O(n).
+    /// The changes of an entry, the latest first. Complexity: O(1).
+    func changes(of address: EntryAddress) -> (EntryChange?, EntryChange?) {
+        (gathering.changes[address]?.change, merging.changes[address]?.change)
+    }
+
+    /// Of each entry what all its changes come to. Complexity: O(n).
     var latest: Changes {
-        merging.changes.isEmpty ? gathering.changes : merging.changes.merging(gathering.changes) { $1 }
+        if merging.changes.isEmpty { return gathering.changes }
+        return merging.changes.merging(gathering.changes) { earlier, later in
+            guard case .touch = later.change else { return later }
+            return KeyedChange(later.address, later.change.following(earlier.change))
+        }
     }
 
     /// Shows all changes, of each entry the latest one last. Complexity: O(n).
@@ -50,6 +59,12 @@ struct JournaledChanges: Sendable {
     /// Takes a change in, unless a later one is there.
     mutating func add(_ keyed: KeyedChange, ticket: WriteTicket) {
         gathering.firstTicket = min(gathering.firstTicket, ticket)
+        var keyed = keyed
+        if case .touch = keyed.change, let earlier = gathering.changes[keyed.address],
+            earlier.version < keyed.version
+        {
+            keyed = KeyedChange(keyed.address, keyed.change.following(earlier.change))
+        }
         let bytes = keyed.bytes
         guard let earlier = gathering.changes.updateValue(keyed, forKey: keyed.address) else {
             gathering.bytes += bytes

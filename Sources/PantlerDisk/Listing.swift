@@ -26,7 +26,10 @@ struct Listing: Sendable {
             guard isWanted(row.key), row.version > void else { return true }
             while found.count < limit, let key = keys.first, key.lexicographicallyPrecedes(row.key) { takeWaiting() }
             guard found.count < limit else { return false }
-            if keys.first == row.key, let change = waiting[row.key], change.version >= row.version {
+            if keys.first == row.key, case .touch(let touch) = waiting[row.key] {
+                keys.removeFirst()
+                if let touched = touch.applied(to: row) { found.append(touched) }
+            } else if keys.first == row.key, let change = waiting[row.key], change.version >= row.version {
                 takeWaiting()
             } else {
                 if keys.first == row.key { keys.removeFirst() }

@@ -105,7 +105,7 @@ struct PendingWrites {
         return (ticket, wasEmpty || pending.count == limits.ample)
     }
 
-    /// The change of an entry that waits, if there is one.
+    /// The latest change of an entry that waits, if there is one.
     func change(of address: EntryAddress) -> EntryChange? {
         pending.change(of: address) ?? inCommit?.change(of: address)
     }
@@ -118,7 +118,7 @@ struct PendingWrites {
                 guard case .entry(let keyed) = item.change, keyed.address.isIn(namespace, prefix: prefix) else {
                     continue
                 }
-                found[keyed.address.key] = keyed.change
+                found[keyed.address.key] = keyed.change.following(found[keyed.address.key])
             }
         }
         return found

@@ -5,6 +5,7 @@ import PantlerModel
 final class Reader {
     private let connection: Connection
     private let byKey: Statement
+    private let headByKey: Statement
     private let byID: Statement
     private let listing: Statement
     private let keys: Statement
@@ -16,6 +17,7 @@ final class Reader {
             connection,
             "SELECT \(RowReading.columns) FROM entries WHERE namespace = ?1 AND key = ?2"
         )
+        headByKey = try Statement(connection, RowReading.headQuery)
         byID = try Statement(connection, "SELECT \(RowReading.columns) FROM entries WHERE id = ?1")
         listing = try Statement(
             connection,
@@ -64,6 +66,12 @@ final class Reader {
             throw .fault(error.fault)
         }
         return try RowReading.entry(byKey, &inflater)
+    }
+
+    /// The head of a key's entry; `nil` if there is none. Pages that only the value has are not read.
+    func head(namespace: NamespaceID, key: [UInt8]) throws(SQLiteError) -> EntryHead? {
+        defer { headByKey.reset() }
+        return try headByKey.find(namespace: namespace, key: key) ? RowReading.head(headByKey) : nil
     }
 
     /// The entry of a row with its namespace and key; `nil` if the row is gone.

@@ -22,6 +22,22 @@ struct RowContent {
     var tags: [UInt8]
 
     func checksum(key: UnsafeRawBufferPointer, stored: UnsafeRawBufferPointer) -> Int64 {
+        var sum = headChecksum(key: key)
+        sum.add(stored)
+        return Self.stored(sum.value)
+    }
+
+    /// A checksum as it stands in its column: as a signed number of 32 bits, which nearly all take four bytes for, so that a row does not
+    /// change its length with it. An earlier version stored it unsigned.
+    static func stored(_ sum: UInt32) -> Int64 { Int64(Int32(bitPattern: sum)) }
+
+    /// Whether a column holds a checksum.
+    static func isSame(_ stored: Int64, _ sum: Int64) -> Bool {
+        stored >> 32 <= 0 && stored >> 31 >= -1 && UInt32(truncatingIfNeeded: stored) == UInt32(truncatingIfNeeded: sum)
+    }
+
+    /// That of all but the value.
+    func headChecksum(key: UnsafeRawBufferPointer) -> Checksum {
         var sum = Checksum()
         sum.add(key)
         for number in [Int64(namespace), version, expiresAt, staleTTL, size, form.rawValue] { sum.add(number) }
@@ -33,8 +49,7 @@ struct RowContent {
         }
         sum.add(Int64(tags.count))
         tags.withUnsafeBytes { sum.add($0) }
-        sum.add(stored)
-        return Int64(sum.value)
+        return sum
     }
 }
 

@@ -23,6 +23,20 @@ enum RowReading {
 
     static let columnCount: Int32 = 12
 
+    /// The head of a key's entry.
+    static let headQuery =
+        "SELECT version, expires_at, stale_ttl, tags FROM entries WHERE namespace = ?1 AND key = ?2"
+
+    /// What a row of `headQuery` says. The checksum is over the value too, so that it is not looked at.
+    static func head(_ row: borrowing Statement) -> EntryHead {
+        EntryHead(
+            version: Version(clamping: row.integer(0)),
+            expiresAt: row.optionalInteger(1).map { Timestamp(milliseconds: $0) } ?? .never,
+            staleTTL: row.integer(2),
+            tags: TagList.decode(row.bytes(3)) ?? []
+        )
+    }
+
     /// - Throws: `damaged` if anything of it is not what was written.
     static func entry(_ row: borrowing Statement, _ inflater: inout Inflater) throws(ReadFailure) -> Entry {
         let checksum = row.integer(6)
@@ -41,7 +55,7 @@ enum RowReading {
                 mediaType: row.optionalText(7),
                 tags: Array(row.bytes(8))
             )
-            guard content.checksum(key: row.bytes(11), stored: stored) == checksum else {
+            guard RowContent.isSame(checksum, content.checksum(key: row.bytes(11), stored: stored)) else {
                 throw TierFault(.corrupt, "the checksum of row \(row.integer(0)) does not hold")
             }
             return try content.entry(value: try value(stored, content, &inflater))

@@ -42,19 +42,26 @@ final class WriteQueue: Sendable {
         return ticket
     }
 
-    /// The change of an entry that waits, or is in the journal, if there is one.
-    func change(of address: EntryAddress) -> EntryChange? { look(address).change }
+    /// The latest change of an entry that waits, or is in the journal, if there is one.
+    func change(of address: EntryAddress) -> EntryChange? {
+        if let waiting = state.withLock({ $0.change(of: address) }) { return waiting }
+        return journaled.withLock { $0.change(of: address) }
+    }
 
-    /// What a read has to know before it looks into the file: the change of the entry that waits or is in the journal, if there is one, and
+    /// What a read has to know before it looks into the file: what the changes of the entry come to that wait or are in the journal, and
     /// up to which version the rows of its namespace are void.
-    func look(_ address: EntryAddress) -> (change: EntryChange?, voidThrough: Version) {
-        let (waiting, void) = state.withLock { ($0.change(of: address), $0.voidThrough(address.namespace)) }
-        if let waiting { return (waiting, void) }
-        // What is in the journal is void as its row would be.
-        guard let change = journaled.withLock({ $0.change(of: address) }), change.version > void else {
-            return (nil, void)
+    func look(_ address: EntryAddress) -> (entry: EntryLook, voidThrough: Version) {
+        let (pending, inCommit, void) = state.withLock {
+            ($0.pending.change(of: address), $0.inCommit?.change(of: address), $0.voidThrough(address.namespace))
         }
-        return (change, void)
+        var touches = EntryLook.Touches()
+        if let entry = touches.end(pending) ?? touches.end(inCommit) { return (.known(entry), void) }
+        let (gathering, merging) = journaled.withLock { $0.changes(of: address) }
+        for case let change? in [gathering, merging] where change.version > void {
+            // What is in the journal is void as its row would be.
+            if let entry = touches.end(change) { return (.known(entry), void) }
+        }
+        return (.below(touches), void)
     }
 
     /// The same for a namespace's entries whose keys begin with `prefix`. Complexity: O(queue + journal).
@@ -69,11 +76,11 @@ final class WriteQueue: Sendable {
         journaled.withLock {
             $0.visit { keyed in
                 if keyed.address.isIn(namespace, prefix: prefix), keyed.version > void {
-                    found[keyed.address.key] = keyed.change
+                    found[keyed.address.key] = keyed.change.following(found[keyed.address.key])
                 }
             }
         }
-        return (found.merging(waiting) { $1 }, void)
+        return (found.merging(waiting) { $1.following($0) }, void)
     }
 
     func voidThrough(_ namespace: NamespaceID) -> Version {

@@ -128,6 +128,16 @@ extension Writer {
             let (delta, replaced) = try entries.put(address, entry, options)
             effects.move(address.namespace, by: delta)
             if replaced { effects.rewritten.append(address.hash) } else { effects.inserted.append(address.hash) }
+        case .touch(let touch):
+            if isGone(address.namespace) { return }
+            guard let delta = try entries.touch(address, touch) else {
+                // Nothing older may stand in its place.
+                effects.move(address.namespace, by: try entries.delete(address, version: touch.head.version))
+                effects.missed.append((address, touch.head.version))
+                return
+            }
+            effects.move(address.namespace, by: delta)
+            effects.rewritten.append(address.hash)
         case .delete(let version):
             effects.move(address.namespace, by: try entries.delete(address, version: version))
         }

@@ -206,7 +206,11 @@ extension Writer {
     /// Makes a change of a row that the journal has. What came before the end of its namespace, or before something that was
     /// given up, is not wanted any more.
     private func merge(_ keyed: KeyedChange) throws(SQLiteError) {
-        if case .put = keyed.change, keyed.version <= context.queue.voidThrough(keyed.address.namespace) { return }
+        switch keyed.change {
+        case .put, .touch:
+            if keyed.version <= context.queue.voidThrough(keyed.address.namespace) { return }
+        case .delete: break
+        }
         try apply(keyed)
     }
 }

@@ -188,6 +188,7 @@ final class Writer: @unchecked Sendable {
             house.touched.insert(namespace)
             if !house.dropped.contains(namespace) { context.figures.setUsage(of: namespace, usage) }
         }
+        for (address, version) in effects.missed { context.delegate?.isMissing(address, touched: version) }
         report(effects.departures)
     }
 

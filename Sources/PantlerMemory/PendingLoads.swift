@@ -49,6 +49,7 @@ package struct PendingLoads {
     }
 
     private var loads: [UInt64: Load] = [:]
+    package var heads = PendingHeads()
     /// `nil` while there is none.
     private var bulkLoad: BulkLoad?
 
@@ -71,11 +72,13 @@ package struct PendingLoads {
     /// load is under way.
     package mutating func invalidate(_ hash: UInt64) {
         if !loads.isEmpty { loads[hash]?.isOutdated = true }
+        heads.invalidate(hash)
         bulkLoad?.written.insert(hash)
     }
 
     /// The same for all keys of a namespace that begin alike. Complexity: O(loads under way).
     package mutating func invalidate(_ namespace: NamespaceID, prefix: [UInt8]) {
+        heads.invalidate(namespace, prefix: prefix)
         for (hash, load) in loads where load.address.namespace == namespace && load.address.key.starts(with: prefix) {
             loads[hash]?.isOutdated = true
         }

@@ -1,6 +1,9 @@
 /// One change of what a lower tier keeps. Changes of one entry are given in the order of their versions.
 package enum Mutation: Sendable {
     case put(EntryAddress, Entry, PutOptions)
+    /// An entry's head was changed, and its value was not. Where the tier does not have the entry with one of the touch's bases, it keeps
+    /// nothing of it, and tells the delegate.
+    case touch(EntryAddress, Touch)
     /// The version is the delete's own: larger than that of the entry it removes.
     case delete(EntryAddress, version: Version)
     /// A namespace was made, or its policy, generation or watermark changed.
@@ -119,6 +122,8 @@ package protocol LowerTierDelegate: AnyObject, Sendable {
     /// When an entry ends by a flush, a tag, or its namespace's having left the tier; `nil` if by none of these. A moment that is past: it is
     /// invalid already. Of a namespace that is not known it says `nil`: the tier remembers itself which were dropped.
     func invalidAt(namespace: NamespaceID, version: Version, staleTTL: Int64, tags: [EntryTag]) -> Timestamp?
+    /// The tier did not have an entry that was touched. Called once that is committed.
+    func isMissing(_ address: EntryAddress, touched version: Version)
     /// An entry left the tier by itself.
     func departed(_ address: EntryAddress, cause: DepartureCause)
     /// The bytes that a namespace may hold in this tier; `nil` = as the whole tier.
@@ -143,6 +148,9 @@ package protocol LowerTier: AnyObject, Sendable {
     /// The entry at `address`, changes still in the queue included; `nil` if there is none. Dead entries are returned as
     /// they stand: the store judges time and watermarks.
     func read(_ address: EntryAddress, completion: @escaping @Sendable (Result<Entry?, TierFault>) -> Void)
+
+    /// The same without the value, which is not read. What its checksum would say of the row is not known then.
+    func readHead(_ address: EntryAddress, completion: @escaping @Sendable (Result<EntryHead?, TierFault>) -> Void)
 
     /// Takes a change into the queue. Never blocks and never fails; see `settle`. Complexity: O(1).
     ///

@@ -16,6 +16,18 @@ extension Store: LowerTierDelegate {
         return namespace.markedEnd(version: version, staleTTL: staleTTL, at: clock.now()) { tags }
     }
 
+    package func isMissing(_ address: EntryAddress, touched version: Version) {
+        guard let namespace = namespace(address.namespace) else { return }
+        memory.withShard(address.hash) { shard in
+            let policy = namespace.policy
+            guard !namespace.isDropped, policy.durability != .memory,
+                let ref = address.key.withUnsafeBytes({ shard.find(address.hash, namespace.slot, $0) })
+            else { return }
+            let view = shard.view(ref)
+            if view.version == version { _ = lower?.enqueue(.put(address, Entry(view), PutOptions(policy))) }
+        }
+    }
+
     package func departed(_ address: EntryAddress, cause: DepartureCause) {
         guard let namespace = namespace(address.namespace) else { return }
         if cause == .evicted { namespace.countLowerEviction() }

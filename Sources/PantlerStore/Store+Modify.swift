@@ -15,30 +15,51 @@ extension Store {
         _ patch: Patch,
         completion: @escaping @Sendable (Result<Written, Problem>) -> Void
     ) {
+        if let value = patch.value { return merge(namespace, address, value, patch, completion) }
+        let policy = namespace.policy
+        write(namespace, address, policy, needsValue: false, LateAnswer(completion: completion)) {
+            [self] shard, standing, moment throws(Problem) in
+            let policy = namespace.policy
+            try patch.condition.check(standing.version)
+            guard var head = standing.head else { throw .notFound(standing.reason) }
+            try change(&head, patch, policy, moment)
+            shard.tally[namespace.slot].touches &+= 1
+            let ticket = touch(&shard, namespace, address, standing, head, policy, moment)
+            let written = Written(version: head.version, expiresAt: head.expiresAt, isNew: false)
+            return Step(answer: written, ticket: ticket, stored: head.version, durability: policy.durability)
+        }
+    }
+
+    /// What a patch changes beside the value; the entry gets its new version.
+    func change(_ entry: inout some Headed, _ patch: Patch, _ policy: Policy, _ moment: Moment) throws(Problem) {
+        if let lifetime = patch.lifetime { entry.expiresAt = policy.expiry(lifetime, at: moment.now) }
+        switch patch.staleTTL {
+        case .keep: break
+        case .byPolicy: entry.staleTTL = policy.staleTTL
+        case .milliseconds(let milliseconds): entry.staleTTL = milliseconds
+        }
+        if let tags = patch.tags { entry.tags = tags }
+        entry.version = try nextVersion()
+    }
+
+    private func merge(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ value: [UInt8],
+        _ patch: Patch,
+        _ completion: @escaping @Sendable (Result<Written, Problem>) -> Void
+    ) {
         let policy = namespace.policy
         write(namespace, address, policy, LateAnswer(completion: completion)) {
             [self] shard, standing, moment throws(Problem) in
             let policy = namespace.policy
             try patch.condition.check(standing.version)
             var entry = try standing.present()
-            if let value = patch.value {
-                entry.value = try Self.merge(entry, value)
-                let size = Int64(entry.value.count)
-                if size > policy.maxValueSize { throw .valueTooLarge(size, limit: policy.maxValueSize) }
-            }
-            if let lifetime = patch.lifetime { entry.expiresAt = policy.expiry(lifetime, at: moment.now) }
-            switch patch.staleTTL {
-            case .keep: break
-            case .byPolicy: entry.staleTTL = policy.staleTTL
-            case .milliseconds(let milliseconds): entry.staleTTL = milliseconds
-            }
-            if let tags = patch.tags { entry.tags = tags }
-            entry.version = try nextVersion()
-            if patch.value == nil {
-                shard.tally[namespace.slot].touches &+= 1
-            } else {
-                shard.tally[namespace.slot].puts &+= 1
-            }
+            entry.value = try Self.merge(entry, value)
+            let size = Int64(entry.value.count)
+            if size > policy.maxValueSize { throw .valueTooLarge(size, limit: policy.maxValueSize) }
+            try change(&entry, patch, policy, moment)
+            shard.tally[namespace.slot].puts &+= 1
             let ticket = store(&shard, namespace, address, entry, nil, policy, moment)
             let written = Written(version: entry.version, expiresAt: entry.expiresAt, isNew: false)
             return Step(answer: written, ticket: ticket, stored: entry.version, durability: policy.durability)
@@ -115,23 +136,23 @@ extension Store {
         completion: @escaping @Sendable (Result<Bool, Problem>) -> Void
     ) {
         let policy = namespace.policy
-        write(namespace, address, policy, LateAnswer(completion: completion)) {
+        write(namespace, address, policy, needsValue: false, LateAnswer(completion: completion)) {
             [self] shard, standing, moment throws(Problem) in
             let policy = namespace.policy
             if case .none(let reason) = standing {
                 let ticket = try removeHidden(&shard, namespace, address, reason, policy)
                 return Step(answer: false, ticket: ticket, durability: policy.durability)
             }
-            guard var entry = standing.entry, entry.version < before else { return Step(answer: false) }
+            guard var head = standing.head, head.version < before else { return Step(answer: false) }
             let version = try nextVersion()
-            if mode == .gone || entry.staleTTL == 0 {
+            if mode == .gone || head.staleTTL == 0 {
                 let ticket = remove(&shard, namespace, address, standing, version, .invalidated, policy)
                 return Step(answer: true, ticket: ticket, durability: policy.durability)
             }
             // One that is stale already stays so since then.
-            entry.expiresAt = min(entry.expiresAt, moment.now)
-            entry.version = version
-            let ticket = store(&shard, namespace, address, entry, nil, policy, moment)
+            head.expiresAt = min(head.expiresAt, moment.now)
+            head.version = version
+            let ticket = touch(&shard, namespace, address, standing, head, policy, moment)
             return Step(answer: true, ticket: ticket, stored: version, durability: policy.durability)
         }
     }
@@ -144,7 +165,7 @@ extension Standing {
         return entry
     }
 
-    fileprivate var reason: MissReason {
+    var reason: MissReason {
         if case .none(let reason) = self { reason } else { .absent }
     }
 }

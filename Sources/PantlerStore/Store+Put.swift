@@ -43,7 +43,7 @@ extension Store {
         }
         if let done { return finish(namespace, address, policy, done, later) }
         // A closure of its own: it outlives this call, and is made only where there is a need.
-        writeAfterLoad(namespace, address, policy, isConditional: !put.condition.isEmpty, later()) {
+        writeAfterHead(namespace, address, policy, isConditional: !put.condition.isEmpty, later()) {
             [self] shard, standing, moment throws(Problem) in
             try make(&shard, standing, moment, namespace, address, put, large)
         }
@@ -85,7 +85,7 @@ extension Store {
         _ condition: Condition,
         completion: @escaping @Sendable (Result<Version, Problem>) -> Void
     ) {
-        write(namespace, address, namespace.policy, LateAnswer(completion: completion)) {
+        write(namespace, address, namespace.policy, needsValue: false, LateAnswer(completion: completion)) {
             [self] shard, standing, _ throws(Problem) in
             let policy = namespace.policy
             try condition.check(standing.version)

@@ -16,11 +16,13 @@ enum Standing {
     case none(MissReason)
     case memory(EntryRef, EntryView)
     case lower(Entry)
+    /// The same where nobody has asked for the value.
+    case head(EntryHead)
 
     /// Whether there is an entry that may be seen.
     var isPresent: Bool {
         switch self {
-        case .memory, .lower: true
+        case .memory, .lower, .head: true
         case .unknown, .none: false
         }
     }
@@ -29,6 +31,7 @@ enum Standing {
         switch self {
         case .memory(_, let view): view.version
         case .lower(let entry): entry.version
+        case .head(let head): head.version
         case .unknown, .none: nil
         }
     }
@@ -38,6 +41,22 @@ enum Standing {
         switch self {
         case .memory(_, let view): Entry(view)
         case .lower(let entry): entry
+        case .head, .unknown, .none: nil
+        }
+    }
+
+    /// All but the value. Complexity: O(tags).
+    var head: EntryHead? {
+        switch self {
+        case .memory(_, let view):
+            EntryHead(
+                version: view.version,
+                expiresAt: view.expiresAt,
+                staleTTL: view.staleTTL,
+                tags: view.encodedTags.isEmpty ? [] : view.tags()
+            )
+        case .lower(let entry): EntryHead(entry)
+        case .head(let head): head
         case .unknown, .none: nil
         }
     }
@@ -98,13 +117,16 @@ extension Store {
 
     /// Runs a step on what stands at an address, and answers with what it did or threw.
     ///
-    /// - Parameter isConditional: what stands there decides whether the step goes on; where the lower tier cannot tell, it does not.
-    ///   Otherwise a fault counts as nothing there.
+    /// - Parameters:
+    ///   - isConditional: what stands there decides whether the step goes on; where the lower tier cannot tell, it does not. Otherwise a
+    ///     fault counts as nothing there.
+    ///   - needsValue: whether the step looks at the value that stands there.
     func write<Answer: Sendable>(
         _ namespace: Namespace,
         _ address: EntryAddress,
         _ policy: Policy,
         isConditional: Bool = true,
+        needsValue: Bool = true,
         _ late: LateAnswer<Answer>,
         step: @escaping @Sendable (inout Shard, Standing, Moment) throws(Problem) -> Step<Answer>
     ) {
@@ -113,6 +135,9 @@ extension Store {
             try step(&shard, standing, moment)
         }
         guard let done else {
+            if !needsValue {
+                return writeAfterHead(namespace, address, policy, isConditional: isConditional, late, step: step)
+            }
             return writeAfterLoad(namespace, address, policy, isConditional: isConditional, late, step: step)
         }
         if let answer = finish(namespace, address, policy, done, { late }) { late.completion(answer) }
@@ -168,7 +193,7 @@ extension Store {
     }
 
     /// What stands at an address as far as memory knows; `nil` where the lower tier must be asked.
-    private func stands(
+    func stands(
         _ shard: inout Shard,
         _ namespace: Namespace,
         _ address: EntryAddress,
@@ -197,7 +222,7 @@ extension Store {
         return .some(.none(reason))
     }
 
-    private func run<Answer>(
+    func run<Answer>(
         _ shard: inout Shard,
         _ namespace: Namespace,
         _ standing: Standing,

@@ -127,4 +127,18 @@ struct CodecTests {
         pieces.add(0)
         #expect(pieces.value != 0xcbf4_3926)
     }
+
+    @Test("the beginning of a checksum's bytes can be exchanged without the rest", arguments: [0, 1, 7, 4096, 100_001])
+    func exchanging(rest: Int) {
+        var generator = SeededGenerator()
+        func random(_ count: Int) -> [UInt8] { (0..<count).map { _ in .random(in: 0...255, using: &generator) } }
+        func sum(_ pieces: [UInt8]...) -> Checksum {
+            var sum = Checksum()
+            for piece in pieces { piece.withUnsafeBytes { sum.add($0) } }
+            return sum
+        }
+        let (old, new, rest) = (random(40), random(57), random(rest))
+        let exchanged = Checksum.exchanging(sum(old, rest).value, sum(old), for: sum(new), restBytes: rest.count)
+        #expect(exchanged == sum(new, rest).value)
+    }
 }

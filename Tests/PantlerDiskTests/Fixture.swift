@@ -125,6 +125,21 @@ final class Fixture {
         tier.enqueue(.delete(address(key, in: namespace), version: nextVersion()))
     }
 
+    /// Gives an entry another life and other tags.
+    @discardableResult
+    func touch(_ key: String, from bases: [Version], ttl: Int64? = nil, tags: [EntryTag] = []) -> EntryHead {
+        let expiry = ttl.map { clock.now().advanced(byMilliseconds: $0) } ?? .never
+        let head = EntryHead(version: nextVersion(), expiresAt: expiry, staleTTL: 0, tags: tags)
+        _ = tier.enqueue(.touch(address(key), Touch(bases: bases, head: head)))
+        return head
+    }
+
+    func head(_ key: String) throws -> EntryHead? {
+        let done = Waiting<Result<EntryHead?, TierFault>>()
+        tier.readHead(address(key)) { done.answer($0) }
+        return try done.wait().get()
+    }
+
     func settle(_ ticket: WriteTicket, _ durability: Durability = .through) -> TierFault? {
         let done = Waiting<TierFault?>()
         if tier.settle(ticket, durability, completion: { done.answer($0) }) { return nil }
@@ -234,6 +249,7 @@ final class Recorder: LowerTierDelegate {
         var departed: [(key: String, cause: DepartureCause)] = []
         var invalidBefore: Version = 0
         var invalidTags: Set<EntryTag> = []
+        var missing: [(key: String, version: Version)] = []
         var staleBefore: Version = 0
         var staleSince = Timestamp(milliseconds: 0)
         var bounds: [NamespaceID: Int64] = [:]
@@ -253,6 +269,10 @@ final class Recorder: LowerTierDelegate {
             }
             return version < state.staleBefore ? state.staleSince.advanced(byMilliseconds: staleTTL) : nil
         }
+    }
+
+    func isMissing(_ address: EntryAddress, touched version: Version) {
+        state.withLock { $0.missing.append((String(decoding: address.key, as: UTF8.self), version)) }
     }
 
     func departed(_ address: EntryAddress, cause: DepartureCause) {

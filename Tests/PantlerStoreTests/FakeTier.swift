@@ -1,3 +1,4 @@
+import Foundation
 import PantlerModel
 import Support
 import Synchronization
@@ -14,6 +15,7 @@ final class FakeTier: LowerTier {
         var holdsReads = false
         var held: [@Sendable () -> Void] = []
         var reads = 0
+        var heads = 0
         var hot: [UInt64] = []
         var mutations: [Mutation] = []
     }
@@ -47,6 +49,9 @@ final class FakeTier: LowerTier {
 
     var heldReads: Int { state.withLock { $0.held.count } }
     var reads: Int { state.withLock { $0.reads } }
+    /// Reads of heads alone.
+    var heads: Int { state.withLock { $0.heads } }
+    var mutations: [Mutation] { state.withLock { $0.mutations } }
     var rows: [EntryAddress: Entry] { state.withLock { $0.rows } }
     var hot: [UInt64] { state.withLock { $0.hot } }
     var persisted: PersistedState { state.withLock { $0.persisted } }
@@ -94,12 +99,43 @@ final class FakeTier: LowerTier {
         if let isHeld { completion(isHeld) }
     }
 
+    func readHead(
+        _ address: EntryAddress,
+        completion: @escaping @Sendable (Result<EntryHead?, TierFault>) -> Void
+    ) {
+        let isHeld = state.withLock { state in
+            state.heads += 1
+            let head = state.rows[address].map { EntryHead($0) }
+            let answer: Result<EntryHead?, TierFault> = state.fault.map { .failure($0) } ?? .success(head)
+            guard state.holdsReads else { return Optional(answer) }
+            state.held.append { completion(answer) }
+            return nil
+        }
+        if let isHeld { completion(isHeld) }
+    }
+
     func enqueue(_ mutation: Mutation, _ durability: Durability) -> WriteTicket {
+        let (ticket, missed) = take(mutation)
+        if let (delegate, address, version) = missed {
+            // The delegate takes its shard's lock, which whoever enqueues may have.
+            Thread.detachNewThread { delegate.isMissing(address, touched: version) }
+        }
+        return ticket
+    }
+
+    private func take(
+        _ mutation: Mutation
+    ) -> (ticket: WriteTicket, missed: (any LowerTierDelegate, EntryAddress, Version)?) {
         state.withLock { state in
             state.ticket += 1
             state.mutations.append(mutation)
-            if state.fault != nil { return state.ticket }
+            if state.fault != nil { return (state.ticket, nil) }
             switch mutation {
+            case .touch(let address, let touch):
+                state.rows[address] = state.rows[address].flatMap { touch.applied(to: $0) }
+                if state.rows[address] == nil, let delegate = state.delegate {
+                    return (state.ticket, (delegate, address, touch.head.version))
+                }
             case .put(let address, let entry, _): state.rows[address] = entry
             case .delete(let address, _): state.rows[address] = nil
             case .namespace(let record):
@@ -117,7 +153,7 @@ final class FakeTier: LowerTier {
                 state.persisted.namespaces.removeAll { $0.id == id }
                 state.rows = state.rows.filter { $0.key.namespace != id }
             }
-            return state.ticket
+            return (state.ticket, nil)
         }
     }
 

@@ -128,6 +128,7 @@ private final class Countdown: Sendable {
 
 /// A store that has nothing to say: no entry is invalid, none has a bound.
 private final class QuietDelegate: LowerTierDelegate {
+    func isMissing(_ address: EntryAddress, touched version: Version) {}
     func invalidAt(namespace: NamespaceID, version: Version, staleTTL: Int64, tags: [EntryTag]) -> Timestamp? { nil }
     func departed(_ address: EntryAddress, cause: DepartureCause) {}
     func maxDisk(of namespace: NamespaceID) -> Int64? { nil }
