@@ -250,6 +250,13 @@ final class LateTier: LowerTier {
         completion(nil)
     }
 
+    func readHead(
+        _ address: EntryAddress,
+        completion: @escaping @Sendable (Result<EntryHead?, TierFault>) -> Void
+    ) {
+        read(address) { entry in completion(entry.map { $0.map { EntryHead($0) } }) }
+    }
+
     func read(_ address: EntryAddress, completion: @escaping @Sendable (Result<Entry?, TierFault>) -> Void) {
         let answer: (@Sendable () -> Void)? = state.withLock { state in
             let entry = state.rows[address.key]
