@@ -31,13 +31,14 @@ struct Pantler: AsyncParsableCommand {
 
     static func main() async {
         pantler_keep_heap_small()
-        Glibc.exit(await run(Array(CommandLine.arguments.dropFirst())).rawValue)
+        Glibc.exit(await run(.process).rawValue)
     }
 
     /// Runs a command line to its end and says how it ended.
-    static func run(_ arguments: [String]) async -> ExitStatus {
+    static func run(_ arguments: RawArguments) async -> ExitStatus {
         do {
-            var command = try parseAsRoot(arguments)
+            var command = try parseAsRoot(arguments.texts)
+            try arguments.checkText(besides: (command as? any TakesBytes)?.byteArguments ?? [])
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
             } else {

@@ -176,6 +176,49 @@ struct CommandTests {
         #expect(try pantler("get", "k").status == 3)
     }
 
+    /// Runs a command line of the shell's, in which `$odd` and `$other` are texts in Latin-1, which no string of a test can hold.
+    private func shell(_ line: String) throws -> CommandResult {
+        let script =
+            #"pantler() { "$PANTLER" "$@" -n "$NS"; }; odd="$(printf 'caf\351')" other="$(printf 'caf\350')"; "# + line
+        return try Command.run(
+            program: ["sh", "-c", script],
+            environment: ["PANTLER": Command.executable(), "NS": name, "PANTLER_URL": server.url]
+        )
+    }
+
+    @Test("a value is any bytes, from the argument and from a file of any name")
+    func byteValues() throws {
+        #expect(try shell(#"pantler set argument "$odd""#).status == 0)
+        #expect(try http.get("\(ns)/values/argument").body == [0x63, 0x61, 0x66, 0xe9])
+        #expect(try http.get("\(ns)/values/argument")["Content-Type"] == "application/octet-stream")
+        #expect(try shell(#"printf 1 > "$odd"; printf 2 > "$other"; pantler set file --file="$other""#).status == 0)
+        #expect(try http.get("\(ns)/values/file").text == "2")
+        #expect(try shell(#""$PANTLER" set dashes -n "$NS" -- "-$odd""#).status == 0)
+        #expect(try http.get("\(ns)/values/dashes").body == [0x2d, 0x63, 0x61, 0x66, 0xe9])
+    }
+
+    @Test(
+        "keys, tags, prefixes and names that are no UTF-8 are wrong usage, and nothing is changed",
+        arguments: [
+            #"set "$odd" 1"#, #"set "$odd" "$odd""#, #"get "$odd""#, #"delete k "$odd""#, #"touch "$odd" --ttl 1m"#,
+            #"incr "$odd""#, #"set k 2 --tag "$odd""#, #"set k "$odd" --tag="$odd""#, #"keys --prefix "$odd""#,
+            #"set k 2 --content-type "$odd""#,
+        ]
+    )
+    func oddText(line: String) throws {
+        #expect(try pantler("set", "k", "1").status == 0)
+        let result = try shell("pantler \(line)")
+        #expect(result.status == 2, "\(result)")
+        #expect(result.errors.contains("caf\\xe9"))
+        #expect(result.errors.contains("UTF-8"))
+        #expect(try pantler("keys", "-o", "json").json["entries"].array.map { $0["key"].string } == ["k"])
+        #expect(try pantler("get", "k").output == "1")
+        let flush = try shell(
+            #""$PANTLER" namespace flush "$NS" --prefix "$odd"; [ $? = 2 ] && exec "$PANTLER" check --data-dir "$odd""#
+        )
+        #expect(flush.status == 2, "\(flush)")
+    }
+
     @Test("output has no colours unless it goes to a terminal")
     func colours() throws {
         for arguments in [["stats"], ["namespace", "list"], ["get", "none"]] {

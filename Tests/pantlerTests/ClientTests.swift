@@ -100,6 +100,6 @@ struct ClientTests {
         ] as [([String], Int32)]
     )
     func exitStatuses(arguments: [String], status: Int32) async {
-        #expect(await Pantler.run(arguments).rawValue == status)
+        #expect(await Pantler.run(RawArguments(arguments.map { Array($0.utf8) })).rawValue == status)
     }
 }

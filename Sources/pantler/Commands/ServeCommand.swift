@@ -41,11 +41,7 @@ struct ServeCommand: AsyncParsableCommand {
     var logFormat: String?
 
     func run() async throws {
-        let source = ConfigurationSource(
-            file: config,
-            environment: ProcessInfo.processInfo.environment,
-            flags: flags
-        )
+        let source = ConfigurationSource(file: config, environment: try variables(), flags: flags)
         let configuration: ServeConfiguration
         do {
             configuration = try source.load()
@@ -61,6 +57,16 @@ struct ServeCommand: AsyncParsableCommand {
             logger.critical("\(error)")
             throw ExitStatus.failed
         }
+    }
+
+    /// The environment. Where Swift had to repair a variable of ours, another folder would be served than the one that was named.
+    private func variables() throws(CommandFailure) -> [String: String] {
+        let variables = ProcessInfo.processInfo.environment
+        for name in variables.keys.sorted() where name.hasPrefix("PANTLER_") {
+            guard let value = getenv(name), String(validatingCString: value) == nil else { continue }
+            throw .usage("\(name) in the environment is no UTF-8: settings are text.")
+        }
+        return variables
     }
 
     private var flags: [ConfigurationSource.FlagValue] {

@@ -2,13 +2,13 @@ internal import ArgumentParser
 internal import PantlerJSON
 internal import PantlerModel
 
-struct SetCommand: ClientCommand {
+struct SetCommand: ClientCommand, TakesBytes {
     static let configuration = CommandConfiguration(
         commandName: "set",
         abstract: "Put an entry.",
         discussion: """
             The value is the argument, a file's content with --file, or standard input where neither is given, or the \
-            argument is -. Valid JSON is stored as JSON (42, true, {"a":1}, "text" with its quotes), everything else as bytes: \
+            argument is -. It may be any bytes. Valid JSON is stored as JSON (42, true, {"a":1}, "text" with its quotes), everything else as bytes: \
             text as text/plain, the rest as application/octet-stream. --type decides otherwise. What begins with a dash follows \
             two of them: pantler set KEY -- -5.
             """
@@ -47,6 +47,8 @@ struct SetCommand: ClientCommand {
     @OptionGroup var namespace: NamespaceOption
     @OptionGroup var client: ClientOptions
 
+    var byteArguments: [String?] { [value, file] }
+
     func validate() throws {
         if value != nil, file != nil {
             throw ValidationError("The value comes from the argument or from --file, not from both.")
@@ -70,8 +72,8 @@ struct SetCommand: ClientCommand {
     }
 
     private func input() throws -> [UInt8] {
-        if let file { return try Terminal.read(file: file) }
-        if let value, value != "-" { return Array(value.utf8) }
+        if let file { return try Terminal.read(file: RawArguments.process.bytes(of: file)) }
+        if let value, value != "-" { return RawArguments.process.bytes(of: value) }
         return try Terminal.readInput()
     }
 

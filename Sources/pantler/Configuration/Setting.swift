@@ -113,7 +113,12 @@ extension SettingKind<Double> {
 }
 
 extension SettingKind<String> {
-    static let path = SettingKind("a path", parse: { $0.isEmpty || $0 == "null" ? nil : $0 }, write: { $0 })
+    /// Without NUL, which the system would take for its end.
+    static let path = SettingKind(
+        "a path",
+        parse: { $0.isEmpty || $0 == "null" || $0.utf8.contains(0) ? nil : $0 },
+        write: { $0 }
+    )
 
     /// Tokens do not exist in this version, and without them nobody else's machine may reach the service.
     static let loopback = SettingKind(

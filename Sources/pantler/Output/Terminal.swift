@@ -61,10 +61,18 @@ enum Terminal {
 
     /// All of a file.
     static func read(file path: String) throws(CommandFailure) -> [UInt8] {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { throw CommandFailure.unreadable(path, errno) }
+        try read(file: Array(path.utf8))
+    }
+
+    /// - Parameter path: as the system has it, which knows no encodings; without NUL.
+    static func read(file path: [UInt8]) throws(CommandFailure) -> [UInt8] {
+        let name = String(decoding: path, as: UTF8.self)
+        let file = (path + [0]).withUnsafeBufferPointer { bytes in
+            bytes.withMemoryRebound(to: CChar.self) { $0.baseAddress.map { open($0, O_RDONLY | O_CLOEXEC) } ?? -1 }
+        }
+        guard file >= 0 else { throw CommandFailure.unreadable(name, errno) }
         defer { close(file) }
-        return try readAll(file, name: path)
+        return try readAll(file, name: name)
     }
 
     private static func readAll(_ file: Int32, name: String) throws(CommandFailure) -> [UInt8] {
