@@ -44,8 +44,11 @@ final class WriteQueue: Sendable {
 
     /// The latest change of an entry that waits, or is in the journal, if there is one.
     func change(of address: EntryAddress) -> EntryChange? {
-        if let waiting = state.withLock({ $0.change(of: address) }) { return waiting }
-        return journaled.withLock { $0.change(of: address) }
+        let (waiting, void) = state.withLock { ($0.change(of: address), $0.voidThrough(address.namespace)) }
+        if let waiting { return waiting }
+        // What is in the journal is void as its row would be.
+        guard let change = journaled.withLock({ $0.change(of: address) }), change.version > void else { return nil }
+        return change
     }
 
     /// What a read has to know before it looks into the file: what the changes of the entry come to that wait or are in the journal, and
