@@ -75,8 +75,11 @@ enum EntryChange: Sendable {
     }
 
     /// The change that does what an earlier one and this one do, one after the other. The value of an earlier put is not copied.
+    ///
+    /// - Parameter earlier: may be this one itself, or a later one that has taken account of it, where a change is met twice on its way.
     func following(_ earlier: EntryChange?) -> EntryChange {
         guard case .touch(var touch) = self, let earlier else { return self }
+        if earlier.version >= version { return earlier }
         switch earlier {
         case .put(let entry, let options):
             return touch.applied(to: entry).map { .put($0, options) } ?? .delete(version: version)

@@ -84,6 +84,34 @@ struct TouchTests {
         #expect(fixture.tier.usage(of: 1) == TierUsage())
     }
 
+    @Test("a change that is met twice on its way counts once")
+    func twice() throws {
+        func touch(_ bases: [Version], _ version: Version) -> EntryChange {
+            .touch(Touch(bases: bases, head: EntryHead(version: version, expiresAt: .never, staleTTL: 0, tags: [])))
+        }
+        func text(_ change: EntryChange) -> String {
+            switch change {
+            case .put(let entry, _): "put \(entry.version)"
+            case .touch(let touch): "touch \(touch.bases) \(touch.head.version)"
+            case .delete(let version): "delete \(version)"
+            }
+        }
+        let put = EntryChange.put(
+            Entry(value: [1], kind: .json, version: 1, expiresAt: .never),
+            PutOptions(compressionThreshold: 0, compressionLevel: 0)
+        )
+        let (first, second) = (touch([1], 2), touch([2], 3))
+        #expect(text(first.following(first)) == "touch [1] 2")
+        #expect(text(second.following(first)) == "touch [2, 1] 3")
+        #expect(text(second.following(second.following(first))) == "touch [2, 1] 3")
+        #expect(text(first.following(put)) == "put 2")
+        #expect(text(first.following(first.following(put))) == "put 2")
+        #expect(text(first.following(second.following(first.following(put)))) == "put 3")
+        #expect(text(second.following(put)) == "delete 3")
+        #expect(text(second.following(.delete(version: 2))) == "delete 3")
+        #expect(text(put.following(second)) == "put 1")
+    }
+
     @Test("a head is read without its value")
     func headOfDamagedValue() throws {
         let fixture = try Fixture()
