@@ -5,11 +5,9 @@ import PantlerModel
 
 extension Entry {
     /// Copies an entry out of memory. Complexity: O(size).
-    ///
-    /// - Parameter hasValue: `false` leaves the value out.
-    init(_ view: EntryView, hasValue: Bool = true) {
+    init(_ view: EntryView) {
         self.init(
-            value: hasValue ? Array(view.value) : [],
+            value: Array(view.value),
             kind: view.isJSON ? .json : .bytes(mediaType: String(decoding: view.mediaType, as: UTF8.self)),
             version: view.version,
             expiresAt: view.expiresAt,
@@ -39,9 +37,7 @@ extension Entry {
     }
 
     /// Shows the entry as it would look in memory, for the length of `body`.
-    ///
-    /// - Parameter large: stands for the value, where there is one.
-    func withView(_ address: EntryAddress, _ large: LargeValue?, _ body: (EntryView) -> Void) {
+    func withView(_ address: EntryAddress, _ body: (EntryView) -> Void) {
         var encodedTags: [UInt8] = []
         for tag in tags {
             encodedTags.append(UInt8(truncatingIfNeeded: tag.byteCount))
@@ -54,7 +50,7 @@ extension Entry {
                         body(
                             EntryView(
                                 key: key,
-                                value: large?.bytes ?? value,
+                                value: value,
                                 isJSON: kind == .json,
                                 mediaType: mediaType,
                                 encodedTags: encodedTags,

@@ -169,7 +169,6 @@ extension NamespaceTally {
         case .hit(let hit):
             if hit.staleSince == nil { countHit(hit.tier) } else { hitsStale &+= 1 }
         case .missing(let reason): countMiss(reason)
-        case .larger: break
         }
     }
 }

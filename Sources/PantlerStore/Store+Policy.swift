@@ -1,5 +1,6 @@
 import PantlerMemory
 import PantlerModel
+import Synchronization
 
 // A change of policy. Each write goes by one policy, which it reads under its shard's lock; who changes the policy passes through all of
 // these locks afterwards, so that no write that went by the former one is still under way then.
@@ -52,10 +53,18 @@ extension Store {
         case .success((let set, let turn)):
             guard let version = turn.entersBelow else { return settle(.success((set, turn.ticket)), completion) }
             background.async { [self] in
-                enterLower(set.namespace, EntryWalk(before: version, ticket: turn.ticket)) { [self] ticket in
-                    settle(.success((set, ticket)), completion)
+                enterLower(set.namespace, EntryWalk(before: version, ticket: turn.ticket)) { [self] in
+                    settle(.success((set, requeue(set.namespace) ?? turn.ticket)), completion)
                 }
             }
+        }
+    }
+
+    /// Queues a namespace's record once more, behind all that came before: who waits for it waits for that too. The record and not the last
+    /// entry, since a change of an entry that someone waits for is taken back where it fails, and these are in force.
+    private func requeue(_ namespace: Namespace) -> WriteTicket? {
+        registry.withLock { _ in
+            namespace.isDropped ? nil : lower?.enqueue(.namespace(namespace.update { _ in }), .through)
         }
     }
 
@@ -69,13 +78,9 @@ extension Store {
     /// faster than they are written. What is written meanwhile goes there by itself, and in its order: both are queued under the
     /// shard's lock.
     ///
-    /// - Parameter completion: gets the place of the last of them in the queue.
-    private func enterLower(
-        _ namespace: Namespace,
-        _ walk: EntryWalk,
-        _ completion: @escaping @Sendable (WriteTicket?) -> Void
-    ) {
-        guard let lower else { return completion(nil) }
+    /// - Parameter completion: called once all of them are in the queue.
+    private func enterLower(_ namespace: Namespace, _ walk: EntryWalk, _ completion: @escaping @Sendable () -> Void) {
+        guard let lower else { return completion() }
         var walk = walk
         while walk.shard < memory.shardCount, !namespace.isDropped, namespace.usesLower {
             memory.withShard(number: walk.shard) { shard in
@@ -89,7 +94,7 @@ extension Store {
             if !hasRoom { return }
         }
         namespace.endEntering()
-        completion(walk.ticket)
+        completion()
     }
 
     private func find(_ shard: inout Shard, _ namespace: Namespace, _ walk: inout EntryWalk) {

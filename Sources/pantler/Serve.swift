@@ -72,7 +72,6 @@ struct Service {
         var options = RouterOptions()
         options.document = OpenAPIDocument.bytes
         options.serverVersion = Build.version
-        options.bytesInFlight = configuration.httpOptions.limits.bytesInFlight
         options.requestTallies = { tallies }
         return HTTPServer(
             configuration.httpOptions,

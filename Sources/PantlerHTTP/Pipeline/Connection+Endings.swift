@@ -14,8 +14,6 @@ extension Connection {
         phase = .lingering
         lingerBegan = burstBegan
         message = nil
-        isWaitingForRoom = false
-        room = .unasked
     }
 
     /// Sends what is left, and then says that nothing more comes.
@@ -36,7 +34,7 @@ extension Connection {
         case .closed: break
         case .lingering: if isInputClosed, hasWrittenLast, bufferedBytes == 0 { close() }
         case .open:
-            guard pending.isEmpty, !isWaitingForRoom else { return }
+            guard pending.isEmpty else { return }
             let isIdle = message == nil && input.readableBytes == 0
             if isInputClosed && isWritable || loop.isDraining && isIdle { closeWhenWritten() }
         }
@@ -82,8 +80,6 @@ extension Connection {
         case .lingering: return lingerBegan + Self.lingering
         case .open:
             if !isWritable { return stalled.since + patience.idle }
-            // Which has an end of its own.
-            if isWaitingForRoom { return nil }
             if message != nil { return bodyMoved + patience.body }
             if !pending.isEmpty { return nil }
             if let headBegan { return headBegan + patience.head }

@@ -37,8 +37,7 @@ extension Connection {
         let hosts = loop.hosts
         let bounds = FastLane.Bounds(
             head: loop.limits.headSize,
-            // A longer one finds its room in the other lane.
-            body: isShort ? Flight.free : min(loop.limits.bodySize, loop.router.options.maxBody)
+            body: min(loop.limits.bodySize, loop.router.options.maxBody)
         )
         let frame = AnswerFrame(date: loop.date(at: burstBegan))
         var outcome = FastOutcome.took
@@ -51,10 +50,7 @@ extension Connection {
                         outcome = .waits
                         return offset
                     }
-                    guard answer(request, frame) else {
-                        outcome = .waits
-                        return offset
-                    }
+                    answer(request, frame)
                     offset += request.length
                 case .put(let request, let body):
                     guard loads == 0 else {
@@ -70,7 +66,7 @@ extension Connection {
                     outcome = .other
                     return offset
                 }
-                if isBlocked || output.readableBytes >= gatherLimit { break }
+                if isBlocked || output.readableBytes >= Self.gatheredBytes { break }
             }
             return offset
         }

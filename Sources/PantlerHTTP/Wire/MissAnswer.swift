@@ -31,7 +31,6 @@ enum MissAnswer {
     /// By reason, what comes after the frame's fields.
     private static let rests = MissReason.allCases.map { reason in
         let response = response(reason)
-        let body = Array((response.body ?? ByteBuffer()).readableBytesView)
-        return Array(response.fields(bodyCount: body.count).utf8) + body
+        return Array(response.fields.utf8) + Array((response.body ?? ByteBuffer()).readableBytesView)
     }
 }
