@@ -25,9 +25,7 @@ struct KeyBatchTests {
             guard let element = members[.keys] else {
                 throw Problem(.missingMember, "'keys' is needed: an array of keys.")
             }
-            var distinct: [[UInt8]] = []
-            for key in try KeyBatch.keys(element) where !distinct.contains(key) { distinct.append(key) }
-            return distinct
+            return try KeyBatch.keys(element)
         }
     }
 
@@ -44,8 +42,8 @@ struct KeyBatchTests {
         arguments: [
             (#"{"keys":["a","b"]}"#, ["a", "b"]), (" \n{ \t\"keys\" \r: [ \"a\" ,\n\"b\" ] } \n", ["a", "b"]),
             (#"{"k\u0065ys":["a"]}"#, ["a"]), (#"{"keys":[ ]}"#, []),
-            (#"{"keys":["\u0061\"\\\/\n","é\u00e9","\ud83d\ude00","😀","x"]}"#, ["a\"\\/\n", "éé", "😀", "x"]),
-            (#"{"keys":["a","\u0061","b","a"]}"#, ["a", "b"]),
+            (#"{"keys":["\u0061\"\\\/\n","é\u00e9","\ud83d\ude00","😀","x"]}"#, ["a\"\\/\n", "éé", "😀", "😀", "x"]),
+            (#"{"keys":["a","\u0061","a"]}"#, ["a", "a", "a"]),
         ] as [(String, [String])]
     )
     func read(body: String, expected: [String]) throws {
@@ -68,7 +66,7 @@ struct KeyBatchTests {
     func most() throws {
         for key in ["\"k\"", #""\u006b""#] {
             let thousand = Array(repeating: key, count: 1000).joined(separator: " ,")
-            #expect(try keys(Array("{\"keys\":[\(thousand)]}".utf8)) == [Array("k".utf8)])
+            #expect(try keys(Array("{\"keys\":[\(thousand)]}".utf8)).count == 1000)
             for more in ["\"k\"", "\"\"", "1"] {
                 #expect(code { _ = try keys(Array("{\"keys\":[\(more),\(thousand)]}".utf8)) } == .batchTooLarge)
                 #expect(code { _ = try keys(Array("{\"keys\":[\(thousand),\(more)]}".utf8)) } == .batchTooLarge)

@@ -10,21 +10,39 @@ struct DiskCaller {
     private(set) var complaints: [String] = []
     /// The last request and its answer, for complaints.
     private var lastExchange = ""
+    /// The latest requests for changes and what they were answered, for complaints about what a crash left.
+    private(set) var history: [String]
     /// Answers that were 503 or 507.
     private(set) var refusals = 0
     private(set) var answers = 0
     /// How long the tier may take to be well again, in seconds; 0 = it will not be.
     var patience = 5.0
 
-    init(_ http: HTTPClient, _ model: DiskModel = DiskModel()) {
+    init(_ http: HTTPClient, _ model: DiskModel = DiskModel(), history: [String] = []) {
         self.http = http
         self.model = model
+        self.history = history
     }
 
     static func path(_ name: String) -> String { "/v1/namespaces/\(name)" }
 
     mutating func complain(_ what: String) {
         complaints.append("\(what); last: \(lastExchange)")
+    }
+
+    /// Complains of what is there under a name, with what was asked for there before.
+    private mutating func complain(_ what: String, ofWhatIsAt name: String, _ key: String? = nil) {
+        let concerned = history.filter { line in
+            // A request of one other key has not touched this one.
+            line.hasPrefix(" START") || line.contains(" \(name) ")
+                || key.map { line.contains(" \(name)/\($0) ") } ?? line.contains(" \(name)/")
+        }
+        complaints.append("\(what); before: \(concerned.suffix(14).joined(separator: " | "))")
+    }
+
+    private mutating func remember(_ what: String, _ answer: String) {
+        if history.count >= 1000 { history.removeFirst(500) }
+        history.append("\(what) -> \(answer)")
     }
 
     // MARK: Asking
@@ -53,10 +71,15 @@ struct DiskCaller {
         do {
             response = try request(http)
         } catch {
+            remember(what, "no answer")
             record(&model, .unknown, nil)
             throw error
         }
         answers += 1
+        remember(
+            what,
+            "\(response.status) \(response.status < 300 ? response.version.map { "v\($0)" } ?? "" : response.text.suffix(60))"
+        )
         lastExchange = "\(what) -> \(response.status) \(response.text.prefix(300))"
         if response.status == 503 || response.status == 507 {
             refusals += 1
@@ -127,8 +150,9 @@ struct DiskCaller {
         } else if old == .memory, new != .memory {
             // What is in memory comes to the disk some time after.
             for (key, possible) in namespace.entries {
-                guard let now = possible.now else { continue }
+                guard var now = possible.now else { continue }
                 var possible = possible
+                now.isRenewed = now.value != nil
                 possible.change(to: now, .later)
                 namespace.entries[key] = possible
             }
@@ -137,7 +161,7 @@ struct DiskCaller {
 
     mutating func drop(_ name: String) throws {
         let isThere = model.life(name) != 0
-        let response = try ask("DELETE \(name)", [isThere ? 204 : 404], .synced) {
+        let response = try ask("DELETE \(name) ", [isThere ? 204 : 404], .synced) {
             try $0.delete(Self.path(name))
         } record: { model, outcome, _ in
             model.drop(name, outcome)
@@ -193,7 +217,7 @@ struct DiskCaller {
         var headers: [String: String] = [:]
         if put.onlyIfAbsent { headers["If-None-Match"] = "*" }
         if put.onlyIfSame {
-            guard let version = now?.version else { return }
+            guard let version = now?.version, now?.isRenewed == false else { return }
             headers["If-Match"] = "\"\(version)\""
         }
         let holds = !put.onlyIfAbsent || now?.value == nil
@@ -232,7 +256,7 @@ struct DiskCaller {
         let mayBeHidden =
             model[name].entries[key].map { !($0[.kill] + $0[.powerCut]).allSatisfy { $0.value == nil } } ?? false
         if now == nil || now?.mayLeave == true || mayBeHidden { expected = [204, 404] }
-        let response = try ask("DELETE \(name)/\(key)", expected, model[name].success) {
+        let response = try ask("DELETE \(name)/\(key) ", expected, model[name].success) {
             try $0.delete("\(Self.path(name))/entries/\(key)")
         } record: { model, outcome, _ in
             // 404 says as much as 204 of what is there from now on.
@@ -256,6 +280,7 @@ struct DiskCaller {
         let response = try ask(what, expected, model[name].success, request) { model, outcome, response in
             guard var changed, response?.status != 404 else { return }
             changed.version = response?.version
+            changed.isRenewed = false
             model[name].change(key, to: changed, outcome)
         }
         note(response, "\(name)/\(key)")
@@ -263,7 +288,7 @@ struct DiskCaller {
     }
 
     mutating func touch(_ name: String, _ key: String) throws {
-        try modify("touch \(name)/\(key)", name, key) {
+        try modify("touch \(name)/\(key) ", name, key) {
             try $0.patch("\(Self.path(name))/entries/\(key)", #"{"ttl":900}"#)
         } _: { entry in
             var entry = entry
@@ -275,7 +300,7 @@ struct DiskCaller {
     /// Merges a member into an object; does nothing to a value of another kind.
     mutating func merge(_ name: String, _ key: String, _ number: Int) throws {
         guard let now = model[name].now(key), now.value.map({ $0.hasPrefix(#"{"n":"#) }) ?? true else { return }
-        try modify("merge \(name)/\(key)", name, key) {
+        try modify("merge \(name)/\(key) ", name, key) {
             try $0.patch("\(Self.path(name))/entries/\(key)", #"{"value":{"n":\#(number)}}"#)
         } _: { entry in
             var entry = entry
@@ -476,11 +501,12 @@ struct DiskCaller {
     /// Holds a service that has just been started on what a crash left to what may be there, and goes on from that.
     mutating func begin(after crash: FailingDisk.Crash) throws {
         lastExchange = "a start after a \(crash.rawValue)"
+        remember(" START", "after a \(crash.rawValue)")
         for name in model.names.keys.sorted() {
             let response = try http.get(Self.path(name))
             let possible = model.lives(name, after: crash)
             if response.status == 404 {
-                if !possible.contains(0) { complain("\(name) is not there") }
+                if !possible.contains(0) { complain("\(name) is not there", ofWhatIsAt: name) }
                 model.begin(name, with: 0)
                 continue
             }
@@ -489,7 +515,10 @@ struct DiskCaller {
                 possible.last { $0 != 0 && model.lives[$0]?.createdAt == createdAt }
                 ?? possible.last { $0 != 0 && model.lives[$0].map { $0.createdAt == nil } ?? false }
             guard response.status == 200, let life else {
-                complain("\(name) may only be one of \(possible) and is \(response)")
+                complain(
+                    "\(name) may only be one of \(possible.map { "\($0) of \(model.lives[$0]?.createdAt ?? "any time")" }) and is \(response)",
+                    ofWhatIsAt: name
+                )
                 model.begin(name, with: 0)
                 continue
             }
@@ -504,17 +533,26 @@ struct DiskCaller {
         namespace.createdAt = found["created_at"].string
         let durability = found["durability"].string.flatMap(ModelNamespace.Durability.init) ?? .memory
         if !namespace.durability[crash].contains(durability) {
-            complain("\(name) is \(durability), and may only be one of \(namespace.durability[crash])")
+            complain(
+                "\(name) is \(durability), and may only be one of \(namespace.durability[crash])",
+                ofWhatIsAt: name
+            )
         }
         namespace.durability.begin(with: durability)
         let ttl = found["default_ttl"].int ?? -1
         if !namespace.defaultTTL[crash].contains(ttl) {
-            complain("\(name) has default_ttl \(ttl), and may only have one of \(namespace.defaultTTL[crash])")
+            complain(
+                "\(name) has default_ttl \(ttl), and may only have one of \(namespace.defaultTTL[crash])",
+                ofWhatIsAt: name
+            )
         }
         namespace.defaultTTL.begin(with: ttl)
         let generation = found["generation"].int ?? -1
         if !namespace.generation[crash].contains(generation) {
-            complain("\(name) has generation \(generation), and may only have one of \(namespace.generation[crash])")
+            complain(
+                "\(name) has generation \(generation), and may only have one of \(namespace.generation[crash])",
+                ofWhatIsAt: name
+            )
         }
         namespace.generation.begin(with: generation)
         var present: [String: Int] = [:]
@@ -530,7 +568,7 @@ struct DiskCaller {
                 if let complaint = model.note(found: version, "\(name)/\(key)") { complain(complaint) }
             }
             guard var match = all.last(where: { $0.isLike(found) }) else {
-                complain("\(name)/\(key) is \(found), and may only be one of \(all)")
+                complain("\(name)/\(key) is \(found), and may only be one of \(all)", ofWhatIsAt: name, key)
                 namespace.entries[key]?.begin(with: found)
                 continue
             }
@@ -539,6 +577,7 @@ struct DiskCaller {
             } else {
                 match.version = found.version
                 match.isStale = found.isStale
+                match.isRenewed = false
             }
             namespace.entries[key]?.begin(with: match)
         }

@@ -109,6 +109,8 @@ struct ModelEntry: Hashable, Sendable, CustomStringConvertible {
     var staleTTL = 0
     /// `nil` = either.
     var isStale: Bool? = false
+    /// Whether it is renewed some time soon: it comes from memory alone to the disk, with a new version.
+    var isRenewed = false
     /// Whether it may leave by itself: it has a short TTL, or its namespace a bound.
     var mayLeave = false
 
@@ -117,7 +119,7 @@ struct ModelEntry: Hashable, Sendable, CustomStringConvertible {
     func isLike(_ found: ModelEntry) -> Bool {
         guard let value else { return found.value == nil }
         if found.value == nil { return mayLeave }
-        return value == found.value && (version == nil || version == found.version) && tags == found.tags
+        return value == found.value && (isRenewed || version == nil || version == found.version) && tags == found.tags
             && (isStale == nil || isStale == found.isStale)
     }
 

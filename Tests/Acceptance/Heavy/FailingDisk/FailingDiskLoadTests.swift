@@ -14,6 +14,7 @@ extension Heavy {
         private struct CallerState: Sendable {
             var model = DiskModel()
             var complaints: [String] = []
+            var history: [String] = []
             var answers = 0
             var refusals = 0
         }
@@ -38,10 +39,7 @@ extension Heavy {
             return faults
         }
 
-        @Test(
-            "kills and power cuts in turn under all kinds of change lose no answer, and bring nothing back",
-            .enabled(if: ProcessInfo.processInfo.environment["PANTLER_TEST_CRASHES"] != nil)
-        )
+        @Test("kills and power cuts in turn under all kinds of change lose no answer, and bring nothing back")
         func crashes() throws {
             var generator = SeededGenerator()
             var states = Array(repeating: CallerState(), count: Self.callers)
@@ -56,13 +54,14 @@ extension Heavy {
                 )
                 let latest = states.map(\.model.latestVersion).max() ?? 0
                 for number in states.indices {
-                    var caller = DiskCaller(server.client, states[number].model)
+                    var caller = DiskCaller(server.client, states[number].model, history: states[number].history)
                     // What the round before ended with.
                     try caller.begin(after: FailingDisk.Crash.allCases[(round + 1) % 2])
                     if round == 0 { try DiskLoad(number: number, seed: 0).prepare(&caller) }
                     caller.model.raise(latest: latest)
                     states[number].model = caller.model
                     states[number].complaints += caller.complaints
+                    states[number].history = caller.history
                 }
                 let ready = try server.client.get("/readyz")
                 #expect(ready.status == 200, "\(ready); \(context)")
@@ -110,7 +109,7 @@ extension Heavy {
 
         private static func load(_ server: ServerProcess, _ state: CallerState, _ load: DiskLoad) -> CallerState {
             var load = load
-            var caller = DiskCaller(server.client, state.model)
+            var caller = DiskCaller(server.client, state.model, history: state.history)
             do {
                 while true { try load.step(&caller) }
             } catch {
@@ -119,6 +118,7 @@ extension Heavy {
             return CallerState(
                 model: caller.model,
                 complaints: state.complaints + caller.complaints,
+                history: caller.history,
                 answers: caller.answers,
                 refusals: caller.refusals
             )
