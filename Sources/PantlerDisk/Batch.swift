@@ -90,7 +90,7 @@ struct Batch: Sendable {
     var count: Int { items.count }
 
     /// - Parameter isAwaited: whether someone waits for a change: it then keeps a place of its own, since it has to succeed or fail by
-    ///   itself.
+    ///   itself. So does one that is known to be awaited from its beginning: should it be taken back, what was there before it stays.
     mutating func add(_ item: consuming Item, isAwaited: (borrowing Item) -> Bool) {
         lastTicket = max(lastTicket, item.ticket)
         if item.isAwaited { self.isAwaited = true }
@@ -98,7 +98,7 @@ struct Batch: Sendable {
         let earlier = setPlace(of: item.change, items.count)
         if let earlier { item.follow(items[earlier].change) }
         bytes += item.bytes
-        if let earlier, !isAwaited(items[earlier]) {
+        if let earlier, !item.isAwaited, !isAwaited(items[earlier]) {
             _ = setPlace(of: item.change, earlier)
             bytes -= items[earlier].bytes
             if let covered = items[earlier].version { item.covered = max(covered, item.covered ?? 0) }

@@ -29,6 +29,12 @@ struct Connection: ~Copyable {
             _ = sqlite3_close_v2(database)
             throw error
         }
+        let defined = RowChecksum.define(on: database)
+        guard defined == SQLITE_OK else {
+            let error = SQLiteError(defined, on: database)
+            _ = sqlite3_close_v2(database)
+            throw error
+        }
         handle = database
     }
 

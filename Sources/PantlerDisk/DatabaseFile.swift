@@ -40,7 +40,13 @@ enum DatabaseFile {
         )
         if let pages = options.maxPages { try connection.execute("PRAGMA max_page_count = \(pages)") }
         let seed = Int64(bitPattern: UInt64.random(in: .min ... .max))
-        let statement = try Statement(connection, "INSERT OR IGNORE INTO state (name, value) VALUES (?1, ?2)")
+        let statement = try Statement(
+            connection,
+            """
+            INSERT OR IGNORE INTO state (name, value, checksum)
+            VALUES (?1, ?2, \(CheckedTable.state.checksum("?1, ?2")))
+            """
+        )
         try statement.bind(1, StateName.hashSeed.rawValue)
         try statement.bind(2, seed)
         try statement.run()

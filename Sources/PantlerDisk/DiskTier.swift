@@ -175,14 +175,47 @@ package final class DiskTier: LowerTier {
         if !isTaken { completion(.failure(PendingWrites.closedFault)) }
     }
 
+    package func read(
+        _ address: EntryAddress,
+        admits: @escaping ReadAdmission,
+        completion: @escaping @Sendable (Result<LowerRead, TierFault>) -> Void
+    ) {
+        let (look, void) = context.queue.look(address)
+        let touches: EntryLook.Touches
+        switch look {
+        case .known(let entry): return completion(.success(LowerRead(entry, admits: admits)))
+        case .below(let found): touches = found
+        }
+        guard context.filters.mayContain(address.hash) else { return completion(.success(.entry(nil))) }
+        if case .read(let entry) = cachedReads.entry(namespace: address.namespace, key: address.key) {
+            let seen = Self.seen(entry, address, voidThrough: void, context)
+            return completion(.success(LowerRead(touches.applied(to: seen), admits: admits)))
+        }
+        let isTaken = readers.submit { [context] reader in
+            var refused: Int64?
+            let result = Self.read(address, voidThrough: void, reader, context) { size in
+                if admits(size) { return true }
+                refused = size
+                return false
+            }
+            if let refused {
+                completion(.success(.larger(refused)))
+            } else {
+                completion(result.map { .entry(touches.applied(to: $0)) })
+            }
+        }
+        if !isTaken { completion(.failure(PendingWrites.closedFault)) }
+    }
+
     private static func read(
         _ address: EntryAddress,
         voidThrough void: Version,
         _ reader: Reader,
-        _ context: TierContext
+        _ context: TierContext,
+        admits: (Int64) -> Bool = { _ in true }
     ) -> Result<Entry?, TierFault> {
         do throws(ReadFailure) {
-            let entry = try reader.entry(namespace: address.namespace, key: address.key)
+            let entry = try reader.entry(namespace: address.namespace, key: address.key, admits: admits)
             return .success(seen(entry, address, voidThrough: void, context))
         } catch {
             context.noteReadFailure(error)

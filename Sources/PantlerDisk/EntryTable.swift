@@ -109,14 +109,16 @@ final class EntryTable {
 
     // MARK: Writing
 
-    /// - Returns: how the usage moved, and whether a row was there already. Older versions than the row's own change nothing.
+    /// - Returns: how the usage moved, and whether a row was there already.
+    /// - Throws: `outdated` too, where the row's version is larger: changes of a key come in the order of their versions, so that something is
+    ///   wrong with these.
     func put(
         _ address: EntryAddress,
         _ entry: Entry,
         _ options: PutOptions
     ) throws(SQLiteError) -> (delta: TierUsage, replaced: Bool) {
         let old = try found(address)
-        if let old, old.version > Int64(clamping: entry.version) { return (TierUsage(), true) }
+        if let old, old.version > Int64(clamping: entry.version) { throw Self.outdated(entry.version, old.version) }
         let deflated = deflate(entry.value, options)
         let content = RowContent(entry, in: address.namespace, form: deflated == nil ? .plain : .deflated)
         let mediaBytes = content.mediaType?.utf8.count ?? 0
@@ -152,11 +154,13 @@ final class EntryTable {
     /// Exchanges the head of an entry. Its value is neither inflated nor looked at.
     ///
     /// - Returns: how the usage moved; `nil` if the entry is not here as the touch expects it.
+    /// - Throws: `outdated` too, as `put`.
     func touch(_ address: EntryAddress, _ touch: Touch) throws(SQLiteError) -> TierUsage? {
         defer { head.reset() }
         guard try head.find(namespace: address.namespace, key: address.key) else { return nil }
         let version = Version(clamping: head.integer(1))
-        if version >= touch.head.version { return TierUsage() }
+        if version == touch.head.version { return TierUsage() }
+        if version > touch.head.version { throw Self.outdated(touch.head.version, Int64(clamping: version)) }
         guard touch.bases.contains(version), let form = StoredForm(rawValue: head.integer(6)) else { return nil }
         let before = RowContent(
             namespace: address.namespace,
@@ -209,8 +213,10 @@ final class EntryTable {
     }
 
     /// - Returns: how the usage moved.
+    /// - Throws: `outdated` too, as `put`.
     func delete(_ address: EntryAddress, version: Version) throws(SQLiteError) -> TierUsage {
-        guard let old = try found(address), old.version <= Int64(clamping: version) else { return TierUsage() }
+        guard let old = try found(address) else { return TierUsage() }
+        guard old.version <= Int64(clamping: version) else { throw Self.outdated(version, old.version) }
         try delete(id: old.id)
         return TierUsage(entries: -1, bytes: -old.cost)
     }
@@ -237,6 +243,13 @@ final class EntryTable {
         try updateDue.bind(1, id)
         try updateDue.bind(2, moment)
         try updateDue.run()
+    }
+
+    private static func outdated(_ version: Version, _ found: Int64) -> SQLiteError {
+        SQLiteError(
+            code: .outdated,
+            message: "A change has version \(version), and the row of its key has version \(found) already."
+        )
     }
 
     // MARK: Choosing rows

@@ -47,6 +47,9 @@ package enum FolderCheck {
         if report.schemaVersion >= Schema.journalVersion {
             attempt("the journal", &report) { (report) throws(SQLiteError) in try checkJournal(connection, &report) }
         }
+        if report.schemaVersion >= Schema.checksumVersion {
+            attempt("the state", &report) { (report) throws(SQLiteError) in try checkState(connection, &report) }
+        }
         attempt("the usage", &report) { (report) throws(SQLiteError) in try checkUsage(connection, &report) }
         return report
     }
@@ -133,6 +136,19 @@ package enum FolderCheck {
                 report.damagedRows += 1
                 report.findings.append("Damaged: row \(records.integer(1)) of the journal.")
             }
+        }
+    }
+
+    /// The small tables, which a start goes by.
+    private static func checkState(
+        _ connection: borrowing Connection,
+        _ report: inout FolderReport
+    ) throws(SQLiteError) {
+        for table in CheckedTable.allCases {
+            let damaged = try connection.integer("SELECT count(*) FROM \(table.rawValue) WHERE NOT (\(table.isSound))")
+            guard damaged > 0 else { continue }
+            report.damagedRows += damaged
+            report.findings.append("Damaged: \(damaged) rows of \(table.rawValue).")
         }
     }
 

@@ -197,7 +197,14 @@ struct PendingWrites {
     mutating func take(at now: UInt64) -> Work {
         if pending.isEmpty, !isSyncAwaited {
             isUrgent = false
-            return isClosing ? .closed : .wait(until: nil)
+            if isClosing { return .closed }
+            guard fault != nil else { return .wait(until: nil) }
+            guard now >= retryAt else { return .wait(until: retryAt) }
+            // Nobody waits, but only a commit can tell whether the fault is over.
+            inCommit = pending
+            inCommitSince = now
+            inCommitThrough = latestTicket
+            return .commit(pending, sync: true)
         }
         if !isClosing {
             let due = fault != nil ? retryAt : pendingSince + limits.lingerMicroseconds

@@ -57,14 +57,19 @@ final class Reader {
         }
     }
 
-    /// The entry of a key; `nil` if there is none.
-    func entry(namespace: NamespaceID, key: [UInt8]) throws(ReadFailure) -> Entry? {
+    /// The entry of a key; `nil` if there is none, or its size is not admitted: the value is not read then.
+    func entry(
+        namespace: NamespaceID,
+        key: [UInt8],
+        admits: (Int64) -> Bool = { _ in true }
+    ) throws(ReadFailure) -> Entry? {
         defer { byKey.reset() }
         do {
             guard try byKey.find(namespace: namespace, key: key) else { return nil }
         } catch {
             throw .fault(error.fault)
         }
+        guard admits(byKey.integer(4)) else { return nil }
         return try RowReading.entry(byKey, &inflater)
     }
 

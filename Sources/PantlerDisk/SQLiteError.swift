@@ -21,6 +21,8 @@ package struct ResultCode: RawRepresentable, Hashable, Sendable {
     // Extended ones are macros that Swift does not import.
     package static let shortRead = ResultCode(rawValue: SQLITE_IOERR | 2 << 8)
     package static let failedSync = ResultCode(rawValue: SQLITE_IOERR | 4 << 8)
+    /// Our own: a change whose version is below that of its key's row.
+    package static let outdated = ResultCode(rawValue: SQLITE_CONSTRAINT | 0x7f << 8)
     package static let failedFolderSync = ResultCode(rawValue: SQLITE_IOERR | 5 << 8)
     package static let corrupt = ResultCode(rawValue: SQLITE_CORRUPT)
     package static let notADatabase = ResultCode(rawValue: SQLITE_NOTADB)
@@ -68,6 +70,7 @@ package struct SQLiteError: Error, Hashable, Sendable, CustomStringConvertible {
     package var fault: TierFault {
         switch code.primary {
         case .full: TierFault(.full, description)
+        case _ where code == .outdated: TierFault(.corrupt, description)
         case .ioError where systemError == ENOSPC || systemError == EDQUOT: TierFault(.full, description)
         case .corrupt, .notADatabase: TierFault(.corrupt, description)
         default: TierFault(.unavailable, description)

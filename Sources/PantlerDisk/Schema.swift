@@ -11,6 +11,8 @@ enum Schema {
     static let current = migrations.count
     /// The first that has a journal.
     static let journalVersion = 2
+    /// The first whose state has checksums.
+    static let checksumVersion = 4
 
     /// What turns version n of the file into n + 1, each in a transaction of its own. Never changed once released; new ones go to
     /// the end.
@@ -92,6 +94,23 @@ enum Schema {
         ALTER TABLE tags ADD COLUMN stale_marks BLOB;
         -- Rows of a smaller version are void: the namespace has left the disk since.
         ALTER TABLE namespaces ADD COLUMN lower_from INTEGER NOT NULL DEFAULT 0;
+        """,
+        """
+        -- Of each row that a start goes by, a checksum over its other columns: see RowChecksum.
+        ALTER TABLE namespaces ADD COLUMN checksum INTEGER;
+        UPDATE namespaces SET checksum = row_checksum('namespaces', id, name, created_at, generation, gone_before, stale_before,
+            stale_since, default_ttl, max_ttl, stale_ttl, ttl_jitter, max_memory, max_entries, max_disk, max_value_size, eviction,
+            durability, compression_threshold, compression_level, stale_marks, lower_from);
+        ALTER TABLE tags ADD COLUMN checksum INTEGER;
+        UPDATE tags SET checksum = row_checksum('tags', namespace, tag, gone_before, stale_before, stale_since, stale_marks);
+        ALTER TABLE usage ADD COLUMN checksum INTEGER;
+        UPDATE usage SET checksum = row_checksum('usage', namespace, entries, bytes);
+        ALTER TABLE dropped ADD COLUMN checksum INTEGER;
+        UPDATE dropped SET checksum = row_checksum('dropped', namespace);
+        ALTER TABLE voids ADD COLUMN checksum INTEGER;
+        UPDATE voids SET checksum = row_checksum('voids', namespace, through);
+        ALTER TABLE state ADD COLUMN checksum INTEGER;
+        UPDATE state SET checksum = row_checksum('state', name, value);
         """,
     ]
 

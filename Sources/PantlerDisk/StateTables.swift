@@ -42,31 +42,19 @@ final class StateTables {
         """
 
     init(_ connection: borrowing Connection) throws(SQLiteError) {
-        setFact = try Statement(connection, "INSERT OR REPLACE INTO state (name, value) VALUES (?1, ?2)")
+        setFact = try Statement(connection, CheckedTable.state.insertion)
         putHotSet = try Statement(connection, "INSERT OR REPLACE INTO hot_set (id, hashes) VALUES (1, ?1)")
         raiseFact = try Statement(
             connection,
             """
-            INSERT INTO state (name, value) VALUES (?1, ?2)
-            ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)
+            INSERT INTO state (name, value, checksum) VALUES (?1, ?2, \(CheckedTable.state.checksum("?1, ?2")))
+            ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value),
+                checksum = \(CheckedTable.state.checksum("name, max(value, excluded.value)"))
             """
         )
-        putNamespace = try Statement(
-            connection,
-            """
-            INSERT OR REPLACE INTO namespaces (\(Self.namespaceColumns))
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-                ?21)
-            """
-        )
+        putNamespace = try Statement(connection, CheckedTable.namespaces.insertion)
         deleteNamespace = try Statement(connection, "DELETE FROM namespaces WHERE id = ?1")
-        putTag = try Statement(
-            connection,
-            """
-            INSERT OR REPLACE INTO tags (namespace, tag, gone_before, stale_before, stale_since, stale_marks)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-            """
-        )
+        putTag = try Statement(connection, CheckedTable.tags.insertion)
         deleteTags = try Statement(
             connection,
             "DELETE FROM tags WHERE namespace = ?1 AND max(gone_before, stale_before) < ?2"
@@ -76,18 +64,17 @@ final class StateTables {
             connection,
             "SELECT tag FROM tags WHERE namespace = ?1 AND max(gone_before, stale_before) < ?2"
         )
-        putUsage = try Statement(
-            connection,
-            "INSERT OR REPLACE INTO usage (namespace, entries, bytes) VALUES (?1, ?2, ?3)"
-        )
+        putUsage = try Statement(connection, CheckedTable.usage.insertion)
         deleteUsage = try Statement(connection, "DELETE FROM usage WHERE namespace = ?1")
-        addDropped = try Statement(connection, "INSERT OR IGNORE INTO dropped (namespace) VALUES (?1)")
+        addDropped = try Statement(connection, CheckedTable.dropped.insertion)
         deleteDropped = try Statement(connection, "DELETE FROM dropped WHERE namespace = ?1")
         raiseVoid = try Statement(
             connection,
             """
-            INSERT INTO voids (namespace, through) VALUES (?1, ?2)
-            ON CONFLICT (namespace) DO UPDATE SET through = max(through, excluded.through)
+            INSERT INTO voids (namespace, through, checksum)
+            VALUES (?1, ?2, \(CheckedTable.voids.checksum("?1, ?2")))
+            ON CONFLICT (namespace) DO UPDATE SET through = max(through, excluded.through),
+                checksum = \(CheckedTable.voids.checksum("namespace, max(through, excluded.through)"))
             """
         )
         deleteVoid = try Statement(connection, "DELETE FROM voids WHERE namespace = ?1 AND through <= ?2")
@@ -246,5 +233,30 @@ final class StateTables {
         try putUsage.bind(2, usage.entries)
         try putUsage.bind(3, usage.bytes)
         try putUsage.run()
+    }
+
+    // MARK: Damage
+
+    /// Writes what a start has found, or put in the place of what was damaged, over the damaged rows.
+    func mend(_ restored: Restored, _ connection: borrowing Connection) throws(SQLiteError) {
+        for table in CheckedTable.allCases {
+            try connection.execute("DELETE FROM \(table.rawValue) WHERE NOT (\(table.isSound))")
+        }
+        let state = restored.state
+        try set(.hashSeed, Int64(bitPattern: state.hashSeed))
+        try raise(.versionCeiling, to: Int64(clamping: state.versionCeiling))
+        try raise(.nextNamespaceID, to: Int64(state.nextNamespaceID))
+        for record in state.namespaces {
+            try put(record)
+            try deleteDropped.bind(1, Int64(record.id))
+            try deleteDropped.run()
+        }
+        for (namespace, tag, mark) in state.tags { try put(namespace, tag: tag, mark) }
+        for (namespace, usage) in restored.usage { try setUsage(of: namespace, usage) }
+        for namespace in restored.dropped {
+            try addDropped.bind(1, Int64(namespace))
+            try addDropped.run()
+        }
+        for (namespace, through) in restored.voids { try raiseVoid(namespace, through: through) }
     }
 }

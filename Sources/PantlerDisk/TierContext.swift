@@ -37,6 +37,10 @@ final class TierContext: Sendable {
             journaled: JournaledChanges(restored.journal.changes),
             figures: figures
         )
+        if !restored.damage.isEmpty {
+            figures.corruptions.add(UInt64(restored.damage.count), ordering: .relaxed)
+            log.warn("The disk tier found damage in its state", restored.damage.joined(separator: "; ") + ".")
+        }
         let damaged = restored.journal.damagedRows
         guard damaged > 0 else { return }
         figures.corruptions.add(UInt64(damaged), ordering: .relaxed)

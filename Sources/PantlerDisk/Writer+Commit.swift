@@ -70,7 +70,7 @@ extension Writer {
             try transaction(sync: sync) { () throws(SQLiteError) in
                 if journaled { journalBytes = try journalTable.append(items, as: journal.nextID) }
                 for place in items.indices where !journaled || items[place].isControl {
-                    try apply(items[place].change)
+                    try apply(items[place])
                     courtesy.giveWay()
                 }
                 let now = monotonicNanoseconds()
@@ -82,6 +82,10 @@ extension Writer {
             guard error.concernsOneRow, let first = items.first else { throw error }
             guard items.count > 1 else {
                 outcome.rejected[first.ticket] = error.fault
+                if error.code == .outdated {
+                    context.figures.corruptions.add(1, ordering: .relaxed)
+                    raiseCeiling()
+                }
                 return
             }
             let middle = items.startIndex + items.count / 2
@@ -104,7 +108,7 @@ extension Writer {
         do throws(SQLiteError) {
             // A direct change of a row needs an empty journal. What these deletes end need not come to its row.
             try mergeWhole(sync: true, with: deletes) { () throws(SQLiteError) in
-                for item in lighter { try apply(item.change) }
+                for item in lighter { try apply(item) }
             }
             return Set(lighter.map { $0.ticket })
         } catch {
@@ -112,10 +116,15 @@ extension Writer {
         }
     }
 
-    private func apply(_ change: Change) throws(SQLiteError) {
-        switch change {
-        case .entry(let keyed): try apply(keyed)
-        case .control(let control): try apply(control)
+    private func apply(_ item: Batch.Item) throws(SQLiteError) {
+        do throws(SQLiteError) {
+            switch item.change {
+            case .entry(let keyed): try apply(keyed)
+            case .control(let control): try apply(control)
+            }
+        } catch {
+            // What stands for a change that was given up only has to keep back what is older.
+            guard error.code == .outdated, item.isGivenUp else { throw error }
         }
     }
 

@@ -132,6 +132,7 @@ extension Writer {
                 try transaction(sync: false) { () throws(SQLiteError) in try merge(keyed) }
             } catch {
                 guard error.concernsOneRow else { throw error }
+                if error.code == .outdated { context.figures.corruptions.add(1, ordering: .relaxed) }
                 context.figures.lostWrites.add(1, ordering: .relaxed)
                 context.log.warn("A change could not be merged", error.description)
                 try? transaction(sync: false) { () throws(SQLiteError) in

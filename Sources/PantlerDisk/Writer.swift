@@ -29,10 +29,14 @@ final class Writer: @unchecked Sendable {
     var effects = Effects()
     var house = House()
 
+    /// What a start found where something was damaged, until it is written.
+    private var unwritten: Restored?
+
     private var isSynchronous = true
     var syncedAt: UInt64 = 0
     /// Whether something was committed since.
     private(set) var isUnsynced = false
+    private var hasRaisedCeiling = false
     /// Whether nothing of the last transaction that failed is left in the log.
     var isUndone = true
     /// Why the log could not be written anew, and until when it is not tried again.
@@ -70,6 +74,7 @@ final class Writer: @unchecked Sendable {
         self.connection = connection
         totals = restored.usage
         totalBytes = restored.usage.values.reduce(0) { $0 + $1.bytes }
+        unwritten = restored.damage.isEmpty ? nil : restored
         house.dropped = restored.dropped
         let ticket = context.queue.read { $0.latestTicket }
         for namespace in restored.dropped { house.dropTickets[namespace] = ticket }
@@ -84,6 +89,7 @@ final class Writer: @unchecked Sendable {
         // An event loop that wakes up on the same core goes first; by its weight the writer still has a quarter of a core that others fill.
         WorkerThread.stepBack(nice: 5)
         beginLog()
+        mendState()
         while true {
             keyWalk.beginIfDue { Int(clamping: totals.values.reduce(0) { $0 + $1.entries }) }
             switch context.queue.take() {
@@ -127,6 +133,34 @@ final class Writer: @unchecked Sendable {
             context.log.warn("The disk tier could not tidy up at its end", error.description)
         }
         context.queue.end()
+    }
+
+    /// Writes over what was damaged what the start has put in its place.
+    private func mendState() {
+        guard let restored = unwritten else { return }
+        do throws(SQLiteError) {
+            try transaction(sync: false) { () throws(SQLiteError) in try tables.mend(restored, connection) }
+            unwritten = nil
+        } catch {
+            context.log.warn("Damage in the state stays on disk until the next start", error.description)
+        }
+    }
+
+    /// A change came with a version below that of its key's row: versions are given that were given before. Sees to it that the next start
+    /// does not go on with that. Once in a run, since it looks at all rows.
+    func raiseCeiling() {
+        guard !hasRaisedCeiling else { return }
+        hasRaisedCeiling = true
+        do throws(SQLiteError) {
+            let largest = try connection.integer(
+                "SELECT ifnull(max(version), 0) FROM entries WHERE version < \(1 << 52)"
+            )
+            try transaction(sync: false) { () throws(SQLiteError) in
+                try tables.raise(.versionCeiling, to: largest + 1)
+            }
+        } catch {
+            context.log.warn("The ceiling of versions could not be raised", error.description)
+        }
     }
 
     // MARK: Transactions

@@ -2,7 +2,10 @@ package import PantlerModel
 
 /// What a read of the lower tier came to, for those who waited for it.
 package enum LoadedEntry: Sendable {
-    case found(Entry)
+    /// With a copy of a large value that all who wait can share.
+    case found(Entry, LargeValue?)
+    /// The value has so many bytes, more than who waits admits.
+    case larger(Int64)
     case missing
     /// The entry was written, deleted or invalidated meanwhile: what was read says nothing any more. Look again.
     case outdated
@@ -22,7 +25,7 @@ package struct PendingLoads {
         let address: EntryAddress
         var isOutdated = false
         var fillsMemory: Bool
-        var waiters: [LoadWaiter]
+        var waiters: [(admits: ReadAdmission?, take: LoadWaiter)]
     }
 
     package enum Joined {
@@ -57,13 +60,19 @@ package struct PendingLoads {
 
     package var isEmpty: Bool { loads.isEmpty }
 
-    package mutating func join(_ address: EntryAddress, fillsMemory: Bool, _ waiter: @escaping LoadWaiter) -> Joined {
+    /// - Parameter admits: the sizes that the waiter takes a value of; `nil` = any.
+    package mutating func join(
+        _ address: EntryAddress,
+        fillsMemory: Bool,
+        admits: ReadAdmission? = nil,
+        _ waiter: @escaping LoadWaiter
+    ) -> Joined {
         guard let load = loads[address.hash] else {
-            loads[address.hash] = Load(address: address, fillsMemory: fillsMemory, waiters: [waiter])
+            loads[address.hash] = Load(address: address, fillsMemory: fillsMemory, waiters: [(admits, waiter)])
             return .first
         }
         guard load.address == address else { return .collision }
-        loads[address.hash]?.waiters.append(waiter)
+        loads[address.hash]?.waiters.append((admits, waiter))
         if fillsMemory { loads[address.hash]?.fillsMemory = true }
         return .joined
     }
@@ -95,7 +104,29 @@ package struct PendingLoads {
 
     /// The waiters of a load in the order of their coming. The load stays until `end`, so that a write by one of them
     /// makes it outdated for the next.
-    package func waiters(_ hash: UInt64) -> [LoadWaiter] { loads[hash]?.waiters ?? [] }
+    package func waiters(_ hash: UInt64) -> [LoadWaiter] { loads[hash]?.waiters.map(\.take) ?? [] }
+
+    /// Whether one of those who wait takes a value of so many bytes. Complexity: O(waiters).
+    package func admits(_ hash: UInt64, _ size: Int64) -> Bool {
+        loads[hash]?.waiters.contains { $0.admits?(size) ?? true } ?? false
+    }
+
+    /// Those who do not take a value of so many bytes: they wait no more. The load goes on for the others.
+    package mutating func takeRefusing(_ hash: UInt64, _ size: Int64) -> [LoadWaiter] {
+        guard let waiters = loads[hash]?.waiters else { return [] }
+        loads[hash]?.waiters = []
+        var refusing: [LoadWaiter] = []
+        for waiter in waiters {
+            if waiter.admits?(size) ?? true {
+                loads[hash]?.waiters.append(waiter)
+            } else {
+                refusing.append(waiter.take)
+            }
+        }
+        return refusing
+    }
+
+    package func isAwaited(_ hash: UInt64) -> Bool { loads[hash]?.waiters.isEmpty == false }
 
     package mutating func end(_ hash: UInt64) { loads[hash] = nil }
 

@@ -130,6 +130,18 @@ package protocol LowerTierDelegate: AnyObject, Sendable {
     func maxDisk(of namespace: NamespaceID) -> Int64?
 }
 
+/// Whether a value of so many bytes may be read. Called on the tier's threads, under a lock of the store's at most: it calls nothing that
+/// waits.
+package typealias ReadAdmission = @Sendable (Int64) -> Bool
+
+/// What came of a read that need not take everything.
+package enum LowerRead: Sendable {
+    /// `nil` if there is none.
+    case entry(Entry?)
+    /// There is one with a value of so many bytes, which was not read.
+    case larger(Int64)
+}
+
 /// A tier below memory: SQLite on this machine, or a Redis Cluster shared with others.
 ///
 /// No call blocks its caller on I/O but `open`, `flush` and `close`. Completions are called exactly once: either before the call
@@ -151,6 +163,15 @@ package protocol LowerTier: AnyObject, Sendable {
 
     /// The same without the value, which is not read. What its checksum would say of the row is not known then.
     func readHead(_ address: EntryAddress, completion: @escaping @Sendable (Result<EntryHead?, TierFault>) -> Void)
+
+    /// The same for who cannot take values of any size.
+    ///
+    /// - Parameter admits: asked before a value is read, once its size is known; after `false` the answer is `larger`.
+    func read(
+        _ address: EntryAddress,
+        admits: @escaping ReadAdmission,
+        completion: @escaping @Sendable (Result<LowerRead, TierFault>) -> Void
+    )
 
     /// Takes a change into the queue. Never blocks and never fails; see `settle`. Complexity: O(1).
     ///
@@ -267,4 +288,26 @@ package struct TierHealth: Sendable {
     package var committedChanges: UInt64 = 0
 
     package init() {}
+}
+
+extension LowerTier {
+    /// For a tier that has its values in memory: they are looked at once they are read.
+    package func read(
+        _ address: EntryAddress,
+        admits: @escaping ReadAdmission,
+        completion: @escaping @Sendable (Result<LowerRead, TierFault>) -> Void
+    ) {
+        read(address) { result in completion(result.map { LowerRead($0, admits: admits) }) }
+    }
+}
+
+extension LowerRead {
+    /// An entry, if its size is admitted.
+    package init(_ entry: Entry?, admits: ReadAdmission) {
+        if let entry, case let size = Int64(entry.value.count), !admits(size) {
+            self = .larger(size)
+        } else {
+            self = .entry(entry)
+        }
+    }
 }

@@ -15,6 +15,21 @@ extension StreamSocket {
         loop.send(bytes, from: self)
     }
 
+    /// Has bytes sent behind what waits, with the next flush at the latest.
+    ///
+    /// - Parameter companion: let go of once the kernel has the bytes, or the socket ends.
+    package func write(_ bytes: ByteBuffer, with companion: AnyObject?) {
+        guard isOpen, !endsOutput else { return }
+        append(bytes, nil, companion)
+    }
+
+    /// The same with bytes that are sent from where they are. The source is let go of with the last of them.
+    package func write(_ source: any ByteSource) {
+        guard isOpen, !endsOutput, source.remaining > 0 else { return }
+        waiting.append(Waiting(content: .source(source), promise: nil))
+        waitingBytes += source.remaining
+    }
+
     /// Has all sockets of the loop send what they have gathered: something is about to take its time.
     package func sendGathered() { loop.sendAll() }
 
@@ -31,22 +46,27 @@ extension StreamSocket {
         let start = range.lowerBound + max(0, sent)
         guard let rest = bytes.getSlice(at: start, length: range.upperBound - start) else { return }
         // What the pipeline has written meanwhile comes behind it.
-        waiting.prepend(Waiting(bytes: rest, promise: nil))
+        waiting.prepend(Waiting(content: .bytes(rest), promise: nil))
         waitingBytes += rest.readableBytes
         fill()
     }
 
-    func append(_ bytes: ByteBuffer, _ promise: EventLoopPromise<Void>?) {
-        waiting.append(Waiting(bytes: bytes, promise: promise))
+    func append(_ bytes: ByteBuffer, _ promise: EventLoopPromise<Void>?, _ companion: AnyObject? = nil) {
+        waiting.append(Waiting(content: .bytes(bytes), promise: promise, companion: companion))
         waitingBytes += bytes.readableBytes
     }
 
     /// Sends what waits, as far as the kernel takes it.
     func sendWaiting() {
         if hasParcel { loop.sendAll() }
+        var inTurn = 0
         while !waiting.isEmpty, !isFull, isOpen {
-            let sent = sendPieces()
-            if sent >= 0 { drop(sent) } else if -sent == EAGAIN { isFull = true } else { return fail(-sent) }
+            let (sent, offered) = sendPieces()
+            guard sent >= 0 || -sent == EAGAIN else { return fail(-sent) }
+            inTurn += max(0, sent)
+            // Others have their turn before a side that takes it as fast as it is made gets more: epoll tells again at once.
+            isFull = sent < offered || inTurn >= Self.bytesInTurn
+            if sent >= 0 { drop(sent) }
         }
         guard isOpen else { return }
         if waiting.isEmpty, endsOutput { Glibc.shutdown(descriptor, CInt(SHUT_WR)) }
@@ -55,23 +75,39 @@ extension StreamSocket {
     }
 
     private static let piecesAtOnce = 16
+    /// Bytes of one socket that are sent before others have their turn.
+    private static let bytesInTurn = 512 << 10
 
-    /// Sends the first pieces in one call. Returns the bytes that were taken, or the error's number, negated.
-    private func sendPieces() -> Int {
+    /// Sends the first pieces in one call.
+    ///
+    /// - Returns: the bytes that were taken, or the error's number, negated; and how many there were.
+    private func sendPieces() -> (sent: Int, offered: Int) {
         withUnsafeTemporaryAllocation(of: iovec.self, capacity: Self.piecesAtOnce) { vectors in
             var count = 0
+            var offered = 0
             for piece in waiting.prefix(Self.piecesAtOnce) {
-                // The buffers stay where they are: `waiting` holds them, and is not touched before the call has returned.
-                piece.bytes.withUnsafeReadableBytes { bytes in
-                    let base = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
-                    vectors.initializeElement(at: count, to: iovec(iov_base: base, iov_len: bytes.count))
-                }
+                // The bytes stay where they are: `waiting` holds them, and is not touched before the call has returned.
+                let (bytes, isWhole) = Self.next(of: piece)
+                let base = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
+                vectors.initializeElement(at: count, to: iovec(iov_base: base, iov_len: bytes.count))
                 count += 1
+                offered += bytes.count
+                if !isWhole { break }
             }
             var message = msghdr()
             message.msg_iov = vectors.baseAddress
             message.msg_iovlen = count
-            return retried { sendmsg(descriptor, &message, CInt(MSG_NOSIGNAL)) }
+            return (retried { sendmsg(descriptor, &message, CInt(MSG_NOSIGNAL)) }, offered)
+        }
+    }
+
+    /// What of a piece can be sent now, and whether that is all of it.
+    private static func next(of piece: Waiting) -> (UnsafeRawBufferPointer, isWhole: Bool) {
+        switch piece.content {
+        case .bytes(let bytes): return (bytes.withUnsafeReadableBytes { $0 }, true)
+        case .source(let source):
+            let bytes = source.next()
+            return (bytes, bytes.count == source.remaining)
         }
     }
 
@@ -80,14 +116,18 @@ extension StreamSocket {
         waitingBytes -= sent
         var left = sent
         var kept: [EventLoopPromise<Void>] = []
-        while let first = waiting.first, first.bytes.readableBytes <= left {
-            left -= first.bytes.readableBytes
+        while let first = waiting.first, first.count <= left {
+            left -= first.count
             waiting.removeFirst()
             if let promise = first.promise { kept.append(promise) }
         }
         if left > 0 {
-            waiting[waiting.startIndex].bytes.moveReaderIndex(forwardBy: left)
-            isFull = true
+            switch waiting[waiting.startIndex].content {
+            case .source(let source): source.advance(by: left)
+            case .bytes(var bytes):
+                bytes.moveReaderIndex(forwardBy: left)
+                waiting[waiting.startIndex].content = .bytes(bytes)
+            }
         }
         // Last: who hears of it may send more, or close.
         for promise in kept { promise.succeed() }
@@ -100,10 +140,11 @@ extension StreamSocket {
         updateInterest()
     }
 
-    /// Tells the handlers if there is no room any more, or room again.
+    /// Tells the handlers if there is no room any more, or room again. There is none as long as anything waits: of a side that does
+    /// not read, nothing more is gathered than was there when that showed.
     private func tellRoom() {
         let takesMore = takesMore.load(ordering: .relaxed)
-        guard takesMore ? waitingBytes > Self.high : waitingBytes <= Self.low else { return }
+        guard takesMore == (waitingBytes > 0) else { return }
         self.takesMore.store(!takesMore, ordering: .relaxed)
         pipeline.syncOperations.fireChannelWritabilityChanged()
     }

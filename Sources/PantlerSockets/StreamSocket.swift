@@ -8,6 +8,9 @@ package protocol StreamReader: AnyObject {
     /// Bytes have come. The buffer is the loop's: what is wanted of it later is copied.
     func received(_ bytes: inout ByteBuffer)
 
+    /// How many bytes it wants at a time; 0 = no more in this turn.
+    var readLimit: Int { get }
+
     /// That was all for now. Returns whether to go on reading; after `false` it takes a `read` of the channel.
     func receivedAll() -> Bool
 }
@@ -20,8 +23,22 @@ package protocol StreamReader: AnyObject {
 // which goes to the loop by itself; those of `ChannelCore` are called there.
 package final class StreamSocket: EventSource, @unchecked Sendable {
     struct Waiting {
-        var bytes: ByteBuffer
+        enum Content {
+            case bytes(ByteBuffer)
+            case source(any ByteSource)
+        }
+
+        var content: Content
         let promise: EventLoopPromise<Void>?
+        /// What lives as long as the bytes wait.
+        var companion: AnyObject?
+
+        var count: Int {
+            switch content {
+            case .bytes(let bytes): bytes.readableBytes
+            case .source(let source): source.remaining
+            }
+        }
     }
 
     /// Takes the bytes, if that is not to be the pipeline.
@@ -48,9 +65,6 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
 
     /// Reads of one turn, where each has filled the buffer.
     private static let readsAtOnce = 4
-    /// Bytes that wait, from which on the channel says that it takes no more, and down to which that it does again.
-    static let high = 64 << 10
-    static let low = 32 << 10
 
     /// Takes a connected socket, which it closes in the end. On the loop.
     package init(taking descriptor: CInt, on loop: SocketLoop) {
@@ -110,10 +124,12 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
 
     private func receive() {
         loop.withScratch { bytes in
-            for _ in 0..<Self.readsAtOnce {
+            for turn in 0..<Self.readsAtOnce {
+                let limit = reader?.readLimit ?? .max
+                if turn > 0, limit == 0 { break }
                 bytes.clear()
-                let room = bytes.writableBytes
-                let count = receive(&bytes)
+                let room = min(bytes.writableBytes, max(1, limit))
+                let count = receive(&bytes, atMost: room)
                 if count > 0 {
                     if let reader {
                         reader.received(&bytes)
@@ -134,10 +150,10 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
     }
 
     /// Returns how many bytes came, 0 = there will be none any more, or the error's number, negated.
-    private func receive(_ bytes: inout ByteBuffer) -> Int {
+    private func receive(_ bytes: inout ByteBuffer, atMost limit: Int) -> Int {
         var count = 0
         bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: 1) { room in
-            count = retried { recv(descriptor, room.baseAddress, room.count, 0) }
+            count = retried { recv(descriptor, room.baseAddress, min(room.count, limit), 0) }
             return max(0, count)
         }
         return count

@@ -5,9 +5,11 @@ import PantlerModel
 
 extension Entry {
     /// Copies an entry out of memory. Complexity: O(size).
-    init(_ view: EntryView) {
+    ///
+    /// - Parameter hasValue: `false` leaves the value out.
+    init(_ view: EntryView, hasValue: Bool = true) {
         self.init(
-            value: Array(view.value),
+            value: hasValue ? Array(view.value) : [],
             kind: view.isJSON ? .json : .bytes(mediaType: String(decoding: view.mediaType, as: UTF8.self)),
             version: view.version,
             expiresAt: view.expiresAt,
@@ -37,7 +39,9 @@ extension Entry {
     }
 
     /// Shows the entry as it would look in memory, for the length of `body`.
-    func withView(_ address: EntryAddress, _ body: (EntryView) -> Void) {
+    ///
+    /// - Parameter large: stands for the value, where there is one.
+    func withView(_ address: EntryAddress, _ large: LargeValue?, _ body: (EntryView) -> Void) {
         var encodedTags: [UInt8] = []
         for tag in tags {
             encodedTags.append(UInt8(truncatingIfNeeded: tag.byteCount))
@@ -50,7 +54,7 @@ extension Entry {
                         body(
                             EntryView(
                                 key: key,
-                                value: value,
+                                value: large?.bytes ?? value,
                                 isJSON: kind == .json,
                                 mediaType: mediaType,
                                 encodedTags: encodedTags,

@@ -169,6 +169,7 @@ extension NamespaceTally {
         case .hit(let hit):
             if hit.staleSince == nil { countHit(hit.tier) } else { hitsStale &+= 1 }
         case .missing(let reason): countMiss(reason)
+        case .larger: break
         }
     }
 }

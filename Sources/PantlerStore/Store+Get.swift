@@ -19,6 +19,9 @@ package struct Found {
         self.staleSince = staleSince
     }
 
+    /// Whether there is a `large`. No reference is counted for the answer.
+    package var isLarge: Bool { unretainedLarge != nil }
+
     /// The bytes of a large value as an object that outlives the closure.
     package var large: LargeValue? { unretainedLarge?.takeUnretainedValue() }
 
@@ -33,18 +36,40 @@ package enum Lookup: Sendable {
     case missing(MissReason)
     /// Only the lower tier can tell: ask `load`.
     case below
+    /// It is there and was not wanted, which only who looks for many keys can say; nothing is counted.
+    case omitted
 }
 
 /// An entry that was read from the lower tier.
 package struct LoadedHit: Sendable {
-    package let entry: Entry
+    /// Without its value where that is `large`: it is there once, however many have asked for it.
+    private let entry: Entry
+    private let large: LargeValue?
     package let tier: Tier
     package let staleSince: Timestamp?
 
+    fileprivate init(_ entry: Entry, _ large: LargeValue?, _ tier: Tier, staleSince: Timestamp?) {
+        var entry = entry
+        if large != nil { entry.value = [] }
+        self.entry = entry
+        self.large = large
+        self.tier = tier
+        self.staleSince = staleSince
+    }
+
+    fileprivate init(_ found: Found) {
+        let large = found.large
+        self.init(Entry(found.entry, hasValue: large == nil), large, found.tier, staleSince: found.staleSince)
+    }
+
+    package var kind: ValueKind { entry.kind }
+
     /// Shows it as `Store.lookup` shows one in memory.
     package func withFound(_ address: EntryAddress, _ body: (Found) -> Void) {
-        entry.withView(address) { view in
-            body(Found(view, tier, staleSince: staleSince))
+        entry.withView(address, large) { view in
+            var found = Found(view, tier, staleSince: staleSince)
+            found.setLarge(large)
+            body(found)
         }
     }
 }
@@ -52,13 +77,24 @@ package struct LoadedHit: Sendable {
 package enum LoadResult: Sendable {
     case hit(LoadedHit)
     case missing(MissReason)
+    /// Its value, of so many bytes, was more than may come now; nothing is counted.
+    case larger(Int64)
+}
+
+/// What memory says of a key of a batch.
+package enum BatchLookup: Sendable {
+    case missing(MissReason)
+    /// Only the lower tier can tell: ask `load`.
+    case below
+    /// It is there and was not wanted; nothing is counted.
+    case omitted
 }
 
 extension LoadResult {
     /// Whether it is counted: an entry that its caller does not want is not.
-    fileprivate func isWanted(_ wants: (@Sendable (Entry) -> Bool)?) -> Bool {
+    fileprivate func isWanted(_ wants: (@Sendable (LoadedHit) -> Bool)?) -> Bool {
         guard let wants, case .hit(let hit) = self else { return true }
-        return wants(hit.entry)
+        return wants(hit)
     }
 }
 
@@ -113,17 +149,20 @@ extension Store {
     }
 
     /// Looks for many keys in memory, in their order: shows each entry that is there to `hit` as `lookup` does, and tells
-    /// `other` what is said of a key that is not, with its place in the order. All are counted.
+    /// `other` what is said of a key that is not, with its place in the order. All are counted but those that are omitted.
     ///
-    /// - Parameter keys: where in `text` each key stands.
+    /// - Parameters:
+    ///   - keys: where in `text` each key stands.
+    ///   - fits: whether an entry that may be seen is wanted. Asked under the shard's lock, before `hit`.
     /// - Complexity: O(keys). Each is looked for under a lock of its own.
     package func lookup(
         _ namespace: Namespace,
         _ text: UnsafeRawBufferPointer,
         _ keys: [Range<Int>],
         _ moment: Moment,
+        fits: (Found) -> Bool,
         hit: (Found) -> Void,
-        other: (Int, Lookup) -> Void
+        other: (Int, BatchLookup) -> Void
     ) {
         let capacity = min(keys.count, MemoryTier.readAheadLimit)
         withUnsafeTemporaryAllocation(of: UInt64.self, capacity: capacity) { hashes in
@@ -143,10 +182,24 @@ extension Store {
                         var result = Lookup.below
                         memory.withShard(hashes[place]) { shard in
                             let hint = hints[place]
-                            result = look(&shard, namespace, hashes[place], key, moment, counts: true, hint: hint, hit)
+                            result = look(
+                                &shard,
+                                namespace,
+                                hashes[place],
+                                key,
+                                moment,
+                                counts: true,
+                                hint: hint,
+                                fits: fits,
+                                hit
+                            )
                         }
-                        if case .hit = result { continue }
-                        other(start + place, result)
+                        switch result {
+                        case .hit: continue
+                        case .missing(let reason): other(start + place, .missing(reason))
+                        case .below: other(start + place, .below)
+                        case .omitted: other(start + place, .omitted)
+                        }
                     }
                     start += count
                 }
@@ -154,6 +207,8 @@ extension Store {
         }
     }
 
+    // In place, so that a lookup of one key has nothing left of `fits`.
+    @inline(__always)
     private func look(
         _ shard: inout Shard,
         _ namespace: Namespace,
@@ -162,6 +217,7 @@ extension Store {
         _ moment: Moment,
         counts: Bool,
         hint: EntryHint = .none,
+        fits: (Found) -> Bool = { _ in true },
         _ body: (Found) -> Void
     ) -> Lookup {
         // A slot may belong to another namespace once this one is dropped.
@@ -176,11 +232,14 @@ extension Store {
             return .missing(reason)
         }
         var found = Found(shard.view(ref), .memory)
+        if found.entry.isLarge { found.setLarge(shard.largeValue(ref)) }
         switch namespace.freshness(of: found.entry, at: moment.now) {
         case .fresh:
+            if !fits(found) { return .omitted }
             if counts { shard.tally[namespace.slot].hitsMemory &+= 1 }
         case .stale(let since):
             found.staleSince = since
+            if !fits(found) { return .omitted }
             if counts { shard.tally[namespace.slot].hitsStale &+= 1 }
         case .dead(let reason):
             if counts {
@@ -190,7 +249,6 @@ extension Store {
             return .missing(reason)
         }
         if counts { shard.promote(ref, now: moment.access) }
-        if found.entry.isLarge { found.setLarge(shard.largeValue(ref)) }
         body(found)
         return .hit
     }
@@ -206,15 +264,18 @@ extension Store {
     ///
     /// A fault of the tier is a miss, and counted as a fault too. Many that ask for one key at a time cause one read.
     ///
-    /// - Parameter wants: asked about an entry that is found; where it says no, nothing is counted. `nil` = whatever it is.
+    /// - Parameters:
+    ///   - admits: whether a value of so many bytes may be read. Asked on the tier's threads, before it is. `nil` = any.
+    ///   - wants: asked about an entry that is found; where it says no, nothing is counted. `nil` = whatever it is.
     package func load(
         _ namespace: Namespace,
         _ address: EntryAddress,
         counts: Bool,
-        wants: (@Sendable (Entry) -> Bool)? = nil,
+        admits: ReadAdmission? = nil,
+        wants: (@Sendable (LoadedHit) -> Bool)? = nil,
         completion: @escaping @Sendable (LoadResult) -> Void
     ) {
-        awaitLoad(namespace, address, fillsMemory: counts) { [self] shard, loaded in
+        awaitLoad(namespace, address, fillsMemory: counts, admits: admits) { [self] shard, loaded in
             if namespace.isDropped {
                 if counts { lostGets.wrappingAdd(1, ordering: .relaxed) }
                 return { completion(.missing(.absent)) }
@@ -222,11 +283,12 @@ extension Store {
             let result: LoadResult
             switch loaded {
             case .outdated:
-                return { [self] in lookAgain(namespace, address, counts: counts, wants, completion) }
-            case .found(let entry):
+                return { [self] in lookAgain(namespace, address, counts: counts, admits, wants, completion) }
+            case .larger(let size): return { completion(.larger(size)) }
+            case .found(let entry, let large):
                 switch namespace.freshness(of: entry, at: clock.now()) {
-                case .fresh: result = .hit(LoadedHit(entry: entry, tier: lowerTier, staleSince: nil))
-                case .stale(let since): result = .hit(LoadedHit(entry: entry, tier: lowerTier, staleSince: since))
+                case .fresh: result = .hit(LoadedHit(entry, large, lowerTier, staleSince: nil))
+                case .stale(let since): result = .hit(LoadedHit(entry, large, lowerTier, staleSince: since))
                 case .dead(let reason):
                     if counts { shard.missMemory.record(address.hash, reason) }
                     result = .missing(reason)
@@ -247,30 +309,43 @@ extension Store {
         _ namespace: Namespace,
         _ address: EntryAddress,
         counts: Bool,
-        _ wants: (@Sendable (Entry) -> Bool)?,
+        _ admits: ReadAdmission?,
+        _ wants: (@Sendable (LoadedHit) -> Bool)?,
         _ completion: @escaping @Sendable (LoadResult) -> Void
     ) {
         var hit: LoadedHit?
-        let take: (Found) -> Void = { found in
-            hit = LoadedHit(entry: Entry(found.entry), tier: found.tier, staleSince: found.staleSince)
-        }
-        let result = address.key.withUnsafeBytes { key in
-            lookup(
-                namespace,
-                address.hash,
-                key,
-                moment(),
-                counts: counts,
-                wants: { wants?(Entry($0)) ?? true },
-                take
-            )
-                // What is not wanted is looked at all the same, for its caller to say why.
-                ?? lookup(namespace, address.hash, key, moment(), counts: false, take)
+        var tooLarge: Int64?
+        var result = Lookup.below
+        let moment = moment()
+        address.key.withUnsafeBytes { key in
+            memory.withShard(address.hash) { shard in
+                result = look(
+                    &shard,
+                    namespace,
+                    address.hash,
+                    key,
+                    moment,
+                    counts: counts,
+                    fits: { found in
+                        let size = Int64(found.entry.value.count)
+                        guard admits?(size) ?? true else {
+                            tooLarge = size
+                            return false
+                        }
+                        // What is not wanted is told all the same, for its caller to say why.
+                        hit = LoadedHit(found)
+                        return hit.map { wants?($0) ?? true } ?? true
+                    },
+                    { _ in }
+                )
+            }
         }
         switch (result, hit) {
         case (.missing(let reason), _): completion(.missing(reason))
-        case (.hit, let hit?): completion(.hit(hit))
-        case (.hit, nil), (.below, _): load(namespace, address, counts: counts, wants: wants, completion: completion)
+        case (_, let hit?): completion(.hit(hit))
+        case (.omitted, nil): completion(.larger(tooLarge ?? 0))
+        case (.hit, nil), (.below, nil):
+            load(namespace, address, counts: counts, admits: admits, wants: wants, completion: completion)
         }
     }
 

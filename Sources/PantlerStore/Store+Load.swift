@@ -7,26 +7,63 @@ import Synchronization
 extension Store {
     /// Reads an entry from the lower tier and hands it to `waiter`, together with all others who wait for it.
     ///
-    /// - Parameter fillsMemory: whether an entry that may be seen is taken into memory.
+    /// - Parameters:
+    ///   - fillsMemory: whether an entry that may be seen is taken into memory.
+    ///   - admits: the sizes that `waiter` takes a value of: it is told of a larger one instead of getting it. `nil` = any.
     func awaitLoad(
         _ namespace: Namespace,
         _ address: EntryAddress,
         fillsMemory: Bool,
+        admits: ReadAdmission? = nil,
         _ waiter: @escaping LoadWaiter
     ) {
         var joined = PendingLoads.Joined.joined
-        memory.withShard(address.hash) { joined = $0.loads.join(address, fillsMemory: fillsMemory, waiter) }
+        memory.withShard(address.hash) {
+            joined = $0.loads.join(address, fillsMemory: fillsMemory, admits: admits, waiter)
+        }
         switch joined {
         case .joined: return
-        case .first:
-            guard let lower else { return finishLoad(namespace, address, .success(nil)) }
-            lower.read(address) { [self] in finishLoad(namespace, address, $0) }
+        case .first: beginLoad(namespace, address, isLimited: admits != nil)
         case .collision:
             // Two keys of 64 equal bits, both being read: so rare that a millisecond's wait is no matter.
             background.async(afterMilliseconds: 1) { [self] in
-                awaitLoad(namespace, address, fillsMemory: fillsMemory, waiter)
+                awaitLoad(namespace, address, fillsMemory: fillsMemory, admits: admits, waiter)
             }
         }
+    }
+
+    private func beginLoad(_ namespace: Namespace, _ address: EntryAddress, isLimited: Bool) {
+        guard let lower else { return finishLoad(namespace, address, .success(nil)) }
+        guard isLimited else {
+            lower.read(address) { [self] in finishLoad(namespace, address, $0) }
+            return
+        }
+        lower.read(address) { [self] size in
+            var isAdmitted = false
+            memory.withShard(address.hash) { isAdmitted = $0.loads.admits(address.hash, size) }
+            return isAdmitted
+        } completion: { [self] result in
+            switch result {
+            case .success(.entry(let entry)): finishLoad(namespace, address, .success(entry))
+            case .success(.larger(let size)): refuseLoad(namespace, address, size)
+            case .failure(let fault): finishLoad(namespace, address, .failure(fault))
+            }
+        }
+    }
+
+    /// Ends the wait of all to whom a value is too large; for others, who have come meanwhile, it is read.
+    private func refuseLoad(_ namespace: Namespace, _ address: EntryAddress, _ size: Int64) {
+        var actions: [@Sendable () -> Void] = []
+        var isAwaited = false
+        memory.withShard(address.hash) { shard in
+            for waiter in shard.loads.takeRefusing(address.hash, size) {
+                if let action = waiter(&shard, .larger(size)) { actions.append(action) }
+            }
+            isAwaited = shard.loads.isAwaited(address.hash)
+            if !isAwaited { shard.loads.end(address.hash) }
+        }
+        if isAwaited { beginLoad(namespace, address, isLimited: true) }
+        for action in actions { action() }
     }
 
     private func finishLoad(_ namespace: Namespace, _ address: EntryAddress, _ read: Result<Entry?, TierFault>) {
@@ -36,8 +73,15 @@ extension Store {
         var large: LargeValue?
         if case .success(let entry?) = read { large = LargeValue.copy(of: entry.value) }
         memory.withShard(address.hash) { shard in
-            let loaded = loaded(namespace, address, read)
-            if case .found(let entry) = loaded, shard.loads.fillsMemory(address.hash),
+            let loaded = loaded(namespace, address, read, large)
+            if case .found(let entry, _) = loaded {
+                // Whom it is too large is to find room before it is given to them.
+                let size = Int64(entry.value.count)
+                for waiter in shard.loads.takeRefusing(address.hash, size) {
+                    if let action = waiter(&shard, .larger(size)) { actions.append(action) }
+                }
+            }
+            if case .found(let entry, _) = loaded, shard.loads.fillsMemory(address.hash),
                 !shard.loads.isOutdated(address.hash)
             {
                 filled = fill(&shard, namespace, address, entry, large, moment)
@@ -56,13 +100,14 @@ extension Store {
     private func loaded(
         _ namespace: Namespace,
         _ address: EntryAddress,
-        _ read: Result<Entry?, TierFault>
+        _ read: Result<Entry?, TierFault>,
+        _ large: LargeValue?
     ) -> LoadedEntry {
         switch read {
         case .failure(let fault): return .fault(fault)
         case .success(nil): return .missing
         case .success(let entry?):
-            return namespace.isVoid(address.key, version: entry.version) ? .missing : .found(entry)
+            return namespace.isVoid(address.key, version: entry.version) ? .missing : .found(entry, large)
         }
     }
 

@@ -160,7 +160,7 @@ extension Store {
                 standing = found
             } else {
                 switch loaded {
-                case .outdated:
+                case .outdated, .larger:
                     return { [self] in
                         write(namespace, address, policy, isConditional: isConditional, late, step: step)
                     }
@@ -169,7 +169,7 @@ extension Store {
                     if isConditional { return { late.completion(.failure(.unreadable(fault))) } }
                     standing = .none(.absent)
                 case .missing: standing = .none(shard.missMemory.reason(for: address.hash) ?? .absent)
-                case .found(let entry): standing = judge(entry, namespace, moment)
+                case .found(let entry, _): standing = judge(entry, namespace, moment)
                 }
             }
             let done = run(&shard, namespace, standing) { shard, standing throws(Problem) in

@@ -72,6 +72,7 @@ struct Service {
         var options = RouterOptions()
         options.document = OpenAPIDocument.bytes
         options.serverVersion = Build.version
+        options.bytesInFlight = configuration.httpOptions.limits.bytesInFlight
         options.requestTallies = { tallies }
         return HTTPServer(
             configuration.httpOptions,

@@ -111,7 +111,7 @@ struct DamageTests {
         let fixture = try Fixture { $0.journaledChanges = .max }
         for number in 0..<3000 { fixture.put("\(number)", fixture.entry("value \(number)")) }
         fixture.tier.close()
-        try fixture.sql("INSERT INTO voids VALUES (1, 3000)")
+        try fixture.sql("INSERT INTO voids VALUES (1, 3000, row_checksum('voids', 1, 3000))")
         let pages = Int(DatabaseFile.bytes(of: fixture.file) / 4096)
         try scribble(fixture, pages: pages / 2..<pages / 2 + 2)
         for _ in 0..<2 {
@@ -136,7 +136,7 @@ struct DamageTests {
             fixture.put("\(number)", fixture.entry("v", ttl: number % 2 == 0 ? 1_000_000 : nil))
         }
         fixture.tier.close()
-        try fixture.sql("INSERT INTO voids VALUES (1, 20)")
+        try fixture.sql("INSERT INTO voids VALUES (1, 20, row_checksum('voids', 1, 20))")
         // Rows that expire have a place in this index, and cannot leave it.
         let root = try fixture.number("SELECT rootpage FROM sqlite_schema WHERE name = 'entries_due'")
         try scribble(fixture, pages: Int(root - 1)..<Int(root))
@@ -182,7 +182,9 @@ struct DamageTests {
         for number in 0..<100 { fixture.put("\(number)", fixture.entry("v")) }
         fixture.tier.close()
         try fixture.sql("UPDATE entries SET version = version + 1000 WHERE id % 4 = 0")
-        try fixture.sql("UPDATE usage SET entries = entries + 3")
+        try fixture.sql(
+            "UPDATE usage SET entries = entries + 3, checksum = row_checksum('usage', namespace, entries + 3, bytes)"
+        )
         let before = contents(of: fixture.file)
         let report = try FolderCheck.run(folder: fixture.folder)
         #expect(report.damagedRows == 25)

@@ -375,4 +375,34 @@ struct QueueFailureTests: QueueSuite {
         answers.deliver(queue.fail(full, at: 25_000).answers)
         #expect(answers.fault(1000) == full)
     }
+
+    @Test("a change that is taken back leaves what was answered before it")
+    func takenBackAlone() throws {
+        var queue = queue()
+        _ = queue.add(put("a", 1), at: 0)
+        let awaited = queue.add(put("a", 2), .through, at: 0).ticket
+        #expect(try written(&queue, at: 1000) == ["put a", "put a"])
+        let (_, lost) = queue.fail(full, at: 1000)
+        #expect(lost == 0)
+        #expect(queue.change(of: address("a"))?.version == 1)
+        guard case .failed = queue.settle(awaited, .through, { _ in }) else { throw Failure("not told") }
+    }
+
+    @Test("a fault ends by itself although nothing is left to write")
+    func faultEnds() throws {
+        var queue = queue()
+        _ = queue.add(put("a"), .through, at: 0)
+        _ = try batch(&queue, at: 1000)
+        _ = queue.fail(full, at: 1000)
+        #expect(queue.count == 0 && queue.fault == full)
+        #expect(isWaiting(&queue, at: 1001, until: 26_000))
+        var (empty, sync) = try batch(&queue, at: 26_000)
+        #expect(empty.isEmpty && sync)
+        _ = queue.fail(full, at: 26_000)
+        #expect(isWaiting(&queue, at: 26_001, until: 76_000))
+        (empty, sync) = try batch(&queue, at: 76_000)
+        _ = queue.succeed(synced: true, rejected: [:])
+        #expect(queue.fault == nil)
+        #expect(isWaiting(&queue, at: 76_001, until: nil))
+    }
 }

@@ -20,7 +20,7 @@ struct VoidTests {
         try fixture.sql(
             """
             CREATE TRIGGER held BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'held'); END;
-            INSERT INTO voids VALUES (1, \(through));
+            INSERT INTO voids VALUES (1, \(through), row_checksum('voids', 1, \(through)));
             """
         )
         try fixture.open()

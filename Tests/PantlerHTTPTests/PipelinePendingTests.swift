@@ -20,7 +20,7 @@ struct PipelinePendingTests {
         var next = 0
         func flush() {
             while let (answer, behind) = pending.takeReady() {
-                for var bytes in [answer, behind] {
+                for var bytes in [answer.text, behind.text] {
                     while let request = bytes.readInteger(as: Int.self) { sent.append(request) }
                 }
             }
@@ -30,12 +30,12 @@ struct PipelinePendingTests {
             #expect(pending.isNext(number) == (sent.count == request))
             if pending.isNext(number), generator.next() % 2 == 0 {
                 sent.append(request)
-                var behind = pending.endFirst()
+                var behind = pending.endFirst().text
                 while let request = behind.readInteger(as: Int.self) { sent.append(request) }
                 return flush()
             }
-            let isTaken = pending.settle(number, ByteBuffer(integer: request))
-            let isTakenAgain = pending.settle(number, ByteBuffer(integer: request))
+            let isTaken = pending.settle(number, WireAnswer(ByteBuffer(integer: request)))
+            let isTakenAgain = pending.settle(number, WireAnswer(ByteBuffer(integer: request)))
             #expect(isTaken && !isTakenAgain)
             flush()
         }

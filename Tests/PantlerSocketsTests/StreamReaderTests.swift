@@ -15,6 +15,9 @@ struct StreamReaderTests {
         let bytes = Shared<[UInt8]>([])
         let events = Shared<[Event]>([])
         let goesOn = Shared(true)
+        let limit = Shared(Int.max)
+
+        var readLimit: Int { limit.value }
 
         func received(_ bytes: inout ByteBuffer) {
             let some = Array(bytes.readableBytesView)
@@ -56,6 +59,24 @@ struct StreamReaderTests {
         #expect(reader.bytes.value == [1, 2] + bytes)
         #expect(fixture.record.bytes.value == [])
         #expect(fixture.record.turns.value == 0)
+    }
+
+    @Test("gets as much at a time as it wants, and no more in a turn in which it wants none")
+    func limits() throws {
+        let blocked = try BlockedLoop(fixture.loop)
+        try fixture.peer.send([UInt8](repeating: 1, count: 300))
+        try fixture.awaitUnread(300)
+        reader.limit.value = 100
+        blocked.release()
+        try reader.awaitEvents([.bytes, .bytes, .bytes, .all])
+        let again = try BlockedLoop(fixture.loop)
+        try fixture.peer.send([UInt8](repeating: 2, count: 70_000))
+        try fixture.awaitUnread(70_000)
+        reader.limit.value = 0
+        reader.goesOn.value = false
+        again.release()
+        try reader.awaitEvents([.bytes, .bytes, .bytes, .all, .bytes, .all])
+        #expect(reader.bytes.value.count == 301)
     }
 
     @Test("gets megabytes whole and in order")

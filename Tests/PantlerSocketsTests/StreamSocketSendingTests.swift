@@ -68,6 +68,71 @@ struct StreamSocketSendingTests {
         func read(context: ChannelHandlerContext) { if context.channel.isWritable { context.read() } }
     }
 
+    /// Shows its bytes some at a time.
+    private final class Pieces: ByteSource {
+        private let bytes: UnsafeMutableRawBufferPointer
+        private var offset = 0
+        private let pieceBytes: Int
+        private let ended: Shared<Int>
+
+        init(_ source: [UInt8], pieceBytes: Int, _ ended: Shared<Int>) {
+            let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: source.count, alignment: 1)
+            source.withUnsafeBytes { copy.copyMemory(from: $0) }
+            bytes = copy
+            self.pieceBytes = pieceBytes
+            self.ended = ended
+        }
+
+        deinit {
+            bytes.deallocate()
+            ended.update { $0 += 1 }
+        }
+
+        var remaining: Int { bytes.count - offset }
+
+        func next() -> UnsafeRawBufferPointer {
+            let end = min(bytes.count, (offset / pieceBytes + 1) * pieceBytes)
+            return UnsafeRawBufferPointer(rebasing: bytes[offset..<end])
+        }
+
+        func advance(by count: Int) { offset += count }
+    }
+
+    @Test(
+        "sources go in their order among buffers, whatever of them the kernel takes, and are let go of",
+        arguments: [100, 64 << 10, 8 << 20]
+    )
+    func sources(pieceBytes: Int) throws {
+        var generator = SeededGenerator()
+        let bytes = generator.bytes(3 << 20)
+        let ended = Shared(0)
+        try fixture.onLoop { socket in
+            socket.write(ByteBuffer(bytes: [1]), promise: nil)
+            socket.write(Pieces(Array(bytes[..<(1 << 20)]), pieceBytes: pieceBytes, ended))
+            socket.write(ByteBuffer(bytes: [2]), promise: nil)
+            socket.write(Pieces(Array(bytes[(1 << 20)...]), pieceBytes: pieceBytes, ended))
+            socket.flush()
+        }
+        #expect(try waitingBytes > 0)
+        let expected = [1] + bytes[..<(1 << 20)] + [2] + bytes[(1 << 20)...]
+        #expect(try fixture.peer.receive(expected.count) == expected)
+        try eventually("the sources are let go of") { ended.value == 2 }
+        #expect(try waitingBytes == 0)
+    }
+
+    @Test("a close lets go of sources and companions that have not gone")
+    func unsentSource() throws {
+        let ended = Shared(0)
+        try fixture.onLoop { socket in
+            socket.write(Pieces([UInt8](repeating: 0, count: 4 << 20), pieceBytes: 1 << 20, ended))
+            socket.write(ByteBuffer(bytes: [1]), with: Pieces([1], pieceBytes: 1, ended))
+            socket.flush()
+        }
+        #expect(ended.value == 0)
+        try value(of: fixture.socket.close())
+        #expect(ended.value == 2)
+    }
+
     @Test("what is written waits for the flush; its promises are kept in order")
     func promises() throws {
         let kept = Shared<[Int]>([])

@@ -9,7 +9,12 @@ import Testing
 @Suite("Lookups of many keys")
 struct LookupTests {
     /// What is said of each key, in the order in which it was said.
-    private func lookUp(_ driver: StoreDriver, _ ns: Namespace, _ keys: [String]) -> [String] {
+    private func lookUp(
+        _ driver: StoreDriver,
+        _ ns: Namespace,
+        _ keys: [String],
+        fits: (Found) -> Bool = { _ in true }
+    ) -> [String] {
         var text: [UInt8] = []
         let places = keys.map { key in
             text += key.utf8
@@ -17,12 +22,12 @@ struct LookupTests {
         }
         var said: [String] = []
         text.withUnsafeBytes { text in
-            driver.store.lookup(ns, text, places, driver.store.moment()) { found in
+            driver.store.lookup(ns, text, places, driver.store.moment(), fits: fits) { found in
                 let state = found.staleSince == nil ? "fresh" : "stale"
                 said.append("\(String(decoding: found.entry.key, as: UTF8.self)) \(found.entry.value.count) \(state)")
             } other: { place, lookup in
                 switch lookup {
-                case .hit: said.append("\(keys[place]) hit")
+                case .omitted: said.append("\(keys[place]) omitted")
                 case .missing(let reason): said.append("\(keys[place]) \(reason.name)")
                 case .below: said.append("\(keys[place]) below")
                 }
@@ -64,6 +69,17 @@ struct LookupTests {
         let tally = driver.store.statistics(ns).figures.tally
         #expect(tally.hitsMemory == 2 && tally.hitsStale == 1 && tally.missExpired == 2 && tally.missAbsent == 1)
         #expect(tally.expirations == 1)
+    }
+
+    @Test("what does not fit is neither shown nor counted, and keeps its place in the order of eviction")
+    func omitted() throws {
+        let driver = try StoreDriver(tier: nil)
+        let ns = try driver.namespace { $0.durability = .memory }
+        for key in ["a", "b", "c"] { try driver.put(ns, key, key == "b" ? "22" : "1") }
+        let said = lookUp(driver, ns, ["a", "b", "c", "x"]) { $0.entry.value.count < 2 }
+        #expect(said == ["a 1 fresh", "b omitted", "c 1 fresh", "x absent"])
+        let tally = driver.store.statistics(ns).figures.tally
+        #expect(tally.hitsMemory == 2 && tally.missAbsent == 1 && tally.gets == 3)
     }
 
     @Test("where there is a lower tier, what memory does not have is asked for there")

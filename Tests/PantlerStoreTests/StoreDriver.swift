@@ -107,7 +107,7 @@ struct StoreDriver: Sendable {
         switch result {
         case .hit: return seen
         case .missing(let reason): return reason.name
-        case .below:
+        case .below, .omitted:
             let answer = Answer<String>()
             store.load(ns, address, counts: counts) { answer.give(.success(describe($0))) }
             return try answer.get()
@@ -117,8 +117,13 @@ struct StoreDriver: Sendable {
 
 func describe(_ result: LoadResult) -> String {
     switch result {
-    case .hit(let hit): describe(String(decoding: hit.entry.value, as: UTF8.self), hit.tier, hit.staleSince)
-    case .missing(let reason): reason.name
+    case .missing(let reason): return reason.name
+    case .larger(let size): return "larger: \(size)"
+    case .hit(let hit):
+        var value: [UInt8] = []
+        // Whose it is does not show in the value.
+        hit.withFound(EntryAddress(namespace: 0, key: [], hash: 0)) { value = Array($0.entry.value) }
+        return describe(String(decoding: value, as: UTF8.self), hit.tier, hit.staleSince)
     }
 }
 

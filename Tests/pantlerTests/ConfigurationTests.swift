@@ -117,6 +117,7 @@ struct ConfigurationTests {
         "namespaces.defaults.eviction": "lru", "namespaces.defaults.durability": "through",
         "namespaces.defaults.compression.threshold": "10KiB", "namespaces.defaults.compression.level": "9",
         "limits.head_size": "32KiB", "limits.target_size": "4KiB", "limits.body_size": "1MiB",
+        "limits.answer_size": "2MiB", "limits.bytes_in_flight": "128MiB",
         "limits.connections": "100",
         "limits.pipelined_requests": "10", "limits.head_timeout": "300ms", "limits.body_timeout": "300ms",
         "limits.idle_timeout": "400ms", "log.level": "debug", "log.format": "json",

@@ -36,8 +36,12 @@ extension Connection {
         )
     }
 
-    /// Answers a plain request that was begun before. `write` returns the answer's status.
-    func finish(_ request: LateRequest, _ operation: Operation, _ write: (AnswerFrame, inout ByteBuffer) -> Int) {
+    /// Answers a plain request that was begun before. `write` returns the answer's status, and the place of a large value.
+    func finish(
+        _ request: LateRequest,
+        _ operation: Operation,
+        _ write: (AnswerFrame, inout ByteBuffer) -> (status: Int, gap: ValueGap?)
+    ) {
         guard phase == .open else { return }
         burst {
             let isLast = loop.isDraining && input.readableBytes == 0 && pending.isLast(request.number)
@@ -45,11 +49,16 @@ extension Connection {
             let status: Int
             if pending.isNext(request.number) {
                 // Its turn has come: it is written where it is sent from.
-                status = write(frame, &output)
+                let (written, gap) = write(frame, &output)
+                status = written
+                if let gap { sendOutput(with: gap.value(loop.flight), at: gap.offset) }
                 send(pending.endFirst())
             } else {
-                var answer = ByteBuffer()
-                status = write(frame, &answer)
+                var text = ByteBuffer()
+                let (written, gap) = write(frame, &text)
+                status = written
+                var answer = WireAnswer(text)
+                if let gap { answer.add(gap.value(loop.flight), at: gap.offset) }
                 guard pending.settle(request.number, answer) else { return }
             }
             record(operation, operation == .put ? .put : .get, request.target, status, since: request.began)
@@ -63,7 +72,8 @@ extension Connection {
         target: String,
         began: NIODeadline,
         closes: Bool = false,
-        saysKeepAlive: Bool = false
+        saysKeepAlive: Bool = false,
+        claim: FlightClaim? = nil
     ) -> Exchange {
         let number = pending.begin()
         exclusive = Exclusive(
@@ -74,25 +84,63 @@ extension Connection {
             closes: closes,
             saysKeepAlive: saysKeepAlive
         )
-        return Exchange(connection: self, loop: loop, method: method, number: number)
+        return Exchange(connection: self, loop: loop, method: method, number: number, claim: claim)
     }
 
     /// Answers an exchange. Dropped if the connection is gone, or the exchange was answered before.
+    ///
+    /// A long answer that there is no room for is not given: it was made, but would have to wait here for a client that may never take it.
     func answer(_ exchange: Exchange, _ response: Response) {
-        answer(exchange.number, operation: response.operation, status: response.status) { frame, bytes in
-            response.write(frame, to: &bytes)
+        let claim = claim(response.body?.readableBytes ?? 0)
+        var response = response
+        if claim == nil {
+            loop.flight.noteRefusal()
+            response = Response(problem: .noRoom, operation: response.operation)
+        }
+        answer(exchange.number, operation: response.operation, status: response.status) { frame in
+            var text = ByteBuffer()
+            response.write(frame, to: &text)
+            var answer = WireAnswer(text)
+            answer.claim = claim ?? nil
+            return answer
         }
     }
 
+    /// The claim of an answer whose text has so many bytes: none for a small one. `nil` where there is no room.
+    private func claim(_ bytes: Int) -> FlightClaim?? {
+        guard bytes > Flight.free else { return .some(nil) }
+        let claim = loop.flight.claim()
+        if claim.tryAsk(bytes) { return .some(claim) }
+        // An operator's page of figures is wanted most when there is no room.
+        guard bytes <= Self.smallPageBytes else { return nil }
+        claim.force(bytes)
+        return .some(claim)
+    }
+
+    private static let smallPageBytes = 64 << 10
+
     /// The same with an entry.
     func answer(_ exchange: Exchange, _ answer: EntryAnswer) {
-        self.answer(exchange.number, operation: .get, status: answer.status) { _, bytes in bytes = answer.complete() }
+        let flight = loop.flight
+        self.answer(exchange.number, operation: .get, status: answer.status) { _ in answer.complete(flight) }
+    }
+
+    /// The same with a body of text and values, that counts itself among the bytes in flight.
+    func answer(_ exchange: Exchange, _ response: Response, with body: WireAnswer) {
+        answer(exchange.number, operation: response.operation, status: response.status) { frame in
+            var head = ByteBuffer()
+            response.writeHead(frame, bodyCount: body.count, to: &head)
+            if frame.isHead { return WireAnswer(head) }
+            return body.prefixed(by: head)
+        }
     }
 
     /// The same with what a write has left of the entry of a key.
     func answer(_ exchange: Exchange, _ written: Written, _ key: [UInt8], _ operation: Operation) {
-        answer(exchange.number, operation: operation, status: WrittenAnswer.status(written)) { frame, bytes in
-            key.withUnsafeBytes { WrittenAnswer.write(written, $0, frame, to: &bytes) }
+        answer(exchange.number, operation: operation, status: WrittenAnswer.status(written)) { frame in
+            var text = ByteBuffer()
+            key.withUnsafeBytes { WrittenAnswer.write(written, $0, frame, to: &text) }
+            return WireAnswer(text)
         }
     }
 
@@ -100,14 +148,12 @@ extension Connection {
         _ number: UInt64,
         operation: Operation,
         status: Int,
-        _ write: (AnswerFrame, inout ByteBuffer) -> Void
+        _ make: (AnswerFrame) -> WireAnswer
     ) {
         guard phase == .open, let exclusive, exclusive.number == number else { return }
         burst {
             let frame = frame
-            var bytes = ByteBuffer()
-            write(frame, &bytes)
-            guard pending.settle(number, bytes) else { return }
+            guard pending.settle(number, make(frame)) else { return }
             self.exclusive = nil
             record(operation, exclusive.method, exclusive.target, status, since: exclusive.began)
             sendReady()
@@ -132,14 +178,15 @@ extension Connection {
         }
     }
 
-    /// Small answers are gathered; a large one goes as it is.
-    private func send(_ answer: ByteBuffer) {
-        guard answer.readableBytes > 16 << 10 else {
-            output.writeImmutableBuffer(answer)
+    /// Small answers are gathered; a large one goes as it is, and at once: what comes after it is to see whether it is taken.
+    private func send(_ answer: WireAnswer) {
+        guard answer.count > 16 << 10 || !answer.values.isEmpty else {
+            output.writeImmutableBuffer(answer.text)
             return
         }
         writeOutput()
         write(answer)
+        sendOutput()
     }
 
     /// Counts an answer that was not given at once, and logs it.

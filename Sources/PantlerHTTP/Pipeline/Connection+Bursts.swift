@@ -47,6 +47,7 @@ extension Connection {
     func beginBurst() {
         if isInBurst { return }
         isInBurst = true
+        isShort = loop.flight.isShort
         burstBegan = loop.eventLoop.now
         moment = loop.store.moment()
         output = loop.takeOutput()
@@ -54,7 +55,8 @@ extension Connection {
 
     func endBurst() {
         guard isInBurst else { return }
-        let hasAnswered = needsFlush || output.readableBytes > 0
+        let hasAnswered = needsFlush || hasFlushed || output.readableBytes > 0
+        hasFlushed = false
         if phase == .lingering, !hasWrittenLast {
             writeLast()
         } else {
@@ -86,15 +88,56 @@ extension Connection {
     }
 
     /// Hands bytes to the channel, which keeps them until the burst's end.
-    func write(_ bytes: ByteBuffer) {
-        context?.write(wrapOutboundOut(bytes), promise: nil)
+    ///
+    /// - Parameter claim: what counts them, until the socket has them.
+    func write(_ bytes: ByteBuffer, _ claim: FlightClaim? = nil) {
+        if let socket, let claim {
+            socket.write(bytes, with: claim)
+        } else {
+            context?.write(wrapOutboundOut(bytes), promise: nil)
+        }
         needsFlush = true
+    }
+
+    /// The same with a large value, which goes from where it is, unless there is another handler before the socket: that takes copies alone.
+    func write(_ value: OutgoingValue) {
+        if let socket {
+            socket.write(value.source)
+        } else {
+            context?.write(wrapOutboundOut(value.copy), promise: nil)
+        }
+        needsFlush = true
+    }
+
+    /// Hands over an answer with values in it.
+    func write(_ answer: WireAnswer) {
+        var written = answer.text.readerIndex
+        for (offset, value) in answer.values {
+            if let text = answer.text.getSlice(at: written, length: offset - written), offset > written {
+                write(text, answer.claim)
+            }
+            write(value)
+            written = offset
+        }
+        let left = answer.text.writerIndex - written
+        if left > 0, let text = answer.text.getSlice(at: written, length: left) { write(text, answer.claim) }
+    }
+
+    /// Sends what is gathered with a value in its midst.
+    func sendOutput(with value: OutgoingValue, at offset: Int) {
+        var answer = WireAnswer(output)
+        answer.add(value, at: offset)
+        write(answer)
+        output = ByteBuffer()
+        sendOutput()
     }
 
     /// Hands over what is gathered and has it sent: it is more than should come together.
     func sendOutput() {
         writeOutput()
+        if output.capacity == 0 { output = loop.takeOutput() }
         needsFlush = false
+        hasFlushed = true
         context?.flush()
     }
 

@@ -14,6 +14,8 @@ extension Connection {
         phase = .lingering
         lingerBegan = burstBegan
         message = nil
+        isWaitingForRoom = false
+        room = .unasked
     }
 
     /// Sends what is left, and then says that nothing more comes.
@@ -34,7 +36,7 @@ extension Connection {
         case .closed: break
         case .lingering: if isInputClosed, hasWrittenLast, bufferedBytes == 0 { close() }
         case .open:
-            guard pending.isEmpty else { return }
+            guard pending.isEmpty, !isWaitingForRoom else { return }
             let isIdle = message == nil && input.readableBytes == 0
             if isInputClosed && isWritable || loop.isDraining && isIdle { closeWhenWritten() }
         }
@@ -80,6 +82,8 @@ extension Connection {
         case .lingering: return lingerBegan + Self.lingering
         case .open:
             if !isWritable { return stalled.since + patience.idle }
+            // Which has an end of its own.
+            if isWaitingForRoom { return nil }
             if message != nil { return bodyMoved + patience.body }
             if !pending.isEmpty { return nil }
             if let headBegan { return headBegan + patience.head }

@@ -37,7 +37,8 @@ extension Connection {
         let hosts = loop.hosts
         let bounds = FastLane.Bounds(
             head: loop.limits.headSize,
-            body: min(loop.limits.bodySize, loop.router.options.maxBody)
+            // A longer one finds its room in the other lane.
+            body: isShort ? Flight.free : min(loop.limits.bodySize, loop.router.options.maxBody)
         )
         let frame = AnswerFrame(date: loop.date(at: burstBegan))
         var outcome = FastOutcome.took
@@ -50,7 +51,10 @@ extension Connection {
                         outcome = .waits
                         return offset
                     }
-                    answer(request, frame)
+                    guard answer(request, frame) else {
+                        outcome = .waits
+                        return offset
+                    }
                     offset += request.length
                 case .put(let request, let body):
                     guard loads == 0 else {
@@ -66,7 +70,7 @@ extension Connection {
                     outcome = .other
                     return offset
                 }
-                if isBlocked || output.readableBytes >= Self.gatheredBytes { break }
+                if isBlocked || output.readableBytes >= gatherLimit { break }
             }
             return offset
         }

@@ -1,21 +1,32 @@
 internal import NIOCore
 import PantlerInsight
+import PantlerMemory
 import PantlerModel
 import PantlerStore
 
 // The way of a hit: looked up and answered in place.
 extension Connection {
-    /// Answers a plain GET, or asks for what it is answered with.
-    func answer(_ request: FastLane.FastRequest, _ frame: AnswerFrame) {
+    /// Answers a plain GET, or asks for what it is answered with. Returns `false` for one that has to wait for room.
+    func answer(_ request: FastLane.FastRequest, _ frame: AnswerFrame) -> Bool {
         guard let namespace = loop.namespace(request.namespace) else {
             loop.store.countUnmet(request.namespace)
-            return answerMiss(.absent, request, frame)
+            answerMiss(.absent, request, frame)
+            return true
         }
         let hash = loop.store.hash(namespace, request.key)
         let moment = moment
+        if isShort {
+            switch findRoom(namespace, hash, request) {
+            case .there: break
+            case .asked: return false
+            case .refused:
+                refuseForRoom(request, frame)
+                return true
+            }
+        }
+        var gap: ValueGap?
         let lookup = gather { output in
-            var gap: ValueGap?
-            let lookup = loop.store.lookup(namespace, hash, request.key, moment, counts: true) { found in
+            loop.store.lookup(namespace, hash, request.key, moment, counts: true) { found in
                 gap = EntryAnswer.write(
                     found,
                     request.aspect,
@@ -25,17 +36,77 @@ extension Connection {
                     to: &output
                 )
             }
-            // No lock is held any more: a large value can take its time.
-            gap?.fill(&output)
-            return lookup
         }
+        // No lock is held any more: a large value can take its time.
+        if let gap { send(gap) }
         switch lookup {
         case .hit:
             fastAnswers.hits += 1
             if isLogged { log(.get, target(request), 200, since: burstBegan) }
         case .missing(let reason): answerMiss(reason, request, frame)
-        case .below: load(namespace, hash, request)
+        case .below, .omitted: load(namespace, hash, request)
         }
+        return true
+    }
+
+    /// Puts a large value into the answer that was gathered last. It goes at once, where nothing is before it: what comes after is to see
+    /// whether it is taken.
+    private func send(_ gap: ValueGap) {
+        let value = gap.value(loop.flight)
+        // Counted from here on by whatever holds the value.
+        room = .unasked
+        if pending.isEmpty {
+            sendOutput(with: value, at: gap.offset)
+        } else {
+            pending.addBehind(value, at: gap.offset)
+        }
+    }
+
+    // MARK: Room
+
+    private enum RoomOutcome {
+        case there, asked, refused
+    }
+
+    /// Room for the answer to a plain GET while it is short: a large value is not taken hold of before there is.
+    private func findRoom(_ namespace: Namespace, _ hash: UInt64, _ request: FastLane.FastRequest) -> RoomOutcome {
+        switch room {
+        case .granted: return .there
+        case .asked: return .asked
+        case .refused:
+            room = .unasked
+            return .refused
+        case .unasked: break
+        }
+        var bytes = 0
+        _ = loop.store.lookup(namespace, hash, request.key, moment, counts: false) { found in
+            if found.isLarge { bytes = found.entry.value.count }
+        }
+        if bytes == 0 { return .there }
+        let claim = loop.flight.claim()
+        let connection = NIOLoopBound(self, eventLoop: loop.eventLoop)
+        let isGranted = claim.ask(bytes, at: loop.eventLoop.now) { isGranted in
+            connection.eventLoop.execute { connection.value.noteRoom(isGranted) }
+        }
+        room = isGranted ? .granted(claim) : .asked(claim)
+        if isGranted { return .there }
+        isWaitingForRoom = true
+        loop.noteWaiting()
+        return .asked
+    }
+
+    private func noteRoom(_ isGranted: Bool) {
+        guard phase == .open, case .asked(let claim) = room else { return }
+        room = isGranted ? .granted(claim) : .refused
+        isWaitingForRoom = false
+        // The request stands at the front of the input still.
+        burst {}
+    }
+
+    private func refuseForRoom(_ request: FastLane.FastRequest, _ frame: AnswerFrame) {
+        let response = Response(problem: .noRoom, operation: .get)
+        gather { response.write(frame, to: &$0) }
+        record(.get, .get, isLogged ? target(request) : "", response.status, since: burstBegan)
     }
 
     private func answerMiss(_ reason: MissReason, _ request: FastLane.FastRequest, _ frame: AnswerFrame) {
@@ -53,9 +124,7 @@ extension Connection {
         )
         loads += 1
         let connection = NIOLoopBound(self, eventLoop: loop.eventLoop)
-        loop.store.load(namespace, load.address, counts: true) { result in
-            connection.eventLoop.perform { connection.value.finish(load, result) }
-        }
+        loop.load(namespace, load.address, counts: true) { connection.value.finish(load, $0) }
     }
 
     private struct PendingLoad: Sendable {
@@ -64,20 +133,24 @@ extension Connection {
         let address: EntryAddress
     }
 
-    private func finish(_ load: PendingLoad, _ result: LoadResult) {
+    private func finish(_ load: PendingLoad, _ result: RoomyLoad) {
         loads -= 1
         finish(load.request, .get) { frame, answer in
             switch result {
             case .hit(let hit):
                 let now = moment.now
+                var gap: ValueGap?
                 hit.withFound(load.address) { found in
-                    EntryAnswer.write(found, load.aspect, at: now, isNotModified: false, frame, to: &answer)?
-                        .fill(&answer)
+                    gap = EntryAnswer.write(found, load.aspect, at: now, isNotModified: false, frame, to: &answer)
                 }
-                return 200
+                return (200, gap)
             case .missing(let reason):
                 MissAnswer.write(reason, frame, to: &answer)
-                return 404
+                return (404, nil)
+            case .refused:
+                let response = Response(problem: .noRoom, operation: .get)
+                response.write(frame, to: &answer)
+                return (response.status, nil)
             }
         }
     }

@@ -16,14 +16,21 @@ struct IncomingMessage {
     var bodyRoom: Int
     /// Whether it has been refused already, and the rest of it is only passed over.
     var isRefused = false
+    /// What counts the body among the bytes in flight; `nil` for a small one.
+    var claim: FlightClaim?
+    /// Bytes of the body that there is room for, and that have not been taken yet.
+    var roomLeft = 0
+    /// Whether the client waits to be asked for the body.
+    var awaitsContinue = false
 }
 
 // The slow lane: requests in full, as SwiftNIO's decoder reads them.
 extension Connection {
     /// A refused request's body is passed over up to so many bytes, and the connection kept.
     private static let passedOverBytes = 64 << 10
-    /// Bytes that are set aside for a body before they have come, at most.
-    private static let reservedBytes = 1 << 20
+    /// Bytes that are set aside for a body before they have come, at most. What lies fallow may be the process's all the same, where the
+    /// kernel gives it large pages.
+    private static let reservedBytes = 64 << 10
 
     /// Reads the head at the front of `bytes` once it is whole. Returns whether anything was taken.
     func takeHead(_ bytes: inout ByteBuffer) -> Bool {
@@ -37,6 +44,7 @@ extension Connection {
         }
         searchedBytes = 0
         isSlowHead = false
+        room = .unasked
         guard let context, let head = bytes.readSlice(length: end) else { return false }
         do {
             let (readable, method) = RequestHead.readable(head)
@@ -64,16 +72,76 @@ extension Connection {
             refuse(&message, problem, operation)
         case .accepted(let call, let maxBody):
             message.call = call
-            message.bodyRoom = min(maxBody, loop.limits.bodySize)
+            message.bodyRoom = min(maxBody, loop.limits.bodySize, loop.limits.bytesInFlight)
             if let length = head.length, length > message.bodyRoom {
                 refuse(&message, RequestHead.bodyTooLarge(message.bodyRoom), .other)
-            } else if head.expectsContinue, !body.hasEnded, following.readableBytes == 0 {
-                output.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n")
+            } else if !body.hasEnded {
+                message.awaitsContinue = head.expectsContinue && following.readableBytes == 0
+                if findRoom(&message) { askForBody(&message) }
             }
         }
         guard phase == .open else { return }
         if body.hasEnded { end(message) } else { self.message = message }
         bodyMoved = burstBegan
+    }
+
+    private func askForBody(_ message: inout IncomingMessage) {
+        if message.awaitsContinue { output.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n") }
+        message.awaitsContinue = false
+    }
+
+    // MARK: Room for bodies
+
+    /// Room for the beginning of a body that is known to be long. Returns whether there is; otherwise reading pauses until there is, or has been none for too long.
+    private func findRoom(_ message: inout IncomingMessage) -> Bool {
+        guard let length = message.head.length, length > Flight.free else { return true }
+        let claim = loop.flight.claim()
+        message.claim = claim
+        let first = min(length, Flight.free)
+        return note(claim.promise(first, rest: length - first, at: loop.eventLoop.now, later: roomTeller))
+    }
+
+    /// The same for `bytes` of a body that have come.
+    private func findRoom(_ message: inout IncomingMessage, for bytes: Int) -> Bool {
+        let wanted = bytes - message.roomLeft
+        let came = message.request.body.readableBytes
+        if message.isRefused || wanted <= 0 { return true }
+        if message.claim == nil, came + bytes <= Flight.free { return true }
+        let claim = message.claim ?? loop.flight.claim()
+        // What came before there was a claim is counted with what comes now.
+        let uncounted = message.claim == nil ? came : 0
+        message.claim = claim
+        let rest = max(0, (message.head.length ?? 0) - came - bytes)
+        if note(claim.take(uncounted + wanted, rest: rest, at: loop.eventLoop.now, later: roomTeller)) { return true }
+        message.roomLeft = bytes
+        return false
+    }
+
+    private func note(_ isGranted: Bool) -> Bool {
+        isWaitingForRoom = !isGranted
+        if !isGranted { loop.noteWaiting() }
+        return isGranted
+    }
+
+    /// Tells the connection on its loop, and later: whoever asks has to know first that there is no room yet.
+    private var roomTeller: @Sendable (Bool) -> Void {
+        let connection = NIOLoopBound(self, eventLoop: loop.eventLoop)
+        return { isGranted in connection.eventLoop.execute { connection.value.noteBodyRoom(isGranted) } }
+    }
+
+    private func noteBodyRoom(_ isGranted: Bool) {
+        guard phase == .open, isWaitingForRoom, var message else { return }
+        isWaitingForRoom = false
+        burst {
+            if isGranted {
+                askForBody(&message)
+                self.message = message
+                bodyMoved = burstBegan
+            } else {
+                self.message = nil
+                fail(message, .noRoom)
+            }
+        }
     }
 
     /// Answers before the body is read. A short body is passed over then; a long one, and one that may never come since the client
@@ -91,6 +159,7 @@ extension Connection {
     func takeBody(_ bytes: inout ByteBuffer) -> Bool {
         guard let context, var message else { return false }
         self.message = nil
+        let before = message.body
         switch bytes.withUnsafeReadableBytes({ message.body.next($0) }) {
         case .needsMore:
             self.message = message
@@ -98,6 +167,13 @@ extension Connection {
         case .malformed:
             fail(message, RequestHead.unreadable)
         case .piece(let count, let bodyBytes, let ends):
+            guard bodyBytes > message.bodyRoom || findRoom(&message, for: bodyBytes) else {
+                // It is read again once there is.
+                message.body = before
+                self.message = message
+                return false
+            }
+            message.roomLeft = 0
             bodyMoved = burstBegan
             do {
                 guard let slice = bytes.readSlice(length: count) else { return false }
@@ -137,7 +213,8 @@ extension Connection {
             target: isLogged ? String(decoding: head.target, as: UTF8.self) : "",
             began: message.began,
             closes: !head.isKeptAlive,
-            saysKeepAlive: head.isHTTP10
+            saysKeepAlive: head.isHTTP10,
+            claim: message.claim
         )
         loop.router.respond(to: message.request, as: message.call, on: exchange)
     }

@@ -38,7 +38,12 @@ extension Connection {
         }
         let address = loop.store.address(namespace, Array(request.key))
         return loop.store.put(namespace, address, put, at: moment) {
-            let put = LatePut(request: beginLate(request), key: address.key, connection: self)
+            let put = LatePut(
+                request: beginLate(request),
+                bodyBytes: body.count,
+                key: address.key,
+                connection: self
+            )
             puts += 1
             unmadePut = put.request.number
             return LateAnswer(made: { put.noteMade() }, completion: { put.finish($0) })
@@ -50,10 +55,14 @@ extension Connection {
         let request: LateRequest
         private let key: [UInt8]
         private let connection: NIOLoopBound<Connection>
+        /// What counts a body that is not small among the bytes in flight, also when nobody is there any more to be answered.
+        private let claim: FlightClaim?
 
-        init(request: LateRequest, key: [UInt8], connection: Connection) {
+        init(request: LateRequest, bodyBytes: Int, key: [UInt8], connection: Connection) {
             self.request = request
             self.key = key
+            claim = bodyBytes > Flight.free ? connection.loop.flight.claim() : nil
+            claim?.force(bodyBytes)
             self.connection = NIOLoopBound(connection, eventLoop: connection.loop.eventLoop)
         }
 
@@ -80,11 +89,11 @@ extension Connection {
                 switch result {
                 case .success(let written):
                     key.withUnsafeBytes { WrittenAnswer.write(written, $0, frame, to: &answer) }
-                    return WrittenAnswer.status(written)
+                    return (WrittenAnswer.status(written), nil)
                 case .failure(let problem):
                     let response = Response(problem: problem, operation: .put)
                     response.write(frame, to: &answer)
-                    return response.status
+                    return (response.status, nil)
                 }
             }
             if loop.isDraining, pending.isEmpty, input.readableBytes == 0 { beginLingering() }

@@ -46,6 +46,12 @@ final class Connection: ChannelDuplexHandler {
     var isSlowHead = false
     /// The message whose body is being read.
     var message: IncomingMessage?
+    /// Whether what stands at the front of the input waits for room among the bytes in flight.
+    var isWaitingForRoom = false
+    /// What came of that for a plain request.
+    var room = Room.unasked
+    /// What is held here in small, where that is much all the same, and its count.
+    private var smallClaim: (claim: FlightClaim, bytes: Int)?
     /// Whether the other side has said that it sends no more.
     var isInputClosed = false
     /// A read that waits until there is room for more.
@@ -72,9 +78,13 @@ final class Connection: ChannelDuplexHandler {
     // MARK: The burst
 
     var isInBurst = false
+    /// Whether room among the bytes in flight is short.
+    var isShort = false
     /// Whether the socket took more again meanwhile: requests may wait for that.
     var goesOnAfterBurst = false
     var needsFlush = false
+    /// Whether something was sent before the burst's end.
+    var hasFlushed = false
     var moment = Moment(now: Timestamp(milliseconds: 0), access: 0)
     var burstBegan = NIODeadline.uptimeNanoseconds(0)
     var fastAnswers = FastAnswers()
@@ -94,8 +104,20 @@ final class Connection: ChannelDuplexHandler {
     var lingerBegan = NIODeadline.uptimeNanoseconds(0)
     var timer: (task: Scheduled<Void>, due: NIODeadline)?
 
+    /// The room that the answer to a plain request may have to wait for.
+    enum Room {
+        case unasked
+        case asked(FlightClaim)
+        case granted(FlightClaim)
+        case refused
+    }
+
     /// Bytes of answers that are gathered, or wait behind others, before no more requests are read.
-    static let gatheredBytes = 256 << 10
+    static let gatheredBytes = 64 << 10
+    /// The same while room among the bytes in flight is short.
+    private static let scantGatheredBytes = 4 << 10
+    /// Bytes that a connection holds without their being counted.
+    private static let uncountedBytes = 4 << 10
     /// Reads of the lower tier at a time: each can bring a large value.
     static let parallelLoads = 32
 
@@ -139,6 +161,8 @@ final class Connection: ChannelDuplexHandler {
         input = ByteBuffer()
         output = ByteBuffer()
         message = nil
+        room = .unasked
+        smallClaim = nil
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -174,13 +198,19 @@ final class Connection: ChannelDuplexHandler {
         if isReadingPaused { wantsRead = true } else { context.read() }
     }
 
-    var isReadingPaused: Bool { input.readableBytes > 0 && (!pending.isEmpty || !isWritable) && phase == .open }
+    var isReadingPaused: Bool {
+        if phase != .open { return false }
+        if isWaitingForRoom { return true }
+        guard !pending.isEmpty || !isWritable else { return false }
+        return input.readableBytes > 0 || loop.flight.isShort
+    }
 
     /// What a burst leaves: an end, if there is nothing to wait for, or a deadline, and a read.
     func settle() {
         guard phase != .closed, context != nil else { return }
         endIfDone()
         if phase == .open { markHead() }
+        countSmall()
         armTimer()
         if wantsRead, !isReadingPaused {
             wantsRead = false
@@ -190,18 +220,37 @@ final class Connection: ChannelDuplexHandler {
 
     /// Notes when a head began that is not whole yet.
     private func markHead() {
-        let isPartial = input.readableBytes > 0 && message == nil && pending.isEmpty && isWritable
+        let isPartial =
+            input.readableBytes > 0 && message == nil && pending.isEmpty && isWritable && !isWaitingForRoom
         if !isPartial { headBegan = nil } else if headBegan == nil { headBegan = burstBegan }
+    }
+
+    /// Counts among the bytes in flight what is held here between bursts: requests that wait, answers behind others, and what of small
+    /// answers the socket has not taken. Mostly there is none.
+    private func countSmall() {
+        let unsent = isWritable ? 0 : min(bufferedBytes, 2 * Self.gatheredBytes)
+        let bytes = input.readableBytes + pending.heldBytes + unsent
+        guard bytes > Self.uncountedBytes, phase != .closed else {
+            if smallClaim != nil { smallClaim = nil }
+            return
+        }
+        if let smallClaim, bytes <= smallClaim.bytes, bytes > smallClaim.bytes / 2 { return }
+        let claim = loop.flight.claim()
+        claim.force(bytes)
+        smallClaim = (claim, bytes)
     }
 
     // MARK: Requests
 
     /// Whether no further request may be taken.
     var isBlocked: Bool {
-        exclusive != nil || unmadePut != nil || !isWritable || loads >= Self.parallelLoads
+        exclusive != nil || unmadePut != nil || !isWritable || isWaitingForRoom
+            || loads >= (isShort ? 1 : Self.parallelLoads)
             || pending.count >= loop.limits.pipelinedRequests
-            || pending.heldBytes >= Self.gatheredBytes
+            || pending.heldBytes + pending.valueBytes >= gatherLimit
     }
+
+    var gatherLimit: Int { isShort ? Self.scantGatheredBytes : Self.gatheredBytes }
 
     func consumeInput() {
         guard input.readableBytes > 0 else { return }
@@ -226,7 +275,7 @@ final class Connection: ChannelDuplexHandler {
                 }
             guard hasTaken else { break }
             headBegan = nil
-            if output.readableBytes >= Self.gatheredBytes { sendOutput() }
+            if output.readableBytes >= gatherLimit { sendOutput() }
         }
         if phase != .open { bytes.clear() }
     }

@@ -19,8 +19,12 @@ package struct HTTPLimits: Hashable, Sendable {
     package var headSize = 16 << 10
     /// Bytes of a request's target; at most 8,000 are what RFC 9110 wants everyone to take.
     package var targetSize = 8 << 10
-    /// Bytes of a request's body.
+    /// Bytes of a request's body; `bytesInFlight` bounds it as well.
     package var bodySize = 64 << 20
+    /// Bytes of the answer to a batch of gets.
+    package var answerSize = 64 << 20
+    /// Bytes of bodies being received and of large answers not taken yet, of all connections together.
+    package var bytesInFlight = 256 << 20
     /// Open connections; one more is answered 503 and closed.
     package var connections = 10_000
     /// Requests of one connection that wait for their answers; no more are read until some are answered.

@@ -158,6 +158,7 @@ package final class HTTPServer: Sendable {
     /// Has other limits and names hold, for what begins from now on, and the log's level of now.
     package func reload(limits: HTTPLimits, allowedHosts: [String]) {
         let hosts = ServedHosts(allowedHosts, address: options.host)
+        router.flight.setLimit(limits.bytesInFlight)
         for loop in running.withLock({ $0?.loops ?? [] }) {
             loop.eventLoop.execute { loop.value.reload(limits, hosts) }
         }

@@ -10,6 +10,7 @@ final class LoopState {
     let eventLoop: any EventLoop
     let store: Store
     let router: Router
+    let flight: Flight
     let tally: RequestTally
     let logger: Logger
     /// Of all loops together.
@@ -40,6 +41,7 @@ final class LoopState {
         self.eventLoop = eventLoop
         self.store = store
         self.router = router
+        flight = router.flight
         self.tally = tally
         self.logger = logger
         isLogged = logger.logLevel <= .debug
@@ -84,6 +86,21 @@ final class LoopState {
             promise.futureResult.whenComplete { _ in end.cancel() }
         }
         return promise.futureResult
+    }
+
+    // MARK: Room
+
+    /// Whether those who wait for room will be looked at.
+    private var isTicking = false
+
+    /// Somebody has begun to wait for room: sees to it that there is an end to that.
+    func noteWaiting() {
+        if isTicking { return }
+        isTicking = true
+        eventLoop.assumeIsolated().scheduleTask(in: Flight.tick) { [self] in
+            isTicking = false
+            if flight.tick(at: eventLoop.now) { noteWaiting() }
+        }
     }
 
     // MARK: What a burst needs

@@ -7,17 +7,20 @@ struct PendingAnswers {
     private struct Slot {
         /// Bytes that the request holds until it is answered.
         var held: Int
-        var answer: ByteBuffer?
+        var answer: WireAnswer?
         /// Answers to requests between this one and the next that has a slot.
-        var behind = ByteBuffer()
+        var behind = WireAnswer()
         var behindCount = 0
     }
 
     private var slots = CircularBuffer<Slot>()
     /// The number of the first slot.
     private var first: UInt64 = 0
-    /// Bytes that wait: answers, and what requests hold that have none yet.
+    /// Bytes that wait: answers, and what requests hold that have none yet; values that lie in memory anyway are not among them.
     private(set) var heldBytes = 0
+
+    /// Bytes of the large values in these answers.
+    private(set) var valueBytes = 0
 
     var isEmpty: Bool { slots.isEmpty }
 
@@ -36,17 +39,17 @@ struct PendingAnswers {
 
     /// Whether a number's answer is the last of all.
     func isLast(_ number: UInt64) -> Bool {
-        number + 1 == first + UInt64(slots.count) && slots.last?.behind.readableBytes == 0
+        number + 1 == first + UInt64(slots.count) && slots.last?.behind.count == 0
     }
 
     /// Runs `body` with the buffer that takes the answer to a request that came after all slots, and is answered at once. There
     /// must be a slot.
     mutating func addBehind<Answer>(_ body: (inout ByteBuffer) -> Answer) -> Answer {
         var slot = slots.removeLast()
-        let before = slot.behind.readableBytes
-        let answer = body(&slot.behind)
-        if slot.behind.readableBytes > before {
-            heldBytes += slot.behind.readableBytes - before
+        let before = slot.behind.text.readableBytes
+        let answer = body(&slot.behind.text)
+        if slot.behind.text.readableBytes > before {
+            heldBytes += slot.behind.text.readableBytes - before
             slot.behindCount += 1
             count += 1
         }
@@ -54,34 +57,45 @@ struct PendingAnswers {
         return answer
     }
 
+    /// Puts a value into the answer that was added behind last.
+    mutating func addBehind(_ value: OutgoingValue, at offset: Int) {
+        var slot = slots.removeLast()
+        slot.behind.add(value, at: offset)
+        valueBytes += value.count
+        slots.append(slot)
+    }
+
     /// Whether a number's answer is the next to be sent, and not there yet.
     func isNext(_ number: UInt64) -> Bool { number == first && slots.first.map { $0.answer == nil } == true }
 
     /// Ends the first slot, whose answer has its place elsewhere. Returns the answers behind it.
-    mutating func endFirst() -> ByteBuffer {
+    mutating func endFirst() -> WireAnswer {
         let slot = slots.removeFirst()
         first += 1
-        heldBytes -= slot.held + slot.behind.readableBytes
+        heldBytes -= slot.held + slot.behind.text.readableBytes
+        valueBytes -= slot.behind.valueBytes
         count -= 1 + slot.behindCount
         return slot.behind
     }
 
     /// Takes an answer. Returns `false` for one whose request has been answered before.
-    mutating func settle(_ number: UInt64, _ answer: ByteBuffer) -> Bool {
+    mutating func settle(_ number: UInt64, _ answer: WireAnswer) -> Bool {
         guard number >= first, number - first < UInt64(slots.count) else { return false }
         let index = slots.index(slots.startIndex, offsetBy: Int(number - first))
         guard slots[index].answer == nil else { return false }
         slots[index].answer = answer
-        heldBytes += answer.readableBytes - slots[index].held
+        heldBytes += answer.text.readableBytes - slots[index].held
+        valueBytes += answer.valueBytes
         return true
     }
 
     /// The next answers that are ready to be sent, in their order.
-    mutating func takeReady() -> (answer: ByteBuffer, behind: ByteBuffer)? {
+    mutating func takeReady() -> (answer: WireAnswer, behind: WireAnswer)? {
         guard let answer = slots.first?.answer else { return nil }
         let slot = slots.removeFirst()
         first += 1
-        heldBytes -= answer.readableBytes + slot.behind.readableBytes
+        heldBytes -= answer.text.readableBytes + slot.behind.text.readableBytes
+        valueBytes -= answer.valueBytes + slot.behind.valueBytes
         count -= 1 + slot.behindCount
         return (answer, slot.behind)
     }
@@ -90,6 +104,7 @@ struct PendingAnswers {
         first += UInt64(slots.count)
         slots.removeAll()
         heldBytes = 0
+        valueBytes = 0
         count = 0
     }
 }

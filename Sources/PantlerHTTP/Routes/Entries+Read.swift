@@ -15,6 +15,28 @@ extension Router {
             return exchange.respond(MissAnswer.response(.absent))
         }
         let address = store.address(namespace, call.key)
+        guard flight.isShort, let bytes = largeBytes(namespace, address) else {
+            return read(namespace, address, reading, exchange)
+        }
+        // It is not taken hold of before there is room for it.
+        exchange.withRoom(bytes) { [self] claim in
+            guard let claim else { return exchange.respond(Response(problem: .noRoom, operation: .get)) }
+            withExtendedLifetime(claim) { read(namespace, address, reading, exchange) }
+        }
+    }
+
+    /// Bytes of a large value in memory; `nil` where there is none.
+    private func largeBytes(_ namespace: Namespace, _ address: EntryAddress) -> Int? {
+        var bytes: Int?
+        address.key.withUnsafeBytes { key in
+            _ = store.lookup(namespace, address.hash, key, store.moment(), counts: false) { found in
+                if found.isLarge { bytes = found.entry.value.count }
+            }
+        }
+        return bytes
+    }
+
+    private func read(_ namespace: Namespace, _ address: EntryAddress, _ reading: Reading, _ exchange: Exchange) {
         let moment = store.moment()
         var answer: EntryAnswer?
         var refusal: Problem?
@@ -32,21 +54,20 @@ extension Router {
         case .hit:
             if let answer { exchange.respond(answer) }
         case .missing(let reason): exchange.respond(MissAnswer.response(reason))
-        case .below:
-            store.load(namespace, address, counts: reading.counts) {
+        case .below, .omitted:
+            exchange.load(namespace, address, counts: reading.counts) {
                 reading.refusal($0.kind) == nil
             } completion: { [store] loaded in
-                exchange.onLoop {
-                    switch loaded {
-                    case .missing(let reason): exchange.respond(MissAnswer.response(reason))
-                    case .hit(let hit):
-                        if let refusal = reading.refusal(hit.entry.kind) {
-                            return exchange.respond(Response(problem: refusal, operation: .get))
-                        }
-                        var answer: EntryAnswer?
-                        hit.withFound(address) { answer = reading.answer($0, store.moment().now, exchange) }
-                        if let answer { exchange.respond(answer) }
+                switch loaded {
+                case .missing(let reason): exchange.respond(MissAnswer.response(reason))
+                case .refused: exchange.respond(Response(problem: .noRoom, operation: .get))
+                case .hit(let hit):
+                    if let refusal = reading.refusal(hit.kind) {
+                        return exchange.respond(Response(problem: refusal, operation: .get))
                     }
+                    var answer: EntryAnswer?
+                    hit.withFound(address) { answer = reading.answer($0, store.moment().now, exchange) }
+                    if let answer { exchange.respond(answer) }
                 }
             }
         }

@@ -5,8 +5,10 @@ import PantlerModel
 struct KeyBatch: Sendable {
     /// A copy of the body, with what its escaped keys say behind it.
     private let text: [UInt8]
-    /// Where in `text` each key stands.
+    /// Where in `text` each key stands: once, however often it was named, in the order of the first naming.
     let places: [Range<Int>]
+    /// What the keys take at most as JSON strings, with a comma each.
+    let namesBytes: Int
 
     /// What the body of a batch of keys may hold.
     private enum Member: String, Sendable {
@@ -47,7 +49,42 @@ struct KeyBatch: Sendable {
             }
         }
         self.text = text
-        self.places = places
+        self.places = Self.distinct(places, in: text)
+        // A key that was spelled without escapes is told without; another one may need them for all of it.
+        namesBytes = self.places.reduce(0) { bytes, place in
+            bytes + 3 + (place.lowerBound < body.count ? place.count : 6 * place.count)
+        }
+    }
+
+    /// With a seed of this run's, so that nobody can choose keys that collide.
+    private static let hashing = EntryHash(seed: .random(in: .min ... .max))
+
+    /// The places of keys that stand at no place before. Complexity: O(keys).
+    private static func distinct(_ places: [Range<Int>], in text: [UInt8]) -> [Range<Int>] {
+        if places.count < 2 { return places }
+        var distinct: [Range<Int>] = []
+        distinct.reserveCapacity(places.count)
+        var capacity = 4
+        while capacity < 2 * places.count { capacity *= 2 }
+        text.withUnsafeBytes { text in
+            withUnsafeTemporaryAllocation(of: UInt16.self, capacity: capacity) { table in
+                // The numbers, from 1, of those in `distinct`; 0 = free. At least half of it is.
+                table.initialize(repeating: 0)
+                for place in places {
+                    let key = text.slice(place)
+                    var slot = Int(truncatingIfNeeded: hashing.hash(namespace: 0, key: key)) & (capacity - 1)
+                    while table[slot] != 0 {
+                        let other = text.slice(distinct[Int(table[slot]) - 1])
+                        if other.count == key.count, other.elementsEqual(key) { break }
+                        slot = (slot + 1) & (capacity - 1)
+                    }
+                    if table[slot] != 0 { continue }
+                    distinct.append(place)
+                    table[slot] = UInt16(distinct.count)
+                }
+            }
+        }
+        return distinct
     }
 
     var count: Int { places.count }

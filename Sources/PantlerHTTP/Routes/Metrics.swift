@@ -13,6 +13,7 @@ extension Router {
         page.sample(1, ["version": options.serverVersion])
         let statistics = store.statistics()
         RequestFigures(options.requestTallies()).expose(to: &page)
+        flight.figures.expose(to: &page)
         page.gets(statistics)
         page.writes(statistics.namespaces)
         page.contents(statistics)

@@ -30,6 +30,7 @@ extension Response {
         case .allow(let methods):
             headers.append(("Allow", methods))
         }
+        if problem.code == .overloaded { headers.append(("Retry-After", "1")) }
         body.endObject()
         self.init(
             status: problem.code.status,
@@ -81,4 +82,12 @@ extension Response {
         default: "Internal Server Error"
         }
     }
+}
+
+extension Problem {
+    /// There has been no room among the bytes in flight for too long.
+    static let noRoom = Problem(
+        .overloaded,
+        "The server has as many bytes of bodies and answers under way as it takes (limits.bytes_in_flight); try again later."
+    )
 }

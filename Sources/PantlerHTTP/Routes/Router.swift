@@ -8,6 +8,8 @@ import Synchronization
 package struct RouterOptions: Sendable {
     /// Longest body of a request, in bytes, where that is less than what the connection takes.
     package var maxBody = Int.max
+    /// Bytes of bodies being received and of large answers not taken yet, of all connections together.
+    package var bytesInFlight = HTTPLimits().bytesInFlight
     /// What `/openapi.yaml` serves.
     package var document: [UInt8] = []
     /// What `/v1/stats` and the metrics call the server's version.
@@ -33,11 +35,14 @@ enum Admission: Sendable {
 package final class Router: Sendable {
     let store: Store
     let options: RouterOptions
+    /// The bytes in flight of all connections.
+    let flight: Flight
     private let draining = Atomic(false)
 
     package init(_ store: Store, _ options: RouterOptions) {
         self.store = store
         self.options = options
+        flight = Flight(limit: options.bytesInFlight)
     }
 
     /// Whether the server is on its way out: it is no longer ready then.

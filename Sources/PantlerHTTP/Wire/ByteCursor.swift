@@ -68,9 +68,6 @@ struct ByteCursor {
 
     static func jsonBytes(of moment: Timestamp) -> Int { moment == .never ? 4 : RFC3339.writtenBytes + 2 }
 
-    /// Passes bytes that someone else writes later.
-    mutating func skip(_ count: Int) { end += count }
-
     static func decimalDigits(of value: UInt64) -> Int {
         var digits = 1
         var rest = value

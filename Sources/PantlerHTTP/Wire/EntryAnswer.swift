@@ -15,11 +15,11 @@ enum EntryAspect: Sendable {
 
 /// The answer to a get that found its entry, ready for the wire.
 ///
-/// Made inside the store's closure, under a shard's lock: it copies a small value, and takes hold of a large one, whose
-/// bytes are copied when the answer is sent. Whoever makes it hands it to its exchange once the store has returned.
+/// Made inside the store's closure, under a shard's lock: it copies a small value, and takes hold of a large one, which goes from where
+/// it is. Whoever makes it hands it to its exchange once the store has returned.
 struct EntryAnswer {
     let status: Int
-    /// Whole but for what `gap` is to fill.
+    /// Whole but for the value that belongs into `gap`.
     private(set) var bytes: ByteBuffer
     private let gap: ValueGap?
 
@@ -30,11 +30,11 @@ struct EntryAnswer {
         gap = Self.write(found, aspect, at: now, isNotModified: isNotModified, exchange.frame, to: &bytes)
     }
 
-    /// The whole answer.
-    func complete() -> ByteBuffer {
-        var bytes = bytes
-        gap?.fill(&bytes)
-        return bytes
+    /// The whole answer. Not within the store's closure.
+    func complete(_ flight: Flight) -> WireAnswer {
+        var answer = WireAnswer(bytes)
+        if let gap { answer.add(gap.value(flight), at: gap.offset) }
+        return answer
     }
 
     // MARK: Rendering
@@ -55,38 +55,41 @@ struct EntryAnswer {
         switch aspect {
         case .entry:
             let object = EntryObject(found)
-            return write(found, at: now, frame, type: nil, bodyCount: object.count, to: &output) {
+            let gapCount = object.count - object.textCount
+            return write(found, at: now, frame, type: nil, bodyCount: object.count, gapCount: gapCount, to: &output) {
                 object.write(found, to: &$0)
             }
         case .value:
             let entry = found.entry
             let type = entry.isJSON ? nil : entry.mediaType
-            return write(found, at: now, frame, type: type, bodyCount: entry.value.count, to: &output) { cursor in
-                guard let large = found.large else {
-                    cursor.write(entry.value)
-                    return nil
-                }
-                defer { cursor.skip(entry.value.count) }
-                return ValueGap(large: large, isBase64: false, offset: cursor.count)
+            let count = entry.value.count
+            let gapCount = found.isLarge ? count : 0
+            return write(found, at: now, frame, type: type, bodyCount: count, gapCount: gapCount, to: &output) {
+                cursor in
+                if let large = found.large { return ValueGap(large: large, isBase64: false, offset: cursor.count) }
+                cursor.write(entry.value)
+                return nil
             }
         }
     }
 
     /// - Parameters:
     ///   - type: `nil` = JSON.
-    ///   - writeBody: writes `bodyCount` bytes; is left out for HEAD.
+    ///   - gapCount: bytes of the body that are not written, but belong into the gap.
+    ///   - writeBody: writes the others of `bodyCount` bytes; is left out for HEAD.
     private static func write(
         _ found: Found,
         at now: Timestamp,
         _ frame: AnswerFrame,
         type: UnsafeRawBufferPointer?,
         bodyCount: Int,
+        gapCount: Int,
         to output: inout ByteBuffer,
         _ writeBody: (inout ByteCursor) -> ValueGap?
     ) -> ValueGap? {
         var gap: ValueGap?
         let start = output.writerIndex
-        let room = headBytes + (type?.count ?? 0) + (frame.isHead ? 0 : bodyCount)
+        let room = headBytes + (type?.count ?? 0) + (frame.isHead ? 0 : bodyCount - gapCount)
         output.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { bytes in
             guard let base = bytes.baseAddress else { return 0 }
             var cursor = ByteCursor(base)
@@ -159,20 +162,15 @@ struct EntryAnswer {
     }
 }
 
-/// The place of a large value in an answer: its bytes are copied there once no lock is held any more.
+/// The place of a large value in an answer: the value goes there once no lock is held any more.
 struct ValueGap {
     let large: LargeValue
     let isBase64: Bool
     /// In the buffer that holds the answer.
     var offset: Int
 
-    func fill(_ output: inout ByteBuffer) {
-        guard isBase64 else {
-            output.setBytes(large.bytes, at: offset)
-            return
-        }
-        var text: [UInt8] = []
-        Base64.encode(large.bytes, into: &text)
-        output.setBytes(text, at: offset)
+    /// What goes there. Takes the budget's lock: not within the store's closure.
+    func value(_ flight: Flight) -> OutgoingValue {
+        OutgoingValue(hold: ValueHold(large, flight), isBase64: isBase64)
     }
 }

@@ -12,6 +12,8 @@ struct EntryObject {
     private let valueCount: Int
     /// Bytes of the whole object.
     let count: Int
+    /// Bytes of it without those of a large value.
+    let textCount: Int
 
     /// What has to be put into other words for JSON.
     private struct Spelled {
@@ -44,6 +46,7 @@ struct EntryObject {
             }
         }
         self.count = count + valueCount
+        textCount = found.isLarge ? count : count + valueCount
     }
 
     private static func spelled(_ entry: EntryView) -> Spelled {
@@ -61,7 +64,7 @@ struct EntryObject {
     /// Bytes of `{"key":,"value":,"version":,"expires_at":}`.
     private static let plainBytes = 42
 
-    /// Writes `count` bytes, but for those of a large value, whose place is returned.
+    /// Writes `textCount` bytes. Returns the place of a large value.
     ///
     /// - Parameter found: what the object was made for.
     func write(_ found: Found, to cursor: inout ByteCursor) -> ValueGap? {
@@ -99,11 +102,11 @@ struct EntryObject {
         return gap
     }
 
-    /// Appends the object and a comma; a large value is copied here.
-    func append(_ found: Found, to output: inout ByteBuffer) {
+    /// Appends the object and a comma. Returns the place of a large value.
+    func append(_ found: Found, to output: inout ByteBuffer) -> ValueGap? {
         var gap: ValueGap?
         let start = output.writerIndex
-        output.writeWithUnsafeMutableBytes(minimumWritableBytes: count + 1) { bytes in
+        output.writeWithUnsafeMutableBytes(minimumWritableBytes: textCount + 1) { bytes in
             guard let base = bytes.baseAddress else { return 0 }
             var cursor = ByteCursor(base)
             gap = write(found, to: &cursor)
@@ -111,14 +114,11 @@ struct EntryObject {
             return cursor.count
         }
         gap?.offset += start
-        gap?.fill(&output)
+        return gap
     }
 
     private func writeValue(_ found: Found, isBase64: Bool, _ cursor: inout ByteCursor) -> ValueGap? {
-        if let large = found.large {
-            defer { cursor.skip(valueCount) }
-            return ValueGap(large: large, isBase64: isBase64, offset: cursor.count)
-        }
+        if let large = found.large { return ValueGap(large: large, isBase64: isBase64, offset: cursor.count) }
         if isBase64 {
             var text: [UInt8] = []
             Base64.encode(found.entry.value, into: &text)

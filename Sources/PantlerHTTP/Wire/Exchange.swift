@@ -10,10 +10,14 @@ final class Exchange: Sendable {
     /// The request's number on its connection.
     let number: UInt64
     private let connection: NIOLoopBound<Connection>
+    /// What counts the request's body among the bytes in flight: until all is done that the request asks for, also if nobody is there any
+    /// more to be answered.
+    private let claim: FlightClaim?
 
-    init(connection: Connection, loop: LoopState, method: Method, number: UInt64) {
+    init(connection: Connection, loop: LoopState, method: Method, number: UInt64, claim: FlightClaim?) {
         self.method = method
         self.number = number
+        self.claim = claim
         self.connection = NIOLoopBound(connection, eventLoop: loop.eventLoop)
     }
 
@@ -29,6 +33,33 @@ final class Exchange: Sendable {
     /// for which no lock is held.
     func respond(_ answer: EntryAnswer) {
         connection.value.answer(self, answer)
+    }
+
+    /// Answers with a body that is text and values. On the loop.
+    func respond(_ response: Response, with body: WireAnswer) {
+        connection.value.answer(self, response, with: body)
+    }
+
+    /// Bytes that the answer to a batch of gets may have. On the loop.
+    var answerSize: Int {
+        let limits = connection.value.loop.limits
+        return min(limits.answerSize, limits.bytesInFlight)
+    }
+
+    /// Waits for room for an answer of `bytes` bytes. On the loop, and so is `body`, which gets `nil` where there has been none for too long.
+    func withRoom(_ bytes: Int, _ body: @escaping @Sendable (FlightClaim?) -> Void) {
+        connection.value.loop.withRoom(bytes, body)
+    }
+
+    /// Reads an entry from the lower tier: see `LoopState.load`. On the loop, and so is `completion`.
+    func load(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        counts: Bool,
+        wants: @escaping @Sendable (LoadedHit) -> Bool,
+        completion: @escaping @Sendable (RoomyLoad) -> Void
+    ) {
+        connection.value.loop.load(namespace, address, counts: counts, wants: wants, completion)
     }
 
     /// Answers with what a write has left of the entry of a key, or why it has not been made. On the loop.

@@ -31,6 +31,7 @@ enum MissAnswer {
     /// By reason, what comes after the frame's fields.
     private static let rests = MissReason.allCases.map { reason in
         let response = response(reason)
-        return Array(response.fields.utf8) + Array((response.body ?? ByteBuffer()).readableBytesView)
+        let body = Array((response.body ?? ByteBuffer()).readableBytesView)
+        return Array(response.fields(bodyCount: body.count).utf8) + body
     }
 }

@@ -31,6 +31,12 @@ struct AnswerFrame: Sendable {
 extension Response {
     /// Appends the answer as it goes over the wire.
     func write(_ frame: AnswerFrame, to output: inout ByteBuffer) {
+        writeHead(frame, bodyCount: body?.readableBytes ?? 0, to: &output)
+        if let body, mayHaveBody, !frame.isHead { output.writeImmutableBuffer(body) }
+    }
+
+    /// Appends all but the body, of which it is told here how long it is.
+    func writeHead(_ frame: AnswerFrame, bodyCount: Int, to output: inout ByteBuffer) {
         output.writeString("HTTP/1.1 \(status) \(Self.reason(status))\r\n")
         output.writeWithUnsafeMutableBytes(minimumWritableBytes: AnswerFrame.bytes) { bytes in
             guard let base = bytes.baseAddress else { return 0 }
@@ -38,15 +44,14 @@ extension Response {
             frame.write(to: &cursor)
             return cursor.count
         }
-        output.writeString(fields)
-        if let body, mayHaveBody, !frame.isHead { output.writeImmutableBuffer(body) }
+        output.writeString(fields(bodyCount: bodyCount))
     }
 
     /// What comes after the frame's fields, up to and with the empty line.
-    var fields: String {
+    func fields(bodyCount: Int) -> String {
         var fields = ""
         if let contentType { fields += "content-type: \(contentType)\r\n" }
-        if mayHaveBody { fields += "content-length: \(body?.readableBytes ?? 0)\r\n" }
+        if mayHaveBody { fields += "content-length: \(bodyCount)\r\n" }
         for (name, value) in headers { fields += "\(name.lowercased()): \(value)\r\n" }
         return fields + "\r\n"
     }

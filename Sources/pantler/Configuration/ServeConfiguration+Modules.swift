@@ -23,6 +23,8 @@ extension ServeConfiguration {
         options.limits.headSize = Int(limits.headSize)
         options.limits.targetSize = Int(limits.targetSize)
         options.limits.bodySize = Int(limits.bodySize)
+        options.limits.answerSize = Int(limits.answerSize)
+        options.limits.bytesInFlight = Int(limits.bytesInFlight)
         options.limits.connections = limits.connections
         options.limits.pipelinedRequests = limits.pipelinedRequests
         options.limits.headTimeout = limits.headTimeout

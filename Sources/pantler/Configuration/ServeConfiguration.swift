@@ -71,6 +71,10 @@ struct ServeConfiguration: Hashable, Sendable {
         var targetSize: Int64 = 8 << 10
         /// Bytes of a request's body.
         var bodySize: Int64 = 64 << 20
+        /// Bytes of the answer to a batch of gets.
+        var answerSize: Int64 = 64 << 20
+        /// Bytes of bodies being received and of large answers not taken yet, of all connections together.
+        var bytesInFlight: Int64 = 256 << 20
         /// Open connections.
         var connections = 10_000
         /// Requests of one connection that wait for their answers.

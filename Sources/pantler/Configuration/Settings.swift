@@ -86,6 +86,8 @@ extension Setting {
         Setting("limits.head_size", \.limits.headSize, .size(1 << 10...1 << 20), live: true),
         Setting("limits.target_size", \.limits.targetSize, .size(1 << 10...1 << 20), live: true),
         Setting("limits.body_size", \.limits.bodySize, .size(1 << 10...Limits.bodyBytes), live: true),
+        Setting("limits.answer_size", \.limits.answerSize, .size(64 << 10...Limits.bodyBytes), live: true),
+        Setting("limits.bytes_in_flight", \.limits.bytesInFlight, .size(1 << 20...1 << 40), live: true),
         Setting("limits.connections", \.limits.connections, .integer(1...1_000_000), live: true),
         Setting("limits.pipelined_requests", \.limits.pipelinedRequests, .integer(1...100_000), live: true),
         Setting("limits.head_timeout", \.limits.headTimeout, .duration(1...hour), live: true),

@@ -1,0 +1,195 @@
+internal import NIOCore
+import PantlerInsight
+import PantlerMemory
+import Synchronization
+
+/// The bytes in flight over all connections, and their budget: bodies being received, large answers that nobody has taken yet, and what
+/// is read from the lower tier for them. Shared by the event loops.
+///
+/// What a connection holds in small (`free` bytes a body or an answer) is not counted here, so that a plain hit or put never comes here.
+/// Whatever is counted hangs on an object, `FlightClaim` or `ValueHold`, and is given back with it, however a request ends.
+final class Flight: Sendable {
+    private struct State {
+        var ledger: FlightLedger
+        /// What those who wait are told by.
+        var answers: [FlightLedger.ClaimID: @Sendable (Bool) -> Void] = [:]
+    }
+
+    struct Figures: Sendable {
+        var held: Int
+        var limit: Int
+        var waiting: Int
+        var refusals: UInt64
+    }
+
+    /// Bytes of a body, of an answer's text, or of a value, that are not counted.
+    static let free = 16 << 10
+    /// Bytes of a value that is read before there is known to be room for it, unless room is short.
+    static let freeRead = 64 << 10
+    /// Between two looks at those who wait.
+    static let tick = TimeAmount.milliseconds(250)
+
+    private let state: Mutex<State>
+    /// Relaxed: who comes a moment too early or too late is counted all the same.
+    private let shortness = Atomic(false)
+
+    init(limit: Int) { state = Mutex(State(ledger: FlightLedger(limit: limit))) }
+
+    /// Whether anything more has to wait. Read on the way of a hit.
+    var isShort: Bool { shortness.load(ordering: .relaxed) }
+
+    var figures: Figures {
+        state.withLock { state in
+            Figures(
+                held: state.ledger.held,
+                limit: state.ledger.limit,
+                waiting: state.ledger.waiting,
+                refusals: state.ledger.refusals
+            )
+        }
+    }
+
+    func setLimit(_ bytes: Int) { decide { $0.setLimit(bytes) } }
+
+    /// Ends waits that have lasted too long. Returns whether anyone waits still.
+    func tick(at now: NIODeadline) -> Bool {
+        decide { $0.tick(at: now) }
+        return state.withLock { $0.ledger.waiting > 0 }
+    }
+
+    /// Counts a request that was refused for want of room without having waited.
+    func noteRefusal() { change { $0.noteRefusal() } }
+
+    func claim() -> FlightClaim { FlightClaim(self, state.withLock { $0.ledger.open() }) }
+
+    // MARK: For claims
+
+    /// Runs `body`; where it returns `false`, `answer` is called later, once.
+    fileprivate func ask(
+        _ id: FlightLedger.ClaimID,
+        _ answer: @escaping @Sendable (Bool) -> Void,
+        _ body: (inout FlightLedger) -> Bool
+    ) -> Bool {
+        var isGranted = true
+        decide(waiting: (id, answer)) { ledger in
+            isGranted = body(&ledger)
+            return isGranted ? [] : ledger.thaw()
+        } isWaiting: {
+            !isGranted
+        }
+        return isGranted
+    }
+
+    fileprivate func change<Value>(_ body: (inout FlightLedger) -> Value) -> Value {
+        state.withLock { state in
+            defer { noteShortness(state.ledger) }
+            return body(&state.ledger)
+        }
+    }
+
+    fileprivate func close(_ id: FlightLedger.ClaimID) {
+        decide { $0.close(id) }
+        // Whoever waited for it is gone.
+        _ = state.withLock { $0.answers.removeValue(forKey: id) }
+    }
+
+    fileprivate func hold(_ value: LargeValue) { change { $0.hold(ObjectIdentifier(value), value.heldBytes) } }
+
+    fileprivate func release(_ value: LargeValue) { decide { $0.release(ObjectIdentifier(value)) } }
+
+    /// Changes the ledger, and tells those who waited what came of it, without the lock.
+    private func decide(
+        waiting: (id: FlightLedger.ClaimID, answer: @Sendable (Bool) -> Void)? = nil,
+        _ change: (inout FlightLedger) -> [FlightLedger.Decision],
+        isWaiting: () -> Bool = { false }
+    ) {
+        let told: [(@Sendable (Bool) -> Void, Bool)] = state.withLock { state in
+            let decisions = change(&state.ledger)
+            if let waiting, isWaiting() { state.answers[waiting.id] = waiting.answer }
+            noteShortness(state.ledger)
+            return decisions.compactMap { decision in
+                state.answers.removeValue(forKey: decision.claim).map { ($0, decision.isGranted) }
+            }
+        }
+        for (answer, isGranted) in told { answer(isGranted) }
+    }
+
+    private func noteShortness(_ ledger: borrowing FlightLedger) {
+        let isShort = ledger.isShort
+        if isShort != shortness.load(ordering: .relaxed) { shortness.store(isShort, ordering: .relaxed) }
+    }
+}
+
+/// A part of the budget, given back with this object.
+final class FlightClaim: Sendable {
+    private let flight: Flight
+    private let id: FlightLedger.ClaimID
+
+    fileprivate init(_ flight: Flight, _ id: FlightLedger.ClaimID) {
+        self.flight = flight
+        self.id = id
+    }
+
+    deinit { flight.close(id) }
+
+    /// Room for a body before it comes: see `FlightLedger.promise`.
+    ///
+    /// - Parameter later: told once whether there is room, where this returns `false`; on any thread.
+    func promise(
+        _ bytes: Int,
+        rest: Int,
+        at now: NIODeadline,
+        later: @escaping @Sendable (Bool) -> Void
+    ) -> Bool {
+        flight.ask(id, later) { $0.promise(id, bytes, rest: rest, at: now) }
+    }
+
+    /// Room for bytes of a body that have come; as `promise`.
+    func take(_ bytes: Int, rest: Int, at now: NIODeadline, later: @escaping @Sendable (Bool) -> Void) -> Bool {
+        flight.ask(id, later) { $0.take(id, bytes, rest: rest, at: now) }
+    }
+
+    /// Room for an answer, or for what is read for one; as `promise`.
+    func ask(_ bytes: Int, at now: NIODeadline, later: @escaping @Sendable (Bool) -> Void) -> Bool {
+        flight.ask(id, later) { $0.ask(id, bytes, at: now) }
+    }
+
+    /// Room for an answer that can also be left out. Returns whether there is.
+    func tryAsk(_ bytes: Int) -> Bool { flight.change { $0.tryAsk(id, bytes) } }
+
+    /// Counts bytes that are there anyway.
+    func force(_ bytes: Int) { flight.change { $0.force(id, bytes) } }
+}
+
+/// A large value that an answer holds: counted once however many answers hold it, for it is there once.
+final class ValueHold: Sendable {
+    let value: LargeValue
+    private let flight: Flight
+
+    init(_ value: LargeValue, _ flight: Flight) {
+        self.value = value
+        self.flight = flight
+        flight.hold(value)
+    }
+
+    deinit { flight.release(value) }
+}
+
+extension Flight.Figures {
+    func expose(to page: inout Exposition) {
+        page.gauge(
+            "pantler_bytes_in_flight",
+            "Bytes of bodies being received and of large answers not taken yet, of all connections."
+        )
+        page.sample(held)
+        page.gauge("pantler_bytes_in_flight_limit", "Bytes that may be in flight.")
+        page.sample(limit)
+        page.gauge("pantler_waiting_for_room", "Requests that wait for room among the bytes in flight.")
+        page.sample(waiting)
+        page.counter(
+            "pantler_room_refusals",
+            "Requests answered 503 since there was no room among the bytes in flight."
+        )
+        page.sample(refusals)
+    }
+}

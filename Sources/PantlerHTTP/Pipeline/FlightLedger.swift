@@ -1,0 +1,317 @@
+import NIOCore
+
+/// The budget of bytes in flight, as a value: claims on it, who waits for room, and when waiting ends. No clock, no sockets, no lock: see
+/// `Flight` for these.
+///
+/// A claim *holds* bytes. Those that have come in are *used*; what a body holds beyond that is a promise, made so that a body that was
+/// begun need not wait in its midst, and called back under pressure from whoever does not send. What does not fit waits: bodies that have
+/// begun before all others, else in the order of coming, and for `patience` at most. What is sent already, or was made before its size
+/// was known, is counted by force.
+///
+/// It cannot lock up: a wait has an end, bodies that wait freeze no more than half of the budget (beyond that the last come is refused
+/// at once), and who is alone gets what it asks for, however much that is.
+struct FlightLedger {
+    typealias ClaimID = UInt64
+
+    struct Decision: Equatable {
+        let claim: ClaimID
+        /// Refused otherwise.
+        let isGranted: Bool
+    }
+
+    private struct Claim {
+        /// Counted for it.
+        var held = 0
+        /// Of these, bytes that are there.
+        var used = 0
+        /// When it last made progress worth a promise, and how far it was then.
+        var moved = NIODeadline.uptimeNanoseconds(0)
+        var usedThen = 0
+        var wait: Wait?
+    }
+
+    private struct Wait {
+        /// Tells it from an earlier one of the same claim.
+        let number: UInt64
+        let bytes: Int
+        let areUsed: Bool
+        let since: NIODeadline
+    }
+
+    private struct Place {
+        let claim: ClaimID
+        let wait: UInt64
+    }
+
+    private struct SharedHold {
+        var holders: Int
+        let bytes: Int
+    }
+
+    /// How long anyone waits for room.
+    static let patience = TimeAmount.seconds(5)
+    /// A promise is called back from who has not sent `progress` for so long.
+    private static let idle = TimeAmount.seconds(1)
+    private static let progress = 64 << 10
+    /// Between two looks for such promises.
+    private static let recall = TimeAmount.milliseconds(100)
+    /// Bytes promised ahead while the budget is half empty are all that a body may have; else so many.
+    private static let leastAhead = 64 << 10
+    private static let mostAhead = 1 << 20
+
+    private(set) var limit: Int
+    /// All that is counted. More than the limit only by force.
+    private(set) var held = 0
+    /// Claims that were refused.
+    private(set) var refusals: UInt64 = 0
+    private var claims: [ClaimID: Claim] = [:]
+    private var shared: [ObjectIdentifier: SharedHold] = [:]
+    private var lastClaim: ClaimID = 0
+    private var lastWait: UInt64 = 0
+    /// Those who wait: bodies that have begun, and all others. Places of waits that are over are passed over.
+    private var begun = CircularBuffer<Place>()
+    private var fresh = CircularBuffer<Place>()
+    /// Held by bodies that wait.
+    private var frozen = 0
+    private(set) var waiting = 0
+    private var nextRecall = NIODeadline.uptimeNanoseconds(0)
+    private var latest = NIODeadline.uptimeNanoseconds(0)
+
+    init(limit: Int) { self.limit = max(1, limit) }
+
+    /// What waiting claims may bring it to; the rest is for answers that are made and only have to be sent.
+    var grantable: Int { limit - limit / 16 }
+
+    /// Whether anything more has to wait.
+    var isShort: Bool { waiting > 0 || held > grantable }
+
+    // MARK: Claims
+
+    /// A claim that holds nothing yet.
+    mutating func open() -> ClaimID {
+        lastClaim += 1
+        claims[lastClaim] = Claim()
+        return lastClaim
+    }
+
+    /// Room for a body before it comes: for `bytes` of it at least, and ahead for as many of `rest` more as is fair. Returns whether it was granted;
+    /// otherwise the claim waits.
+    mutating func promise(_ id: ClaimID, _ bytes: Int, rest: Int, at now: NIODeadline) -> Bool {
+        ask(id, bytes, rest: rest, areUsed: false, at: now)
+    }
+
+    /// Room for bytes of a body that have come; `rest` may come still. Complexity: O(1) within what is promised.
+    mutating func take(_ id: ClaimID, _ bytes: Int, rest: Int, at now: NIODeadline) -> Bool {
+        guard var claim = claims[id] else { return true }
+        guard claim.held - claim.used >= bytes else { return ask(id, bytes, rest: rest, areUsed: true, at: now) }
+        Self.use(&claim, bytes, at: now)
+        claims[id] = claim
+        return true
+    }
+
+    /// Room for an answer, or for what is read for one.
+    mutating func ask(_ id: ClaimID, _ bytes: Int, at now: NIODeadline) -> Bool {
+        ask(id, bytes, rest: 0, areUsed: true, at: now)
+    }
+
+    /// The same for who does not wait, and may use what is kept back from those who do. Returns whether it was granted.
+    mutating func tryAsk(_ id: ClaimID, _ bytes: Int) -> Bool {
+        guard let claim = claims[id], held + bytes <= limit || held == claim.held else { return false }
+        force(id, bytes)
+        return true
+    }
+
+    /// Counts a refusal of who did not wait.
+    mutating func noteRefusal() { refusals += 1 }
+
+    /// Counts bytes that are there anyway.
+    mutating func force(_ id: ClaimID, _ bytes: Int) {
+        guard var claim = claims[id] else { return }
+        claim.held += bytes
+        claim.used += bytes
+        held += bytes
+        claims[id] = claim
+    }
+
+    /// Ends a claim, and with it its wait: what it held is for others.
+    mutating func close(_ id: ClaimID) -> [Decision] {
+        guard let claim = claims.removeValue(forKey: id) else { return [] }
+        if claim.wait != nil { leave(claim) }
+        held -= claim.held
+        return serve()
+    }
+
+    // MARK: Bytes that several hold
+
+    /// Counts bytes that others may hold too, once for all of them.
+    mutating func hold(_ object: ObjectIdentifier, _ bytes: Int) {
+        if var hold = shared[object] {
+            hold.holders += 1
+            shared[object] = hold
+        } else {
+            shared[object] = SharedHold(holders: 1, bytes: bytes)
+            held += bytes
+        }
+    }
+
+    mutating func release(_ object: ObjectIdentifier) -> [Decision] {
+        guard var hold = shared[object] else { return [] }
+        hold.holders -= 1
+        guard hold.holders == 0 else {
+            shared[object] = hold
+            return []
+        }
+        shared[object] = nil
+        held -= hold.bytes
+        return serve()
+    }
+
+    // MARK: Time
+
+    /// To be called now and then while anyone waits.
+    mutating func tick(at now: NIODeadline) -> [Decision] {
+        latest = max(latest, now)
+        guard waiting > 0 else { return [] }
+        recallPromises(at: now)
+        var decisions = serve()
+        for queue in [\Self.begun, \Self.fresh] {
+            while let place = first(of: queue), let wait = claims[place.claim]?.wait, wait.since + Self.patience <= now
+            {
+                decisions.append(refuse(place.claim))
+            }
+        }
+        return decisions
+    }
+
+    mutating func setLimit(_ bytes: Int) -> [Decision] {
+        limit = max(1, bytes)
+        return serve()
+    }
+
+    // MARK: Inside
+
+    private mutating func ask(_ id: ClaimID, _ bytes: Int, rest: Int, areUsed: Bool, at now: NIODeadline) -> Bool {
+        guard let claim = claims[id] else { return true }
+        latest = max(latest, now)
+        let hasBegun = claim.used > 0
+        let mayPass = hasBegun ? first(of: \.begun) == nil : waiting == 0
+        if mayPass, !fits(claim, bytes, areUsed: areUsed) { recallPromises(at: now) }
+        if let now = claims[id], mayPass, fits(now, bytes, areUsed: areUsed) {
+            grant(id, bytes, areUsed: areUsed)
+            promiseAhead(id, rest)
+            return true
+        }
+        wait(id, bytes, areUsed: areUsed, hasBegun, at: now)
+        return false
+    }
+
+    /// What a claim lacks for `bytes` more.
+    private func lack(_ claim: Claim, _ bytes: Int, areUsed: Bool) -> Int {
+        areUsed ? max(0, bytes - (claim.held - claim.used)) : bytes
+    }
+
+    private func fits(_ claim: Claim, _ bytes: Int, areUsed: Bool) -> Bool {
+        held + lack(claim, bytes, areUsed: areUsed) <= grantable || held == claim.held
+    }
+
+    private mutating func grant(_ id: ClaimID, _ bytes: Int, areUsed: Bool) {
+        guard var claim = claims[id] else { return }
+        let more = lack(claim, bytes, areUsed: areUsed)
+        claim.held += more
+        held += more
+        if areUsed {
+            Self.use(&claim, bytes, at: latest)
+        } else {
+            claim.moved = latest
+        }
+        claims[id] = claim
+    }
+
+    private static func use(_ claim: inout Claim, _ bytes: Int, at now: NIODeadline) {
+        claim.used += bytes
+        if claim.used - claim.usedThen >= progress || claim.usedThen == 0 {
+            claim.moved = now
+            claim.usedThen = claim.used
+        }
+    }
+
+    /// Holds room for what comes next, where nobody waits for it.
+    private mutating func promiseAhead(_ id: ClaimID, _ rest: Int) {
+        guard rest > 0, waiting == 0, var claim = claims[id] else { return }
+        var ahead = rest
+        if held + ahead > limit / 2 { ahead = min(rest, max(Self.leastAhead, min(claim.used, Self.mostAhead))) }
+        ahead = min(ahead, grantable - held)
+        guard ahead > 0 else { return }
+        claim.held += ahead
+        held += ahead
+        claims[id] = claim
+    }
+
+    /// Takes promises from those who do not send. Complexity: O(claims), at most ten times a second.
+    private mutating func recallPromises(at now: NIODeadline) {
+        guard now >= nextRecall else { return }
+        nextRecall = now + Self.recall
+        for (id, claim) in claims
+        where claim.held > claim.used && claim.wait == nil && claim.moved + Self.idle <= now {
+            held -= claim.held - claim.used
+            claims[id]?.held = claim.used
+        }
+    }
+
+    private mutating func wait(_ id: ClaimID, _ bytes: Int, areUsed: Bool, _ hasBegun: Bool, at now: NIODeadline) {
+        lastWait += 1
+        claims[id]?.wait = Wait(number: lastWait, bytes: bytes, areUsed: areUsed, since: now)
+        waiting += 1
+        let place = Place(claim: id, wait: lastWait)
+        guard hasBegun else { return fresh.append(place) }
+        begun.append(place)
+        frozen += claims[id]?.held ?? 0
+    }
+
+    /// Takes a claim's wait off the figures; its place in the queue is passed over.
+    private mutating func leave(_ claim: Claim) {
+        waiting -= 1
+        if claim.used > 0 { frozen -= claim.held }
+    }
+
+    /// The first who still waits.
+    private mutating func first(of queue: WritableKeyPath<Self, CircularBuffer<Place>>) -> Place? {
+        while let place = self[keyPath: queue].first {
+            if claims[place.claim]?.wait?.number == place.wait { return place }
+            self[keyPath: queue].removeFirst()
+        }
+        return nil
+    }
+
+    /// Grants what fits, in order.
+    private mutating func serve() -> [Decision] {
+        var decisions: [Decision] = []
+        while waiting > 0, let place = first(of: \.begun) ?? first(of: \.fresh), let claim = claims[place.claim],
+            let wait = claim.wait, fits(claim, wait.bytes, areUsed: wait.areUsed)
+        {
+            leave(claim)
+            claims[place.claim]?.wait = nil
+            grant(place.claim, wait.bytes, areUsed: wait.areUsed)
+            decisions.append(Decision(claim: place.claim, isGranted: true))
+        }
+        return decisions
+    }
+
+    /// Refuses bodies that came to wait last, while those who wait freeze more than half of the budget. To be called after each `take`
+    /// that was not granted.
+    mutating func thaw() -> [Decision] {
+        var decisions: [Decision] = []
+        while frozen > limit / 2, let place = begun.popLast() {
+            guard claims[place.claim]?.wait?.number == place.wait else { continue }
+            decisions.append(refuse(place.claim))
+        }
+        return decisions
+    }
+
+    private mutating func refuse(_ id: ClaimID) -> Decision {
+        if let claim = claims[id] { leave(claim) }
+        claims[id]?.wait = nil
+        refusals += 1
+        return Decision(claim: id, isGranted: false)
+    }
+}

@@ -1,0 +1,96 @@
+internal import NIOCore
+import PantlerModel
+import PantlerStore
+
+/// What a read of the lower tier came to that had to find room for a large value.
+enum RoomyLoad: Sendable {
+    case hit(LoadedHit)
+    case missing(MissReason)
+    /// There has been no room for too long; nothing was counted.
+    case refused
+}
+
+// Answers that have to wait for room among the bytes in flight. On the loop.
+extension LoopState {
+    /// Waits for room for an answer of `bytes` bytes.
+    ///
+    /// - Parameter body: runs on the loop, before the return where there is room; has `nil` where there was none for too long. What is
+    ///   counted ends with the claim.
+    func withRoom(_ bytes: Int, _ body: @escaping @Sendable (FlightClaim?) -> Void) {
+        let wait = RoomWait(flight.claim(), body, eventLoop)
+        if wait.begin(bytes, at: eventLoop.now) { body(wait.take()) } else { noteWaiting() }
+    }
+
+    /// Reads an entry from the lower tier. A large value is read once there is room for it, and counts until `completion` returns: whatever
+    /// holds it then counts it itself.
+    ///
+    /// - Parameters:
+    ///   - wants: as `Store.load` has it.
+    ///   - completion: runs on the loop.
+    func load(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        counts: Bool,
+        wants: (@Sendable (LoadedHit) -> Bool)? = nil,
+        _ completion: @escaping @Sendable (RoomyLoad) -> Void
+    ) {
+        let flight = flight
+        load(namespace, address, counts: counts, wants, nil, completion) { size in
+            size <= Int64(Flight.free) || size <= Int64(Flight.freeRead) && !flight.isShort
+        }
+    }
+
+    private func load(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        counts: Bool,
+        _ wants: (@Sendable (LoadedHit) -> Bool)?,
+        _ claim: FlightClaim?,
+        _ completion: @escaping @Sendable (RoomyLoad) -> Void,
+        admits: @escaping ReadAdmission
+    ) {
+        let state = NIOLoopBound(self, eventLoop: eventLoop)
+        store.load(namespace, address, counts: counts, admits: admits, wants: wants) { result in
+            state.eventLoop.perform {
+                switch result {
+                case .missing(let reason): completion(.missing(reason))
+                case .hit(let hit): withExtendedLifetime(claim) { completion(.hit(hit)) }
+                case .larger(let size):
+                    state.value.withRoom(Int(clamping: size)) { claim in
+                        guard let claim else { return completion(.refused) }
+                        state.value.load(namespace, address, counts: counts, wants, claim, completion) { $0 <= size }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One wait for room, and its claim.
+// @unchecked: `claim` is the loop's own, on which it is made, told and taken.
+private final class RoomWait: @unchecked Sendable {
+    private var claim: FlightClaim?
+    private let body: @Sendable (FlightClaim?) -> Void
+    private let eventLoop: any EventLoop
+
+    init(_ claim: FlightClaim, _ body: @escaping @Sendable (FlightClaim?) -> Void, _ eventLoop: any EventLoop) {
+        self.claim = claim
+        self.body = body
+        self.eventLoop = eventLoop
+    }
+
+    /// Returns whether there is room at once.
+    func begin(_ bytes: Int, at now: NIODeadline) -> Bool {
+        // Held by the budget until it tells; it ends with being told.
+        claim?.ask(bytes, at: now) { [self] isGranted in
+            eventLoop.execute { self.tell(isGranted) }
+        } ?? true
+    }
+
+    private func tell(_ isGranted: Bool) {
+        let claim = take()
+        body(isGranted ? claim : nil)
+    }
+
+    func take() -> FlightClaim? { claim.take() }
+}

@@ -1,0 +1,109 @@
+internal import NIOCore
+import PantlerModel
+import PantlerStore
+internal import Synchronization
+
+/// The reads of the lower tier for one batch: small values some at a time, and then the large ones, whose sizes are known by then, one
+/// after the other, as long as they fit into the answer. So a batch never has more read than it can answer with, but for one value.
+///
+/// Reads end on any thread, or before the call that begins them returns; one thread at a time begins others (`isBusy`).
+final class BatchLoads: Sendable {
+    private struct State {
+        var found: FoundBatch
+        /// Places and keys to ask for, the first first.
+        var small: ArraySlice<(place: Int, index: Int)>
+        var large: [(place: Int, index: Int, size: Int64)] = []
+        var underWay = 0
+        var isBusy = true
+    }
+
+    private enum Step {
+        case small(place: Int, index: Int)
+        case large(place: Int, index: Int, size: Int64)
+        case wait
+        case end
+    }
+
+    /// Reads of small values at a time.
+    private static let atOnce = 32
+
+    private let state: Mutex<State>
+    private let keys: KeyBatch
+    private let store: Store
+    private let namespace: Namespace
+    private let flight: Flight
+    private let completion: @Sendable (WireAnswer) -> Void
+
+    /// - Parameter completion: gets the answer, on any thread.
+    init(
+        _ found: FoundBatch,
+        _ keys: KeyBatch,
+        _ store: Store,
+        _ namespace: Namespace,
+        _ flight: Flight,
+        completion: @escaping @Sendable (WireAnswer) -> Void
+    ) {
+        state = Mutex(State(found: found, small: found.below[...]))
+        self.keys = keys
+        self.store = store
+        self.namespace = namespace
+        self.flight = flight
+        self.completion = completion
+    }
+
+    /// Begins as many reads as may be under way. To be called by who has made `isBusy` true, first of all by who made this.
+    func go() {
+        while true {
+            switch state.withLock({ Self.next(&$0) }) {
+            case .small(let place, let index):
+                let flight = flight
+                load(place, index, isLarge: false) { size in
+                    size <= Int64(Flight.free) || size <= Int64(Flight.freeRead) && !flight.isShort
+                }
+            case .large(let place, let index, let size): load(place, index, isLarge: true) { $0 <= size }
+            case .wait: return
+            case .end: return completion(state.withLock { $0.found.response() })
+            }
+        }
+    }
+
+    private static func next(_ state: inout State) -> Step {
+        if state.underWay < atOnce, let (place, index) = state.small.popFirst() {
+            state.underWay += 1
+            return .small(place: place, index: index)
+        }
+        guard state.underWay == 0 else {
+            state.isBusy = false
+            return .wait
+        }
+        while !state.large.isEmpty {
+            let (place, index, size) = state.large.removeFirst()
+            if state.found.mayTake(size) {
+                state.underWay += 1
+                return .large(place: place, index: index, size: size)
+            }
+            state.found.omit(place)
+        }
+        return .end
+    }
+
+    private func load(_ place: Int, _ index: Int, isLarge: Bool, admits: @escaping ReadAdmission) {
+        let address = store.address(namespace, keys[index])
+        store.load(namespace, address, counts: true, admits: admits) { [self] hit in
+            state.withLock { $0.found.takes(place, hit, address) }
+        } completion: { [self] result in
+            let goesOn = state.withLock { state in
+                switch result {
+                // One that has grown since its size was told is omitted.
+                case .larger where isLarge: state.found.omit(place)
+                case .larger(let size): state.large.append((place, index, size))
+                case .hit, .missing: state.found.settle(place, result, address)
+                }
+                state.underWay -= 1
+                defer { state.isBusy = true }
+                return !state.isBusy
+            }
+            if goesOn { go() }
+        }
+    }
+}

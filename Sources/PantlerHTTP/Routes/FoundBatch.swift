@@ -1,0 +1,220 @@
+internal import NIOCore
+import PantlerJSON
+import PantlerMemory
+import PantlerModel
+import PantlerStore
+
+/// What a batch of gets has found so far, and its answer, in the order of the keys.
+///
+/// An entry in memory is written where it stands in the answer; a large value is only named there, and goes from where memory has it. That
+/// is all of it in the common case; what the lower tier brings is put in between when all of it is there. What would make the answer
+/// longer than it may be is left out before anything of it is copied.
+struct FoundBatch: Sendable {
+    /// A key without an entry in memory, or in the answer.
+    private struct Other {
+        /// The number of the key.
+        let index: Int
+        /// Where in `answer` its entry would stand.
+        let offset: Int
+        var state: State
+        /// The entry that the lower tier has, as JSON with a comma behind it.
+        var object: WireAnswer?
+
+        enum State {
+            case missing, omitted
+            /// The lower tier has to tell.
+            case below
+        }
+    }
+
+    private let keys: KeyBatch
+    private let flight: Flight
+    /// The answer's beginning and the entries that were in memory, each with a comma behind it.
+    private var answer = WireAnswer()
+    private var gaps: [ValueGap] = []
+    private var entryCount = 0
+    /// In the order of the keys.
+    private var others: [Other] = []
+
+    /// Bytes that the answer may have, and those that are spoken for: by its entries, and by the names of all keys.
+    private let limit: Int
+    private var used: Int
+    /// The room that there is for it among the bytes in flight.
+    private var room: Int
+    private var claim: FlightClaim?
+
+    private static let opening: StaticString = "{\"entries\":["
+    private static let middle: StaticString = "],\"missing\":["
+    private static let omitted: StaticString = "],\"omitted\":["
+    private static let closing: StaticString = "]}"
+    /// Bytes of the four.
+    private static let frameBytes = 48
+    /// Room that is asked for at a time.
+    private static let roomStep = 1 << 20
+
+    /// - Parameters:
+    ///   - limit: bytes of the answer.
+    ///   - claim: holds `room` bytes; `nil` where room is not short.
+    init(_ keys: KeyBatch, limit: Int, _ flight: Flight, _ claim: FlightClaim?, room: Int) {
+        self.keys = keys
+        self.flight = flight
+        self.limit = limit
+        self.claim = claim
+        self.room = max(room, Flight.free)
+        used = keys.namesBytes + Self.frameBytes
+        answer.text.writeStaticString(Self.opening)
+    }
+
+    /// There is no namespace to look in.
+    mutating func missAll() {
+        let offset = answer.text.writerIndex
+        others = keys.places.indices.map { Other(index: $0, offset: offset, state: .missing) }
+    }
+
+    /// Asks memory for all keys. Returns whether that is all of it.
+    mutating func lookUp(in store: Store, _ namespace: Namespace) -> Bool {
+        let keys = keys
+        var isWhole = true
+        keys.withText { text in
+            store.lookup(namespace, text, keys.places, store.moment()) { found in
+                takesRoom(EntryObject(found).count + 1)
+            } hit: { found in
+                add(found)
+            } other: { index, lookup in
+                let state: Other.State =
+                    switch lookup {
+                    case .missing: .missing
+                    case .omitted: .omitted
+                    case .below: .below
+                    }
+                if state == .below { isWhole = false }
+                others.append(Other(index: index, offset: answer.text.writerIndex, state: state))
+            }
+        }
+        // No lock is held any more.
+        for gap in gaps { answer.add(gap.value(flight), at: gap.offset) }
+        gaps = []
+        return isWhole
+    }
+
+    private mutating func add(_ found: Found) {
+        let object = EntryObject(found)
+        // Entries of a batch are mostly alike: the first one tells how much room all of them need.
+        if entryCount == 0 {
+            answer.text.reserveCapacity(min((object.textCount + 1) * keys.count + 64, Self.firstRoom))
+        }
+        if let gap = object.append(found, to: &answer.text) { gaps.append(gap) }
+        entryCount += 1
+    }
+
+    /// Most room that is made for entries that may not come.
+    private static let firstRoom = 256 << 10
+
+    /// Whether an entry of so many bytes still has its place in the answer, and among the bytes in flight; then it takes it.
+    private mutating func takesRoom(_ bytes: Int) -> Bool {
+        guard used + bytes <= limit else { return false }
+        if used + bytes > room {
+            let more = used + bytes - room
+            let claim = claim ?? flight.claim()
+            self.claim = claim
+            if claim.tryAsk(max(more, Self.roomStep)) {
+                room += max(more, Self.roomStep)
+            } else if claim.tryAsk(more) {
+                room += more
+            } else if entryCount == 0 {
+                // One at least is answered: who asks again for the others comes to an end.
+                claim.force(more)
+                room += more
+            } else {
+                return false
+            }
+        }
+        used += bytes
+        return true
+    }
+
+    // MARK: What the lower tier has to be asked for
+
+    /// Places to settle, and the numbers of their keys.
+    var below: [(place: Int, index: Int)] {
+        others.indices.filter { others[$0].state == .below }.map { ($0, others[$0].index) }
+    }
+
+    /// Whether an entry of the lower tier still has its place in the answer; otherwise its key is omitted. Nothing is copied.
+    mutating func takes(_ place: Int, _ hit: LoadedHit, _ address: EntryAddress) -> Bool {
+        var bytes = 0
+        hit.withFound(address) { bytes = EntryObject($0).count + 1 }
+        if takesRoom(bytes) { return true }
+        others[place].state = .omitted
+        return false
+    }
+
+    /// Whether a value of so many bytes may be read at all.
+    func mayTake(_ size: Int64) -> Bool { size <= Int64(limit - used) }
+
+    mutating func omit(_ place: Int) { others[place].state = .omitted }
+
+    /// Takes what the lower tier says. Not under a shard's lock.
+    mutating func settle(_ place: Int, _ loaded: LoadResult, _ address: EntryAddress) {
+        if others[place].state == .omitted { return }
+        others[place].state = .missing
+        guard case .hit(let hit) = loaded else { return }
+        var object = WireAnswer()
+        var gap: ValueGap?
+        hit.withFound(address) { gap = EntryObject($0).append($0, to: &object.text) }
+        if let gap { object.add(gap.value(flight), at: gap.offset) }
+        others[place].object = object
+        entryCount += 1
+    }
+
+    // MARK: The answer
+
+    /// `{"entries":[…],"missing":[…],"omitted"?:[…]}`. Takes what was found out of here: it is not copied for its end to be written.
+    mutating func response() -> WireAnswer {
+        var body = takeEntries()
+        // The last entry's comma.
+        if entryCount > 0 { body.text.moveWriterIndex(to: body.text.writerIndex - 1) }
+        body.text.writeStaticString(Self.middle)
+        writeNames(.missing, to: &body.text)
+        if others.contains(where: { $0.object == nil && $0.state == .omitted }) {
+            body.text.writeStaticString(Self.omitted)
+            writeNames(.omitted, to: &body.text)
+        }
+        body.text.writeStaticString(Self.closing)
+        // From here on the values count themselves, and what was asked for in advance is given back.
+        if body.text.readableBytes > Flight.free {
+            body.claim = flight.claim()
+            body.claim?.force(body.text.readableBytes)
+        }
+        claim = nil
+        return body
+    }
+
+    private func writeNames(_ state: Other.State, to text: inout ByteBuffer) {
+        var names: [UInt8] = []
+        for other in others where other.object == nil && other.state == state {
+            if !names.isEmpty { names.append(UInt8(ascii: ",")) }
+            keys.withText { JSON.appendString($0.slice(keys.places[other.index]), to: &names) }
+        }
+        text.writeBytes(names)
+    }
+
+    /// The answer up to the last entry.
+    private mutating func takeEntries() -> WireAnswer {
+        var answer = WireAnswer()
+        swap(&answer, &self.answer)
+        let loadedBytes = others.reduce(0) { $0 + ($1.object?.text.readableBytes ?? 0) }
+        if loadedBytes == 0 { return answer }
+        var whole = WireAnswer()
+        whole.text.reserveCapacity(answer.text.readableBytes + loadedBytes + 64)
+        var copied = 0
+        for other in others {
+            guard let object = other.object else { continue }
+            whole.append(answer, copied..<other.offset)
+            whole.append(object, 0..<object.text.writerIndex)
+            copied = other.offset
+        }
+        whole.append(answer, copied..<answer.text.writerIndex)
+        return whole
+    }
+}

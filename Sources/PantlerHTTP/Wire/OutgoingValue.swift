@@ -1,0 +1,121 @@
+internal import NIOCore
+import PantlerJSON
+import PantlerMemory
+import PantlerSockets
+
+/// A large value in an answer: its bytes go from where memory has them to the socket.
+struct OutgoingValue: Sendable {
+    let hold: ValueHold
+    /// Whether it goes as base64.
+    let isBase64: Bool
+
+    /// Bytes on the wire.
+    var count: Int { isBase64 ? Base64.encodedCount(hold.value.bytes.count) : hold.value.bytes.count }
+
+    /// For a socket.
+    var source: any ByteSource { isBase64 ? Base64Source(hold) : ValueSource(hold) }
+
+    /// A copy, for whoever takes nothing else.
+    var copy: ByteBuffer {
+        guard isBase64 else { return ByteBuffer(bytes: hold.value.bytes) }
+        var text: [UInt8] = []
+        Base64.encode(hold.value.bytes, into: &text)
+        return ByteBuffer(bytes: text)
+    }
+}
+
+/// A value as it is.
+private final class ValueSource: ByteSource {
+    private let hold: ValueHold
+    private var offset = 0
+
+    init(_ hold: ValueHold) { self.hold = hold }
+
+    var remaining: Int { hold.value.bytes.count - offset }
+
+    func next() -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: hold.value.bytes[offset...]) }
+
+    func advance(by count: Int) { offset += count }
+}
+
+/// A value as base64, a piece at a time: what the kernel has not taken of a piece is all that there is of it.
+private final class Base64Source: ByteSource {
+    /// Bytes of the value in a piece: of three, so that only the last piece is padded.
+    private static let pieceBytes = 12 << 10
+
+    private let hold: ValueHold
+    /// Where the value is read on.
+    private var offset = 0
+    private var remainingText: Int
+    // Allocated here, freed in `deinit`, and not moved between: what `next` shows stays where it is.
+    private let piece = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: Base64.encodedCount(Base64Source.pieceBytes),
+        alignment: 16
+    )
+    /// What of the piece has not gone.
+    private var unsent = 0..<0
+
+    init(_ hold: ValueHold) {
+        self.hold = hold
+        remainingText = Base64.encodedCount(hold.value.bytes.count)
+    }
+
+    deinit { piece.deallocate() }
+
+    var remaining: Int { remainingText }
+
+    func next() -> UnsafeRawBufferPointer {
+        if unsent.isEmpty { encode() }
+        return UnsafeRawBufferPointer(rebasing: piece[unsent])
+    }
+
+    func advance(by count: Int) {
+        unsent = unsent.lowerBound + count..<unsent.upperBound
+        remainingText -= count
+    }
+
+    private func encode() {
+        let end = min(offset + Self.pieceBytes, hold.value.bytes.count)
+        var text: [UInt8] = []
+        Base64.encode(UnsafeRawBufferPointer(rebasing: hold.value.bytes[offset..<end]), into: &text)
+        text.withUnsafeBytes { piece.copyMemory(from: $0) }
+        unsent = 0..<text.count
+        offset = end
+    }
+}
+
+/// An answer on its way: its text, and the large values that go between parts of it.
+struct WireAnswer: Sendable {
+    var text: ByteBuffer
+    /// Values, and the places in `text` before which they go, in ascending order.
+    private(set) var values: [(offset: Int, value: OutgoingValue)] = []
+    /// What counts the text among the bytes in flight; `nil` for a small one.
+    var claim: FlightClaim?
+    private(set) var valueBytes = 0
+
+    init(_ text: ByteBuffer = ByteBuffer()) { self.text = text }
+
+    /// Puts a value into the text, behind all others.
+    mutating func add(_ value: OutgoingValue, at offset: Int) {
+        values.append((offset, value))
+        valueBytes += value.count
+    }
+
+    /// The same behind a head. The text is copied: for one that is short, or made for this.
+    func prefixed(by head: ByteBuffer) -> WireAnswer {
+        var answer = WireAnswer(head)
+        answer.append(self, text.readerIndex..<text.writerIndex)
+        answer.claim = claim
+        return answer
+    }
+
+    /// Appends a part of another's text, with the values in it. One at the very end of the part belongs to what comes after it.
+    mutating func append(_ other: WireAnswer, _ part: Range<Int>) {
+        let start = text.writerIndex - part.lowerBound
+        if let piece = other.text.getSlice(at: part.lowerBound, length: part.count) { text.writeImmutableBuffer(piece) }
+        for (offset, value) in other.values where part.contains(offset) { add(value, at: start + offset) }
+    }
+
+    /// Bytes on the wire.
+    var count: Int { text.readableBytes + valueBytes }
+}

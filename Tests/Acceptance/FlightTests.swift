@@ -1,0 +1,219 @@
+import Support
+import Testing
+
+/// What requests may cost in memory, against a service that has little of it for them: see also `Heavy/FlightBoundTests`.
+@Suite(
+    "Bytes in flight",
+    .server("limits:\n  bytes_in_flight: 4MiB\n  answer_size: 1MiB\n  body_timeout: 60s\n"),
+    .serialized
+)
+struct FlightTests {
+    let server: ServerProcess
+    let http: HTTPClient
+    let ns: String
+
+    init() throws {
+        server = try ServerTrait.server
+        http = server.client
+        ns = try http.namespace()
+    }
+
+    private func inFlight() throws -> Int { Int(try server.metrics().sum("pantler_bytes_in_flight")) }
+
+    private func refusals() throws -> Int { Int(try server.metrics().sum("pantler_room_refusals_total")) }
+
+    /// A connection that has sent the head of a put and a part of its body.
+    private func begin(_ key: String, body: Int, sent: Int) throws -> RawConnection {
+        let connection = try RawConnection(port: server.port)
+        try connection.send(http.head("PUT", "\(ns)/values/\(key)", [:], bodyCount: body))
+        try connection.send([UInt8](repeating: 1, count: sent))
+        return connection
+    }
+
+    /// A text of bytes that do not compress.
+    private func text(_ count: Int) -> [UInt8] {
+        var generator = SeededGenerator()
+        return generator.bytes(count).map { 0x61 + $0 % 26 }
+    }
+
+    private func put(_ key: String, _ value: [UInt8]) throws {
+        let put = try http.put("\(ns)/values/\(key)", bytes: value, type: "text/plain")
+        #expect(put.status == 201, "\(put)")
+    }
+
+    @Test("a key that a batch names 600 times is looked up, answered and counted once")
+    func repeated() throws {
+        try put("large", text(300 << 10))
+        let keys = Array(repeating: #""large""#, count: 600) + [#""none""#, #""n\u006fne""#]
+        let got = expect(try http.post("\(ns)/batch/get", #"{"keys":[\#(keys.joined(separator: ","))]}"#), 200)
+        #expect(got.json["entries"].array.map { $0["key"].string } == ["large"])
+        #expect(got.json["missing"].strings == ["none"])
+        let stats = try http.get("\(ns)/stats").json
+        #expect(stats["hits"]["total"].int == 1 && stats["misses"]["total"].int == 1)
+    }
+
+    @Test(
+        "what no longer fits into a batch's answer is told, is not counted, and can be asked for again",
+        arguments: ["memory", "disk"]
+    )
+    func omitted(tier: String) throws {
+        let server = try ServerProcess(.init(configuration: "limits:\n  answer_size: 1MiB\n"))
+        var http = server.client
+        let ns = "/v1/namespaces/batches"
+        let value = text(200 << 10)
+        for number in 0..<8 {
+            expect(try http.put("\(ns)/values/k\(number)", bytes: value, type: "text/plain"), 201)
+        }
+        try http.store(ns, "small")
+        var running = server
+        if tier == "disk" {
+            #expect(try server.terminate() == .exited(0))
+            // Nothing of it is loaded before it is asked for.
+            running = try server.restarted(configuration: "limits:\n  answer_size: 1MiB\nmemory:\n  max_memory: 1MiB\n")
+            http = running.client
+        }
+        var wanted = (0..<8).map { "k\($0)" } + ["small", "none"]
+        var found: Set<String> = []
+        var rounds = 0
+        while !wanted.isEmpty, rounds < 10 {
+            rounds += 1
+            let keys = wanted.map { "\"\($0)\"" }.joined(separator: ",")
+            let got = expect(try http.post("\(ns)/batch/get", #"{"keys":[\#(keys)]}"#), 200)
+            #expect(got.body.count <= 1 << 20)
+            for entry in got.json["entries"].array {
+                let key = try #require(entry["key"].string)
+                #expect(found.insert(key).inserted)
+                if key != "small" { #expect(entry["value_base64"].string?.utf8.count == (value.count + 2) / 3 * 4) }
+            }
+            if rounds == 1 { #expect(got.json["missing"].strings == ["none"]) }
+            wanted = got.json["omitted"].array.compactMap(\.string)
+        }
+        #expect(found.count == 9)
+        #expect(rounds >= 2 && rounds <= 4)
+        let stats = try http.get("\(ns)/stats").json
+        #expect(stats["hits"]["total"].int == 9 && stats["misses"]["total"].int == 1, "\(stats)")
+        #expect(try running.terminate() == .exited(0))
+    }
+
+    @Test(
+        "while bodies hold all there is, a new one waits and is then refused; small requests are answered all the same"
+    )
+    func bodies() throws {
+        try http.store(ns, "small", #""x""#)
+        let before = try refusals()
+        var holders = try (0..<6).map { try begin("b\($0)", body: 1 << 20, sent: 1_000_000) }
+        try eventually("the bodies are received") { try inFlight() > 3_500_000 }
+        #expect(try inFlight() <= 4 << 20)
+        expect(try http.get("\(ns)/entries/small"), 200)
+        try http.store(ns, "other")
+        let late = try RawConnection(port: server.port)
+        try late.send(http.head("PUT", "\(ns)/values/late", ["Expect": "100-continue"], bodyCount: 500_000))
+        let answer = try late.receive()
+        expect(answer, 503, "overloaded")
+        #expect(answer["Retry-After"] == "1")
+        #expect(try refusals() > before)
+        holders.removeAll()
+        try eventually("all is given back") { try inFlight() == 0 }
+        try put("late", text(500_000))
+        expect(try http.get("\(ns)/entries/small"), 200)
+    }
+
+    @Test("a body that waits goes on as soon as there is room")
+    func waiting() throws {
+        var holders = try (0..<4).map { try begin("w\($0)", body: 1 << 20, sent: 900_000) }
+        try eventually("the bodies are received") { try inFlight() >= 3_600_000 }
+        let value = text(800_000)
+        let late = try RawConnection(port: server.port)
+        try late.send(http.head("PUT", "\(ns)/values/late", ["Expect": "100-continue"], bodyCount: value.count))
+        try eventually("it waits") { try server.metrics().sum("pantler_waiting_for_room") == 1 }
+        holders.removeAll()
+        #expect(try late.receive().status == 100)
+        try late.send(value)
+        #expect(try late.receive().status == 201)
+        #expect(try http.get("\(ns)/values/late").body == value)
+        try eventually("all is given back") { try inFlight() == 0 }
+    }
+
+    @Test(
+        "a body that is larger than all that may be in flight is refused; one as large goes through alone, chunked or not"
+    )
+    func largest() throws {
+        let tooLong = try RawConnection(port: server.port)
+        try tooLong.send(http.head("PUT", "\(ns)/values/long", [:], bodyCount: (4 << 20) + 1))
+        expect(try tooLong.receive(), 413, "body_too_large")
+        let value = text(4 << 20)
+        try put("long", value)
+        let chunked = try RawConnection(port: server.port)
+        try chunked.send(http.head("PUT", "\(ns)/values/chunked", ["Transfer-Encoding": "chunked"], bodyCount: nil))
+        for begin in stride(from: 0, to: value.count, by: 1 << 16) {
+            try chunked.send("10000\r\n")
+            try chunked.send(value[begin..<begin + 1 << 16])
+            try chunked.send("\r\n")
+        }
+        try chunked.send("0\r\n\r\n")
+        #expect(try chunked.receive().status == 201)
+        #expect(try http.get("\(ns)/values/chunked").body == value)
+        try eventually("all is given back") { try inFlight() == 0 }
+    }
+
+    @Test("a value that many do not read is counted once; others wait, are refused, and are answered when it is taken")
+    func unread() throws {
+        let value = text(3_900_000)
+        try put("large", value)
+        try put("other", text(3_000_000))
+        var readers = try (0..<20).map { _ in
+            let connection = try RawConnection(port: server.port)
+            try connection.send(http.head("GET", "\(ns)/values/large", [:], bodyCount: nil))
+            return connection
+        }
+        try eventually("it is under way") { try inFlight() > 3_800_000 }
+        #expect(try inFlight() < 4_200_000)
+        let other = try RawConnection(port: server.port)
+        for aspect in ["values", "entries"] {
+            try other.send(http.head("GET", "\(ns)/\(aspect)/other", [:], bodyCount: nil))
+            expect(try other.receive(), 503, "overloaded")
+        }
+        let hits = try http.get("\(ns)/stats").json["hits"]["total"].int
+        #expect(hits == 20, "what was refused is no hit")
+        for reader in readers.dropLast(10) { #expect(try reader.receive().body == value) }
+        readers.removeAll()
+        try eventually("all is given back") { try inFlight() == 0 }
+        try other.send(http.head("GET", "\(ns)/values/other", [:], bodyCount: nil))
+        #expect(try other.receive().status == 200)
+    }
+
+    @Test("a large value is the same on every path", arguments: [16_385, 65_537, 1_000_001])
+    func paths(count: Int) throws {
+        let value = text(count)
+        let json = Array("\"\(String(decoding: value, as: UTF8.self))\"".utf8)
+        try put("bytes", value)
+        expect(try http.put("\(ns)/values/json", bytes: json, type: "application/json"), 201)
+        for fields in [[:], ["X-Unknown": "1"]] as [[String: String]] {
+            #expect(try http.get("\(ns)/values/bytes", fields).body == value)
+            #expect(try http.get("\(ns)/values/json", fields).body == json)
+            let entry = expect(try http.get("\(ns)/entries/json", fields), 200)
+            #expect(entry.json["value"].string == String(decoding: value, as: UTF8.self))
+            let bytes = expect(try http.get("\(ns)/entries/bytes", fields), 200)
+            #expect(bytes.json["value_base64"].string?.utf8.count == (count + 2) / 3 * 4)
+            let head = try http.head("\(ns)/entries/bytes", fields)
+            #expect(head["Content-Length"] == "\(bytes.body.count)")
+            let known = try http.get("\(ns)/entries/bytes", fields.merging(["If-None-Match": "*"]) { $1 })
+            #expect(known.status == 304)
+        }
+        // Sent ahead, small and large ones mixed.
+        try http.store(ns, "small", "17")
+        let ahead = try RawConnection(port: server.port)
+        let keys = ["bytes", "small", "json", "none", "bytes", "small"]
+        try ahead.send(keys.map { http.head("GET", "\(ns)/values/\($0)", [:], bodyCount: nil) }.joined())
+        for key in keys {
+            let answer = try ahead.receive()
+            switch key {
+            case "bytes": #expect(answer.body == value)
+            case "json": #expect(answer.body == json)
+            case "small": #expect(answer.text == "17")
+            default: #expect(answer.status == 404)
+            }
+        }
+        try eventually("all is given back") { try inFlight() == 0 }
+    }
+}
