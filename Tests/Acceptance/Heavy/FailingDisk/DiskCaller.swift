@@ -409,7 +409,9 @@ struct DiskCaller {
         } record: { model, outcome, response in
             var outcome = outcome
             if outcome == .takenBack || outcome == .kept, !what.isMarked { outcome = .unknown }
-            model[name].changeAll(outcome) { key, entry in
+            // A prefix is walked over in the background.
+            let isWalked = if case .prefix = what { true } else { false }
+            model[name].changeAll(outcome, inBackground: isWalked) { key, entry in
                 guard what.concerns(key, entry) else { return entry }
                 return stale ? entry.stale(isMarked: what.isMarked) : .none
             }

@@ -20,6 +20,8 @@ enum Outcome {
 struct Possible<Value: Hashable & Sendable>: Sendable {
     /// What the running service has to show; `nil` = not known since a change that may have been made.
     var now: Value?
+    /// Whether the latest change is tried again in the background, nobody knows until when.
+    private var isTriedAgain = false
     private var afterKill: [Value]
     private var afterPowerCut: [Value]
 
@@ -40,6 +42,7 @@ struct Possible<Value: Hashable & Sendable>: Sendable {
     ///
     /// - Parameter nothing: what is left where what was taken back had taken the place of what was answered and not committed yet.
     mutating func change(to value: Value, _ outcome: Outcome, nothing: Value? = nil) {
+        isTriedAgain = false
         switch outcome {
         case .synced: self = Possible(value)
         case .later, .kept:
@@ -63,7 +66,12 @@ struct Possible<Value: Hashable & Sendable>: Sendable {
     }
 
     /// A change that makes one thing of another: whatever stood there, a crash after it finds that changed.
-    mutating func change(_ outcome: Outcome, _ body: (Value) -> Value) {
+    ///
+    /// - Parameter inBackground: whether it is not in the queue where it is kept and tried again.
+    mutating func change(_ outcome: Outcome, inBackground: Bool = false, _ body: (Value) -> Value) {
+        if inBackground, outcome == .kept || outcome == .unknown, now.map(body) != now || now == nil {
+            isTriedAgain = true
+        }
         switch outcome {
         case .synced:
             now = now.map(body)
@@ -82,7 +90,7 @@ struct Possible<Value: Hashable & Sendable>: Sendable {
 
     /// All that was answered is committed.
     mutating func noteCommitted() {
-        if let now { afterKill = [now] }
+        if let now, !isTriedAgain { afterKill = [now] }
     }
 
     /// All that was committed is synced.
@@ -180,8 +188,12 @@ struct ModelNamespace: Sendable {
         entries[key, default: Possible(.none)].change(to: entry, outcome, nothing: ModelEntry.none)
     }
 
-    mutating func changeAll(_ outcome: Outcome, _ body: (String, ModelEntry) -> ModelEntry) {
-        for key in entries.keys { entries[key]?.change(outcome) { body(key, $0) } }
+    mutating func changeAll(
+        _ outcome: Outcome,
+        inBackground: Bool = false,
+        _ body: (String, ModelEntry) -> ModelEntry
+    ) {
+        for key in entries.keys { entries[key]?.change(outcome, inBackground: inBackground) { body(key, $0) } }
     }
 }
 
