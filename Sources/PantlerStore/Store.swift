@@ -70,6 +70,9 @@ package final class Store: Sendable {
         for (id, tag, mark) in state.tags { namespace(id)?.restore(tag, mark) }
     }
 
+    /// How often the first versions are asked for: a call that fails once is no reason to be away. The tier pauses in between.
+    private static let startAttempts = 5
+
     /// Reserves the first versions and begins background work. Blocks until the reservation is synced.
     ///
     /// - Throws: the lower tier's fault where nothing can be written: without a reservation no write could be given a version
@@ -77,17 +80,23 @@ package final class Store: Sendable {
     package func start() throws(TierFault) {
         if let lower {
             lower.start(delegate: self, clock: clock)
-            let reserved = DispatchSemaphore(value: 0)
-            let outcome = Mutex<TierFault?>(nil)
-            versions.reserveFirst { fault in
-                outcome.withLock { $0 = fault }
-                reserved.signal()
-            }
-            reserved.wait()
-            if let fault = outcome.withLock({ $0 }) { throw fault }
+            var fault = reserveFirst()
+            for _ in 1..<Self.startAttempts where fault != nil { fault = reserveFirst() }
+            if let fault { throw fault }
         }
         startMaintenance()
         loadHotSet()
+    }
+
+    private func reserveFirst() -> TierFault? {
+        let reserved = DispatchSemaphore(value: 0)
+        let outcome = Mutex<TierFault?>(nil)
+        versions.reserveFirst { fault in
+            outcome.withLock { $0 = fault }
+            reserved.signal()
+        }
+        reserved.wait()
+        return outcome.withLock { $0 }
     }
 
     /// Ends background work and closes the lower tier, with its queue written. Blocks. No call may be under way or come after.

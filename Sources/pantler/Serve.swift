@@ -37,7 +37,14 @@ struct Service {
         let state = disk.persistedState()
         let clock = ServiceClock(readings: .system(), resuming: state.clockAnchor)
         let store = Store(configuration.storeOptions, clock: clock, lower: disk, state: state)
-        try store.start()
+        do throws(TierFault) {
+            try store.start()
+        } catch {
+            let path = configuration.dataDirectory + "/" + DiskTier.fileName
+            throw error.cause == .full
+                ? DiskOpenError.full(path: path, reason: error.description)
+                : DiskOpenError.failed(path: path, reason: error.description)
+        }
         defer { store.close() }
 
         let server = makeServer(store)
