@@ -80,8 +80,10 @@ struct CommandBenchTests {
         #expect(result.json["batch"].int == 25)
         #expect(result.json["requests"].int == 100)
         let stats = try http.get("/v1/namespaces/mgets/stats").json
-        #expect(stats["gets"].int == 2500)
-        #expect(stats["hits"]["total"].int == 2500)
+        // Keys are drawn out of 300, and one that a batch names twice is looked up once: of 25 some 24 are distinct.
+        let gets = stats["gets"].int ?? 0
+        #expect((2250...2500).contains(gets), "\(gets)")
+        #expect(stats["hits"]["total"].int == gets)
     }
 
     @Test("a load can last for a time, and its report is for people")

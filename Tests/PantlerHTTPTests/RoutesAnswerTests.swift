@@ -33,7 +33,7 @@ struct AnswerTests {
         func entry(_ key: String, _ base64: String) -> String {
             #"{"key":"\#(key)","value_base64":"\#(base64)","content_type":"text/plain","version":1,"expires_at":null}"#
         }
-        let entries = [entry("b", "Qg=="), entry("a", "QQ=="), entry("b", "Qg==")].joined(separator: ",")
+        let entries = [entry("b", "Qg=="), entry("a", "QQ==")].joined(separator: ",")
         #expect(answer.body == #"{"entries":[\#(entries)],"missing":["c"]}"#)
     }
 

@@ -173,7 +173,8 @@ struct BatchGetTests {
             #""l\u0061rge""#, #""plain""#, #""bytes""#, #""empty""#, #""a\"\\\n\u00e9""#, #""tagged""#, #""many""#,
             #""\u0070lain""#, #""large""#,
         ]
-        let entries = try keys.map { try entry(connection, $0) }
+        // However often a key is named and however it is spelt, its entry stands once, at its first naming.
+        let entries = try keys.dropLast(2).map { try entry(connection, $0) }
         let got = try answer(connection, " { \"keys\" : [\n \(spelt.joined(separator: " ,\t"))\r\n] } ")
         #expect(got.status == 200)
         #expect(got.fields["content-type"] == "application/json")
@@ -186,11 +187,11 @@ struct BatchGetTests {
         try connection.store("a", "A")
         let a = try entry(connection, "a")
         let got = try answer(connection, #"{"keys":["none","a","\u00e9\"\u0001","a","none","日本\/"]}"#)
-        #expect(got.body == expected([a, a], missing: #""none","é\"\u0001","none","日本/""#))
+        #expect(got.body == expected([a], missing: #""none","é\"\u0001","日本/""#))
         #expect(try answer(connection, #"{"keys":[]}"#).body == expected([]))
         #expect(try answer(connection, #"{"keys":["x","\n"]}"#).body == expected([], missing: #""x","\n""#))
         let nowhere = try answer(connection, #"{"keys":["a","\u0061"]}"#, namespace: "none")
-        #expect(nowhere.body == expected([], missing: #""a","a""#))
+        #expect(nowhere.body == expected([], missing: #""a""#))
     }
 
     @Test(
@@ -221,9 +222,10 @@ struct BatchGetTests {
         try connection.send(post("{\"keys\":[\(order.map { "\"\($0)\"" }.joined(separator: ","))]}"))
         for key in order.reversed() { connection.tier.answer(key) }
         connection.eventLoop.run()
-        let missing = order.filter { all[$0] == nil }.map { "\"\($0)\"" }.joined(separator: ",")
+        let distinct = order.enumerated().filter { !order[..<$0.offset].contains($0.element) }.map(\.element)
+        let missing = distinct.filter { all[$0] == nil }.map { "\"\($0)\"" }.joined(separator: ",")
         let body = try #require(try connection.answers().first).body
-        #expect(body == expected(order.compactMap { all[$0] }, missing: missing))
+        #expect(body == expected(distinct.compactMap { all[$0] }, missing: missing))
     }
 
     @Test("a thousand keys are all looked up, and counted once each")

@@ -73,6 +73,7 @@ struct LoadWire: Sendable {
     }
 
     private func drawKey(_ random: inout Xorshift) -> UInt32 {
-        UInt32(truncatingIfNeeded: (random.next() >> 32) * UInt64(keys) >> 32)
+        // A shift binds closer than a product.
+        UInt32(truncatingIfNeeded: ((random.next() >> 32) * UInt64(keys)) >> 32)
     }
 }
