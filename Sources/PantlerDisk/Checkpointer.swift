@@ -32,14 +32,19 @@ final class Checkpointer: Sendable {
 
     /// Copies the log over the caller's connection, once the thread's own checkpoint is over. Blocks.
     ///
+    /// - Returns: frames in the log, and how many of them are now in the file.
     /// - Throws: `busy` too where the log is not to be trusted: what is copied from it has to be in it after a power cut.
-    func copy(_ connection: borrowing Connection, _ kind: Connection.Checkpoint = .passive) throws(SQLiteError) {
+    @discardableResult
+    func copy(
+        _ connection: borrowing Connection,
+        _ kind: Connection.Checkpoint = .passive
+    ) throws(SQLiteError) -> (frames: Int, copied: Int) {
         try turn.withLock { _ throws(SQLiteError) in
             guard trust.isSound else {
                 throw SQLiteError(code: .busy, message: "The log has to be written anew before it is copied.")
             }
             do throws(SQLiteError) {
-                _ = try connection.checkpoint(kind)
+                return try connection.checkpoint(kind)
             } catch {
                 if error.isFailedSync {
                     // Of the log or of the database: SQLite does not say. What was copied is copied again, from a log that was written anew.

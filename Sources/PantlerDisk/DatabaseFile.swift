@@ -5,6 +5,7 @@ enum DatabaseFile {
     /// Opens or makes the file, brings it to the present schema, and sets the connection up as the writer's.
     static func open(path: String, _ options: DiskOptions) throws(DiskOpenError) -> Connection {
         try checkAccess(path)
+        try checkWhole(path)
         let connection = try make(path)
         try Schema.prepare(connection, path: path)
         do throws(SQLiteError) {
@@ -15,11 +16,14 @@ enum DatabaseFile {
         return connection
     }
 
+    /// How long a file that others have locked is waited for.
+    static let busyMilliseconds: Int32 = 2000
+
     private static func make(_ path: String) throws(DiskOpenError) -> Connection {
         do throws(SQLiteError) {
             let connection = try Connection(path: path, mode: .create)
             // Whoever looks at the file by other means may hold it for a moment.
-            try connection.setBusyTimeout(milliseconds: 2000)
+            try connection.setBusyTimeout(milliseconds: Self.busyMilliseconds)
             return connection
         } catch {
             throw DiskOpenError(error, path: path)
@@ -34,7 +38,7 @@ enum DatabaseFile {
             PRAGMA secure_delete = OFF;
             PRAGMA temp_store = MEMORY;
             PRAGMA wal_autocheckpoint = 0;
-            PRAGMA journal_size_limit = \(options.walBytes * 4);
+            PRAGMA journal_size_limit = \(options.walBytes);
             PRAGMA cache_size = -\(max(64, options.writerCacheBytes >> 10));
             """
         )
@@ -56,6 +60,45 @@ enum DatabaseFile {
     private static func checkAccess(_ path: String) throws(DiskOpenError) {
         guard exists(path), !isWritable(path) else { return }
         throw .notAllowed(path: path, reason: FolderLock.reason(errno))
+    }
+
+    /// Sees to it, before SQLite looks at them, that the files can belong together: it takes an empty file for a new database, and
+    /// throws away the log beside it, with all that only the log has.
+    ///
+    /// - Throws: `damaged`, with everything left as it is.
+    static func checkWhole(_ path: String) throws(DiskOpenError) {
+        let (size, log) = (bytes(of: path), bytes(of: path + "-wal"))
+        if size == 0, log > 0 {
+            let what = exists(path) ? "it is empty" : "it is not there"
+            throw .damaged(path: path, reason: "\(what), while its log '\(path)-wal' has \(log) bytes")
+        }
+        // As long as there is a log, the file may be shorter than it will be.
+        guard size > 0, log == 0, let whole = headerBytes(path), size < whole else { return }
+        throw .damaged(path: path, reason: "it was cut short, and has \(size) bytes of \(whole)")
+    }
+
+    /// Bytes that the file's header says it has (https://www.sqlite.org/fileformat2.html#the_database_header); `nil` where it does not
+    /// say, or is none. For a file that this process has not open: closing it would take back SQLite's locks (fcntl(2)).
+    private static func headerBytes(_ path: String) -> Int64? {
+        let file = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return nil }
+        defer { close(file) }
+        var header = [UInt8](repeating: 0, count: headerCount)
+        guard pread(file, &header, headerCount, 0) == headerCount, header.starts(with: "SQLite format 3\0".utf8) else {
+            return nil
+        }
+        return bytes(inHeader: header)
+    }
+
+    static let headerCount = 100
+
+    /// The same of the header's bytes.
+    static func bytes(inHeader header: [UInt8]) -> Int64? {
+        func number(_ range: Range<Int>) -> Int64 { header[range].reduce(0) { $0 << 8 | Int64($1) } }
+        // The count of pages holds if it was written together with the last change.
+        guard number(24..<28) == number(92..<96) else { return nil }
+        let page = number(16..<18)
+        return number(28..<32) * (page == 1 ? 65_536 : page)
     }
 
     static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }

@@ -344,7 +344,7 @@ package final class DiskTier: LowerTier {
         let trust = context.logTrust
         var health = context.queue.read { queue in
             var health = TierHealth()
-            health.fault = queue.fault ?? trust.fault
+            health.fault = queue.fault ?? trust.fault ?? context.files.fault
             health.queueEntries = Int64(queue.count)
             health.queueBytes = queue.bytes
             if let oldest = queue.oldestMicroseconds, oldest < now {

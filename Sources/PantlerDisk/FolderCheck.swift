@@ -31,6 +31,8 @@ package enum FolderCheck {
     /// - Throws: where there is no file, or it is not Pantler's. Damage is no error but a finding, as long as anything can be read.
     package static func run(folder: String) throws(DiskOpenError) -> FolderReport {
         let path = folder + "/" + DiskTier.fileName
+        // Before anything looks at them: a check changes nothing.
+        try DatabaseFile.checkWhole(path)
         guard DatabaseFile.exists(path) else { throw .noData(path: path) }
         let connection = try open(path)
         var report = FolderReport()

@@ -1,4 +1,5 @@
 import Glibc
+import PantlerModel
 
 /// The right to write in a data folder: an exclusive `flock` on its file `lock`, which the kernel takes back when the process
 /// ends, however it ends. The file holds the process's number, for the message to whoever comes second.
@@ -58,5 +59,5 @@ struct FolderLock: ~Copyable {
         return count > 0 ? String(decoding: bytes[..<count].prefix { $0 > 0x20 }, as: UTF8.self) : ""
     }
 
-    static func reason(_ code: Int32) -> String { String(cString: strerror(code)) }
+    static func reason(_ code: Int32) -> String { systemReason(code) }
 }

@@ -28,6 +28,9 @@ struct LogGauge: ~Copyable {
         pages.deallocate()
     }
 
+    /// Has it begin with what somebody else knows of the log.
+    func set(frames: Int) { pages.pointee = Int32(clamping: frames) }
+
     /// Bytes of log in use, as of the last commit; the file may be longer.
     var bytes: Int64 { Int64(pages.pointee) * Int64(RowCost.pageBytes + 24) }
 }

@@ -54,7 +54,7 @@ package struct SQLiteError: Error, Hashable, Sendable, CustomStringConvertible {
     }
 
     package var description: String {
-        let detail = systemError == 0 ? "" : ": " + String(cString: strerror(systemError))
+        let detail = systemError == 0 ? "" : ": " + systemReason(systemError)
         return "SQLite: \(message) (code \(code.rawValue))\(detail)"
     }
 
@@ -66,13 +66,21 @@ package struct SQLiteError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Whether a sync failed: what was written before it may not be on disk, and no later sync will say so again.
     var isFailedSync: Bool { code == .failedSync || code == .failedFolderSync }
 
+    /// Whether a page of the file is not what was written, or is not there.
+    var isDamage: Bool {
+        code != .outdated && ([.corrupt, .notADatabase].contains(code.primary) || code == .shortRead)
+    }
+
     /// What it means to the store.
     package var fault: TierFault {
         switch code.primary {
         case .full: TierFault(.full, description)
         case _ where code == .outdated: TierFault(.corrupt, description)
-        case .ioError where systemError == ENOSPC || systemError == EDQUOT: TierFault(.full, description)
+        // The limit of a file's size (`ulimit -f`) is room that is missing, too.
+        case .ioError where [ENOSPC, EDQUOT, EFBIG].contains(systemError): TierFault(.full, description)
         case .corrupt, .notADatabase: TierFault(.corrupt, description)
+        // The file ends where a page should be.
+        case .ioError where code == .shortRead: TierFault(.corrupt, description)
         default: TierFault(.unavailable, description)
         }
     }

@@ -18,6 +18,7 @@ final class TierContext: Sendable {
     let recentUse = RecentUse()
     let logTrust = LogTrust()
     let log: SparseLog
+    let files: FileWatch
     let entryHash: EntryHash
     /// Weak, since the store holds the tier; empty before `start`.
     private let links = Mutex(Links())
@@ -27,6 +28,7 @@ final class TierContext: Sendable {
         self.options = options
         maxBytes = Atomic(options.maxBytes)
         self.log = log
+        files = FileWatch(path: path, log: log)
         entryHash = EntryHash(seed: restored.state.hashSeed)
         var limits = PendingWrites.Limits()
         limits.bytes = options.queueBytes
@@ -68,6 +70,8 @@ final class TierContext: Sendable {
         figures.noteRead(failure.fault)
         switch failure {
         case .fault(let fault):
+            // Not what a row holds, but what the file is made of.
+            if fault.cause == .corrupt { files.noteDamage(fault) }
             log.warn("The disk tier cannot read", fault.description)
         case .damaged(let row, let checksum, let fault):
             log.warn("The disk tier found a damaged row", fault.description)

@@ -34,7 +34,10 @@ final class WorkerThread: Sendable {
         )
         guard code == 0 else {
             start.release()
-            throw TierFault(.unavailable, "No thread for \(name): \(String(cString: strerror(code)))")
+            throw TierFault(
+                .unavailable,
+                "No thread for \(name): raise the limit of threads with `ulimit -u`, or TasksMax in a systemd unit (\(systemReason(code)))"
+            )
         }
         self.thread = thread
     }

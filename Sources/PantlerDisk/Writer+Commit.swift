@@ -18,6 +18,8 @@ extension Writer {
         var outcome = Outcome()
         isUndone = true
         do throws(SQLiteError) {
+            // The last of all commits is made whatever it is worth.
+            if isAwaited, !context.queue.read({ $0.isClosing }) { try context.files.checkDamage() }
             let sync = try isSynced(isAwaited)
             let isJournaled = try takesJournal(batch)
             try write(batch.items[...], journaled: isJournaled, sync: sync, &outcome)
@@ -32,7 +34,7 @@ extension Writer {
             let isUndone = isUndone
             if error.fault.cause == .full { outcome.done.formUnion(writeLighter(batch.items, but: outcome.done)) }
             // The next attempt is one of the last: what is copied into the file makes room in the log.
-            if context.queue.read({ $0.isClosing }) { try? checkpointer.copy(connection) }
+            if context.queue.read({ $0.isClosing }) { _ = try? checkpointer.copy(connection) }
             context.queue.fail(error.fault, done: outcome.done, isUndone: isUndone)
             context.log.warn("The disk tier cannot write", error.description)
             wasFaulty = true

@@ -44,6 +44,8 @@ final class Writer: @unchecked Sendable {
     private var mendRestsUntil: UInt64 = 0
     var anchoredAt: UInt64 = 0
     var wasFaulty = false
+    /// Until when the log is not cut back.
+    private var logRestsUntil: UInt64 = 0
     /// The log's length when the writer last came to rest.
     private var restedBytes: Int64 = 0
 
@@ -81,6 +83,7 @@ final class Writer: @unchecked Sendable {
         house.voids = restored.voids.map { VoidSweep(namespace: $0.key, through: $0.value, ticket: ticket) }
         journal = JournalState(restored.journal)
         context.figures.setUsage(restored.usage.filter { !restored.dropped.contains($0.key) })
+        context.files.begin()
     }
 
     // MARK: The thread
@@ -91,6 +94,7 @@ final class Writer: @unchecked Sendable {
         beginLog()
         mendState()
         while true {
+            lookAtFiles()
             keyWalk.beginIfDue { Int(clamping: totals.values.reduce(0) { $0 + $1.entries }) }
             switch context.queue.take() {
             case .commit(let batch, let sync):
@@ -111,6 +115,18 @@ final class Writer: @unchecked Sendable {
         }
     }
 
+    private func lookAtFiles() {
+        context.files.look(connection, logBytes: gauge.bytes) { () throws(SQLiteError) in
+            do throws(SQLiteError) {
+                gauge.set(frames: try checkpointer.copy(connection).frames)
+            } catch {
+                if error.code.primary == .busy { return nil }
+                throw error
+            }
+            return gauge.bytes
+        }
+    }
+
     private func sleep(until: UInt64?) {
         let now = monotonicNanoseconds() / 1000
         let wanted = until.map { $0 > now ? $0 - now : 0 } ?? Self.tickMicroseconds
@@ -127,10 +143,16 @@ final class Writer: @unchecked Sendable {
         }
         do throws(SQLiteError) {
             try transaction(sync: true) { () throws(SQLiteError) in try writeAnchor() }
-            try checkpointer.copy(connection, .truncate)
-            try connection.keepLogOnClose(false)
         } catch {
             context.log.warn("The disk tier could not tidy up at its end", error.description)
+        }
+        do throws(SQLiteError) {
+            // Also where the names are gone: what only the log has is in the file then, should that be found again.
+            try checkpointer.copy(connection, .truncate)
+            // SQLite removes a log by its name, which may be somebody else's by now.
+            if !context.files.isAbsent { try connection.keepLogOnClose(false) }
+        } catch {
+            context.log.warn("The log could not be copied into the file at the end", error.description)
         }
         context.queue.end()
     }
@@ -170,6 +192,7 @@ final class Writer: @unchecked Sendable {
     ///
     /// - Parameter sync: whether it is on disk when this returns. If the log is not to be trusted, it is made so first.
     func transaction(sync: Bool, _ body: () throws(SQLiteError) -> Void) throws(SQLiteError) {
+        try context.files.check()
         if sync { try mendLog() }
         if sync != isSynchronous {
             try connection.execute(sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL")
@@ -187,6 +210,7 @@ final class Writer: @unchecked Sendable {
             if connection.isInTransaction { try? connection.execute("ROLLBACK") }
             effects = Effects()
             undo(after: error)
+            if error.isDamage { context.files.noteDamage(error.fault) }
             throw error
         }
         if sync { syncedAt = monotonicNanoseconds() }
@@ -338,8 +362,30 @@ final class Writer: @unchecked Sendable {
         }
     }
 
+    /// Cuts back a log that grew beyond its bound while somebody outside kept it from being begun anew, once they are gone. The pragma
+    /// `journal_size_limit` does so as well, but only with a write that begins the log anew.
+    private func cutLog() {
+        let now = monotonicNanoseconds()
+        guard now >= logRestsUntil, DatabaseFile.bytes(of: context.path + "-wal") > context.options.walBytes else {
+            return
+        }
+        logRestsUntil = now + Self.secondNanoseconds
+        do throws(SQLiteError) {
+            let (frames, copied) = try checkpointer.copy(connection)
+            guard frames == copied else { return }
+            // Whoever still reads is not waited for: it is tried again.
+            try connection.setBusyTimeout(milliseconds: 0)
+            defer { try? connection.setBusyTimeout(milliseconds: DatabaseFile.busyMilliseconds) }
+            try checkpointer.copy(connection, .truncate)
+            gauge.set(frames: 0)
+        } catch {
+            if error.code.primary != .busy { context.log.warn("The log could not be cut back", error.description) }
+        }
+    }
+
     /// Nothing to do: syncs what the last commits left, copies a short log too, and gives room that rows left behind back to the system.
     private func restHouse() {
+        cutLog()
         let bytes = gauge.bytes
         if bytes >= Self.idleLogBytes, bytes != restedBytes {
             restedBytes = bytes

@@ -30,6 +30,7 @@ struct Pantler: AsyncParsableCommand {
     )
 
     static func main() async {
+        pantler_open_standard_streams()
         pantler_keep_heap_small()
         Glibc.exit(await run(.process).rawValue)
     }

@@ -22,10 +22,9 @@ struct Service {
     ///
     /// - Throws: what kept it from starting, as a sentence for the operator.
     func run() async throws {
+        StraySignals.ignore()
         // From here on a hang-up is a wish for another configuration, and no reason to end.
-        let hangups = await UnixSignalsSequence(trapping: .sighup)
-        // Who reads the log may go away: that is an error of the write, and no reason to end either.
-        signal(SIGPIPE, SIG_IGN)
+        let wishes = await UnixSignalsSequence(trapping: .sighup, .sigusr1)
         var diskOptions = configuration.disk.options
         diskOptions.cachedReads = threads
         let disk = try DiskTier.open(
@@ -52,7 +51,7 @@ struct Service {
         let reloading = ReloadingService(
             source: source,
             configuration: configuration,
-            hangups: hangups,
+            wishes: wishes,
             disk: disk,
             store: store,
             server: server,
@@ -113,7 +112,7 @@ private struct ListeningService: ServiceLifecycle.Service {
         do {
             try await server.start()
         } catch {
-            throw ListenError(host: place.host, port: place.port, reason: "\(error)")
+            throw ListenError(host: place.host, port: place.port, reason: HTTPServer.reason(error))
         }
         logger.info(
             "Serving",
@@ -129,11 +128,12 @@ private struct ListeningService: ServiceLifecycle.Service {
     }
 }
 
-/// Reads the configuration again on SIGHUP, and applies what can be changed while the service runs.
+/// Reads the configuration again on SIGHUP, and applies what can be changed while the service runs. Answers SIGUSR1, with which
+/// other servers are told to open their logs anew: this one's is standard error, so there is nothing to open.
 private final class ReloadingService: ServiceLifecycle.Service {
     let source: ConfigurationSource
     let configuration: Mutex<ServeConfiguration>
-    let hangups: UnixSignalsSequence
+    let wishes: UnixSignalsSequence
     let disk: DiskTier
     let store: Store
     let server: HTTPServer
@@ -142,13 +142,13 @@ private final class ReloadingService: ServiceLifecycle.Service {
     init(
         source: ConfigurationSource,
         configuration: ServeConfiguration,
-        hangups: UnixSignalsSequence,
+        wishes: UnixSignalsSequence,
         disk: DiskTier,
         store: Store,
         server: HTTPServer,
         logger: Logger
     ) {
-        self.hangups = hangups
+        self.wishes = wishes
         self.disk = disk
         self.source = source
         self.configuration = Mutex(configuration)
@@ -158,7 +158,13 @@ private final class ReloadingService: ServiceLifecycle.Service {
     }
 
     func run() async throws {
-        for await _ in hangups.cancelOnGracefulShutdown() { reload() }
+        for await signal in wishes.cancelOnGracefulShutdown() {
+            if signal == .sighup {
+                reload()
+            } else {
+                logger.notice("SIGUSR1: the log goes to standard error, and there is no file to open anew")
+            }
+        }
     }
 
     private func reload() {

@@ -17,6 +17,10 @@
 const unsigned char *pantler_openapi(void);
 size_t pantler_openapi_size(void);
 
+/// Opens /dev/null in the place of each standard stream that the process was started without, so that no file or socket gets
+/// its number. To be called first of all.
+void pantler_open_standard_streams(void);
+
 /// Has malloc give back what is freed, so that the process is not much larger than what it holds. To be called before the
 /// first thread is made.
 void pantler_keep_heap_small(void);

@@ -93,6 +93,11 @@ package final class HTTPServer: Sendable {
         }
     }
 
+    /// An error of `start` in words, with what to do about it where that is known.
+    package static func reason(_ error: any Error) -> String {
+        "\(error)" + ((error as? IOError).map { limitAdvice($0.errnoCode) } ?? "")
+    }
+
     /// The cores that loops are to keep to, one each: all that there are, or none. Fewer loops go where there is room.
     private static func cores(for loops: Int) -> Cores {
         let cores = Cores.ofThisThread()
@@ -111,7 +116,7 @@ package final class HTTPServer: Sendable {
             failed: { [logger] error in
                 logger.warning(
                     "Connections cannot be taken; tried again until they can",
-                    metadata: ["error": "\(error)"]
+                    metadata: ["error": "\(error)\(limitAdvice(error.errnoCode))"]
                 )
             }
         )

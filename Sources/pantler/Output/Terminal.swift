@@ -1,4 +1,5 @@
 internal import Glibc
+internal import PantlerModel
 
 /// The process's two output streams.
 enum Terminal {
@@ -22,7 +23,7 @@ enum Terminal {
             throw CommandFailure(
                 .failed,
                 code: "output_failed",
-                "The output cannot be written: \(String(cString: strerror(error)))."
+                "The output cannot be written: \(systemReason(error))."
             )
         }
     }
@@ -90,7 +91,7 @@ enum Terminal {
 
 extension CommandFailure {
     static func unreadable(_ name: String, _ error: Int32) -> CommandFailure {
-        CommandFailure(.failed, code: "input_failed", "\(name) cannot be read: \(String(cString: strerror(error))).")
+        CommandFailure(.failed, code: "input_failed", "\(name) cannot be read: \(systemReason(error)).")
     }
 }
 
