@@ -38,19 +38,33 @@ package final class DiskTier: LowerTier {
     private let life: Mutex<Life>
 
     /// Opens a data folder, or makes one. Blocks, for a time that does not depend on the number of entries.
+    ///
+    /// - Parameter readings: clocks that are right, where the time line is to be put back (`ClockReset`), which goes over all entries.
     package static func open(
         folder: String,
         options: DiskOptions = DiskOptions(),
+        resettingClock readings: ClockReadings? = nil,
         logger: Logger
     ) throws(DiskOpenError) -> DiskTier {
         let lock = try FolderLock(folder: folder)
         let path = folder + "/" + fileName
         let connection = try DatabaseFile.open(path: path, options)
         do throws(SQLiteError) {
+            if let readings { tell(try ClockReset.run(connection, readings), logger) }
             return try DiskTier(path: path, options, SparseLog(logger), connection, lock)
         } catch {
             throw DiskOpenError(error, path: path)
         }
+    }
+
+    private static func tell(_ report: ClockReset.Report?, _ logger: Logger) {
+        guard let report else {
+            return logger.notice("--reset-clock: the time line is not ahead of the machine's clock, and stays as it is")
+        }
+        logger.notice(
+            "--reset-clock: the time line was put back",
+            metadata: ["by": "\(report.milliseconds / 1000) s", "entries_moved": "\(report.entries)"]
+        )
     }
 
     private init(

@@ -50,6 +50,7 @@ struct Restored: Sendable {
     private mutating func readFacts(_ connection: borrowing Connection) throws(SQLiteError) {
         let facts = try Statement(connection, "SELECT name, value, \(CheckedTable.state.isSound) FROM state")
         var anchor = ClockAnchor(bootID: "", bootMilliseconds: 0, wallMilliseconds: 0, serviceMilliseconds: 0)
+        var doubt = ClockDoubt(serviceMilliseconds: 0, earlierServiceMilliseconds: 0, earlierWallMilliseconds: 0)
         var hasAnchor = false
         var isAnchorSound = true
         while try facts.step() {
@@ -70,6 +71,10 @@ struct Restored: Sendable {
             case .anchorServiceMilliseconds:
                 anchor.serviceMilliseconds = facts.integer(1)
                 hasAnchor = true
+            case .doubtServiceMilliseconds where isSound: doubt.serviceMilliseconds = facts.integer(1)
+            case .doubtEarlierServiceMilliseconds where isSound: doubt.earlierServiceMilliseconds = facts.integer(1)
+            case .doubtEarlierWallMilliseconds where isSound: doubt.earlierWallMilliseconds = facts.integer(1)
+            case .doubtServiceMilliseconds, .doubtEarlierServiceMilliseconds, .doubtEarlierWallMilliseconds: break
             case .nextNamespaceID, .commits, .journalEnd, nil: break
             }
             switch name {
@@ -77,6 +82,10 @@ struct Restored: Sendable {
                 isAnchorSound = isAnchorSound && isSound
             default: break
             }
+        }
+        // A part of it alone says nothing.
+        if ![doubt.serviceMilliseconds, doubt.earlierServiceMilliseconds, doubt.earlierWallMilliseconds].contains(0) {
+            anchor.doubt = doubt
         }
         if hasAnchor, isAnchorSound { state.clockAnchor = anchor }
     }

@@ -15,6 +15,10 @@ enum StateName: String {
     case anchorBootMilliseconds = "anchor_boot_ms"
     case anchorWallMilliseconds = "anchor_wall_ms"
     case anchorServiceMilliseconds = "anchor_service_ms"
+    /// The parts of its `ClockDoubt`; 0 where there is none.
+    case doubtServiceMilliseconds = "doubt_service_ms"
+    case doubtEarlierServiceMilliseconds = "doubt_earlier_service_ms"
+    case doubtEarlierWallMilliseconds = "doubt_earlier_wall_ms"
 }
 
 /// The small tables: namespaces, tags, usage, dropped namespaces, voids and single facts, as the writer changes them.
@@ -106,6 +110,9 @@ final class StateTables {
         try set(.anchorBootMilliseconds, anchor.bootMilliseconds)
         try set(.anchorWallMilliseconds, anchor.wallMilliseconds)
         try set(.anchorServiceMilliseconds, anchor.serviceMilliseconds)
+        try set(.doubtServiceMilliseconds, anchor.doubt?.serviceMilliseconds ?? 0)
+        try set(.doubtEarlierServiceMilliseconds, anchor.doubt?.earlierServiceMilliseconds ?? 0)
+        try set(.doubtEarlierWallMilliseconds, anchor.doubt?.earlierWallMilliseconds ?? 0)
     }
 
     func setHotSet(_ hashes: [UInt64]) throws(SQLiteError) {

@@ -58,6 +58,11 @@ final class TierContext: Sendable {
     /// `nil` before `start`: nothing is dead then.
     var now: Timestamp? { links.withLock { $0.clock }?.now() }
 
+    /// Until when what has expired is to go: till now, but for what a clock in doubt has expired.
+    var expiryNow: Timestamp? {
+        links.withLock { $0.clock }.map { min($0.now(), ($0 as? ServiceClock)?.expiryHorizon ?? .never) }
+    }
+
     /// Where the service's time line stands; only a `ServiceClock` has one that outlives the process.
     var anchor: ClockAnchor? { (links.withLock { $0.clock } as? ServiceClock)?.anchor() }
 

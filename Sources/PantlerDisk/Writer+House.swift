@@ -119,7 +119,7 @@ extension Writer {
 
     /// - Returns: whether there was anything.
     private func removeDue() throws(SQLiteError) -> Bool {
-        guard let now = context.now?.milliseconds else { return false }
+        guard let now = context.expiryNow?.milliseconds else { return false }
         let rows = try entries.due(at: now, limit: Self.stepRows)
         guard !rows.isEmpty else { return false }
         try step(rows) { (row) throws(SQLiteError) in

@@ -1,3 +1,5 @@
+internal import Synchronization
+
 #if canImport(Glibc)
 internal import Glibc
 #endif
@@ -8,6 +10,8 @@ package protocol Clock: Sendable {
     func now() -> Timestamp
     /// Microseconds on a monotonic clock of any origin, for durations and for the order of accesses.
     func monotonicMicroseconds() -> UInt64
+    /// Milliseconds that the wall clock is ahead of the service's time line, as it was last seen.
+    var wallOffset: Int64 { get }
 }
 
 /// The readings a `ServiceClock` is made of; made up in tests.
@@ -36,13 +40,45 @@ package struct ClockAnchor: Hashable, Sendable {
     package var bootMilliseconds: Int64
     package var wallMilliseconds: Int64
     package var serviceMilliseconds: Int64
+    package var doubt: ClockDoubt?
 
-    package init(bootID: String, bootMilliseconds: Int64, wallMilliseconds: Int64, serviceMilliseconds: Int64) {
+    package init(
+        bootID: String,
+        bootMilliseconds: Int64,
+        wallMilliseconds: Int64,
+        serviceMilliseconds: Int64,
+        doubt: ClockDoubt? = nil
+    ) {
         self.bootID = bootID
         self.bootMilliseconds = bootMilliseconds
         self.wallMilliseconds = wallMilliseconds
         self.serviceMilliseconds = serviceMilliseconds
+        self.doubt = doubt
     }
+}
+
+/// A start after a boot whose wall clock was so far ahead that it may well have been wrong, as with a battery that is empty. Whether
+/// it was, an operator alone can tell: so for a day on the time line what it has expired is not removed, and there is a way
+/// back (`pantler serve --reset-clock`).
+package struct ClockDoubt: Hashable, Sendable {
+    /// Where the time line was put at that start.
+    package var serviceMilliseconds: Int64
+    /// Time line and wall clock as they were last written down before it.
+    package var earlierServiceMilliseconds: Int64
+    package var earlierWallMilliseconds: Int64
+
+    /// How long a machine may have been off without a doubt, and how long the doubt lasts, in milliseconds.
+    static let gap: Int64 = 30 * 86_400_000
+    static let lasts: Int64 = 86_400_000
+
+    package init(serviceMilliseconds: Int64, earlierServiceMilliseconds: Int64, earlierWallMilliseconds: Int64) {
+        self.serviceMilliseconds = serviceMilliseconds
+        self.earlierServiceMilliseconds = earlierServiceMilliseconds
+        self.earlierWallMilliseconds = earlierWallMilliseconds
+    }
+
+    /// How long the machine would have been off.
+    package var milliseconds: Int64 { serviceMilliseconds - earlierServiceMilliseconds }
 }
 
 /// A monotonic clock that survives restarts.
@@ -50,10 +86,17 @@ package struct ClockAnchor: Hashable, Sendable {
 /// Within one boot of the machine the time line follows CLOCK_BOOTTIME alone, whether the service runs or not, so that
 /// no jump of the wall clock can revive or kill an entry. Only across a reboot, where no monotonic clock reaches, is
 /// the wall clock asked how long the machine was away, and it is never believed backwards.
-package struct ServiceClock: Clock {
+package final class ServiceClock: Clock {
     /// Service milliseconds minus boot milliseconds: constant while the process lives.
     private let offset: Int64
     private let readings: ClockReadings
+    private let startedWith: ClockDoubt?
+    /// Written by `lookAtWall` alone. Nothing else is ordered by it: who reads it late goes by the difference of a moment ago.
+    private let seenWallOffset: Atomic<Int64>
+
+    /// How far the difference has to move before it counts as moved. Two clocks are not read at one instant, and what is told of an
+    /// entry is to stay what it is.
+    private static let tolerance: Int64 = 10
 
     /// - Parameter anchor: what the previous run left, or `nil` in a new data folder: the time line then begins at the
     ///   wall clock.
@@ -61,15 +104,25 @@ package struct ServiceClock: Clock {
         self.readings = readings
         let boot = readings.bootMilliseconds()
         let wall = readings.wallMilliseconds()
-        guard let anchor else {
-            offset = wall - boot
-            return
-        }
-        if anchor.bootID == readings.bootID {
+        var doubt = anchor?.doubt
+        if let anchor, anchor.bootID == readings.bootID {
             offset = anchor.serviceMilliseconds - anchor.bootMilliseconds
+        } else if let anchor {
+            let away = max(0, wall - anchor.wallMilliseconds)
+            offset = anchor.serviceMilliseconds + away - boot
+            // Of several such starts in a row the first one counts: what was before it is what there is to come back to.
+            if away > ClockDoubt.gap, doubt.map({ Self.isOver($0, at: anchor.serviceMilliseconds) }) ?? true {
+                doubt = ClockDoubt(
+                    serviceMilliseconds: anchor.serviceMilliseconds + away,
+                    earlierServiceMilliseconds: anchor.serviceMilliseconds,
+                    earlierWallMilliseconds: anchor.wallMilliseconds
+                )
+            }
         } else {
-            offset = anchor.serviceMilliseconds + max(0, wall - anchor.wallMilliseconds) - boot
+            offset = wall - boot
         }
+        startedWith = doubt
+        seenWallOffset = Atomic(wall - boot - offset)
     }
 
     package func now() -> Timestamp {
@@ -80,6 +133,43 @@ package struct ServiceClock: Clock {
         monotonicNanoseconds() / 1000
     }
 
+    package var wallOffset: Int64 { seenWallOffset.load(ordering: .relaxed) }
+
+    /// Looks whether the wall clock was set. To be called a few times a second, by one thread at a time.
+    ///
+    /// - Returns: the milliseconds by which it was set forward since the last look, negative = back; `nil` = it goes on as it went.
+    package func lookAtWall() -> Int64? {
+        // Whoever is held up between two readings sees a difference that there is none of. So the shortest of some looks counts.
+        var shortest: (width: Int64, offset: Int64)?
+        for _ in 0..<8 {
+            let before = readings.bootMilliseconds()
+            let wall = readings.wallMilliseconds()
+            let width = readings.bootMilliseconds() - before
+            if width < shortest?.width ?? .max { shortest = (width, wall - before - offset) }
+            if width <= 1 { break }
+        }
+        guard let shortest, shortest.width < Self.tolerance else { return nil }
+        let step = shortest.offset - wallOffset
+        guard step.magnitude >= Self.tolerance.magnitude else { return nil }
+        seenWallOffset.store(shortest.offset, ordering: .relaxed)
+        return step
+    }
+
+    /// `nil` where there is none, or not any more.
+    package var doubt: ClockDoubt? {
+        guard let startedWith, !Self.isOver(startedWith, at: now().milliseconds) else { return nil }
+        return startedWith
+    }
+
+    private static func isOver(_ doubt: ClockDoubt, at service: Int64) -> Bool {
+        service - doubt.serviceMilliseconds >= ClockDoubt.lasts
+    }
+
+    /// What expired later than this is not to be removed yet.
+    package var expiryHorizon: Timestamp {
+        doubt.map { Timestamp(milliseconds: $0.earlierServiceMilliseconds) } ?? .never
+    }
+
     /// What to write down, so that the next run resumes here.
     package func anchor() -> ClockAnchor {
         let boot = readings.bootMilliseconds()
@@ -87,7 +177,8 @@ package struct ServiceClock: Clock {
             bootID: readings.bootID,
             bootMilliseconds: boot,
             wallMilliseconds: readings.wallMilliseconds(),
-            serviceMilliseconds: boot + offset
+            serviceMilliseconds: boot + offset,
+            doubt: doubt
         )
     }
 }

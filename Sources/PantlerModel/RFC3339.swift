@@ -16,7 +16,7 @@ package enum RFC3339 {
     ///
     /// A moment beyond the years 0000 to 9999 is written as the last one within them; `never` has no text, and is the
     /// caller's to tell.
-    package static func write(_ moment: Timestamp, into output: UnsafeMutableRawPointer) {
+    package static func write(_ moment: WallTime, into output: UnsafeMutableRawPointer) {
         let milliseconds = min(max(moment.milliseconds, first), last)
         let days = floorDivide(milliseconds, 86_400_000)
         let time = Int(milliseconds - days * 86_400_000)
@@ -40,7 +40,7 @@ package enum RFC3339 {
     }
 
     /// The same as a string.
-    package static func string(_ moment: Timestamp) -> String {
+    package static func string(_ moment: WallTime) -> String {
         String(unsafeUninitializedCapacity: writtenBytes) { buffer in
             guard let base = buffer.baseAddress else { return 0 }
             write(moment, into: UnsafeMutableRawPointer(base))
@@ -67,7 +67,7 @@ package enum RFC3339 {
     ///
     /// - Returns: `nil` for anything else, and for a moment whose year in UTC has not four digits.
     /// - Complexity: O(n).
-    package static func parse(_ text: UnsafeRawBufferPointer) -> Timestamp? {
+    package static func parse(_ text: UnsafeRawBufferPointer) -> WallTime? {
         var reader = Reader(text)
         guard let century = reader.twoDigits(), let ofCentury = reader.twoDigits(), reader.pass("-", "-"),
             let month = reader.twoDigits(), (1...12).contains(month), reader.pass("-", "-"),
@@ -82,10 +82,10 @@ package enum RFC3339 {
         let minutes = (day1970 * 24 + Int64(hour)) * 60 + Int64(minute - offset)
         let moment = minutes * 60_000 + Int64(second * 1000 + fraction)
         guard (first...last).contains(moment) else { return nil }
-        return Timestamp(milliseconds: moment)
+        return WallTime(milliseconds: moment)
     }
 
-    package static func parse(_ text: String) -> Timestamp? {
+    package static func parse(_ text: String) -> WallTime? {
         var text = text
         return text.withUTF8 { parse(UnsafeRawBufferPointer($0)) }
     }

@@ -1,7 +1,7 @@
 /// A moment on the service's own time line: milliseconds that began at the Unix epoch when the data folder was made,
 /// and that have run with the machine's monotonic clock ever since (see `ServiceClock`).
 ///
-/// It is close to the wall clock, but a jump of the wall clock does not move it.
+/// It is close to the wall clock, but a jump of the wall clock does not move it. Callers name and are told a `WallTime`.
 package struct Timestamp: Hashable, Comparable, Sendable {
     /// Milliseconds since 1970-01-01T00:00:00Z.
     package var milliseconds: Int64

@@ -5,19 +5,20 @@ extension Policy {
     ///
     /// TTLs over `maxTTL`, and never, are clamped to it. Jitter brings an expiry forward that comes from a TTL, by up to its
     /// fraction of it; a moment that the caller named stays that moment.
-    func expiry(_ lifetime: Lifetime, at now: Timestamp) -> Timestamp {
+    func expiry(_ lifetime: Lifetime, at moment: Moment) -> Timestamp {
         var ttl: Int64?
         switch lifetime {
         case .byPolicy: ttl = defaultTTL
         case .never: ttl = nil
         case .milliseconds(let milliseconds): ttl = milliseconds
-        case .until(let moment):
-            guard let maxTTL, moment.milliseconds(since: now) > maxTTL else { return moment }
+        case .until(let named):
+            let end = named.timestamp(aheadBy: moment.wallOffset)
+            guard let maxTTL, end.milliseconds(since: moment.now) > maxTTL else { return end }
             ttl = maxTTL
         }
         if let maxTTL { ttl = min(ttl ?? maxTTL, maxTTL) }
         guard let ttl else { return .never }
-        return now.advanced(byMilliseconds: max(1, ttl - jitter(of: ttl)))
+        return moment.now.advanced(byMilliseconds: max(1, ttl - jitter(of: ttl)))
     }
 
     private func jitter(of ttl: Int64) -> Int64 {

@@ -10,7 +10,8 @@ package enum Lifetime: Hashable, Sendable {
     case never
     /// From now on; > 0.
     case milliseconds(Int64)
-    case until(Timestamp)
+    /// A moment that the caller named.
+    case until(WallTime)
 }
 
 /// Entity tags of a condition; an entry's is its version (RFC 9110, section 8.8.3).
@@ -163,7 +164,8 @@ package struct CounterAdd: Sendable {
 /// An entry as it is after a write.
 package struct Written: Hashable, Sendable {
     package var version: Version
-    package var expiresAt: Timestamp
+    /// As the caller is told it.
+    package var expiresAt: WallTime
     /// Whether there was none before.
     package var isNew: Bool
 }
@@ -202,6 +204,8 @@ package struct Invalidated: Hashable, Sendable {
 package struct ListedRow: Hashable, Sendable {
     package var entry: ListedEntry
     package var tier: Tier
+    /// As the caller is told it.
+    package var expiresAt: WallTime
 }
 
 /// One page of a namespace's keys, in byte order.

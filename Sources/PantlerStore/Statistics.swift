@@ -41,12 +41,14 @@ package struct Figures: Sendable {
 package struct NamespaceStatistics: Sendable {
     package var name: NamespaceName
     /// Since when it is counted: the start, or when the namespace was made.
-    package var since: Timestamp
+    /// As callers are told it.
+    package var since: WallTime
     package var figures: Figures
 }
 
 package struct StoreStatistics: Sendable {
-    package var since: Timestamp
+    /// As callers are told it.
+    package var since: WallTime
     package var uptimeMilliseconds: Int64
     /// Sums, namespaces that were dropped included.
     package var total: Figures
@@ -67,7 +69,7 @@ extension Store {
     package func statistics(_ namespace: Namespace) -> NamespaceStatistics {
         NamespaceStatistics(
             name: namespace.name,
-            since: max(startedAt, namespace.createdAt),
+            since: wallTime(max(startedAt, namespace.createdAt)),
             figures: figures(namespace)
         )
     }
@@ -87,7 +89,7 @@ extension Store {
         // The tier counts those of dropped namespaces as well.
         total.lowerEvictions = health?.evictions ?? 0
         return StoreStatistics(
-            since: startedAt,
+            since: wallTime(startedAt),
             uptimeMilliseconds: uptimeMilliseconds,
             total: total,
             namespaces: namespaces,

@@ -12,15 +12,20 @@ package struct Found {
     package fileprivate(set) var staleSince: Timestamp?
     // The entry has a hold of it for as long as the closure runs; without one of its own a `Found` is passed on as plain bytes.
     private var unretainedLarge: Unmanaged<LargeValue>?
+    fileprivate let wallOffset: Int64
 
-    fileprivate init(_ entry: EntryView, _ tier: Tier, staleSince: Timestamp? = nil) {
+    fileprivate init(_ entry: EntryView, _ tier: Tier, staleSince: Timestamp? = nil, wallOffset: Int64) {
         self.entry = entry
         self.tier = tier
+        self.wallOffset = wallOffset
         self.staleSince = staleSince
     }
 
     /// Whether there is a `large`. No reference is counted for the answer.
     package var isLarge: Bool { unretainedLarge != nil }
+
+    /// When it expires, as the caller is told it.
+    package var expiresAt: WallTime { entry.expiresAt.wallTime(aheadBy: wallOffset) }
 
     /// The bytes of a large value as an object that outlives the closure.
     package var large: LargeValue? { unretainedLarge?.takeUnretainedValue() }
@@ -47,19 +52,33 @@ package struct LoadedHit: Sendable {
     private let large: LargeValue?
     package let tier: Tier
     package let staleSince: Timestamp?
+    fileprivate let wallOffset: Int64
 
-    fileprivate init(_ entry: Entry, _ large: LargeValue?, _ tier: Tier, staleSince: Timestamp?) {
+    fileprivate init(
+        _ entry: Entry,
+        _ large: LargeValue?,
+        _ tier: Tier,
+        staleSince: Timestamp?,
+        wallOffset: Int64
+    ) {
         var entry = entry
         if large != nil { entry.value = [] }
         self.entry = entry
         self.large = large
         self.tier = tier
         self.staleSince = staleSince
+        self.wallOffset = wallOffset
     }
 
     fileprivate init(_ found: Found) {
         let large = found.large
-        self.init(Entry(found.entry, hasValue: large == nil), large, found.tier, staleSince: found.staleSince)
+        self.init(
+            Entry(found.entry, hasValue: large == nil),
+            large,
+            found.tier,
+            staleSince: found.staleSince,
+            wallOffset: found.wallOffset
+        )
     }
 
     package var kind: ValueKind { entry.kind }
@@ -67,7 +86,7 @@ package struct LoadedHit: Sendable {
     /// Shows it as `Store.lookup` shows one in memory.
     package func withFound(_ address: EntryAddress, _ body: (Found) -> Void) {
         entry.withView(address, large) { view in
-            var found = Found(view, tier, staleSince: staleSince)
+            var found = Found(view, tier, staleSince: staleSince, wallOffset: wallOffset)
             found.setLarge(large)
             body(found)
         }
@@ -231,7 +250,7 @@ extension Store {
             if counts { shard.tally[namespace.slot].countMiss(reason) }
             return .missing(reason)
         }
-        var found = Found(shard.view(ref), .memory)
+        var found = Found(shard.view(ref), .memory, wallOffset: moment.wallOffset)
         if found.entry.isLarge { found.setLarge(shard.largeValue(ref)) }
         switch namespace.freshness(of: found.entry, at: moment.now) {
         case .fresh:
@@ -286,9 +305,10 @@ extension Store {
                 return { [self] in lookAgain(namespace, address, counts: counts, admits, wants, completion) }
             case .larger(let size): return { completion(.larger(size)) }
             case .found(let entry, let large):
-                switch namespace.freshness(of: entry, at: clock.now()) {
-                case .fresh: result = .hit(LoadedHit(entry, large, lowerTier, staleSince: nil))
-                case .stale(let since): result = .hit(LoadedHit(entry, large, lowerTier, staleSince: since))
+                let moment = moment()
+                switch namespace.freshness(of: entry, at: moment.now) {
+                case .fresh: result = .hit(hit(entry, large, nil, moment))
+                case .stale(let since): result = .hit(hit(entry, large, since, moment))
                 case .dead(let reason):
                     if counts { shard.missMemory.record(address.hash, reason) }
                     result = .missing(reason)
@@ -347,6 +367,10 @@ extension Store {
         case (.hit, nil), (.below, nil):
             load(namespace, address, counts: counts, admits: admits, wants: wants, completion: completion)
         }
+    }
+
+    private func hit(_ entry: Entry, _ large: LargeValue?, _ staleSince: Timestamp?, _ moment: Moment) -> LoadedHit {
+        LoadedHit(entry, large, lowerTier, staleSince: staleSince, wallOffset: moment.wallOffset)
     }
 
     var lowerTier: Tier { lower?.tier ?? .disk }

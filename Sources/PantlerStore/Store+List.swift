@@ -19,7 +19,9 @@ extension Store {
         guard let lower, namespace.usesLower else {
             return background.async { [self] in
                 let found = memoryRows(namespace, prefix, after, through: nil, limit: limit + 1)
-                let rows = found.prefix(limit).map { ListedRow(entry: $0, tier: .memory) }
+                let rows = found.prefix(limit).map {
+                    ListedRow(entry: $0, tier: .memory, expiresAt: wallTime($0.expiresAt))
+                }
                 completion(.success(Listing(rows: rows, isComplete: found.count <= limit)))
             }
         }
@@ -70,7 +72,15 @@ extension Store {
                         completion
                     )
                 }
-                let all = rows + visible.map { ListedRow(entry: $0, tier: tier(of: $0.key, namespace, lower)) }
+                let all =
+                    rows
+                    + visible.map {
+                        ListedRow(
+                            entry: $0,
+                            tier: tier(of: $0.key, namespace, lower),
+                            expiresAt: wallTime($0.expiresAt)
+                        )
+                    }
                 if all.count > limit || isEnd {
                     let rows = Array(all.prefix(limit))
                     return completion(.success(Listing(rows: rows, isComplete: all.count <= limit && isEnd)))

@@ -25,14 +25,15 @@ extension Store {
             try change(&head, patch, policy, moment)
             shard.tally[namespace.slot].touches &+= 1
             let ticket = touch(&shard, namespace, address, standing, head, policy, moment)
-            let written = Written(version: head.version, expiresAt: head.expiresAt, isNew: false)
+            let expiresAt = head.expiresAt.wallTime(aheadBy: moment.wallOffset)
+            let written = Written(version: head.version, expiresAt: expiresAt, isNew: false)
             return Step(answer: written, ticket: ticket, stored: head.version, durability: policy.durability)
         }
     }
 
     /// What a patch changes beside the value; the entry gets its new version.
     func change(_ entry: inout some Headed, _ patch: Patch, _ policy: Policy, _ moment: Moment) throws(Problem) {
-        if let lifetime = patch.lifetime { entry.expiresAt = policy.expiry(lifetime, at: moment.now) }
+        if let lifetime = patch.lifetime { entry.expiresAt = policy.expiry(lifetime, at: moment) }
         switch patch.staleTTL {
         case .keep: break
         case .byPolicy: entry.staleTTL = policy.staleTTL
@@ -61,7 +62,8 @@ extension Store {
             try change(&entry, patch, policy, moment)
             shard.tally[namespace.slot].puts &+= 1
             let ticket = store(&shard, namespace, address, entry, nil, policy, moment)
-            let written = Written(version: entry.version, expiresAt: entry.expiresAt, isNew: false)
+            let expiresAt = entry.expiresAt.wallTime(aheadBy: moment.wallOffset)
+            let written = Written(version: entry.version, expiresAt: expiresAt, isNew: false)
             return Step(answer: written, ticket: ticket, stored: entry.version, durability: policy.durability)
         }
     }
@@ -106,7 +108,7 @@ extension Store {
             } else {
                 guard let initial = counter.initial else { throw .notFound(standing.reason) }
                 base = initial
-                let expiresAt = policy.expiry(counter.lifetime, at: moment.now)
+                let expiresAt = policy.expiry(counter.lifetime, at: moment)
                 entry = Entry(value: [], kind: .json, version: 0, expiresAt: expiresAt, staleTTL: policy.staleTTL)
             }
             let value = try CounterAdd.sum(base, counter.by)

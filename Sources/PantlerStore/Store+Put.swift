@@ -68,13 +68,14 @@ extension Store {
             value: put.value,
             kind: put.kind,
             version: try nextVersion(),
-            expiresAt: policy.expiry(put.lifetime, at: moment.now),
+            expiresAt: policy.expiry(put.lifetime, at: moment),
             staleTTL: put.staleTTL ?? policy.staleTTL,
             tags: put.tags
         )
         shard.tally[namespace.slot].puts &+= 1
         let ticket = store(&shard, namespace, address, entry, large, policy, moment)
-        let written = Written(version: entry.version, expiresAt: entry.expiresAt, isNew: !standing.isPresent)
+        let expiresAt = entry.expiresAt.wallTime(aheadBy: moment.wallOffset)
+        let written = Written(version: entry.version, expiresAt: expiresAt, isNew: !standing.isPresent)
         return Step(answer: written, ticket: ticket, stored: entry.version, durability: policy.durability)
     }
 

@@ -108,7 +108,15 @@ package final class Store: Sendable {
 
     // MARK: Time and place
 
-    package func moment() -> Moment { Moment(now: clock.now(), access: clock.monotonicMicroseconds()) }
+    package func moment() -> Moment {
+        Moment(now: clock.now(), access: clock.monotonicMicroseconds(), wallOffset: clock.wallOffset)
+    }
+
+    /// Milliseconds that the wall clock is ahead of the service's time line.
+    package var wallOffset: Int64 { clock.wallOffset }
+
+    /// A moment of the service's time line as callers are told it.
+    package func wallTime(_ moment: Timestamp) -> WallTime { moment.wallTime(aheadBy: clock.wallOffset) }
 
     package func hash(_ namespace: Namespace, _ key: UnsafeRawBufferPointer) -> UInt64 {
         entryHash.hash(namespace: namespace.id, key: key)
@@ -135,9 +143,15 @@ package struct Moment: Sendable {
     package var now: Timestamp
     /// Microseconds of the monotonic clock, for the order of accesses.
     package var access: UInt64
+    /// Milliseconds that the wall clock is ahead of the service's time line.
+    package var wallOffset: Int64
 
-    package init(now: Timestamp, access: UInt64) {
+    package init(now: Timestamp, access: UInt64, wallOffset: Int64 = 0) {
         self.now = now
         self.access = access
+        self.wallOffset = wallOffset
     }
+
+    /// The same moment by the wall clock.
+    package var wall: WallTime { now.wallTime(aheadBy: wallOffset) }
 }

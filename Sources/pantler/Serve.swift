@@ -16,6 +16,8 @@ internal import UnixSignals
 struct Service {
     let configuration: ServeConfiguration
     let source: ConfigurationSource
+    /// Whether the time line goes back to where it was before a start with a clock far ahead.
+    let resetsClock: Bool
     let logger: Logger
 
     /// Serves until SIGTERM or SIGINT, then answers what is under way, writes what is queued, and returns.
@@ -30,6 +32,7 @@ struct Service {
         let disk = try DiskTier.open(
             folder: configuration.dataDirectory,
             options: diskOptions,
+            resettingClock: resetsClock ? .system() : nil,
             logger: Logger(label: "pantler.disk")
         )
         defer { disk.close() }
@@ -45,6 +48,9 @@ struct Service {
                 : DiskOpenError.failed(path: path, reason: error.description)
         }
         defer { store.close() }
+        let watch = ClockWatch(clock: clock, logger: logger)
+        watch.tellOffset()
+        watch.tellDoubt()
 
         let server = makeServer(store)
         let listening = ListeningService(server: server, configuration: configuration, logger: logger)
@@ -59,7 +65,7 @@ struct Service {
         )
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
-                services: [.init(service: listening), .init(service: reloading)],
+                services: [.init(service: listening), .init(service: reloading), .init(service: watch)],
                 gracefulShutdownSignals: [.sigterm, .sigint],
                 logger: logger
             )
@@ -198,4 +204,41 @@ private final class ReloadingService: ServiceLifecycle.Service {
         let http = configuration.httpOptions
         server.reload(limits: http.limits, allowedHosts: http.allowedHosts)
     }
+}
+
+/// Sees the machine's clock being set, so that moments are told as they are from then on.
+private struct ClockWatch: ServiceLifecycle.Service {
+    let clock: ServiceClock
+    let logger: Logger
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                if let step = clock.lookAtWall() {
+                    logger.notice("The machine's clock was set", metadata: ["by": "\(seconds(step))", "ahead": ahead])
+                }
+                try? await Task.sleep(for: .milliseconds(100))
+            }
+        }
+    }
+
+    /// Says how far the two are apart at the start, if anybody could notice.
+    func tellOffset() {
+        guard clock.wallOffset.magnitude >= 1000 else { return }
+        logger.info("The machine's clock was set since the data folder was made", metadata: ["ahead": ahead])
+    }
+
+    /// Says that the clock may be wrong, and what to do then.
+    func tellDoubt() {
+        guard let doubt = clock.doubt else { return }
+        logger.warning(
+            "By the machine's clock it was off for long: what had a TTL counts as expired, and is kept on disk for a day. If the clock is wrong, set it, stop the service, and start it once with --reset-clock",
+            metadata: ["days": "\(doubt.milliseconds / 86_400_000)"]
+        )
+    }
+
+    /// Of the service's own time line; the metric pantler_clock_offset_seconds.
+    private var ahead: Logger.MetadataValue { "\(seconds(clock.wallOffset))" }
+
+    private func seconds(_ milliseconds: Int64) -> String { "\(Double(milliseconds) / 1000) s" }
 }

@@ -67,7 +67,7 @@ struct PipelinePutTests {
         try #require(versions.count == 2)
         #expect(versions[0] < versions[1])
         #expect(first.body == #"{"key":"k","version":\#(versions[0]),"expires_at":null}"#)
-        let expiry = RFC3339.string(connection.clock.now().advanced(byMilliseconds: 1500))
+        let expiry = RFC3339.string(connection.store.moment().now.advanced(byMilliseconds: 1500).wallTime(aheadBy: 0))
         #expect(second.body == #"{"key":"k","version":\#(versions[1]),"expires_at":"\#(expiry)"}"#)
         #expect(second.fields["content-type"] == "application/json")
     }

@@ -4,7 +4,7 @@ import Testing
 
 @testable import PantlerHTTP
 
-private let now = Timestamp(milliseconds: 1_800_000_000_000)
+private let now = WallTime(milliseconds: 1_800_000_000_000)
 private let century: Int64 = 3_153_600_000_000
 
 private func put(_ json: String) throws -> Put {
@@ -47,7 +47,7 @@ struct EnvelopeTests {
             (#""ttl":1e1"#, .milliseconds(10_000)),
             (#""ttl":0.001"#, .milliseconds(1)), (#""ttl":null"#, .never), (#""expires_at":null"#, .never),
             (#""ttl":3153600000"#, .milliseconds(century)),
-            (#""expires_at":"2099-01-01T00:00:00Z""#, .until(Timestamp(milliseconds: 4_070_908_800_000))),
+            (#""expires_at":"2099-01-01T00:00:00Z""#, .until(WallTime(milliseconds: 4_070_908_800_000))),
         ] as [(String, Lifetime)]
     )
     func lifetimes(member: String, lifetime: Lifetime) throws {

@@ -15,7 +15,7 @@ struct RFC3339Tests {
         ] as [(String, Int64)]
     )
     func read(text: String, milliseconds: Int64) {
-        #expect(RFC3339.parse(text) == Timestamp(milliseconds: milliseconds))
+        #expect(RFC3339.parse(text) == WallTime(milliseconds: milliseconds))
     }
 
     @Test(
@@ -39,7 +39,7 @@ struct RFC3339Tests {
 
     @Test("are written in UTC with milliseconds, and read back the same, on every day of 800 years")
     func roundTrip() {
-        var moment = Timestamp(milliseconds: -6_847_804_800_000)  // 1753-01-01
+        var moment = WallTime(milliseconds: -6_847_804_800_000)  // 1753-01-01
         for day in 0..<292_194 {
             let text = RFC3339.string(moment)
             guard text.utf8.count == RFC3339.writtenBytes, RFC3339.parse(text) == moment else {
@@ -47,10 +47,10 @@ struct RFC3339Tests {
                 return
             }
             // A little more than a day, so that the time of day goes round as well.
-            moment = moment.advanced(byMilliseconds: 86_400_000 + 1733)
+            moment = WallTime(milliseconds: moment.milliseconds + 86_400_000 + 1733)
         }
-        #expect(RFC3339.string(Timestamp(milliseconds: 4_070_908_800_500)) == "2099-01-01T00:00:00.500Z")
-        #expect(RFC3339.string(Timestamp(milliseconds: 951_868_799_009)) == "2000-02-29T23:59:59.009Z")
+        #expect(RFC3339.string(WallTime(milliseconds: 4_070_908_800_500)) == "2099-01-01T00:00:00.500Z")
+        #expect(RFC3339.string(WallTime(milliseconds: 951_868_799_009)) == "2000-02-29T23:59:59.009Z")
         #expect(RFC3339.string(.never) == "9999-12-31T23:59:59.999Z")
     }
 }

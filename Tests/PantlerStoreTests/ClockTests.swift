@@ -41,6 +41,88 @@ struct ClockTests {
     }
 
     @Test(
+        "a start far ahead is in doubt for a day, and nothing that it expired is to be removed",
+        arguments: [29, 31, 26_000] as [Int64]
+    )
+    func doubt(days: Int64) {
+        let machine = Machine()
+        let before = ServiceClock(readings: machine.readings(), resuming: nil).anchor()
+        machine.boot.value = 10
+        machine.wall.value += days * 86_400_000
+        let clock = ServiceClock(readings: machine.readings("another"), resuming: before)
+        #expect(clock.now().milliseconds == 1_800_000_000_000 + days * 86_400_000)
+        guard days > 30 else {
+            #expect(clock.doubt == nil)
+            #expect(clock.expiryHorizon == .never)
+            return
+        }
+        #expect(clock.doubt?.milliseconds == days * 86_400_000)
+        #expect(clock.expiryHorizon.milliseconds == before.serviceMilliseconds)
+        // Another start, and another boot still further ahead, change nothing about where it was before.
+        let again = ServiceClock(readings: machine.readings("another"), resuming: clock.anchor())
+        #expect(again.doubt == clock.doubt)
+        machine.wall.value += 400 * 86_400_000
+        let further = ServiceClock(readings: machine.readings("third"), resuming: again.anchor())
+        #expect(further.doubt == clock.doubt)
+        machine.boot.value += 86_400_000
+        #expect(again.doubt == nil)
+        #expect(again.expiryHorizon == .never)
+        #expect(again.anchor().doubt == nil)
+    }
+
+    @Test(
+        "tells how far the wall clock is ahead, and sees it being set",
+        arguments: [86_400_000, -86_400_000] as [Int64]
+    )
+    func wallOffset(step: Int64) {
+        let machine = Machine()
+        let clock = ServiceClock(readings: machine.readings(), resuming: nil)
+        #expect(clock.wallOffset == 0)
+        #expect(clock.lookAtWall() == nil)
+        machine.wall.value += step
+        #expect(clock.lookAtWall() == step)
+        #expect(clock.wallOffset == step)
+        #expect(clock.lookAtWall() == nil)
+        // What two readings one after the other differ by is no step; many small ones are.
+        machine.wall.value += 9
+        #expect(clock.lookAtWall() == nil)
+        machine.wall.value += 1
+        #expect(clock.lookAtWall() == 10)
+        let next = ServiceClock(readings: machine.readings(), resuming: clock.anchor())
+        #expect(next.wallOffset == step + 10)
+    }
+
+    @Test("does not take a pause between two readings for a step")
+    func pauses() {
+        let machine = Machine()
+        let pause = Shared<Int64>(0)
+        var readings = machine.readings()
+        readings.wallMilliseconds = { [boot = machine.boot, wall = machine.wall] in
+            boot.value += pause.value
+            wall.value += pause.value
+            return wall.value
+        }
+        let clock = ServiceClock(readings: readings, resuming: nil)
+        pause.value = 5000
+        #expect(clock.lookAtWall() == nil)
+        pause.value = 0
+        #expect(clock.lookAtWall() == nil)
+        #expect(clock.wallOffset == 0)
+    }
+
+    @Test("moments are carried over both ways, and never stays never")
+    func carriedOver() {
+        for offset in [0, 86_400_000, -86_400_000] as [Int64] {
+            let told = Timestamp(milliseconds: 1_800_000_000_000).wallTime(aheadBy: offset)
+            #expect(told.milliseconds == 1_800_000_000_000 + offset)
+            #expect(told.timestamp(aheadBy: offset).milliseconds == 1_800_000_000_000)
+            #expect(Timestamp.never.wallTime(aheadBy: offset) == .never)
+            #expect(WallTime.never.timestamp(aheadBy: offset) == .never)
+            #expect(Timestamp(milliseconds: .max - 1).wallTime(aheadBy: offset) != .never)
+        }
+    }
+
+    @Test(
         "asks the wall clock across a reboot, and never goes back",
         arguments: [(-1_000_000, 0), (90_000, 90_000)] as [(Int64, Int64)]
     )

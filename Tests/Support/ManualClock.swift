@@ -6,6 +6,7 @@ package final class ManualClock: Clock {
     private struct Reading {
         var milliseconds: Int64
         var microseconds: UInt64 = 1_000_000
+        var wallOffset: Int64 = 0
     }
 
     private let reading: Mutex<Reading>
@@ -20,6 +21,13 @@ package final class ManualClock: Clock {
 
     package func monotonicMicroseconds() -> UInt64 {
         reading.withLock { $0.microseconds }
+    }
+
+    package var wallOffset: Int64 { reading.withLock { $0.wallOffset } }
+
+    /// Sets the wall clock, forward or back, and no other.
+    package func setWall(byMilliseconds milliseconds: Int64) {
+        reading.withLock { $0.wallOffset += milliseconds }
     }
 
     /// Moves both readings; fractions of a millisecond move the monotonic one alone.

@@ -11,17 +11,21 @@ package final class ServerProcess: Sendable {
         /// The data folder; `nil` = `data` in the folder.
         package var data: String?
         package var environment: [String: String]
+        /// Further flags of `pantler serve`.
+        package var flags: [String]
 
         package init(
             configuration: String = "",
             folder: TemporaryDirectory? = nil,
             data: String? = nil,
-            environment: [String: String] = [:]
+            environment: [String: String] = [:],
+            flags: [String] = []
         ) {
             self.configuration = configuration
             self.folder = folder
             self.data = data
             self.environment = environment
+            self.flags = flags
         }
     }
 
@@ -46,6 +50,7 @@ package final class ServerProcess: Sendable {
         logFile = folder.file("log-\(port)-\(monotonicNanoseconds())")
         configurationFile = folder.file("pantler.yaml")
         var arguments = ["serve", "--host", "127.0.0.1", "--port", "\(port)", "--data-dir", dataFolder]
+        arguments += options.flags
         if !options.configuration.isEmpty {
             try folder.write(options.configuration, to: "pantler.yaml")
             arguments += ["--config", configurationFile]

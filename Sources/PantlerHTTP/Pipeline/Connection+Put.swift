@@ -32,7 +32,7 @@ extension Connection {
         _ request: FastLane.FastRequest,
         _ body: UnsafeRawBufferPointer
     ) throws(Problem) -> Result<Written, Problem>? {
-        let put = try Put(envelope: body, now: moment.now)
+        let put = try Put(envelope: body, now: moment.wall)
         let namespace = try loop.namespaceForWriting(request.namespace) { policy throws(Problem) in
             try put.check(policy)
         }

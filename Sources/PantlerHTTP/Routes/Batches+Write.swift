@@ -9,7 +9,7 @@ internal import Synchronization
 
 extension Router {
     func setBatch(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
-        let now = store.moment().now
+        let now = store.moment().wall
         let entries = try request.body.withBytes { body throws(Problem) in try BatchEntry.readAll(body, now: now) }
         let outcomes = Outcomes<Written>(entries.map { $0.put.failure })
         if outcomes.isComplete { return exchange.respond(Response(set: entries, outcomes)) }
@@ -74,7 +74,7 @@ struct BatchEntry: Sendable {
     }
 
     /// - Throws: what is wrong with the body, and with an entry that does not even tell its key.
-    static func readAll(_ body: UnsafeRawBufferPointer, now: Timestamp) throws(Problem) -> [BatchEntry] {
+    static func readAll(_ body: UnsafeRawBufferPointer, now: WallTime) throws(Problem) -> [BatchEntry] {
         // Two levels more than a value may have: the array, and the entry itself.
         let members = try Members<Member>(body, allowed: [.entries], depth: Limits.jsonDepth + 2)
         try members.checkUnknown()
@@ -88,7 +88,7 @@ struct BatchEntry: Sendable {
         return entries
     }
 
-    private init(_ element: JSONElement, now: Timestamp) throws(Problem) {
+    private init(_ element: JSONElement, now: WallTime) throws(Problem) {
         guard element.type == .object else { throw Problem(.memberInvalid, "'entries' takes an array of objects.") }
         let read: Result<Members<EnvelopeMember>, Problem>
         do throws(Problem) {
@@ -116,7 +116,7 @@ struct BatchEntry: Sendable {
     private static func put(
         _ key: JSONElement,
         _ read: Result<Members<EnvelopeMember>, Problem>,
-        now: Timestamp
+        now: WallTime
     ) throws(Problem) -> ([UInt8], Put) {
         let key = try KeyForm.read(key.bytes)
         var put = try Put(try read.get(), now: now)

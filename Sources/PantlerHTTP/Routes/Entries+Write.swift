@@ -8,7 +8,7 @@ import PantlerStore
 
 extension Router {
     func putEntry(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
-        let now = store.moment().now
+        let now = store.moment().wall
         var put = try request.body.withBytes { body throws(Problem) in try Put(envelope: body, now: now) }
         put.condition = call.condition
         try self.put(put, call, exchange)
@@ -32,7 +32,7 @@ extension Router {
     }
 
     func patchEntry(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
-        let now = store.moment().now
+        let now = store.moment().wall
         var patch = try request.body.withBytes { body throws(Problem) in try PatchEnvelope(body, now: now).patch }
         patch.condition = call.condition
         let namespace = try namespaceWithEntry(call)
@@ -73,7 +73,7 @@ extension Router {
 
 extension JSONWriter {
     /// Writes a moment, or null for never.
-    mutating func moment(_ moment: Timestamp) {
+    mutating func moment(_ moment: WallTime) {
         if moment == .never { null() } else { string(RFC3339.string(moment)) }
     }
 }

@@ -7,12 +7,12 @@ import PantlerStore
 
 extension Put {
     /// - Throws: what is wrong with the body; first what keeps it from being read (400), then what it says (422).
-    init(envelope body: UnsafeRawBufferPointer, now: Timestamp) throws(Problem) {
+    init(envelope body: UnsafeRawBufferPointer, now: WallTime) throws(Problem) {
         try self.init(Members(body, allowed: EnvelopeMember.ofPut), now: now)
     }
 
     /// - Parameter members: those of a put, or of a batch's entry, whose key has been looked at.
-    init(_ members: Members<EnvelopeMember>, now: Timestamp) throws(Problem) {
+    init(_ members: Members<EnvelopeMember>, now: WallTime) throws(Problem) {
         let lifetime = try Lifetime(members, now: now) ?? .byPolicy
         try members.checkUnknown()
         let value: [UInt8]
@@ -74,7 +74,7 @@ struct PatchEnvelope: Sendable {
     var patch: Patch
 
     /// Throws as `Put.init(envelope:now:)` does.
-    init(_ body: UnsafeRawBufferPointer, now: Timestamp) throws(Problem) {
+    init(_ body: UnsafeRawBufferPointer, now: WallTime) throws(Problem) {
         let members = try Members(body, allowed: EnvelopeMember.ofPatch)
         patch = Patch(lifetime: try Lifetime(members, now: now))
         try members.checkUnknown()
@@ -107,7 +107,7 @@ extension Lifetime {
     /// What `ttl` and `expires_at` say together; `nil` where neither is there.
     ///
     /// - Throws: `ttl_conflict`, `ttl_invalid`, `expires_at_invalid`.
-    fileprivate init?(_ members: Members<EnvelopeMember>, now: Timestamp) throws(Problem) {
+    fileprivate init?(_ members: Members<EnvelopeMember>, now: WallTime) throws(Problem) {
         switch (members[.ttl], members[.expiresAt]) {
         case (nil, nil): return nil
         case (.some, .some): throw .ttlConflict

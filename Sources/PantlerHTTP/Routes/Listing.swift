@@ -36,7 +36,7 @@ extension Response {
             body.member("version")
             body.integer(row.entry.version)
             body.member("expires_at")
-            body.moment(row.entry.expiresAt)
+            body.moment(row.expiresAt)
             body.member("size")
             body.integer(row.entry.size)
             body.member("tier")

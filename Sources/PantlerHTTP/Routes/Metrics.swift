@@ -18,6 +18,11 @@ extension Router {
         page.writes(statistics.namespaces)
         page.contents(statistics)
         if let disk = statistics.lower { page.disk(disk) }
+        page.gauge(
+            "pantler_clock_offset_seconds",
+            "What the wall clock is ahead of the service's time line; moves when the machine's clock is set."
+        )
+        page.sample(Double(store.wallOffset) / 1000)
         ProcessFigures().expose(to: &page)
         return Response(
             status: 200,

@@ -12,7 +12,7 @@ extension Router {
         body.beginObject()
         body.member("namespaces")
         body.beginArray()
-        for namespace in store.namespaces() { body.namespace(namespace.record) }
+        for namespace in store.namespaces() { body.namespace(namespace.record, madeAt: madeAt(namespace)) }
         body.endArray()
         body.endObject()
         return Response(200, body, headers: Response.notStored, operation: .namespace)
@@ -25,7 +25,7 @@ extension Router {
         case .delete: try deleteNamespace(call, exchange)
         case .get, .head, .post, .options, .other:
             guard let namespace = store.namespace(call.namespace) else { throw .namespaceNotFound(call.namespace) }
-            exchange.respond(Response(200, namespace.record))
+            exchange.respond(Response(200, namespace.record, madeAt: madeAt(namespace)))
         }
     }
 
@@ -34,7 +34,7 @@ extension Router {
         let defaults = store.defaultPolicy
         let change = try request.body.withBytes { body throws(Problem) in try PolicyChange(body, name: name, .whole) }
         store.setPolicy(name, change.applied(to: defaults, defaults: defaults)) { result in
-            exchange.respondFromAnywhere { Response(set: result) }
+            exchange.respondFromAnywhere { [self] in Response(set: result, madeAt: madeAt) }
         }
     }
 
@@ -46,9 +46,11 @@ extension Router {
         store.changePolicy(name) { policy throws(Problem) in
             policy = change.applied(to: policy, defaults: defaults)
         } completion: { result in
-            exchange.respondFromAnywhere { Response(set: result) }
+            exchange.respondFromAnywhere { [self] in Response(set: result, madeAt: madeAt) }
         }
     }
+
+    private func madeAt(_ namespace: Namespace) -> WallTime { store.wallTime(namespace.createdAt) }
 
     private func deleteNamespace(_ call: Call, _ exchange: Exchange) throws(Problem) {
         let name = try NamespaceName(call.namespace)
@@ -66,23 +68,23 @@ extension Router {
 }
 
 extension Response {
-    fileprivate init(set result: Result<PolicySet, Problem>) {
+    fileprivate init(set result: Result<PolicySet, Problem>, madeAt: (Namespace) -> WallTime) {
         switch result {
         case .failure(let problem): self.init(problem: problem, operation: .namespace)
-        case .success(let set): self.init(set.isNew ? 201 : 200, set.namespace.record)
+        case .success(let set): self.init(set.isNew ? 201 : 200, set.namespace.record, madeAt: madeAt(set.namespace))
         }
     }
 
-    fileprivate init(_ status: Int, _ record: NamespaceRecord) {
+    fileprivate init(_ status: Int, _ record: NamespaceRecord, madeAt: WallTime) {
         var body = JSONWriter(capacity: 512)
-        body.namespace(record)
+        body.namespace(record, madeAt: madeAt)
         self.init(status, body, headers: Self.notStored, operation: .namespace)
     }
 }
 
 extension JSONWriter {
     /// Writes a namespace with its policy: sizes in bytes, durations in seconds, null for what has no limit.
-    mutating func namespace(_ record: NamespaceRecord) {
+    mutating func namespace(_ record: NamespaceRecord, madeAt: WallTime) {
         let policy = record.policy
         beginObject()
         member("name")
@@ -117,7 +119,7 @@ extension JSONWriter {
         member("generation")
         integer(record.generation)
         member("created_at")
-        moment(record.createdAt)
+        moment(madeAt)
         endObject()
     }
 

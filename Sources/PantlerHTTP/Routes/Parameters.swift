@@ -68,7 +68,7 @@ enum Seconds {
 /// When an entry is to expire.
 enum Expiry {
     /// A moment to come. Throws `expires_at_invalid`.
-    static func read(_ text: [UInt8], now: Timestamp) throws(Problem) -> Timestamp {
+    static func read(_ text: [UInt8], now: WallTime) throws(Problem) -> WallTime {
         guard let moment = text.withUnsafeBytes({ RFC3339.parse($0) }) else {
             let shown = Problem.quoted(String(decoding: text.prefix(400), as: UTF8.self))
             throw Problem(

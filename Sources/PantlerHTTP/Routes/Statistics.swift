@@ -75,7 +75,7 @@ extension JSONWriter {
     }
 
     /// The members that are told of a namespace and of the whole alike.
-    fileprivate mutating func figures(_ figures: Figures, since: Timestamp) {
+    fileprivate mutating func figures(_ figures: Figures, since: WallTime) {
         let tally = figures.tally
         member("since")
         moment(since)

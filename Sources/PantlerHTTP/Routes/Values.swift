@@ -10,7 +10,7 @@ extension Router {
     func putValue(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
         let kind = try Self.kind(request.headers)
         var put = Put(value: [], kind: kind, condition: call.condition)
-        put.lifetime = try Self.lifetime(call.query, now: store.moment().now)
+        put.lifetime = try Self.lifetime(call.query, now: store.moment().wall)
         put.staleTTL = try call.query[.staleTTL].map { text throws(Problem) in
             try text.withBytes { bytes throws(Problem) in try Seconds.staleTTL(bytes) }
         }
@@ -37,7 +37,7 @@ extension Router {
         return MediaType.essence(type) == MediaType.json ? .json : .bytes(mediaType: type)
     }
 
-    private static func lifetime(_ query: Query, now: Timestamp) throws(Problem) -> Lifetime {
+    private static func lifetime(_ query: Query, now: WallTime) throws(Problem) -> Lifetime {
         switch (query[.ttl], query[.expiresAt]) {
         case (nil, nil): return .byPolicy
         case (.some, .some): throw .ttlConflict

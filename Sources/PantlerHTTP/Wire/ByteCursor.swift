@@ -53,20 +53,20 @@ struct ByteCursor {
     mutating func write(decimal value: Int) { write(decimal: UInt64(value.magnitude)) }
 
     /// A moment as RFC 3339 has it, `RFC3339.writtenBytes` bytes.
-    mutating func write(_ moment: Timestamp) {
+    mutating func write(_ moment: WallTime) {
         RFC3339.write(moment, into: end)
         end += RFC3339.writtenBytes
     }
 
     /// A moment as a JSON string, or null for never: `jsonBytes(of:)` bytes.
-    mutating func writeJSON(_ moment: Timestamp) {
+    mutating func writeJSON(_ moment: WallTime) {
         guard moment != .never else { return write("null") }
         write(UInt8(ascii: "\""))
         write(moment)
         write(UInt8(ascii: "\""))
     }
 
-    static func jsonBytes(of moment: Timestamp) -> Int { moment == .never ? 4 : RFC3339.writtenBytes + 2 }
+    static func jsonBytes(of moment: WallTime) -> Int { moment == .never ? 4 : RFC3339.writtenBytes + 2 }
 
     static func decimalDigits(of value: UInt64) -> Int {
         var digits = 1

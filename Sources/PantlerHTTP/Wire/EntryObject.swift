@@ -94,7 +94,7 @@ struct EntryObject {
             cursor.write("null")
         } else {
             cursor.write("\"")
-            cursor.write(entry.expiresAt)
+            cursor.write(found.expiresAt)
             cursor.write("\"")
         }
         if let spelled { cursor.write(spelled.tags) }

@@ -12,7 +12,7 @@ struct HTTPDate: Sendable {
 
     /// - Parameter seconds: since 1970, by the wall clock; not before, and within the year 9999.
     init(unixSeconds seconds: Int64) {
-        let text = RFC3339.string(Timestamp(milliseconds: seconds * 1000))
+        let text = RFC3339.string(WallTime(milliseconds: seconds * 1000))
         let digits = Array(text.utf8)
         let weekday = Int((seconds / 86_400 + 4) % 7)
         let month = Int(digits[5] - UInt8(ascii: "0")) * 10 + Int(digits[6] - UInt8(ascii: "0"))

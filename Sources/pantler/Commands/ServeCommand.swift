@@ -40,6 +40,12 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "text for people, json for programs. (default: text)")
     var logFormat: String?
 
+    @Flag(
+        help:
+            "After a start with the machine's clock far ahead: go back to where the time line was, once it is right again."
+    )
+    var resetClock = false
+
     func run() async throws {
         let source = ConfigurationSource(file: config, environment: try variables(), flags: flags)
         let configuration: ServeConfiguration
@@ -52,7 +58,8 @@ struct ServeCommand: AsyncParsableCommand {
         ProcessLog.bootstrap(configuration.log)
         let logger = Logger(label: "pantler")
         do {
-            try await Service(configuration: configuration, source: source, logger: logger).run()
+            try await Service(configuration: configuration, source: source, resetsClock: resetClock, logger: logger)
+                .run()
         } catch {
             logger.critical("\(error)")
             throw ExitStatus.failed
