@@ -53,7 +53,7 @@ struct LongWorkTests {
         _ = fixture.tier.enqueue(.namespace(record))
         _ = fixture.tier.enqueue(.tag(7, tag: "t", Watermark()))
         for number in 0..<500 { fixture.put("\(number)", fixture.entry("v"), in: 7) }
-        fixture.put("kept", fixture.entry("v"), in: 8)
+        fixture.put("kept", fixture.entry("v"), in: 6)
         try fixture.tier.flush()
         #expect(fixture.settle(fixture.tier.enqueue(.dropNamespace(7))) == nil)
         #expect(fixture.tier.usage(of: 7) == TierUsage())
