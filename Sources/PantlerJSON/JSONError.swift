@@ -10,6 +10,8 @@ package enum JSONError: Error, Hashable, Sendable, CustomStringConvertible {
     case notUTF8(offset: Int)
     /// An escape that stands for half a UTF-16 pair, where a string is needed that has an encoding in UTF-8.
     case loneSurrogate(offset: Int)
+    /// What would be made has more bytes than it may have.
+    case tooLarge(size: Int, limit: Int)
 
     /// One sentence for the caller who sent the bytes.
     package var description: String {
@@ -24,6 +26,8 @@ package enum JSONError: Error, Hashable, Sendable, CustomStringConvertible {
             "The JSON is not valid UTF-8 at byte \(offset)."
         case .loneSurrogate(let offset):
             "The escape at byte \(offset) is half a surrogate pair: it stands for no character."
+        case .tooLarge(let size, let limit):
+            "The result would have \(size) bytes; at most \(limit) are allowed."
         }
     }
 }

@@ -16,47 +16,72 @@ package struct JSONElement {
     }
 }
 
+/// The name of a member, as it stands in the reader's buffer, which it borrows.
+package struct JSONName {
+    /// What stands between the quotes.
+    private let raw: UnsafeRawBufferPointer
+    /// What that says, where it has escapes.
+    private let decoded: [UInt8]?
+
+    /// - Parameter literal: a valid string with its quotes.
+    fileprivate init(_ literal: UnsafeRawBufferPointer, hasEscapes: Bool) throws(JSONError) {
+        raw = literal.slice(1..<literal.count - 1)
+        decoded = hasEscapes ? try JSON.stringBytes(literal) : nil
+    }
+
+    /// Whether this is the name `text`. Compared by their bytes: Swift's own comparison of strings takes different spellings of an
+    /// accent for equal, JSON does not. Complexity: O(length of `text`).
+    package func says(_ text: String) -> Bool {
+        var text = text
+        guard text.utf8.count == decoded?.count ?? raw.count else { return false }
+        return text.withUTF8 { text in
+            decoded?.elementsEqual(text) ?? raw.elementsEqual(text)
+        }
+    }
+
+    /// The name with its escapes decoded. Complexity: O(length).
+    package var text: String {
+        decoded.map { String(decoding: $0, as: UTF8.self) } ?? String(decoding: raw, as: UTF8.self)
+    }
+
+    /// The beginning of `text`, of about `bytes` bytes at most: names may be as long as a body.
+    package func text(atMost bytes: Int) -> String {
+        decoded.map { String(decoding: $0.prefix(bytes), as: UTF8.self) }
+            ?? String(decoding: raw.prefix(bytes), as: UTF8.self)
+    }
+}
+
 /// A member of an object.
 package struct JSONMember {
-    /// The name with its escapes decoded.
-    package let name: String
+    package let name: JSONName
     /// The value, checked and unread.
     package let value: JSONElement
 }
 
 /// Reads the members of one object in order, without looking into their values further than to check them.
 ///
+/// It hands out every member, and remembers none: that a name comes twice is for those to notice who know which names they
+/// look for. So an object costs its bytes, however many members it has.
+///
 /// The object is known to be valid, and to stand alone in its range, once `next` has returned `nil`. After an error,
 /// and after the end, the reader is of no further use.
 package struct JSONObjectReader {
-    /// What to do about a name that comes a second time.
-    package enum DuplicateNames: Sendable {
-        /// Throws `duplicateMember`.
-        case refused
-        /// Hands out every member.
-        case kept
-    }
-
     private var scanner: JSONScanner
     private let maxDepth: Int
     private var isFirst = true
     private var hasEnded = false
-    private var names: NameSet?
 
     /// - Parameters:
     ///   - range: where the object stands, whitespace around it allowed; the whole buffer if `nil`.
     ///   - maxDepth: how deep each member's value may nest; the object itself does not count.
-    ///   - duplicateNames: about this object's names alone: within values duplicates are always kept.
     /// - Throws: `syntax` if no object begins there.
     package init(
         _ bytes: UnsafeRawBufferPointer,
         in range: Range<Int>? = nil,
-        maxDepth: Int,
-        duplicateNames: DuplicateNames = .refused
+        maxDepth: Int
     ) throws(JSONError) {
         scanner = JSONScanner(bytes, in: range ?? 0..<bytes.count)
         self.maxDepth = maxDepth
-        names = duplicateNames == .refused ? NameSet() : nil
         try scanner.enter(.object)
     }
 
@@ -70,7 +95,7 @@ package struct JSONObjectReader {
 
     /// The next member's name, `nil` after the last member; its value is to be read by `value` or `strings` before the next
     /// name. Throws what `next` throws.
-    package mutating func nextName() throws(JSONError) -> String? {
+    package mutating func nextName() throws(JSONError) -> JSONName? {
         if hasEnded { return nil }
         guard try scanner.advance(in: .object, isFirst: isFirst) else {
             try scanner.scanEnd()
@@ -79,15 +104,12 @@ package struct JSONObjectReader {
         }
         isFirst = false
         let start = scanner.offset
-        let literal = try scanner.scanMemberName()
-        let name: String
-        do {
-            name = try JSON.string(scanner.bytes.slice(literal))
+        let (literal, hasEscapes) = try scanner.scanName()
+        do throws(JSONError) {
+            return try JSONName(scanner.bytes.slice(literal), hasEscapes: hasEscapes)
         } catch {
             throw error.moved(by: start)
         }
-        if names?.insert(name) == false { throw .duplicateMember(name: name) }
-        return name
     }
 
     /// The value of the member whose name was read last.
@@ -136,26 +158,6 @@ package struct JSONArrayReader {
     }
 }
 
-/// The names that an object has had. Compared by their bytes: Swift's own comparison of strings takes different
-/// spellings of an accent for equal, JSON does not.
-private struct NameSet {
-    /// Envelopes have a handful of members, and their names fit in a `String` without allocation.
-    private var few = InlineArray<8, String>(repeating: "")
-    private var fewCount = 0
-    private var many: Set<[UInt8]> = []
-
-    /// `false` if the name was there already. Complexity: O(length of the name).
-    mutating func insert(_ name: String) -> Bool {
-        for place in 0..<fewCount where few[place].utf8.elementsEqual(name.utf8) { return false }
-        if fewCount < few.count {
-            few[fewCount] = name
-            fewCount += 1
-            return true
-        }
-        return many.insert(Array(name.utf8)).inserted
-    }
-}
-
 extension JSONScanner {
     /// Passes whitespace and the opening bracket of `container`.
     fileprivate mutating func enter(_ container: JSONContainer) throws(JSONError) {
@@ -174,7 +176,7 @@ extension JSONError {
         case .syntax(let offset, let expected): .syntax(offset: offset + distance, expected: expected)
         case .notUTF8(let offset): .notUTF8(offset: offset + distance)
         case .loneSurrogate(let offset): .loneSurrogate(offset: offset + distance)
-        case .tooDeep, .duplicateMember: self
+        case .tooDeep, .duplicateMember, .tooLarge: self
         }
     }
 }

@@ -116,16 +116,20 @@ package struct JSONScanner {
     /// - Returns: the range of the name with its quotes.
     @inline(__always)
     @discardableResult
-    package mutating func scanMemberName() throws(JSONError) -> Range<Int> {
+    package mutating func scanMemberName() throws(JSONError) -> Range<Int> { try scanName().name }
+
+    /// The same, and whether the name has escapes.
+    @inline(__always)
+    mutating func scanName() throws(JSONError) -> (name: Range<Int>, hasEscapes: Bool) {
         let start = offset
         guard current == UInt8(ascii: "\"") else { throw .syntax(offset: offset, expected: "a member name") }
-        try scanString()
+        let hasEscapes = try scanString()
         let name = start..<offset
         skipWhitespace()
         guard current == UInt8(ascii: ":") else { throw .syntax(offset: offset, expected: "':'") }
         offset += 1
         skipWhitespace()
-        return name
+        return (name, hasEscapes)
     }
 
     /// Within a container: moves on to its next element, or behind its end.

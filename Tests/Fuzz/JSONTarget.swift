@@ -38,9 +38,9 @@ enum JSONTarget {
     }
 
     private static func names(_ bytes: UnsafeRawBufferPointer) throws -> [String] {
-        var reader = try JSONObjectReader(bytes, maxDepth: maxDepth, duplicateNames: .kept)
+        var reader = try JSONObjectReader(bytes, maxDepth: maxDepth)
         var names: [String] = []
-        while let member = try reader.next() { names.append(member.name) }
+        while let member = try reader.next() { names.append(member.name.text) }
         return names
     }
 

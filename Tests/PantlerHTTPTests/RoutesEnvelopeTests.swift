@@ -60,7 +60,7 @@ struct EnvelopeTests {
         arguments: [
             ("", .invalidJSON), ("{", .invalidJSON), (#"{"value":1}{}"#, .invalidJSON), ("\u{feff}{}", .invalidJSON),
             (#"{"value":1,"tll":2,}"#, .invalidJSON), ("[1]", .memberInvalid), ("7", .memberInvalid),
-            (#"{"value":1,"v\u0061lue":2}"#, .duplicateMember), (#"{"x":1,"x":2}"#, .duplicateMember),
+            (#"{"value":1,"v\u0061lue":2}"#, .duplicateMember), (#"{"x":1,"x":2}"#, .unknownMember),
             (
                 "{\"value\":" + String(repeating: "[", count: 600) + String(repeating: "]", count: 600) + "}",
                 .jsonTooDeep

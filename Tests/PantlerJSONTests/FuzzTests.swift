@@ -100,9 +100,9 @@ struct FuzzTests {
     }
 
     private func readMembers(_ bytes: UnsafeRawBufferPointer) throws -> [String] {
-        var reader = try JSONObjectReader(bytes, maxDepth: Self.maxDepth, duplicateNames: .kept)
+        var reader = try JSONObjectReader(bytes, maxDepth: Self.maxDepth)
         var names: [String] = []
-        while let member = try reader.next() { names.append(member.name) }
+        while let member = try reader.next() { names.append(member.name.text) }
         return names
     }
 

@@ -3,9 +3,16 @@ import Testing
 
 @Suite("Merge patch")
 struct MergePatchTests {
-    private func merge(_ target: String, _ patch: String, maxDepth: Int = 512) throws -> String {
+    private func merge(
+        _ target: String,
+        _ patch: String,
+        maxDepth: Int = 512,
+        limit: Int = .max
+    ) throws -> String {
         try guarded(target) { target in
-            try guarded(patch) { text(try JSON.mergePatch(target: target, patch: $0, maxDepth: maxDepth)) }
+            try guarded(patch) {
+                text(try JSON.mergePatch(target: target, patch: $0, maxDepth: maxDepth, limit: limit))
+            }
         }
     }
 
@@ -108,6 +115,33 @@ struct MergePatchTests {
         #expect(throws: JSONError.self) { try merge("{}", "") }
         #expect(throws: JSONError.tooDeep(limit: 2)) { try merge("[[[]]]", "{}", maxDepth: 2) }
         #expect(throws: JSONError.tooDeep(limit: 2)) { try merge("{}", "{\"a\":[[]]}", maxDepth: 2) }
+    }
+
+    @Test("a result over the limit is told with its size, and one of just the limit is made")
+    func limit() throws {
+        for (target, patch) in [
+            (#"{"a":1,"b":{"c":[1, 2]}}"#, #"{"b":{"d":"x"},"e":{"f":null,"g":1}}"#), ("[1,2]", #"{"a":"b","c":null}"#),
+            (#"{"a":1}"#, #""text""#), (#"{"a":1,"a":2}"#, #"{"a":null,"b":  [ 1 ]}"#),
+        ] {
+            let result = try merge(target, patch)
+            let size = result.utf8.count
+            #expect(try merge(target, patch, limit: size) == result)
+            #expect(throws: JSONError.tooLarge(size: size, limit: size - 1)) {
+                try merge(target, patch, limit: size - 1)
+            }
+        }
+    }
+
+    @Test("what an earlier member of a name holds is forgotten with it, also in objects of many members")
+    func replacedMembers() throws {
+        let many = (0..<300).map { "\"n\($0)\":\($0)" }.joined(separator: ",")
+        let fewer = (0..<300).map { "\"n\($0)\":null" }.joined(separator: ",")
+        #expect(
+            try merge("{\"o\":{\(many),\"x\":1}}", "{\"o\":{\(fewer)},\"o\":{\"x\":2}}") == "{\"o\":{\(many),\"x\":2}}"
+        )
+        #expect(try merge("{\"o\":{\(many),\"x\":1}}", "{\"o\":{\"x\":2},\"o\":{\(fewer)}}") == "{\"o\":{\"x\":1}}")
+        // A name of an object within another is none of that other.
+        #expect(try merge(#"{"a":1,"b":{"a":2}}"#, #"{"b":{"a":null}}"#) == #"{"a":1,"b":{}}"#)
     }
 
     @Test("a patch as deep as the limit allows is merged")

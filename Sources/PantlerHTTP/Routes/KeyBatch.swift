@@ -102,7 +102,7 @@ struct KeyBatch: Sendable {
         do throws(JSONError) {
             guard JSON.trimmed(body).first.map({ body[$0] }) == UInt8(ascii: "{") else { return nil }
             var reader = try JSONObjectReader(body, maxDepth: Limits.jsonDepth)
-            guard try reader.nextName() == Member.keys.rawValue,
+            guard try reader.nextName()?.says(Member.keys.rawValue) == true,
                 let strings = try reader.strings(limit: Limits.batchKeys), try reader.nextName() == nil
             else { return nil }
             return strings

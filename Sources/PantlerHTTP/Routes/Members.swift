@@ -4,13 +4,14 @@ import PantlerModel
 
 /// The members of a body's one object, by name. They borrow the body's bytes.
 ///
-/// All of the object is read before anything is made of it: what keeps it from being read at all is told first.
+/// All of the object is read before anything is made of it: what keeps it from being read at all is told first. A name that
+/// comes twice is noticed if it is one that is looked for, so that an object costs its bytes and no more, whatever it holds.
 struct Members<Name: RawRepresentable & Equatable> where Name.RawValue == String {
     /// A handful: looking through them is less work than hashing.
     private let allowed: [Name]
     /// In the places of `allowed`.
     private var elements: [JSONElement?]
-    /// The first name that is not one of those allowed.
+    /// The first name that is not one of those allowed, or its beginning.
     private var unknown: String?
 
     /// - Parameters:
@@ -23,7 +24,7 @@ struct Members<Name: RawRepresentable & Equatable> where Name.RawValue == String
         depth: Int = Limits.jsonDepth
     ) throws(Problem) {
         do {
-            try self.init(reading: bytes, allowed, depth, .refused)
+            try self.init(reading: bytes, allowed, depth, refusesDuplicates: true)
         } catch {
             throw Problem(json: error)
         }
@@ -32,14 +33,14 @@ struct Members<Name: RawRepresentable & Equatable> where Name.RawValue == String
 
     /// The same with names that may come twice: the first one counts.
     init(keepingDuplicates bytes: UnsafeRawBufferPointer, allowed: [Name]) throws(JSONError) {
-        try self.init(reading: bytes, allowed, Limits.jsonDepth, .kept)
+        try self.init(reading: bytes, allowed, Limits.jsonDepth, refusesDuplicates: false)
     }
 
     private init(
         reading bytes: UnsafeRawBufferPointer,
         _ allowed: [Name],
         _ depth: Int,
-        _ duplicates: JSONObjectReader.DuplicateNames
+        refusesDuplicates: Bool
     ) throws(JSONError) {
         self.allowed = allowed
         elements = Array(repeating: nil, count: allowed.count)
@@ -48,13 +49,17 @@ struct Members<Name: RawRepresentable & Equatable> where Name.RawValue == String
             try JSON.validate(bytes, maxDepth: depth + 1)
             return
         }
-        var reader = try JSONObjectReader(bytes, maxDepth: depth, duplicateNames: duplicates)
-        while let member = try reader.next() {
-            if let place = allowed.firstIndex(where: { $0.rawValue == member.name }) {
-                if elements[place] == nil { elements[place] = member.value }
-            } else {
-                unknown = unknown ?? member.name
+        var reader = try JSONObjectReader(bytes, maxDepth: depth)
+        while let name = try reader.nextName() {
+            guard let place = allowed.firstIndex(where: { name.says($0.rawValue) }) else {
+                if unknown == nil { unknown = name.text(atMost: 400) }
+                _ = try reader.value()
+                continue
             }
+            let isFirst = elements[place] == nil
+            if !isFirst, refusesDuplicates { throw .duplicateMember(name: name.text) }
+            let value = try reader.value()
+            if isFirst { elements[place] = value }
         }
     }
 
@@ -78,6 +83,7 @@ extension Problem {
             case .syntax, .notUTF8, .loneSurrogate: .invalidJSON
             case .tooDeep: .jsonTooDeep
             case .duplicateMember: .duplicateMember
+            case .tooLarge: .valueTooLarge
             }
         self.init(code, error.description)
     }

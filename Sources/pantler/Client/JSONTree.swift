@@ -26,7 +26,7 @@ indirect enum JSONTree: Sendable {
             var members: [(name: String, value: JSONTree)] = []
             var reader = try JSONObjectReader(element, maxDepth: Self.maxDepth)
             while let member = try reader.next() {
-                members.append((member.name, try JSONTree(element: member.value.bytes)))
+                members.append((member.name.text, try JSONTree(element: member.value.bytes)))
             }
             self = .object(members)
         case .array:

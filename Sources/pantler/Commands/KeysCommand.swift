@@ -68,7 +68,7 @@ struct KeysCommand: ClientCommand {
         try page.withUnsafeBytes { bytes in
             var members = try JSONObjectReader(bytes, maxDepth: 16)
             while let member = try members.next() {
-                guard member.name == "entries" else { continue }
+                guard member.name.says("entries") else { continue }
                 var entries = try JSONArrayReader(member.value.bytes, maxDepth: 16)
                 while let entry = try entries.next() { elements.raw(entry.bytes) }
             }
