@@ -15,7 +15,7 @@ extension Connection {
         }
         let hash = loop.store.hash(namespace, request.key)
         let moment = moment
-        if isShort {
+        if loop.flight.isTight {
             switch findRoom(namespace, hash, request) {
             case .there: break
             case .asked: return false
@@ -68,7 +68,7 @@ extension Connection {
         case there, asked, refused
     }
 
-    /// Room for the answer to a plain GET while it is short: a large value is not taken hold of before there is.
+    /// Room for the answer to a plain GET where there may be none: a large value is not taken hold of before there is.
     private func findRoom(_ namespace: Namespace, _ hash: UInt64, _ request: FastLane.FastRequest) -> RoomOutcome {
         switch room {
         case .granted: return .there
@@ -79,10 +79,12 @@ extension Connection {
         case .unasked: break
         }
         var bytes = 0
+        var value: ObjectIdentifier?
         _ = loop.store.lookup(namespace, hash, request.key, moment, counts: false) { found in
-            if found.isLarge { bytes = found.entry.value.count }
+            value = found.large.map { ObjectIdentifier($0) }
+            bytes = found.entry.value.count
         }
-        if bytes == 0 { return .there }
+        guard let value, !loop.flight.isHeld(value) else { return .there }
         let claim = loop.flight.claim()
         let connection = NIOLoopBound(self, eventLoop: loop.eventLoop)
         let isGranted = claim.ask(bytes, at: loop.eventLoop.now) { isGranted in

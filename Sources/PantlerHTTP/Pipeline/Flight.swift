@@ -32,11 +32,18 @@ final class Flight: Sendable {
     private let state: Mutex<State>
     /// Relaxed: who comes a moment too early or too late is counted all the same.
     private let shortness = Atomic(false)
+    private let tightness = Atomic(false)
 
     init(limit: Int) { state = Mutex(State(ledger: FlightLedger(limit: limit))) }
 
     /// Whether anything more has to wait. Read on the way of a hit.
     var isShort: Bool { shortness.load(ordering: .relaxed) }
+
+    /// Whether there may be no room for a large value, so that it is to be asked for beforehand. Read on the way of a hit.
+    var isTight: Bool { tightness.load(ordering: .relaxed) }
+
+    /// Whether a value is counted already: one more answer that holds it costs nothing.
+    func isHeld(_ value: ObjectIdentifier) -> Bool { state.withLock { $0.ledger.isHeld(value) } }
 
     var figures: Figures {
         state.withLock { state in
@@ -117,6 +124,8 @@ final class Flight: Sendable {
     private func noteShortness(_ ledger: borrowing FlightLedger) {
         let isShort = ledger.isShort
         if isShort != shortness.load(ordering: .relaxed) { shortness.store(isShort, ordering: .relaxed) }
+        let isTight = ledger.isTight
+        if isTight != tightness.load(ordering: .relaxed) { tightness.store(isTight, ordering: .relaxed) }
     }
 }
 

@@ -85,6 +85,9 @@ struct FlightLedger {
     /// Whether anything more has to wait.
     var isShort: Bool { waiting > 0 || held > grantable }
 
+    /// Whether a large value may be too much.
+    var isTight: Bool { isShort || held > limit / 2 }
+
     // MARK: Claims
 
     /// A claim that holds nothing yet.
@@ -153,6 +156,9 @@ struct FlightLedger {
             held += bytes
         }
     }
+
+    /// Whether it is counted already: one more holder costs nothing.
+    func isHeld(_ object: ObjectIdentifier) -> Bool { shared[object] != nil }
 
     mutating func release(_ object: ObjectIdentifier) -> [Decision] {
         guard var hold = shared[object] else { return [] }

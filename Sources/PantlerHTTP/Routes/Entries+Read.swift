@@ -15,7 +15,7 @@ extension Router {
             return exchange.respond(MissAnswer.response(.absent))
         }
         let address = store.address(namespace, call.key)
-        guard flight.isShort, let bytes = largeBytes(namespace, address) else {
+        guard flight.isTight, let bytes = largeBytes(namespace, address) else {
             return read(namespace, address, reading, exchange)
         }
         // It is not taken hold of before there is room for it.
@@ -25,14 +25,17 @@ extension Router {
         }
     }
 
-    /// Bytes of a large value in memory; `nil` where there is none.
+    /// Bytes of a large value in memory that no answer holds yet; `nil` where there is none.
     private func largeBytes(_ namespace: Namespace, _ address: EntryAddress) -> Int? {
-        var bytes: Int?
+        var bytes = 0
+        var value: ObjectIdentifier?
         address.key.withUnsafeBytes { key in
             _ = store.lookup(namespace, address.hash, key, store.moment(), counts: false) { found in
-                if found.isLarge { bytes = found.entry.value.count }
+                value = found.large.map { ObjectIdentifier($0) }
+                bytes = found.entry.value.count
             }
         }
+        guard let value, !flight.isHeld(value) else { return nil }
         return bytes
     }
 
