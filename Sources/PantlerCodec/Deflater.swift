@@ -7,6 +7,8 @@ package struct Deflater: ~Copyable {
     private let stream = ZlibStream()
     private var level: Int32
 
+    private static let pieceBytes = 64 << 10
+
     /// Deflating pays from one part in so many on.
     package static let leastGain = 8
 
@@ -35,7 +37,13 @@ package struct Deflater: ~Copyable {
     /// The deflated form, or `nil` where it would save less than an eighth: such values are better kept plain.
     ///
     /// Complexity: O(length), and no more memory than the result may take.
-    package mutating func deflate(_ input: UnsafeRawBufferPointer, level wanted: Int) throws(ZlibError) -> [UInt8]? {
+    ///
+    /// - Parameter pause: called after each piece of 64 KiB, which takes about a millisecond; it must not use this deflater.
+    package mutating func deflate(
+        _ input: UnsafeRawBufferPointer,
+        level wanted: Int,
+        pause: () -> Void = {}
+    ) throws(ZlibError) -> [UInt8]? {
         let room = input.count - (input.count + Self.leastGain - 1) / Self.leastGain
         guard room > 0, input.count <= ZlibStream.limit else { return nil }
         var code = deflateReset(stream.pointer)
@@ -44,7 +52,16 @@ package struct Deflater: ~Copyable {
         defer { stream.unpoint() }
         let output = [UInt8](unsafeUninitializedCapacity: room) { buffer, written in
             stream.point(at: input, into: UnsafeMutableRawBufferPointer(buffer))
-            code = CZlib.deflate(stream.pointer, Z_FINISH)
+            var left = input.count
+            repeat {
+                let piece = min(left, Self.pieceBytes)
+                left -= piece
+                stream.pointer.pointee.avail_in = UInt32(piece)
+                code = CZlib.deflate(stream.pointer, left == 0 ? Z_FINISH : Z_NO_FLUSH)
+                // Room is left as long as all of the piece was taken in.
+                guard code == Z_OK, left > 0, stream.pointer.pointee.avail_out > 0 else { break }
+                pause()
+            } while true
             written = room - Int(stream.pointer.pointee.avail_out)
         }
         switch code {
@@ -54,9 +71,13 @@ package struct Deflater: ~Copyable {
         }
     }
 
-    package mutating func deflate(_ input: [UInt8], level: Int) throws(ZlibError) -> [UInt8]? {
+    package mutating func deflate(
+        _ input: [UInt8],
+        level: Int,
+        pause: () -> Void = {}
+    ) throws(ZlibError) -> [UInt8]? {
         let result = input.withUnsafeBytes { bytes in
-            Result { () throws(ZlibError) in try deflate(bytes, level: level) }
+            Result { () throws(ZlibError) in try deflate(bytes, level: level, pause: pause) }
         }
         return try result.get()
     }

@@ -45,6 +45,14 @@ struct Batch: Sendable {
             if case .control = change { true } else { false }
         }
 
+        /// The way of its value, if that is not the writer's work alone.
+        var deflation: Deflation? {
+            if case .entry(let keyed) = change { keyed.deflation } else { nil }
+        }
+
+        /// Whether it can be written without its value having to be deflated first.
+        var isReady: Bool { deflation.map { !$0.isWaiting } ?? true }
+
         /// `nil` if it is not of an entry.
         var version: Version? {
             if case .entry(let keyed) = change { keyed.version } else { nil }
@@ -73,6 +81,8 @@ struct Batch: Sendable {
     private(set) var lastTicket: WriteTicket = 0
     /// Whether a change in it is awaited: it has to be synced with its commit.
     private(set) var isAwaited = false
+    /// How many items came whose values are, or were, to be deflated.
+    private var deflating = 0
     private var entries: [EntryAddress: Int] = [:]
     private var controls: [Control.Name: Int] = [:]
 
@@ -98,6 +108,7 @@ struct Batch: Sendable {
         let earlier = setPlace(of: item.change, items.count)
         if let earlier { item.follow(items[earlier].change) }
         bytes += item.bytes
+        if item.deflation != nil { deflating += 1 }
         if let earlier, !item.isAwaited, !isAwaited(items[earlier]) {
             _ = setPlace(of: item.change, earlier)
             bytes -= items[earlier].bytes
@@ -106,6 +117,47 @@ struct Batch: Sendable {
         } else {
             items.append(item)
         }
+    }
+
+    /// Takes out what is to be committed next: what somebody waits for, and of the rest what came first, as long as its value need not be
+    /// deflated before and `limit` bytes are not passed. At least one change is taken if any is ready. Of an entry a later change is not
+    /// taken before an earlier one.
+    ///
+    /// Complexity: O(n).
+    mutating func takeReady(limit: Int64, isAwaited: (borrowing Item) -> Bool) -> Batch {
+        var previous = [Int?](repeating: nil, count: items.count)
+        var latest: [EntryAddress: Int] = [:]
+        for (place, item) in items.enumerated() {
+            if case .entry(let keyed) = item.change {
+                previous[place] = latest.updateValue(place, forKey: keyed.address)
+            }
+        }
+        var isTaken = [Bool](repeating: false, count: items.count)
+        var taken: Int64 = 0
+        func take(_ place: Int) -> Bool {
+            if isTaken[place] { return true }
+            if let earlier = previous[place], !take(earlier) { return false }
+            let item = items[place]
+            guard item.isControl || item.isReady && (taken == 0 || taken + item.bytes <= limit) else { return false }
+            isTaken[place] = true
+            taken += item.bytes
+            return true
+        }
+        for onlyAwaited in [true, false] {
+            for place in items.indices where isAwaited(items[place]) == onlyAwaited { _ = take(place) }
+        }
+        let all = items
+        self = Batch(like: self)
+        var batch = Batch(like: self)
+        for (place, item) in all.enumerated() {
+            if isTaken[place] { batch.add(item) { _ in true } } else { add(item) { _ in true } }
+        }
+        return batch
+    }
+
+    /// Whether everything can be committed together. Complexity: O(1) if no value is to be deflated, else O(n).
+    func isReady(limit: Int64) -> Bool {
+        (bytes <= limit || items.count == 1) && (deflating == 0 || items.allSatisfy { $0.isReady })
     }
 
     /// The latest change of an entry.

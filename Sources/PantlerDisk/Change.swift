@@ -38,11 +38,17 @@ final class KeyedChange: Sendable {
     /// Its own bytes, and about as many as objects and dictionary take around them. Kept: to ask arrays for their length is to fetch what
     /// another core has last had.
     let bytes: Int64
+    /// The way of its value to its stored form, where that is not the writer's work.
+    let deflation: Deflation?
 
     init(_ address: consuming EntryAddress, _ change: consuming EntryChange) {
         switch change {
-        case .put(let entry, _): bytes = Int64(address.key.count + entry.value.count) + 256
-        case .touch, .delete: bytes = Int64(address.key.count) + 192
+        case .put(let entry, let options):
+            bytes = Int64(address.key.count + entry.value.count) + 256
+            deflation = Deflation(of: entry.value, options)
+        case .touch, .delete:
+            bytes = Int64(address.key.count) + 192
+            deflation = nil
         }
         self.address = address
         self.change = change

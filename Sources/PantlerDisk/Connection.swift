@@ -73,6 +73,21 @@ struct Connection: ~Copyable {
     /// Rows changed by the last statement.
     var changes: Int { Int(sqlite3_changes(handle)) }
 
+    /// The file's size is a multiple of it once `reserveFile` was called.
+    static let chunkBytes: Int32 = 64 << 10
+
+    /// Has the file take so many bytes of the device, and some more, so that it grows in few pieces.
+    ///
+    /// - Throws: `full` where there is no room for that.
+    func reserveFile(_ bytes: Int64) throws(SQLiteError) {
+        var chunk = Self.chunkBytes
+        var bytes = bytes
+        // https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html
+        guard sqlite3_file_control(handle, "main", SQLITE_FCNTL_CHUNK_SIZE, &chunk) == SQLITE_OK,
+            sqlite3_file_control(handle, "main", SQLITE_FCNTL_SIZE_HINT, &bytes) == SQLITE_OK
+        else { throw SQLiteError(code: .full, message: "There is no room for the database to grow.") }
+    }
+
     enum Checkpoint {
         /// As much as can be done without waiting for anyone.
         case passive

@@ -38,7 +38,7 @@ enum DatabaseFile {
             PRAGMA secure_delete = OFF;
             PRAGMA temp_store = MEMORY;
             PRAGMA wal_autocheckpoint = 0;
-            PRAGMA journal_size_limit = \(options.walBytes);
+            PRAGMA journal_size_limit = \(FolderBounds(maxBytes: options.maxFolderBytes, options).logBytes);
             PRAGMA cache_size = -\(max(64, options.writerCacheBytes >> 10));
             """
         )

@@ -1,9 +1,15 @@
+import PantlerModel
+
 /// What an operator may choose about the disk tier.
 package struct DiskOptions: Hashable, Sendable {
     /// Bytes that the rows of all namespaces may cost the file (see `RowCost`). The file is at most a little larger, and for a while
     /// so: room that rows leave behind is used again, and given back to the system once it is a quarter of the file. See also
     /// `DiskTier.setMaxBytes`.
     package var maxBytes: Int64 = 10 << 30
+
+    /// Bytes that the whole data folder may hold, log and journal included; `.max` = as many as there are. See `FolderBounds`, and
+    /// `DiskTier.setMaxFolderBytes`.
+    package var maxFolderBytes = Int64.max
 
     /// Bytes of keys and values that may wait for the writer. Above it writers are slowed down; see `LowerTier.settle`.
     package var queueBytes: Int64 = 16 << 20
@@ -22,12 +28,15 @@ package struct DiskOptions: Hashable, Sendable {
     /// `CachedReads`.
     package var cachedReads = 1
 
+    /// Threads that deflate values before they are written: one for every two cores, and at most four.
+    package var deflaters = max(1, min(4, Cores.ofThisThread().numbers.count / 2))
+
     /// Bytes of pages that the writer's connection keeps, and each reader's. SQLite's default would be 2 MB.
     package var writerCacheBytes: Int64 = 8 << 20
     package var readerCacheBytes: Int64 = 4 << 20
 
     /// Bytes of write-ahead log from which on it is copied into the file by a thread of its own. At four times as many the
-    /// writer stops to do it itself, which bounds the log.
+    /// writer stops to do it itself, which bounds the log. Less where the folder may hold little.
     package var walBytes: Int64 = 16 << 20
 
     /// Changes in one commit from which on they go into the journal first, and from there to their rows, many commits together: see

@@ -48,7 +48,7 @@ package final class DiskTier: LowerTier {
     ) throws(DiskOpenError) -> DiskTier {
         let lock = try FolderLock(folder: folder)
         let path = folder + "/" + fileName
-        let connection = try DatabaseFile.open(path: path, options)
+        let connection = try openFile(folder, path, options)
         do throws(SQLiteError) {
             if let readings { tell(try ClockReset.run(connection, readings), logger) }
             return try DiskTier(path: path, options, SparseLog(logger), connection, lock)
@@ -65,6 +65,20 @@ package final class DiskTier: LowerTier {
             "--reset-clock: the time line was put back",
             metadata: ["by": "\(report.milliseconds / 1000) s", "entries_moved": "\(report.entries)"]
         )
+    }
+
+    /// Opens the file; where the device is full, with the room that was kept back.
+    private static func openFile(
+        _ folder: String,
+        _ path: String,
+        _ options: DiskOptions
+    ) throws(DiskOpenError) -> Connection {
+        do throws(DiskOpenError) {
+            return try DatabaseFile.open(path: path, options)
+        } catch {
+            guard case .full = error, Ballast(folder: folder).give() else { throw error }
+            return try DatabaseFile.open(path: path, options)
+        }
     }
 
     private init(
@@ -93,11 +107,13 @@ package final class DiskTier: LowerTier {
         readers = try ReaderPool(context: context)
         do throws(TierFault) {
             try checkpointer.start(path: path)
+            context.deflaters.start(threads: options.deflaters)
             let thread = try WorkerThread(name: "disk-writer") { writer.run() }
             life = Mutex(Life(writer: thread, lock: lock))
         } catch {
             readers.close()
             checkpointer.close()
+            context.deflaters.close()
             throw SQLiteError(code: .noMemory, message: error.description)
         }
     }
@@ -135,6 +151,7 @@ package final class DiskTier: LowerTier {
         checkpointer.close()
         context.queue.close()
         writer.join()
+        context.deflaters.close()
         life.withLock { $0.lock = nil }
     }
 
@@ -251,7 +268,7 @@ package final class DiskTier: LowerTier {
     }
 
     package func enqueue(_ mutation: consuming Mutation, _ durability: Durability) -> WriteTicket {
-        context.queue.add(Change(mutation), durability)
+        context.enqueue(Change(mutation), durability)
     }
 
     package func settle(
@@ -316,6 +333,12 @@ package final class DiskTier: LowerTier {
         context.queue.wake()
     }
 
+    /// Changes the bound of the whole folder, and so that of the rows. What is above a smaller one leaves in the background.
+    package func setMaxFolderBytes(_ bytes: Int64) {
+        context.maxFolderBytes.store(bytes, ordering: .relaxed)
+        setMaxBytes(bytes)
+    }
+
     private func begin(
         _ kind: Job.Kind,
         isSynced: Bool = false,
@@ -334,11 +357,15 @@ package final class DiskTier: LowerTier {
         if settle(ticket, .through, completion: completion) { completion(nil) }
     }
 
-    // MARK: The hot set
+    // MARK: The hot set and recency
 
-    /// Remembers the first `hotSetLimit` of them.
+    package func noteLastUse(_ hash: UInt64, at moment: UInt64) { context.recentUse.note(hash, at: moment) }
+
+    /// Remembers the first `hotSetLimit` of them; fewer where the folder may hold little.
     package func saveHotSet(_ hashes: [UInt64]) {
-        _ = context.queue.add(.control(.hotSet(Array(hashes.prefix(Self.hotSetLimit)))))
+        let share = context.maxFolderBytes.load(ordering: .relaxed) / 64
+        let limit = min(Self.hotSetLimit, Int(clamping: share / 8))
+        _ = context.queue.add(.control(.hotSet(Array(hashes.prefix(limit)))))
     }
 
     /// Runs on a thread of its own: it reads the index once, to find the hashes, and then the rows.
@@ -365,6 +392,9 @@ package final class DiskTier: LowerTier {
                 health.queueAgeMilliseconds = Int64((now - oldest) / 1000)
             }
             return health
+        }
+        if health.fault == nil, context.isShortOfRoom {
+            health.fault = TierFault(.full, "What is left of the device is kept for deletes and invalidations.")
         }
         context.figures.fill(&health)
         health.fileBytes = DatabaseFile.bytes(of: context.path)

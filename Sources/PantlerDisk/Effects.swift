@@ -9,18 +9,14 @@ struct Effects {
     var departures: [(address: EntryAddress, cause: DepartureCause)] = []
     /// What it was to touch and did not find.
     var missed: [(address: EntryAddress, version: Version)] = []
-    /// Hashes of rows that are new, for the filters; of rows that were rewritten, which are in recent use; and of rows whose recent use
-    /// kept them from leaving, and is used up.
+    /// Hashes of rows that are new, for the filters, and of rows that were rewritten: both are in recent use.
     var inserted: [UInt64] = []
     var rewritten: [UInt64] = []
-    var spared: [UInt64] = []
     /// Namespaces that are gone, and those of which rows up to a version are void.
     var dropped: Set<NamespaceID> = []
     var voids: [NamespaceID: Version] = [:]
     /// Voids of namespaces that are gone: nobody reads there.
     var endedVoids: Set<NamespaceID> = []
-    /// The row that eviction looked at last, of a namespace or (`nil`) of all.
-    var hand: (namespace: NamespaceID?, row: Int64)?
     /// Whether the clock's anchor was written.
     var isAnchored = false
 

@@ -26,6 +26,7 @@ final class EntryTable {
     private let updateHead: Statement
     private let head: Statement
     private let updateDue: Statement
+    private let renumber: Statement
     private let remove: Statement
     private let byID: Statement
     private let due: Statement
@@ -76,6 +77,10 @@ final class EntryTable {
             """
         )
         updateDue = try Statement(connection, "UPDATE entries SET due_at = ?2 WHERE id = ?1")
+        renumber = try Statement(
+            connection,
+            "UPDATE entries SET id = (SELECT max(id) + 1 FROM entries) WHERE id = ?1"
+        )
         remove = try Statement(connection, "DELETE FROM entries WHERE id = ?1")
         byID = try Statement(connection, "SELECT namespace, cost, checksum FROM entries WHERE id = ?1")
         due = try Statement(
@@ -115,11 +120,12 @@ final class EntryTable {
     func put(
         _ address: EntryAddress,
         _ entry: Entry,
-        _ options: PutOptions
+        _ options: PutOptions,
+        _ deflation: Deflation? = nil
     ) throws(SQLiteError) -> (delta: TierUsage, replaced: Bool) {
         let old = try found(address)
         if let old, old.version > Int64(clamping: entry.version) { throw Self.outdated(entry.version, old.version) }
-        let deflated = deflate(entry.value, options)
+        let deflated = deflate(entry.value, options, deflation)
         let content = RowContent(entry, in: address.namespace, form: deflated == nil ? .plain : .deflated)
         let mediaBytes = content.mediaType?.utf8.count ?? 0
         let stored = deflated ?? entry.value
@@ -245,6 +251,12 @@ final class EntryTable {
         try updateDue.run()
     }
 
+    /// Gives a row the largest number, as if it had just come.
+    func moveToEnd(id: Int64) throws(SQLiteError) {
+        try renumber.bind(1, id)
+        try renumber.run()
+    }
+
     private static func outdated(_ version: Version, _ found: Int64) -> SQLiteError {
         SQLiteError(
             code: .outdated,
@@ -356,10 +368,10 @@ final class EntryTable {
     }
 
     /// `nil` where the value is to be stored plain.
-    private func deflate(_ value: [UInt8], _ options: PutOptions) -> [UInt8]? {
-        guard options.compressionLevel > 0, Int64(value.count) >= options.compressionThreshold else { return nil }
+    private func deflate(_ value: [UInt8], _ options: PutOptions, _ deflation: Deflation?) -> [UInt8]? {
+        guard Deflation.isWanted(value, options) else { return nil }
         // Whatever zlib has against it, plain is always possible.
-        let deflated = (try? deflater.deflate(value, level: options.compressionLevel)) ?? nil
+        let deflated = deflation?.stored ?? (try? deflater.deflate(value, level: options.compressionLevel)) ?? nil
         figures.compressionIn.add(UInt64(value.count), ordering: .relaxed)
         figures.compressionOut.add(UInt64(deflated?.count ?? value.count), ordering: .relaxed)
         return deflated

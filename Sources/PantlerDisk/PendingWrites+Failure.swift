@@ -27,7 +27,7 @@ extension PendingWrites {
         inCommit = nil
         // Others wait for what was committed without a sync before they came to say that they want one: that stays.
         let last = isClosing ? WriteTicket.max : max(inCommitThrough, committed)
-        let waiting = waiters.take(upTo: last)
+        let waiting = waiters.take(upTo: last, except: isClosing ? [] : held)
         let awaited = Set(waiting.map(\.ticket))
         var told: [WriteTicket: TierFault] = [:]
         var lost = 0
@@ -77,6 +77,12 @@ extension PendingWrites {
         }
 
         func of(_ item: Batch.Item) -> TierFault { item.isControl ? ofControls : ofEntries }
+    }
+
+    /// Something else was written.
+    mutating func noteRecovered() {
+        fault = nil
+        retryDelay = 0
     }
 
     // MARK: Inside

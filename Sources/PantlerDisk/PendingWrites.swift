@@ -38,6 +38,9 @@ struct PendingWrites {
     private var nextTicket: WriteTicket = 1
     /// No change with this ticket or a smaller one is in the queue.
     var committed: WriteTicket = 0
+    /// Changes that were left behind by the batch that is in commit, or was last: they are not ready, or there were too many bytes before
+    /// them. All others up to `inCommitThrough` were in it, or before it.
+    private(set) var held: Set<WriteTicket> = []
     /// Those up to here are synced.
     private var synced: WriteTicket = 0
     /// Those who wait for a change to be synced.
@@ -50,6 +53,10 @@ struct PendingWrites {
     /// Other changes that were given up, until someone asks.
     var givenUp: [WriteTicket: TierFault] = [:]
     private var isUrgent = false
+    /// Whether the writer found nothing that was ready.
+    private var isStarved = false
+    /// When others were last committed while changes stayed behind.
+    private var lingersSince: UInt64 = 0
     var voids: Voids
     private(set) var isClosing = false
     /// Commits that failed since.
@@ -194,7 +201,9 @@ struct PendingWrites {
     // MARK: What the writer does
 
     /// What to do now. `commit` has to be followed by `succeed` or `fail`.
-    mutating func take(at now: UInt64) -> Work {
+    ///
+    /// - Parameter limit: bytes of one commit, if it has more than one change.
+    mutating func take(at now: UInt64, limit: Int64 = .max) -> Work {
         if pending.isEmpty, !isSyncAwaited {
             isUrgent = false
             if isClosing { return .closed }
@@ -207,17 +216,42 @@ struct PendingWrites {
             return .commit(pending, sync: true)
         }
         if !isClosing {
-            let due = fault != nil ? retryAt : pendingSince + limits.lingerMicroseconds
+            let due = fault != nil ? retryAt : max(pendingSince, lingersSince) + limits.lingerMicroseconds
             let isRipe = now >= due || (fault == nil && (isUrgent || pending.count >= limits.ample))
             if !isRipe { return .wait(until: due) }
         }
         isUrgent = false
-        let batch = pending
-        pending = Batch(like: batch)
-        inCommit = batch
+        held = []
+        if isClosing || pending.isReady(limit: limit) {
+            let batch = pending
+            pending = Batch(like: batch)
+            inCommit = batch
+        } else {
+            let batch = pending.takeReady(limit: limit) { waiters.areWaiting(for: $0) }
+            held = Set(pending.items.map(\.ticket))
+            lingersSince = now
+            // What was only too much comes next; what is not ready, when it is.
+            isUrgent = pending.items.contains { $0.isReady }
+            isStarved = batch.isEmpty && !isOtherSyncAwaited
+            if isStarved { return .wait(until: nil) }
+            inCommit = batch
+        }
         inCommitSince = pendingSince
         inCommitThrough = latestTicket
+        let batch = inCommit ?? Batch()
         return .commit(batch, sync: isSyncAwaited || isClosing || batch.isAwaited)
+    }
+
+    /// Whether somebody waits for the sync of what is committed already.
+    private var isOtherSyncAwaited: Bool {
+        waiters.contains(where: { !held.contains($0) }) || flushWaiters.contains(where: { $0 <= committed })
+    }
+
+    /// A value is ready. Returns whether the writer has to be told.
+    mutating func noteReady() -> Bool {
+        defer { isStarved = false }
+        guard isSyncAwaited else { return isStarved }
+        return hurry() || isStarved
     }
 
     /// The batch is committed.
@@ -261,10 +295,10 @@ struct PendingWrites {
             if pending.isEmpty { pendingSince = inCommitSince }
             lost += keep(left, anyFault)
         }
-        committed = pending.isEmpty ? latestTicket : max(committed, inCommitThrough)
+        committed = pending.isEmpty ? latestTicket : max(committed, lastCommitted)
         if isSynced {
             synced = committed
-            answers += waiters.take(upTo: synced).map { ($0.completion, nil) }
+            answers += takeCommittedWaiters().map { ($0.completion, nil) }
             answers += takeFlushWaiters(upTo: synced, nil)
         }
         // Some began to wait while the batch was on its way, too late for the sync: the next commit makes it up to them.
@@ -281,6 +315,14 @@ struct PendingWrites {
     }
 
     // MARK: Inside
+
+    /// All changes up to here have been in a batch.
+    private var lastCommitted: WriteTicket { held.min().map { $0 - 1 } ?? inCommitThrough }
+
+    /// Those who wait for changes that have been in a batch, or were given up.
+    mutating func takeCommittedWaiters() -> [(ticket: WriteTicket, completion: Completion)] {
+        waiters.take(upTo: max(committed, inCommitThrough), except: held)
+    }
 
     static let closedFault = TierFault(.closed, "The disk tier is closed.")
 

@@ -43,6 +43,21 @@ struct TicketWaiters {
         return Array(waiters[..<end])
     }
 
+    /// The same without those of some tickets.
+    mutating func take(
+        upTo ticket: WriteTicket,
+        except kept: Set<WriteTicket>
+    ) -> [(ticket: WriteTicket, completion: Completion)] {
+        if kept.isEmpty { return take(upTo: ticket) }
+        let end = place(after: ticket)
+        let taken = waiters[..<end].filter { !kept.contains($0.ticket) }
+        waiters.replaceSubrange(..<end, with: waiters[..<end].filter { kept.contains($0.ticket) })
+        return taken
+    }
+
+    /// Whether somebody waits for a ticket of which this holds. Complexity: O(n).
+    func contains(where isWanted: (WriteTicket) -> Bool) -> Bool { waiters.contains { isWanted($0.ticket) } }
+
     /// The place of the first that waits for a later one.
     private func place(after ticket: WriteTicket) -> Int {
         guard let last = waiters.last, last.ticket > ticket else { return waiters.count }

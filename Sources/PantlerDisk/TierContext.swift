@@ -9,10 +9,16 @@ final class TierContext: Sendable {
     }
 
     let path: String
+    /// The data folder.
+    var folder: String { String(path.dropLast(DiskTier.fileName.utf8.count + 1)) }
     let options: DiskOptions
     /// `options.maxBytes`, or what it was set to since. Relaxed: house-keeping only has to see it some time.
     let maxBytes: Atomic<Int64>
+    let shortage = Atomic(false)
+    /// The same for `options.maxFolderBytes`.
+    let maxFolderBytes: Atomic<Int64>
     let queue: WriteQueue
+    let deflaters: DeflaterPool
     let figures = Figures()
     let filters = KeyFilters()
     let recentUse = RecentUse()
@@ -27,6 +33,7 @@ final class TierContext: Sendable {
         self.path = path
         self.options = options
         maxBytes = Atomic(options.maxBytes)
+        maxFolderBytes = Atomic(options.maxFolderBytes)
         self.log = log
         files = FileWatch(path: path, log: log)
         entryHash = EntryHash(seed: restored.state.hashSeed)
@@ -34,11 +41,13 @@ final class TierContext: Sendable {
         limits.bytes = options.queueBytes
         limits.entries = options.queueEntries
         limits.lingerMicroseconds = UInt64(max(0, options.lingerMilliseconds)) * 1000
-        queue = WriteQueue(
+        let queue = WriteQueue(
             PendingWrites(limits: limits, voids: restored.voids),
             journaled: JournaledChanges(restored.journal.changes),
             figures: figures
         )
+        self.queue = queue
+        deflaters = DeflaterPool { queue.noteReady() }
         if !restored.damage.isEmpty {
             figures.corruptions.add(UInt64(restored.damage.count), ordering: .relaxed)
             log.warn("The disk tier found damage in its state", restored.damage.joined(separator: "; ") + ".")
@@ -47,6 +56,39 @@ final class TierContext: Sendable {
         guard damaged > 0 else { return }
         figures.corruptions.add(UInt64(damaged), ordering: .relaxed)
         log.warn("The disk tier found damage in its journal", "Rows that cannot be read: \(damaged).")
+    }
+
+    /// The options, as far as the bound of the folder lets them.
+    var boundedOptions: DiskOptions {
+        let bounds = bounds
+        var options = options
+        options.walBytes = bounds.logBytes
+        options.journalBytes = bounds.journalBytes
+        return options
+    }
+
+    /// What the parts of the folder may take now. Complexity: O(1).
+    var bounds: FolderBounds {
+        let bounds = FolderBounds(maxBytes: maxFolderBytes.load(ordering: .relaxed), options)
+        return isShortOfRoom ? bounds.withinBallast() : bounds
+    }
+
+    /// Whether the ballast was given up, and there is no room to make it again. Relaxed: who asks acts on it a moment later at the
+    /// latest.
+    var isShortOfRoom: Bool { shortage.load(ordering: .relaxed) }
+
+    /// Takes a change into the queue, and sees to it that its value is deflated meanwhile if that takes long.
+    func enqueue(_ change: Change, _ durability: Durability) -> WriteTicket {
+        guard case .entry(let keyed) = change, let deflation = keyed.deflation else {
+            return queue.add(change, durability)
+        }
+        deflation.begin()
+        let ticket = queue.add(change, durability)
+        if !deflaters.submit(keyed, isUrgent: durability == .through) {
+            deflation.leaveToWriter()
+            queue.noteReady()
+        }
+        return ticket
     }
 
     func link(delegate: any LowerTierDelegate, clock: any Clock) {
@@ -62,6 +104,9 @@ final class TierContext: Sendable {
     var expiryNow: Timestamp? {
         links.withLock { $0.clock }.map { min($0.now(), ($0 as? ServiceClock)?.expiryHorizon ?? .never) }
     }
+
+    /// The clock's monotonic time, in microseconds; 0 before `start`.
+    var microseconds: UInt64 { links.withLock { $0.clock }?.monotonicMicroseconds() ?? 0 }
 
     /// Where the service's time line stands; only a `ServiceClock` has one that outlives the process.
     var anchor: ClockAnchor? { (links.withLock { $0.clock } as? ServiceClock)?.anchor() }

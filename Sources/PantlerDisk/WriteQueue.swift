@@ -120,6 +120,11 @@ final class WriteQueue: Sendable {
         }
     }
 
+    /// The value of a change is deflated.
+    func noteReady() {
+        if update({ $0.noteReady() }) { signal.signal() }
+    }
+
     /// Waits for all that came so far; see `PendingWrites.flush`.
     ///
     /// - Returns: `true` if there is nothing to wait for: `completion` is then not called.
@@ -150,9 +155,11 @@ final class WriteQueue: Sendable {
     // MARK: The writer's thread
 
     /// What to do now; see `PendingWrites.take`.
-    func take() -> PendingWrites.Work {
+    ///
+    /// - Parameter limit: bytes of one commit, if it has more than one change.
+    func take(limit: Int64 = .max) -> PendingWrites.Work {
         let now = monotonicNanoseconds() / 1000
-        return update { $0.take(at: now) }
+        return update { $0.take(at: now, limit: limit) }
     }
 
     /// Sleeps until a signal, or that many microseconds.
@@ -210,6 +217,11 @@ final class WriteQueue: Sendable {
         // Counted first, so that whoever was answered finds it counted.
         if lost > 0 { figures.lostWrites.add(UInt64(lost), ordering: .relaxed) }
         for answer in answers { answer.completion(answer.fault) }
+    }
+
+    /// Writing goes well again, and nothing of the queue was needed to see that.
+    func noteRecovered() {
+        update { $0.noteRecovered() }
     }
 
     /// See `PendingWrites.endVoid`.

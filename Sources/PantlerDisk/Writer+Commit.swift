@@ -18,11 +18,14 @@ extension Writer {
         var outcome = Outcome()
         isUndone = true
         do throws(SQLiteError) {
-            // The last of all commits is made whatever it is worth.
-            if isAwaited, !context.queue.read({ $0.isClosing }) { try context.files.checkDamage() }
-            let sync = try isSynced(isAwaited)
-            let isJournaled = try takesJournal(batch)
-            try write(batch.items[...], journaled: isJournaled, sync: sync, &outcome)
+            var sync = false
+            do throws(SQLiteError) {
+                sync = try attempt(batch, sync: isAwaited, &outcome)
+            } catch {
+                // What the log took may be all that is missing.
+                guard error.fault.cause == .full, !context.isShortOfRoom, cutLogForRoom() else { throw error }
+                sync = try attempt(batch, sync: isAwaited, &outcome)
+            }
             let rejected = outcome.rejected
             // Counted before anyone is answered, so that whoever was answered finds it counted.
             context.figures.commits.add(1, ordering: .relaxed)
@@ -32,7 +35,9 @@ extension Writer {
             wasFaulty = false
         } catch {
             let isUndone = isUndone
-            if error.fault.cause == .full { outcome.done.formUnion(writeLighter(batch.items, but: outcome.done)) }
+            if error.fault.cause == .full {
+                outcome.done.formUnion(writeWithinBallast(batch.items.filter { !outcome.done.contains($0.ticket) }))
+            }
             // The next attempt is one of the last: what is copied into the file makes room in the log.
             if context.queue.read({ $0.isClosing }) { _ = try? checkpointer.copy(connection) }
             context.queue.fail(error.fault, done: outcome.done, isUndone: isUndone)
@@ -40,6 +45,19 @@ extension Writer {
             wasFaulty = true
         }
         for fault in outcome.rejected.values { context.log.warn("A change could not be written", fault.description) }
+    }
+
+    /// - Returns: whether it was synced.
+    private func attempt(_ batch: Batch, sync isAwaited: Bool, _ outcome: inout Outcome) throws(SQLiteError) -> Bool {
+        // The last of all commits is made whatever it is worth.
+        if isAwaited, !context.queue.read({ $0.isClosing }) { try context.files.checkDamage() }
+        try checkRoom(for: batch)
+        let sync = try isSynced(isAwaited)
+        let isJournaled = try takesJournal(batch)
+        // What an attempt before this one has come to is not made once more.
+        let items = batch.items.filter { !outcome.done.contains($0.ticket) && outcome.rejected[$0.ticket] == nil }
+        try write(items[...], journaled: isJournaled, sync: sync, &outcome)
+        return sync
     }
 
     /// Whether a commit is synced: where someone waits, and once a second.
@@ -98,13 +116,46 @@ extension Writer {
         }
     }
 
-    /// There is no room: commits what needs none, so that deletes can make some.
+    // MARK: A full disk
+
+    /// While the ballast is given up, its room is for what can make some: no value is written that would take it.
+    private func checkRoom(for batch: Batch) throws(SQLiteError) {
+        guard context.isShortOfRoom, !makeBallast(), batch.items.contains(where: { $0.isPut }) else { return }
+        throw SQLiteError(code: .full, message: "What is left of the device is kept for deletes and invalidations.")
+    }
+
+    /// There is no room: gives the ballast up, and commits what needs next to none, so that deletes can make some.
     ///
     /// - Returns: the changes that are committed and synced.
-    private func writeLighter(_ items: [Batch.Item], but done: Set<WriteTicket>) -> Set<WriteTicket> {
-        let items = items.filter { !done.contains($0.ticket) }
+    private func writeWithinBallast(_ items: [Batch.Item]) -> Set<WriteTicket> {
+        let hasGiven = giveBallast()
         let lighter = items.filter { !$0.isPut }
-        guard !lighter.isEmpty, lighter.count < items.count || !journal.isEmpty else { return [] }
+        var done: Set<WriteTicket> = []
+        if !lighter.isEmpty, hasGiven || lighter.count < items.count || !journal.isEmpty {
+            done = appendLighter(lighter) ?? writeLighter(lighter)
+        }
+        watchLog()
+        return done
+    }
+
+    /// Where the journal is in use, its next row takes little room.
+    ///
+    /// - Returns: `nil` if it cannot be done like that.
+    private func appendLighter(_ items: [Batch.Item]) -> Set<WriteTicket>? {
+        guard !journal.isEmpty, journal.isUsable else { return nil }
+        var outcome = Outcome()
+        do throws(SQLiteError) {
+            try write(items[...], journaled: true, sync: true, &outcome)
+        } catch {
+            return nil
+        }
+        // What it holds is merged, or gone with the deletes: both make room.
+        journal.isWanted = true
+        return Set(items.map(\.ticket)).subtracting(outcome.rejected.keys)
+    }
+
+    /// - Returns: the changes that are committed and synced.
+    private func writeLighter(_ lighter: [Batch.Item]) -> Set<WriteTicket> {
         var deletes: [EntryAddress: Version] = [:]
         for case .entry(let keyed) in lighter.map(\.change) { deletes[keyed.address] = keyed.version }
         do throws(SQLiteError) {
@@ -136,7 +187,7 @@ extension Writer {
         case .put(let entry, let options):
             // A write that overtook the end of its namespace.
             if isGone(address.namespace) { return }
-            let (delta, replaced) = try entries.put(address, entry, options)
+            let (delta, replaced) = try entries.put(address, entry, options, keyed.deflation)
             effects.move(address.namespace, by: delta)
             if replaced { effects.rewritten.append(address.hash) } else { effects.inserted.append(address.hash) }
         case .touch(let touch):

@@ -17,8 +17,8 @@ struct House {
     var touched: Set<NamespaceID> = []
     /// Namespaces that were found above theirs.
     var crowded: Set<NamespaceID> = []
-    /// The row that eviction looked at last, of a namespace or (`nil`) of all.
-    var hands: [NamespaceID?: Int64] = [:]
+    /// Where eviction stands among the rows of a namespace or (`nil`) of all.
+    var hands: [NamespaceID?: EvictionHand] = [:]
     /// When time was last asked for what it ended, when all bounds were last looked at, and until when nothing is tried after an
     /// error, or nothing that time ended; monotonic nanoseconds.
     var dueAskedAt: UInt64 = 0
@@ -39,17 +39,47 @@ struct VoidSweep {
     var isWhole = true
 }
 
+/// Where eviction stands among rows, and what it has seen of their ages.
+struct EvictionHand {
+    /// The row that was looked at last.
+    var row: Int64 = 0
+    /// How many rows of each age were seen lately.
+    private var seen = [Int](repeating: 0, count: LastUses.ages + 1)
+
+    /// Of those seen the oldest quarter leaves: so a row leaves for every four that are looked at, whatever their ages are.
+    private static let leaving = 4
+    private static let remembered = 4096
+    private static let enough = 1024
+
+    /// Whether it has seen as many rows as tell what ages there are.
+    var hasSeenEnough: Bool { seen.reduce(0, +) >= Self.enough }
+
+    /// Takes note of the ages of rows, and says from which on they leave. Complexity: O(ages).
+    mutating func leastAge(adding ages: some Sequence<Int>) -> Int {
+        for age in ages { seen[age] += 1 }
+        let count = seen.reduce(0, +)
+        if count > Self.remembered { seen = seen.map { $0 / 2 } }
+        var older = 0
+        for age in seen.indices.reversed() {
+            older += seen[age]
+            if older > 0, older * Self.leaving >= count { return age }
+        }
+        return 0
+    }
+}
+
 // House-keeping: what is dead goes, then what is too much.
 //
 // Order of leaving. What has expired (and is past its stale TTL) goes first, always: eviction only begins when nothing is due. Then the rows
-// that have been here longest go, by their row numbers, with a second chance for those that were read or rewritten lately
-// (`RecentUse`): FIFO with reinsertion, the CLOCK of Corbató's "A paging experiment with the Multics system" (1968). Exact LRU
-// would make a write of every read; the hottest entries are in memory anyway, where no read of this tier tells of them.
+// are looked at that have been here longest, by their row numbers, and those of them leave that were not used for longest: here, as
+// `RecentUse` knows roughly, or in memory, which knows exactly. Those that stay get new numbers, as if they had just come: FIFO with
+// reinsertion, the CLOCK of Corbató's "A paging experiment with the Multics system" (1968), with ages in the place of its one bit. So
+// pages of the table empty one after the other, and the order outlives a restart. Exact LRU would make a write of every read.
 //
 // Each step is one short transaction: readers never wait for it (WAL), and a writer's batch waits for one step at most.
 extension Writer {
     /// Rows that one step looks at, at most.
-    static let stepRows = 128
+    static let mostStepRows = 128
     /// What one step may take, in nanoseconds; see `Courtesy`.
     static let stepNanoseconds: UInt64 = 3_000_000
     private static let dueEveryNanoseconds: UInt64 = 100_000_000
@@ -57,23 +87,36 @@ extension Writer {
     private static let restNanoseconds: UInt64 = 1_000_000_000
     /// Rows that are passed over where they cannot be read.
     private static let damagedRows: Int64 = 1024
+    /// Cost of a row up to which it moves when it stays. A larger one has pages of its own: to move it would write them anew for nothing.
+    private static let mostMovedBytes: Int64 = 16 << 10
+    /// What is above a bound by so small a part of it may wait for the next step.
+    private static let slackShare: Int64 = 64
+    /// Rows that are looked at in a row while they are further above their bound than that: what goes is as fast as what comes.
+    private static let hastyRows = 2048
 
-    /// One step of whatever is most urgent, and one of a job.
+    /// Rows that one step looks at: fewer where the log must not grow by much at a time.
+    var stepRows: Int { min(Self.mostStepRows, context.bounds.stepChanges) }
+
+    /// One step of whatever is most urgent, and one of a job; some steps while the rows are well above their bound, so that what comes in
+    /// never outruns what goes.
     ///
-    /// - Parameter changes: how many were just committed: above the bound their writers have to wait for twice as many rows to leave, so that
-    ///   what comes in never outruns what goes.
     /// - Returns: whether there is more to do.
-    func keepHouse(after changes: Int = 0) -> Bool {
+    func keepHouse() -> Bool {
         let now = monotonicNanoseconds()
+        watchBallast(at: now)
         guard now >= house.restsUntil else { return false }
+        advanceRecentUse()
         do throws(SQLiteError) {
             var more = try stepHouse(at: now)
-            var left = changes * 2
-            while more, left > Self.stepRows, totalBytes > maxBytes {
+            var left = Self.hastyRows / stepRows
+            while more, left > 0, try excessBytes() > maxBytes / Self.slackShare {
+                watchLog()
                 more = try stepHouse(at: monotonicNanoseconds())
-                left -= Self.stepRows
+                left -= 1
             }
-            return stepJob() || more
+            watchLog()
+            let isShrinking = try stepVacuum()
+            return stepJob() || more || isShrinking
         } catch {
             house.restsUntil = now + Self.restNanoseconds
             context.log.warn("House-keeping on disk failed", error.description)
@@ -84,7 +127,8 @@ extension Writer {
     /// - Returns: whether there is more to do.
     func stepHouse(at now: UInt64, always: Bool = false) throws(SQLiteError) -> Bool {
         noteCrowded(at: now)
-        let isCrowded = totalBytes > maxBytes || !house.crowded.isEmpty
+        let excess = try excessBytes()
+        let isCrowded = excess > 0 || !house.crowded.isEmpty
         let isTime = always || isCrowded || now - house.dueAskedAt >= Self.dueEveryNanoseconds
         if isTime, now >= house.dueRestsUntil {
             // If this fails, as it does in a damaged part of the index, eviction has its turn all the same.
@@ -96,9 +140,7 @@ extension Writer {
             house.dueRestsUntil = 0
             house.dueAskedAt = now
         }
-        if totalBytes > maxBytes {
-            return try evict(from: nil, excess: totalBytes - maxBytes)
-        }
+        if excess > 0, rowCount > 0 { return try evict(from: nil, excess: excess) }
         if let namespace = house.crowded.first {
             let excess = (totals[namespace]?.bytes ?? 0) - bound(of: namespace)
             if excess <= 0 {
@@ -120,7 +162,7 @@ extension Writer {
     /// - Returns: whether there was anything.
     private func removeDue() throws(SQLiteError) -> Bool {
         guard let now = context.expiryNow?.milliseconds else { return false }
-        let rows = try entries.due(at: now, limit: Self.stepRows)
+        let rows = try entries.due(at: now, limit: stepRows)
         guard !rows.isEmpty else { return false }
         try step(rows) { (row) throws(SQLiteError) in
             if let deadAt = row.deadAt, deadAt <= now { return try remove(row, .expired) }
@@ -150,7 +192,7 @@ extension Writer {
     /// - Returns: whether the sweep has ended.
     private func advance(_ sweep: VoidSweep) throws(SQLiteError) -> Bool {
         var sweep = sweep
-        let rows = try entries.oldest(of: sweep.namespace, after: sweep.last, limit: Self.stepRows * 4)
+        let rows = try entries.oldest(of: sweep.namespace, after: sweep.last, limit: stepRows * 4)
         guard let end = rows.last?.id else {
             guard sweep.isWhole else { return true }
             try transaction(sync: false) { () throws(SQLiteError) in
@@ -170,7 +212,7 @@ extension Writer {
 
     private func removeDropped() throws(SQLiteError) -> Bool {
         guard let namespace = house.dropped.first else { return false }
-        let rows = try entries.oldest(of: namespace, after: .min, limit: Self.stepRows)
+        let rows = try entries.oldest(of: namespace, after: .min, limit: stepRows)
         if rows.isEmpty {
             guard isMerged(house.dropTickets[namespace] ?? 0) else { return false }
             try transaction(sync: false) { () throws(SQLiteError) in try tables.forgetDropped(namespace) }
@@ -211,28 +253,68 @@ extension Writer {
 
     /// - Returns: whether there are rows left to look at.
     private func evict(from namespace: NamespaceID?, excess: Int64) throws(SQLiteError) -> Bool {
-        let hand = house.hands[namespace] ?? 0
+        var hand = house.hands[namespace] ?? EvictionHand()
         // Where rows cannot be read, the next attempt begins behind them: one damaged page must not end all eviction.
-        house.hands[namespace] = hand + Self.damagedRows
-        let rows = try entries.oldest(of: namespace, after: hand, limit: Self.stepRows)
+        house.hands[namespace, default: hand].row = hand.row + Self.damagedRows
+        let rows = try entries.oldest(of: namespace, after: hand.row, limit: stepRows)
         guard !rows.isEmpty else {
-            house.hands[namespace] = nil
-            return hand != 0
+            house.hands[namespace]?.row = 0
+            return hand.row != 0
         }
+        if !hand.hasSeenEnough { try lookAhead(of: namespace, &hand, after: rows.last?.id ?? 0) }
+        // Where none of them can be dealt with, as in a damaged part of the file, the next attempt begins behind them, too.
         house.hands[namespace] = hand
+        house.hands[namespace]?.row = rows.last?.id ?? hand.row
+        let ages = age(rows)
+        let leastAge = hand.leastAge(adding: ages.values)
         var freed: Int64 = 0
+        var last = hand.row
         try step(rows) { (row) throws(SQLiteError) in
             guard freed < excess else { return }
-            effects.hand = (namespace, row.id)
-            let hash = context.entryHash.hash(namespace: row.namespace, key: row.key)
-            if context.recentUse.contains(hash) {
-                effects.spared.append(hash)
-                return
+            last = row.id
+            if ages[row.id] ?? 0 >= leastAge {
+                freed += row.cost
+                try remove(row, .evicted)
+            } else if row.cost <= Self.mostMovedBytes {
+                try entries.moveToEnd(id: row.id)
             }
-            freed += row.cost
-            try remove(row, .evicted)
         }
+        hand.row = last
+        house.hands[namespace] = hand
         return true
+    }
+
+    /// A hand that has seen little looks at what it is about to come to: the first rows are no measure for the others.
+    private func lookAhead(of namespace: NamespaceID?, _ hand: inout EvictionHand, after row: Int64) throws(SQLiteError)
+    {
+        var next = row
+        while !hand.hasSeenEnough {
+            let rows = try entries.oldest(of: namespace, after: next, limit: stepRows)
+            guard let last = rows.last else { return }
+            _ = hand.leastAge(adding: age(rows).values)
+            next = last.id
+        }
+    }
+
+    /// Ages of rows, by their numbers: in epochs since their last use, as far as anyone knows of it.
+    private func age(_ rows: [EntryTable.Row]) -> [Int64: Int] {
+        let delegate = context.delegate
+        var ages: [Int64: Int] = [:]
+        for row in rows {
+            let address = context.address(row.namespace, row.key)
+            ages[row.id] = context.recentUse.age(address.hash, at: delegate?.lastUse(of: address))
+        }
+        return ages
+    }
+
+    /// A row was written.
+    func noteUse(_ hash: UInt64) {
+        advanceRecentUse()
+        context.recentUse.note(hash)
+    }
+
+    private func advanceRecentUse() {
+        context.recentUse.advance(rows: Int(clamping: rowCount), now: context.microseconds)
     }
 
     // MARK: Steps

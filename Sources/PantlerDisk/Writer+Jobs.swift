@@ -47,7 +47,7 @@ extension Writer {
     private func advance(_ job: inout Job) throws(SQLiteError) -> Bool {
         switch job.kind {
         case .removePrefix(let namespace, let prefix, let before, let next):
-            let rows = try entries.rows(of: namespace, from: next, limit: Self.stepRows)
+            let rows = try entries.rows(of: namespace, from: next, limit: stepRows)
             let wanted = rows.prefix { $0.key.starts(with: prefix) }
             let gone = wanted.filter { $0.version < before }
             // Judged before they are gone.
@@ -55,7 +55,7 @@ extension Writer {
             let visible = gone.map { $0.version > void && isVisible($0) }
             let count = try gone.isEmpty ? 0 : step(gone) { (row) throws(SQLiteError) in try remove(row, .invalidated) }
             job.removed += visible.prefix(count).count { $0 }
-            if count == gone.count, rows.count < Self.stepRows || wanted.count < rows.count { return true }
+            if count == gone.count, rows.count < stepRows || wanted.count < rows.count { return true }
             // On from the smallest key after the last one that was dealt with. `step` always comes to one at least; did it come to none,
             // they would all have their turn again.
             let last = count < gone.count ? gone[..<count].last : wanted.last
@@ -64,7 +64,7 @@ extension Writer {
             return false
         case .sweep(let last):
             guard context.delegate != nil else { return true }
-            let rows = try entries.oldest(of: nil, after: last, limit: Self.stepRows * 4)
+            let rows = try entries.oldest(of: nil, after: last, limit: stepRows * 4)
             guard let end = rows.last?.id else { return true }
             let ends = Dictionary(uniqueKeysWithValues: rows.compactMap { row in invalidAt(row).map { (row.id, $0) } })
             let ended = rows.filter { row in ends[row.id].map { $0 < row.dueAt ?? .max } ?? false }

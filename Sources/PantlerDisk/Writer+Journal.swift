@@ -14,10 +14,10 @@ extension Writer {
     /// Whether a batch goes into the journal. If it must not, the journal is empty afterwards.
     func takesJournal(_ batch: Batch) throws(SQLiteError) -> Bool {
         let waiting = context.queue.readJournaled { $0.countInAll }
-        switch journal.way(changes: batch.count, bytes: batch.bytes, waiting: waiting, context.options) {
+        switch journal.way(changes: batch.count, bytes: batch.bytes, waiting: waiting, context.boundedOptions) {
         case .rows: return false
         case .rowsOnceMerged:
-            try mergeWhole()
+            try mergeBySteps()
             return false
         case .journal: return true
         case .journalToBeMerged:
@@ -25,7 +25,7 @@ extension Writer {
             return true
         case .journalOnceEased:
             let end = monotonicNanoseconds() + Self.easingNanoseconds
-            while monotonicNanoseconds() < end, stepMerge() {}
+            while monotonicNanoseconds() < end, stepMerge() { watchLog() }
             return true
         }
     }
@@ -66,7 +66,7 @@ extension Writer {
             journal.isWanted = false
             return false
         }
-        let options = context.options
+        let options = context.boundedOptions
         if journal.isWanted || journal.bytes >= options.journalBytes { return true }
         let (oldest, idle) = (options.journalMilliseconds, options.journalIdleMilliseconds)
         if now >= journal.firstAt + UInt64(max(0, oldest)) * 1_000_000 { return true }
@@ -109,6 +109,7 @@ extension Writer {
     /// - Returns: the place after the last of them.
     private func mergeTogether(_ changes: ArraySlice<KeyedChange>) throws(SQLiteError) -> Int {
         var next = changes.startIndex
+        let limit = min(changes.endIndex, next + context.bounds.stepChanges)
         try transaction(sync: false) { () throws(SQLiteError) in
             next = changes.startIndex
             var courtesy = Courtesy(for: Self.stepNanoseconds)
@@ -116,7 +117,7 @@ extension Writer {
                 try merge(changes[next])
                 courtesy.giveWay()
                 next += 1
-            } while next < changes.endIndex && !courtesy.isOver
+            } while next < limit && !courtesy.isOver
         }
         return next
     }
@@ -126,7 +127,7 @@ extension Writer {
     ///
     /// - Returns: the place after the last of them.
     private func mergeOneByOne(_ changes: ArraySlice<KeyedChange>) throws(SQLiteError) -> Int {
-        let some = changes.prefix(Self.stepRows)
+        let some = changes.prefix(stepRows)
         for keyed in some {
             do throws(SQLiteError) {
                 try transaction(sync: false) { () throws(SQLiteError) in try merge(keyed) }
@@ -165,6 +166,21 @@ extension Writer {
             return []
         }
         return left
+    }
+
+    /// Empties the journal at once, by as many transactions as that takes, so that the log stays within its bound. Where there is no room for
+    /// that, in one.
+    func mergeBySteps() throws(SQLiteError) {
+        do throws(SQLiteError) {
+            while !journal.isEmpty {
+                if journal.merge == nil { beginMerge() }
+                try advanceMerge()
+                watchLog()
+            }
+        } catch {
+            guard error.fault.cause == .full else { throw error }
+            try mergeWhole()
+        }
     }
 
     /// Empties the journal at once, in one transaction. What its rows took is free for the changes' own then, so that this can do on a full

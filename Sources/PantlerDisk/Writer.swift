@@ -17,6 +17,8 @@ final class Writer: @unchecked Sendable {
     private let keyWalk: KeyWalk
     let connection: Connection
     private let gauge: LogGauge
+    private let ballast: Ballast
+    private let pages: PageGauge
     let entries: EntryTable
     let tables: StateTables
     let journalTable: Journal
@@ -25,6 +27,7 @@ final class Writer: @unchecked Sendable {
     /// What the rows cost, as committed.
     private(set) var totals: [NamespaceID: TierUsage]
     private(set) var totalBytes: Int64 = 0
+    private(set) var rowCount: Int64 = 0
     /// What the open transaction brings about besides.
     var effects = Effects()
     var house = House()
@@ -48,6 +51,13 @@ final class Writer: @unchecked Sendable {
     private var logRestsUntil: UInt64 = 0
     /// The log's length when the writer last came to rest.
     private var restedBytes: Int64 = 0
+    /// Bytes that the database's file has on the device, at least.
+    private var reservedBytes: Int64 = 0
+    /// When there was last a look at whether there is room for the ballast, and when writing was last tried for its own sake.
+    private var ballastAskedAt: UInt64 = 0
+    private var recoveryTriedAt: UInt64 = 0
+    /// Its length when it last could not be cut; 0 = it could.
+    private var heldLogBytes: Int64 = 0
 
     static let secondNanoseconds: UInt64 = 1_000_000_000
     /// Longest sleep: what only time brings about is seen at the latest then.
@@ -55,6 +65,10 @@ final class Writer: @unchecked Sendable {
     /// Least log that is worth copying when there is nothing else to do.
     private static let idleLogBytes: Int64 = 1 << 20
     private static let mendPauseNanoseconds: UInt64 = 250_000_000
+    /// How long readers are waited for when the log is to be cut: those of this tier are done sooner.
+    private static let cutPatienceMilliseconds: Int32 = 20
+    /// Free pages that stay in the file in any case.
+    private static let keptFreePages: Int64 = 256
 
     /// - Parameter connection: to a file of the present schema, in WAL mode.
     init(
@@ -73,10 +87,13 @@ final class Writer: @unchecked Sendable {
         tables = try StateTables(connection)
         journalTable = try Journal(connection)
         gauge = LogGauge(connection)
+        ballast = Ballast(folder: context.folder)
+        pages = try PageGauge(connection)
         self.connection = connection
         totals = restored.usage
         totalBytes = restored.usage.values.reduce(0) { $0 + $1.bytes }
         unwritten = restored.damage.isEmpty ? nil : restored
+        rowCount = restored.usage.values.reduce(0) { $0 + $1.entries }
         house.dropped = restored.dropped
         let ticket = context.queue.read { $0.latestTicket }
         for namespace in restored.dropped { house.dropTickets[namespace] = ticket }
@@ -93,16 +110,20 @@ final class Writer: @unchecked Sendable {
         WorkerThread.stepBack(nice: 5)
         beginLog()
         mendState()
+        _ = makeBallast()
         while true {
             lookAtFiles()
-            keyWalk.beginIfDue { Int(clamping: totals.values.reduce(0) { $0 + $1.entries }) }
-            switch context.queue.take() {
+            keyWalk.beginIfDue { Int(clamping: rowCount) }
+            switch context.queue.take(limit: context.bounds.commitBytes) {
             case .commit(let batch, let sync):
                 commit(batch, sync: sync)
+                watchLog()
                 _ = stepMerge()
-                _ = keepHouse(after: batch.count)
+                watchLog()
+                _ = keepHouse()
             case .wait(let until):
                 let isMerging = stepMerge()
+                watchLog()
                 if !keepHouse(), !isMerging {
                     restHouse()
                     sleep(until: until)
@@ -137,7 +158,7 @@ final class Writer: @unchecked Sendable {
         for job in jobs.close() { job.completion(.failure(PendingWrites.closedFault)) }
         do throws(SQLiteError) {
             // What cannot be merged now is merged after the next start.
-            try mergeWhole()
+            try mergeBySteps()
         } catch {
             context.log.warn("The journal could not be merged at the end", error.description)
         }
@@ -204,6 +225,7 @@ final class Writer: @unchecked Sendable {
             for (namespace, move) in effects.moves {
                 try tables.setUsage(of: namespace, total(of: namespace, with: move))
             }
+            try reserveFile()
             try connection.execute("COMMIT")
         } catch {
             // Some errors have ended the transaction already. If this fails too, the next BEGIN says so.
@@ -233,16 +255,18 @@ final class Writer: @unchecked Sendable {
     private func publish() {
         let effects = effects
         self.effects = Effects()
-        for hash in effects.inserted { context.filters.insert(hash) }
-        for hash in effects.rewritten { context.recentUse.note(hash) }
-        for hash in effects.spared { _ = context.recentUse.take(hash) }
-        if let hand = effects.hand { house.hands[hand.namespace] = hand.row }
+        for hash in effects.inserted {
+            context.filters.insert(hash)
+            noteUse(hash)
+        }
+        for hash in effects.rewritten { noteUse(hash) }
         if effects.isAnchored { anchoredAt = monotonicNanoseconds() }
         noteDropped(effects)
         for (namespace, move) in effects.moves {
             let usage = total(of: namespace, with: move)
             totals[namespace] = usage
             totalBytes += move.bytes
+            rowCount += move.entries
             house.touched.insert(namespace)
             if !house.dropped.contains(namespace) { context.figures.setUsage(of: namespace, usage) }
         }
@@ -283,7 +307,9 @@ final class Writer: @unchecked Sendable {
 
     /// A dropped namespace has no row any more.
     func forgetUsage(of namespace: NamespaceID) {
-        totalBytes -= totals.removeValue(forKey: namespace)?.bytes ?? 0
+        let forgotten = totals.removeValue(forKey: namespace) ?? TierUsage()
+        totalBytes -= forgotten.bytes
+        rowCount -= forgotten.entries
     }
 
     func writeAnchor() throws(SQLiteError) {
@@ -348,25 +374,39 @@ final class Writer: @unchecked Sendable {
     }
 
     /// Whether the log has grown so long that the writer has to copy it itself.
-    var isLogLong: Bool { gauge.bytes >= context.options.walBytes * 4 }
+    var isLogLong: Bool { gauge.bytes >= context.bounds.mostLogBytes }
 
     /// Keeps the log within its bound: the checkpointer's work first, the writer's own where that does not keep up.
-    private func watchLog() {
+    func watchLog() {
+        let bounds = context.bounds
         let bytes = gauge.bytes
-        guard bytes >= context.options.walBytes else { return }
-        guard isLogLong else { return checkpointer.poke() }
+        guard bytes >= bounds.logBytes else { return }
+        guard bytes >= bounds.mostLogBytes else { return checkpointer.poke() }
+        cutLog(bounds)
+    }
+
+    /// Copies the whole log and begins it anew. Where somebody else reads, who has begun before the last commit, it can only be copied
+    /// as far as they read; the next attempt is made when it has grown some more.
+    private func cutLog(_ bounds: FolderBounds) {
+        if gauge.bytes < heldLogBytes + bounds.logBytes, gauge.bytes >= heldLogBytes, heldLogBytes > 0 { return }
         do throws(SQLiteError) {
-            try checkpointer.copy(connection)
+            try connection.execute("PRAGMA journal_size_limit = \(bounds.logBytes)")
+            try connection.setBusyTimeout(milliseconds: Self.cutPatienceMilliseconds)
+            defer { try? connection.setBusyTimeout(milliseconds: DatabaseFile.busyMilliseconds) }
+            try checkpointer.copy(connection, .truncate)
+            gauge.set(frames: 0)
+            heldLogBytes = 0
         } catch {
+            heldLogBytes = gauge.bytes
             if error.code.primary != .busy { context.log.warn("A checkpoint failed", error.description) }
         }
     }
 
     /// Cuts back a log that grew beyond its bound while somebody outside kept it from being begun anew, once they are gone. The pragma
     /// `journal_size_limit` does so as well, but only with a write that begins the log anew.
-    private func cutLog() {
+    private func cutLogAtRest() {
         let now = monotonicNanoseconds()
-        guard now >= logRestsUntil, DatabaseFile.bytes(of: context.path + "-wal") > context.options.walBytes else {
+        guard now >= logRestsUntil, DatabaseFile.bytes(of: context.path + "-wal") > context.bounds.logBytes else {
             return
         }
         logRestsUntil = now + Self.secondNanoseconds
@@ -383,27 +423,135 @@ final class Writer: @unchecked Sendable {
         }
     }
 
+    /// A write failed, and nothing waits that would show that writing goes well again: tries by itself, once a second.
+    private func recover() throws(SQLiteError) {
+        guard !context.isShortOfRoom, context.queue.read({ $0.fault != nil && $0.count == 0 }),
+            monotonicNanoseconds() - recoveryTriedAt >= Self.secondNanoseconds
+        else { return }
+        recoveryTriedAt = monotonicNanoseconds()
+        try transaction(sync: true) { () throws(SQLiteError) in try writeAnchor() }
+        context.queue.noteRecovered()
+        if wasFaulty { context.log.notice("The disk tier writes again") }
+        wasFaulty = false
+    }
+
+    /// Sees to it that the database has room on the device for all pages that the log has of it. So the log can always be copied and cut,
+    /// and what is full is known before a commit, which can be refused, and not when its log is to be copied, which cannot.
+    private func reserveFile() throws(SQLiteError) {
+        let bytes = try pages.count() * Int64(RowCost.pageBytes)
+        if bytes <= reservedBytes {
+            // The file may be cut to that when the log is copied.
+            reservedBytes = bytes
+            return
+        }
+        try connection.reserveFile(bytes)
+        reservedBytes = bytes
+    }
+
+    // MARK: The ballast
+
+    /// Once a second: there may be room for it again, or its size another one.
+    func watchBallast(at now: UInt64) {
+        if now >= ballastAskedAt + Self.secondNanoseconds { _ = makeBallast() }
+    }
+
+    /// Gives up the room that is kept back.
+    ///
+    /// - Returns: whether there was any.
+    func giveBallast() -> Bool {
+        context.shortage.store(true, ordering: .relaxed)
+        ballastAskedAt = monotonicNanoseconds()
+        return ballast.give()
+    }
+
+    /// Keeps room back, if there is enough for that.
+    ///
+    /// - Returns: whether it is kept.
+    func makeBallast() -> Bool {
+        ballastAskedAt = monotonicNanoseconds()
+        let bounds = FolderBounds(maxBytes: context.maxFolderBytes.load(ordering: .relaxed), context.options)
+        let isMade = ballast.make(bytes: bounds.ballastBytes)
+        context.shortage.store(!isMade, ordering: .relaxed)
+        return isMade
+    }
+
+    /// The device is full: cuts the log, which gives all of it back.
+    ///
+    /// - Returns: whether there was any to give back.
+    func cutLogForRoom() -> Bool {
+        let had = DatabaseFile.bytes(of: context.path + "-wal")
+        heldLogBytes = 0
+        cutLog(context.bounds)
+        return had > DatabaseFile.bytes(of: context.path + "-wal")
+    }
+
+    // MARK: The database's pages
+
+    /// By how many bytes the rows are above what all of them may take: by their own account, or by the pages that are in use.
+    func excessBytes() throws(SQLiteError) -> Int64 {
+        let byRows = totalBytes - context.maxBytes.load(ordering: .relaxed)
+        let usedBytes = context.bounds.usedBytes
+        if usedBytes == .max { return byRows }
+        return max(byRows, try pages.usedBytes() - usedBytes)
+    }
+
+    /// Gives some free pages back to the system where the file is above its bound, where the device is full, or where a quarter of it is
+    /// unused and nothing else is to be done. A piece of a few milliseconds.
+    ///
+    /// - Returns: whether there is more to give.
+    func stepVacuum(isResting: Bool = false) throws(SQLiteError) -> Bool {
+        let fileBytes = context.isShortOfRoom ? 0 : context.bounds.fileBytes
+        if fileBytes == .max, !isResting { return false }
+        let free = try pages.free()
+        guard free > 0 else { return false }
+        let count = try pages.count()
+        let isLarge = count * Int64(RowCost.pageBytes) > fileBytes
+        guard isLarge || isResting && free > Self.keptFreePages && free * 4 > count else { return false }
+        try transaction(sync: false) { () throws(SQLiteError) in
+            try connection.execute("PRAGMA incremental_vacuum(\(min(128, context.bounds.stepChanges)))")
+        }
+        return try pages.free() < free
+    }
+
     /// Nothing to do: syncs what the last commits left, copies a short log too, and gives room that rows left behind back to the system.
     private func restHouse() {
-        cutLog()
+        cutLogAtRest()
         let bytes = gauge.bytes
-        if bytes >= Self.idleLogBytes, bytes != restedBytes {
+        if bytes >= min(Self.idleLogBytes, context.bounds.logBytes), bytes != restedBytes {
             restedBytes = bytes
             checkpointer.poke()
         }
         do throws(SQLiteError) {
+            try recover()
             if isUnsynced || !context.logTrust.isSound, monotonicNanoseconds() - syncedAt >= Self.secondNanoseconds {
                 try transaction(sync: true) { () throws(SQLiteError) in try writeAnchor() }
             }
-            let free = try connection.integer("PRAGMA freelist_count")
-            guard free > 256, free * 4 > (try connection.integer("PRAGMA page_count")) else { return }
-            // A piece of a few milliseconds; the next when there is nothing to do again.
-            try transaction(sync: false) { () throws(SQLiteError) in
-                try connection.execute("PRAGMA incremental_vacuum(128)")
-            }
-            if try connection.integer("PRAGMA freelist_count") < free { context.queue.wake() }
+            if try stepVacuum(isResting: true) { context.queue.wake() }
+            // The file itself becomes shorter when the log has been copied.
+            let unused = try DatabaseFile.bytes(of: context.path) - pages.count() * Int64(RowCost.pageBytes)
+            if bytes > 0, unused > Int64(Connection.chunkBytes) { checkpointer.poke() }
         } catch {
             context.log.warn("The disk tier cannot tidy up while it rests", error.description)
         }
+    }
+}
+
+/// How many pages the database has. Used by the thread of its connection.
+final class PageGauge {
+    private let all: Statement
+    private let unused: Statement
+
+    init(_ connection: borrowing Connection) throws(SQLiteError) {
+        all = try Statement(connection, "PRAGMA page_count")
+        unused = try Statement(connection, "PRAGMA freelist_count")
+    }
+
+    func count() throws(SQLiteError) -> Int64 { try Self.value(all) }
+    func free() throws(SQLiteError) -> Int64 { try Self.value(unused) }
+    func usedBytes() throws(SQLiteError) -> Int64 { (try count() - free()) * Int64(RowCost.pageBytes) }
+
+    private static func value(_ statement: borrowing Statement) throws(SQLiteError) -> Int64 {
+        defer { statement.reset() }
+        return try statement.step() ? statement.integer(0) : 0
     }
 }

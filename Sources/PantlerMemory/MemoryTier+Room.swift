@@ -12,6 +12,14 @@ import Synchronization
 // Each caller does a little of it, as soon as the tier comes near its bound: so an insert never waits for long, and the
 // bound is rarely reached. Where it is all the same (a large value, a lowered bound), the caller goes on until it
 // holds.
+/// An entry that has left to make room.
+package struct Evicted {
+    package let hash: UInt64
+    package let slot: NamespaceSlot
+    /// In microseconds of the clock's monotonic time.
+    package let lastUse: UInt64
+}
+
 extension MemoryTier {
     /// What an entry finds that is to come behind all others; see `Shard.insertOldest`.
     package enum RoomBehind {
@@ -53,7 +61,7 @@ extension MemoryTier {
     /// namespaces) for the tier.
     package func makeRoom(
         _ slot: NamespaceSlot,
-        evicted: (UInt64, NamespaceSlot) -> Void = { _, _ in },
+        evicted: (Evicted) -> Void = { _ in },
         reason: (EntryView, NamespaceSlot) -> MissReason = { _, _ in .evicted }
     ) {
         let usage = ledger.usage(slot)
@@ -90,20 +98,20 @@ extension MemoryTier {
         _ slot: NamespaceSlot?,
         while more: () -> Bool,
         _ reason: (EntryView, NamespaceSlot) -> MissReason,
-        _ evicted: (UInt64, NamespaceSlot) -> Void
+        _ evicted: (Evicted) -> Void
     ) -> Bool {
         guard let (number, runnerUp) = ledger.oldestShard(slot) else { return false }
-        withUnsafeTemporaryAllocation(of: (UInt64, NamespaceSlot).self, capacity: Self.evictionStep) { left in
+        withUnsafeTemporaryAllocation(of: Evicted.self, capacity: Self.evictionStep) { left in
             var count = 0
             shard(number).pointee.withLock { shard in
                 let more = { count < Self.evictionStep && more() }
-                shard.evict(slot, notAfter: runnerUp, while: more, reason) { hash, slot in
-                    left.initializeElement(at: count, to: (hash, slot))
+                shard.evict(slot, notAfter: runnerUp, while: more, reason) { evicted in
+                    left.initializeElement(at: count, to: evicted)
                     count += 1
                 }
             }
             // Out of the lock: what is done about an entry that left is not the shard's business.
-            for index in 0..<count { evicted(left[index].0, left[index].1) }
+            for index in 0..<count { evicted(left[index]) }
         }
         return true
     }

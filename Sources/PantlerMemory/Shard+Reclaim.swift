@@ -23,12 +23,13 @@ extension Shard {
         notAfter runnerUp: UInt64,
         while more: () -> Bool,
         _ reason: (EntryView, NamespaceSlot) -> MissReason,
-        _ left: (UInt64, NamespaceSlot) -> Void
+        _ left: (Evicted) -> Void
     ) {
         var oldest = oldestList(slot)
         while oldest.stamp != Ledger.noStamp, oldest.stamp <= runnerUp, more() {
             let number = lists[oldest.slot].oldest
             let hash = records[number].pointee.hash
+            let lastUse = records[number].pointee.stamp
             let reason = reason(view(records[number].pointee), oldest.slot)
             remove(EntryRef(number: number))
             missMemory.record(hash, reason)
@@ -37,7 +38,7 @@ extension Shard {
             case .expired: tally[oldest.slot].expirations &+= 1
             case .absent, .deleted, .invalidated, .rejected: break
             }
-            left(hash, oldest.slot)
+            left(Evicted(hash: hash, slot: oldest.slot, lastUse: lastUse))
             oldest = oldestList(slot)
         }
         if slot == nil {

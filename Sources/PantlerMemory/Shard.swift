@@ -102,6 +102,9 @@ package struct Shard: ~Copyable {
         return record.isLarge ? largeValue(record).takeUnretainedValue() : nil
     }
 
+    /// When an entry was last used, in microseconds of the clock's monotonic time.
+    package func lastUse(_ ref: EntryRef) -> UInt64 { records[ref.number].pointee.stamp }
+
     /// This entry is now the most recently used. `now` is in microseconds of the clock's monotonic time.
     package mutating func promote(_ ref: EntryRef, now: UInt64) {
         lists[records[ref.number].pointee.slot].promote(ref.number, now: now, records)

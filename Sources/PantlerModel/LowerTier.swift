@@ -128,6 +128,9 @@ package protocol LowerTierDelegate: AnyObject, Sendable {
     func departed(_ address: EntryAddress, cause: DepartureCause)
     /// The bytes that a namespace may hold in this tier; `nil` = as the whole tier.
     func maxDisk(of namespace: NamespaceID) -> Int64?
+    /// When an entry that is in memory was last used, in microseconds of the clock's monotonic time; `nil` if it is not there.
+    /// Complexity: O(1).
+    func lastUse(of address: EntryAddress) -> UInt64?
 }
 
 /// Whether a value of so many bytes may be read. Called on the tier's threads, under a lock of the store's at most: it calls nothing that
@@ -223,6 +226,10 @@ package protocol LowerTier: AnyObject, Sendable {
 
     /// Sees to it that versions below `ceiling` are never given by a later run. The completion comes after the sync.
     func reserveVersions(below ceiling: Version, completion: @escaping @Sendable (TierFault?) -> Void)
+
+    /// An entry with this hash has left memory to make room there; it was last used at that moment of the clock's monotonic time, in
+    /// microseconds. The tier may keep it longer than what was not used since. Complexity: O(1).
+    func noteLastUse(_ hash: UInt64, at moment: UInt64)
 
     /// Remembers the hashes of the entries that are hottest in memory for the next start, hottest first.
     func saveHotSet(_ hashes: [UInt64])

@@ -48,5 +48,16 @@ extension Store: LowerTierDelegate {
         }
     }
 
+    package func lastUse(of address: EntryAddress) -> UInt64? {
+        guard let namespace = namespace(address.namespace) else { return nil }
+        var lastUse: UInt64?
+        memory.withShard(address.hash) { shard in
+            if namespace.isDropped { return }
+            let found = address.key.withUnsafeBytes { shard.find(address.hash, namespace.slot, $0) }
+            lastUse = found.map { shard.lastUse($0) }
+        }
+        return lastUse
+    }
+
     package func maxDisk(of id: NamespaceID) -> Int64? { namespace(id)?.policy.maxDisk }
 }

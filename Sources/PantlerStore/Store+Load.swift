@@ -138,8 +138,21 @@ extension Store {
     }
 
     func makeRoom(_ namespace: Namespace) {
+        makeRoom(namespace.slot)
+    }
+
+    /// Evicts until the bounds hold again. The lower tier is told of those that leave, so that there what memory kept hitting does not
+    /// seem to have been used by nobody.
+    func makeRoom(_ slot: NamespaceSlot) {
         let now = clock.now()
-        memory.makeRoom(namespace.slot, reason: { [self] view, slot in reasonToLeave(view, slot, now) })
+        memory.makeRoom(
+            slot,
+            evicted: { [self] entry in
+                guard let lower, slots.withLock({ $0[entry.slot] })?.usesLower == true else { return }
+                lower.noteLastUse(entry.hash, at: entry.lastUse)
+            },
+            reason: { [self] view, slot in reasonToLeave(view, slot, now) }
+        )
     }
 
     /// Why an entry leaves whose turn it is to make room: it may be dead already. Under its shard's lock.

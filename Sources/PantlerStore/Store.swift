@@ -132,8 +132,7 @@ package final class Store: Sendable {
     package func setMaxMemory(_ bytes: Int) {
         memory.setMaxBytes(bytes)
         background.async { [self] in
-            let now = clock.now()
-            memory.makeRoom(0, reason: { [self] view, slot in reasonToLeave(view, slot, now) })
+            makeRoom(0)
         }
     }
 }

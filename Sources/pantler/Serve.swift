@@ -200,7 +200,7 @@ private final class ReloadingService: ServiceLifecycle.Service {
             defaultPolicy: options.defaultPolicy
         )
         store.setMaxMemory(options.maxMemory)
-        disk.setMaxBytes(configuration.disk.maxDisk)
+        disk.setMaxFolderBytes(configuration.disk.maxDisk)
         let http = configuration.httpOptions
         server.reload(limits: http.limits, allowedHosts: http.allowedHosts)
     }

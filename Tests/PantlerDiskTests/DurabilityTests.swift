@@ -31,7 +31,7 @@ struct DurabilityTests {
         let fixture = try Fixture { $0.lingerMilliseconds = 3_600_000 }
         for number in 0..<100 { fixture.put("\(number)", fixture.entry("v")) }
         fixture.tier.close()
-        #expect(names(in: fixture.folder) == ["lock", DiskTier.fileName])
+        #expect(names(in: fixture.folder) == ["lock", Ballast.fileName, DiskTier.fileName])
         #expect(fixture.putThrough("late", fixture.entry("v"))?.cause == .closed)
         #expect { try fixture.read("0") } throws: { ($0 as? TierFault)?.cause == .closed }
         #expect { try fixture.list() } throws: { ($0 as? TierFault)?.cause == .closed }

@@ -236,6 +236,15 @@ final class Fixture {
         try connection.execute(text)
     }
 
+    /// Keys of all rows in the order of their numbers.
+    func rowOrder() throws -> [String] {
+        let connection = try Connection(path: file, mode: .readWrite)
+        let rows = try Statement(connection, "SELECT key FROM entries ORDER BY id")
+        var keys: [String] = []
+        while try rows.step() { keys.append(String(decoding: rows.bytes(0), as: UTF8.self)) }
+        return keys
+    }
+
     func number(_ text: String) throws -> Int64 {
         let connection = try Connection(path: file, mode: .readWrite)
         try connection.setBusyTimeout(milliseconds: 5000)
@@ -253,6 +262,8 @@ final class Recorder: LowerTierDelegate {
         var staleBefore: Version = 0
         var staleSince = Timestamp(milliseconds: 0)
         var bounds: [NamespaceID: Int64] = [:]
+        /// Of keys that are in memory.
+        var lastUses: [String: UInt64] = [:]
     }
 
     let state = Mutex(State())
@@ -281,6 +292,10 @@ final class Recorder: LowerTierDelegate {
 
     func maxDisk(of namespace: NamespaceID) -> Int64? {
         state.withLock { $0.bounds[namespace] }
+    }
+
+    func lastUse(of address: EntryAddress) -> UInt64? {
+        state.withLock { $0.lastUses[String(decoding: address.key, as: UTF8.self)] }
     }
 
     func departed(_ cause: DepartureCause) -> [String] {

@@ -115,7 +115,78 @@ struct FullDiskTests {
         fixture.tier.close()
     }
 
-    @Test("a start on a full disk is refused with the reason")
+    /// Fills the disk by puts that somebody waits for, until none of any size finds room.
+    private func fill(_ fixture: Fixture) throws -> [String] {
+        var random = SeededGenerator()
+        var kept: [String] = []
+        var refused = 0
+        for number in 0..<2000 where refused < 10 {
+            let value = random.bytes(refused == 0 ? 50_000 : 300)
+            if fixture.putThrough("filler/\(number)", fixture.entry(value)) == nil {
+                kept.append("filler/\(number)")
+            } else {
+                refused += 1
+            }
+        }
+        #expect(refused == 10)
+        #expect(kept.count > 10)
+        return kept
+    }
+
+    @Test("on a full disk deletes, invalidations and policies are written, and puts are not")
+    func freeing() throws {
+        let disk = try SmallDisk(mebibytes: 8)
+        let fixture = try Fixture(folder: disk.directory.file("data"))
+        let kept = try fill(fixture)
+        for key in kept.prefix(5) { #expect(fixture.settle(fixture.delete(key)) == nil) }
+        let mark = Watermark(goneBefore: fixture.nextVersion())
+        #expect(fixture.settle(fixture.tier.enqueue(.tag(1, tag: "t", mark))) == nil)
+        #expect(fixture.settle(fixture.tier.enqueue(.namespace(try fixture.record(7, "seven")))) == nil)
+        #expect(fixture.putThrough("refused", fixture.entry("v"))?.cause == .full)
+        #expect(fixture.tier.health().fault?.cause == .full)
+        fixture.tier.close()
+        try fixture.open()
+        for key in kept.prefix(5) { #expect(try fixture.read(key) == nil) }
+        #expect(fixture.tier.persistedState().namespaces.count == 1)
+        #expect(fixture.tier.persistedState().tags.count == 1)
+    }
+
+    @Test("what is deleted on a full disk makes room by itself, for puts too")
+    func recovering() throws {
+        let disk = try SmallDisk(mebibytes: 8)
+        let fixture = try Fixture(folder: disk.directory.file("data"))
+        _ = try fill(fixture)
+        #expect(try fixture.removePrefix("filler/") > 10)
+        try eventually(within: 30, "it writes again") { fixture.tier.health().fault == nil }
+        var random = SeededGenerator()
+        #expect(fixture.putThrough("again", fixture.entry(random.bytes(100_000))) == nil)
+        #expect(try FolderCheck.run(folder: fixture.folder).findings == [])
+    }
+
+    @Test(
+        "a start on a disk that became full meanwhile is one with a fault, reads all the same, and ends it when there is room"
+    )
+    func startOnFull() throws {
+        let disk = try SmallDisk(mebibytes: 8)
+        let fixture = try Fixture(folder: disk.directory.file("data"))
+        let entry = fixture.entry("v")
+        #expect(fixture.putThrough("k", entry) == nil)
+        fixture.tier.close()
+        let filler = open(disk.directory.file("filler"), O_CREAT | O_WRONLY, 0o600)
+        let piece = [UInt8](repeating: 1, count: 4096)
+        while write(filler, piece, piece.count) == piece.count {}
+        close(filler)
+        try fixture.open()
+        #expect(try fixture.read("k") == entry)
+        #expect(fixture.settle(fixture.tier.enqueue(.namespace(try fixture.record(7, "seven")))) == nil)
+        #expect(fixture.putThrough("refused", fixture.entry("v"))?.cause == .full)
+        #expect(fixture.tier.health().fault?.cause == .full)
+        try remove(disk.directory.file("filler"))
+        try eventually(within: 10, "it writes again") { fixture.tier.health().fault == nil }
+        #expect(fixture.putThrough("taken", fixture.entry("v")) == nil)
+    }
+
+    @Test("a start in an empty folder on a full disk is refused with the reason")
     func start() throws {
         let disk = try SmallDisk(mebibytes: 1)
         try disk.directory.write(String(repeating: "x", count: 1 << 20), to: "filler")

@@ -44,6 +44,15 @@ extension QueueSuite {
         return .entry(KeyedChange(address(key), .put(entry, options)))
     }
 
+    /// A put whose value is being deflated, until its `deflation` is told otherwise.
+    func slowPut(_ key: String, _ version: Version = 1) throws -> (change: Change, deflation: Deflation) {
+        let change = put(key, version, size: 4096)
+        guard case .entry(let keyed) = change else { throw Failure("a put is a change of an entry") }
+        let deflation = try #require(keyed.deflation)
+        deflation.begin()
+        return (change, deflation)
+    }
+
     func delete(_ key: String, _ version: Version = 1) -> Change {
         .entry(KeyedChange(address(key), .delete(version: version)))
     }

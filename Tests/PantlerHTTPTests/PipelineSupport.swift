@@ -316,6 +316,7 @@ final class LateTier: LowerTier {
     func reserveVersions(below ceiling: Version, completion: @escaping @Sendable (TierFault?) -> Void) {
         completion(nil)
     }
+    func noteLastUse(_ hash: UInt64, at moment: UInt64) {}
     func saveHotSet(_ hashes: [UInt64]) {}
     func loadHotSet(
         _ body: @escaping @Sendable ([(EntryAddress, Entry)]) -> Bool,

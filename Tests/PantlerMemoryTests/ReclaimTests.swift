@@ -207,7 +207,7 @@ struct ReclaimTests {
             #expect(shard.tally[slot].puts == 1)
         }
         #expect(driver.tier.sweepStep(limit: 10) { _, _ in .keep } == false)
-        driver.tier.makeRoom(slot, evicted: { _, _ in Issue.record("nothing can leave") })
+        driver.tier.makeRoom(slot, evicted: { _ in Issue.record("nothing can leave") })
         driver.tier.detach(slot)
         #expect(driver.tier.checkInvariants() == [])
     }

@@ -33,7 +33,7 @@ final class TierDriver: @unchecked Sendable {
                 content.withEntryContent { outcome = shard.insert(hash, slot, key, $0, now: now) }
             }
         }
-        if makesRoom { tier.makeRoom(slot, evicted: { evicted.append(($0, $1)) }) }
+        if makesRoom { tier.makeRoom(slot, evicted: { evicted.append(($0.hash, $0.slot)) }) }
         return outcome
     }
 

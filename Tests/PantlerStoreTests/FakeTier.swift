@@ -17,6 +17,8 @@ final class FakeTier: LowerTier {
         var reads = 0
         var heads = 0
         var hot: [UInt64] = []
+        /// What it was told of entries that left memory.
+        var lastUses: [UInt64: UInt64] = [:]
         var mutations: [Mutation] = []
     }
 
@@ -245,6 +247,8 @@ final class FakeTier: LowerTier {
         }
         completion(fault)
     }
+
+    func noteLastUse(_ hash: UInt64, at moment: UInt64) { state.withLock { $0.lastUses[hash] = moment } }
 
     func saveHotSet(_ hashes: [UInt64]) { state.withLock { $0.hot = hashes } }
 

@@ -38,6 +38,7 @@ extension ServeConfiguration.Disk {
     var options: DiskOptions {
         var options = DiskOptions()
         options.maxBytes = maxDisk
+        options.maxFolderBytes = maxDisk
         options.readers = readers
         options.queueEntries = queueEntries
         options.queueBytes = queueSize

@@ -77,18 +77,23 @@ extension Heavy {
             let http = place.http
             var generator = SeededGenerator()
             let version = try http.store(place.through, "early", "1")
-            let (kept, refused) = try place.fill(&generator)
+            var (kept, refused) = try place.fill(&generator)
             try place.checkDegraded()
 
             // What stood before a refused write stands after it.
             expect(try http.put("\(place.through)/entries/early", #"{"value":2}"#), 507, "storage_full")
             expect(try http.patch("\(place.through)/entries/early", #"{"value":3}"#), 507, "storage_full")
             expect(try http.post("\(place.through)/counters/early", "{}"), 507, "storage_full")
-            expect(try http.delete("\(place.through)/entries/early"), 507, "storage_full")
             let early = expect(try http.get("\(place.through)/entries/early"), 200)
             #expect(early.version == version)
             #expect(early.json["value"].int == 1)
             try place.checkKept(kept, refused, http)
+            // What makes room is written: some is kept back for it.
+            let gone = try #require(kept.keys.min())
+            expect(try http.delete("\(place.through)/entries/\(gone)"), 204)
+            expect(try http.post("\(place.through)/invalidate", #"{"tags":["t"]}"#), 200)
+            expect(try http.patch(place.through, #"{"default_ttl":86400}"#), 200)
+            kept[gone] = nil
 
             for namespace in [place.behind, place.memory] {
                 try http.store(namespace, "late", "4")
@@ -152,6 +157,52 @@ extension Heavy {
             }
             #expect(old.isEmpty, "\(old.count) of \(count) have their older value")
             #expect(try next.terminate() == .exited(0))
+        }
+
+        @Test("what is invalidated on a full disk makes room by itself")
+        func freed() throws {
+            let place = try Place()
+            defer { place.disk.remove() }
+            var generator = SeededGenerator()
+            _ = try place.fill(&generator)
+            try place.checkDegraded()
+            expect(try place.http.post("\(place.through)/invalidate", #"{"all":true}"#), 200)
+            expect(
+                try place.http.delete("\(place.behind)?confirm=\(place.behind.split(separator: "/").last ?? "")"),
+                204
+            )
+            try eventually(within: 30, "it takes writes again\n\(place.server.log)") {
+                try place.http.put("\(place.through)/values/again", bytes: generator.bytes(50_000)).status == 201
+            }
+            try eventually(within: 10, "it is ready") { try place.http.get("/readyz").status == 200 }
+            #expect(try place.server.terminate() == .exited(0), "\(place.server.log)")
+        }
+
+        @Test("a start on a full disk serves what is there, shows the fault, takes deletes, and recovers by itself")
+        func start() throws {
+            let place = try Place()
+            defer { place.disk.remove() }
+            let version = try place.http.store(place.through, "early", "1")
+            try place.http.store(place.through, "gone", "2")
+            #expect(try place.server.terminate() == .exited(0))
+            try place.disk.fill()
+            let next = try place.server.restarted()
+            let http = next.client
+            #expect(expect(try http.get("\(place.through)/entries/early"), 200).version == version)
+            expect(try http.put("\(place.through)/entries/late", #"{"value":2}"#), 507, "storage_full")
+            try http.store(place.memory, "late", "3")
+            #expect(try http.get("\(place.memory)/entries/late").json["value"].int == 3)
+            let ready = try http.get("/readyz")
+            #expect(ready.status == 503, "\(ready)")
+            #expect(ready.text == #"{"status":"degraded","disk":{"fault":"the disk is full"}}"#)
+            #expect(try next.metrics().sum("pantler_disk_up") == 0)
+            expect(try http.delete("\(place.through)/entries/gone"), 204)
+            try place.disk.makeRoom()
+            try eventually(within: 20, "the disk tier writes again\n\(next.log)") {
+                try http.get("/readyz").status == 200
+            }
+            #expect(try http.store(place.through, "late", "4") > version)
+            #expect(try next.terminate() == .exited(0), "\(next.log)")
         }
 
         @Test("a stop while the disk is full is a stop: within 10 s, and what is on disk stays")

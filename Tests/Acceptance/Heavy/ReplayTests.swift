@@ -102,6 +102,70 @@ extension Heavy {
             #expect(try server.terminate() == .exited(0))
         }
 
+        // MARK: A bounded disk
+
+        /// Replays over one connection while memory holds 3 % of the keys and the disk 30 %, and holds the hits of both together against an
+        /// exact LRU of 30 %.
+        ///
+        /// - Parameter restarts: whether the service ends and begins anew in the middle.
+        private func checkTiers(_ trace: Trace, restarts: Bool) throws {
+            var server = try ServerProcess()
+            let folder = try TemporaryDirectory()
+            defer { folder.remove() }
+            let disk = trace.distinctKeys * 3 / 10
+            let memory = trace.distinctKeys * 3 / 100
+            // What a row costs: values are as long as those of the replay.
+            let probe = try server.client.namespace("{}")
+            let text = String(repeating: "x", count: 256)
+            for number in 10_000..<10_200 { try server.client.store(probe, "\(number)", "\"\(text)\"") }
+            let cost = try eventually("rows are counted") { () -> Int? in
+                let stats = try server.client.get("\(probe)/stats").json
+                guard stats["entries"]["disk"].int == 200, let bytes = stats["bytes"]["disk"].int else { return nil }
+                return bytes / 200
+            }
+            let policy = #"{"max_entries":\#(memory),"max_disk":\#(disk * cost)}"#
+            expect(try server.client.put("/v1/namespaces/replay", policy), 201)
+            let half = trace.requests.count / 2
+            let parts = restarts ? [trace.requests[..<half], trace.requests[half...]] : [trace.requests[...]]
+            var hits = 0
+            for (number, requests) in parts.enumerated() {
+                if number > 0 {
+                    #expect(try server.terminate() == .exited(0))
+                    server = try server.restarted()
+                }
+                let path = folder.file("\(number).csv")
+                try Trace(requests: Array(requests)).write(csv: path)
+                let result = try Command.run(
+                    ["bench", "replay", path, "--connections", "1", "-n", "replay", "-o", "json"],
+                    url: server.url,
+                    within: 600
+                )
+                #expect(result.status == 0, "\(result)")
+                hits += try #require(result.json["hits"].int)
+            }
+            let ratio = Double(hits) / Double(trace.requests.count)
+            let exact = trace.hitRatio(ofLRU: disk)
+            #expect(ratio >= exact - 0.015, "\(ratio) instead of \(exact)")
+            let entries = try server.client.get("/v1/namespaces/replay/stats").json["entries"]["disk"].int ?? 0
+            #expect((disk * 9 / 10...disk * 11 / 10).contains(entries), "\(entries) of \(disk) are on disk")
+            #expect(try server.terminate() == .exited(0))
+        }
+
+        @Test("two bounded tiers hit as often as an exact LRU of the larger one", arguments: [false, true])
+        func boundedDisk(restarts: Bool) throws {
+            try checkTiers(Trace(zipf: 8000, exponent: 0.8, requests: 60_000, seed: 8), restarts: restarts)
+        }
+
+        @Test(
+            "two bounded tiers hit as often as an exact LRU of the larger one in a recorded trace, too",
+            .enabled(if: traces != nil),
+            arguments: ["web12", "orm-night"],
+            [false, true]
+        )
+        func recordedBoundedDisk(name: String, restarts: Bool) throws {
+            try checkTiers(Self.recordedTrace(name, limit: 300_000), restarts: restarts)
+        }
+
         // MARK: Recorded traces
 
         /// The folder that `PANTLER_TRACES` names, if it is there.

@@ -132,4 +132,5 @@ private final class QuietDelegate: LowerTierDelegate {
     func invalidAt(namespace: NamespaceID, version: Version, staleTTL: Int64, tags: [EntryTag]) -> Timestamp? { nil }
     func departed(_ address: EntryAddress, cause: DepartureCause) {}
     func maxDisk(of namespace: NamespaceID) -> Int64? { nil }
+    func lastUse(of address: EntryAddress) -> UInt64? { nil }
 }
