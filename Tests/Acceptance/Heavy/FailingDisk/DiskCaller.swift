@@ -169,6 +169,24 @@ struct DiskCaller {
         if response.status >= 300 { try look(name) }
     }
 
+    /// Whether a namespace that was found is of this life: made at about that time, and with a TTL that it was given. Moments are told by the
+    /// wall clock as it is at the time, and so may differ by a little.
+    private func isLike(_ life: Int, _ response: Response) -> Bool {
+        guard life != 0, let known = model.lives[life], let ttl = response.json["default_ttl"].int else { return false }
+        let ttls = known.defaultTTL[.kill] + known.defaultTTL[.powerCut] + [known.defaultTTL.now].compactMap { $0 }
+        guard ttls.contains(ttl) else { return false }
+        guard let createdAt = known.createdAt.flatMap(Self.milliseconds),
+            let found = response.json["created_at"].string.flatMap(Self.milliseconds)
+        else { return true }
+        return abs(createdAt - found) < 500
+    }
+
+    /// Of the day, of a moment of RFC 3339 with milliseconds.
+    private static func milliseconds(_ moment: String) -> Int? {
+        let parts = moment.dropLast().split(whereSeparator: { "T:.".contains($0) }).dropFirst().compactMap { Int($0) }
+        return parts.count == 4 ? ((parts[0] * 60 + parts[1]) * 60 + parts[2]) * 1000 + parts[3] : nil
+    }
+
     /// Learns which life of a namespace is there, and with which policy, after a change of it that may not have been made.
     private mutating func look(_ name: String) throws {
         let response = try http.get(Self.path(name))
@@ -180,10 +198,9 @@ struct DiskCaller {
         if model.names[name]?.now == .some(0) { complain("\(name) is there, and was to be gone") }
         let createdAt = response.json["created_at"].string
         let lives = Set(model.lives(name, after: .kill) + model.lives(name, after: .powerCut))
-        guard
-            let life = lives.first(where: { $0 != 0 && model.lives[$0]?.createdAt == createdAt })
-                ?? lives.first(where: { $0 != 0 && model.lives[$0].map { $0.createdAt == nil } ?? false })
-        else { return complain("\(name) is of an unknown life: \(response.text)") }
+        guard let life = lives.sorted().last(where: { isLike($0, response) }) else {
+            return complain("\(name) is of an unknown life: \(response.text)")
+        }
         model.found(name, life)
         model[name].createdAt = createdAt
         if let found = response.json["durability"].string.flatMap(ModelNamespace.Durability.init) {
@@ -513,9 +530,7 @@ struct DiskCaller {
                 continue
             }
             let createdAt = response.json["created_at"].string
-            let life =
-                possible.last { $0 != 0 && model.lives[$0]?.createdAt == createdAt }
-                ?? possible.last { $0 != 0 && model.lives[$0].map { $0.createdAt == nil } ?? false }
+            let life = possible.last { isLike($0, response) }
             guard response.status == 200, let life else {
                 complain(
                     "\(name) may only be one of \(possible.map { "\($0) of \(model.lives[$0]?.createdAt ?? "any time")" }) and is \(response)",
