@@ -163,8 +163,9 @@ struct DiskCaller {
         let isThere = model.life(name) != 0
         let response = try ask("DELETE \(name) ", [isThere ? 204 : 404], .synced) {
             try $0.delete(Self.path(name))
-        } record: { model, outcome, _ in
-            model.drop(name, outcome)
+        } record: { model, outcome, response in
+            // There is none to be seen: of a drop that is kept and tried again this says nothing.
+            if response?.status != 404 { model.drop(name, outcome) }
         }
         if response.status >= 300 { try look(name) }
     }
