@@ -86,9 +86,8 @@ struct TimeTests {
         #expect(abs(try seconds(until: http.get("/v1/namespaces/ns").json["created_at"].string)) < 60)
         #expect(abs(try seconds(until: http.get("/v1/namespaces/ns/stats").json["since"].string)) < 60)
 
-        let named = Date(timeIntervalSinceNow: 300).ISO8601Format(
-            .iso8601(timeZone: .gmt, includingFractionalSeconds: true)
-        )
+        let format = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
+        let named = Date(timeIntervalSinceNow: 300).ISO8601Format(format)
         let written = try http.put("\(entries)/named", #"{"value":1,"expires_at":"\#(named)"}"#)
         expect(written, 201)
         #expect(written.json["expires_at"].string == named)
