@@ -530,7 +530,6 @@ struct DiskCaller {
                 model.begin(name, with: 0)
                 continue
             }
-            let createdAt = response.json["created_at"].string
             let life = possible.last { isLike($0, response) }
             guard response.status == 200, let life else {
                 complain(
