@@ -120,7 +120,8 @@ extension Writer {
         } catch {
             house.restsUntil = now + Self.restNanoseconds
             context.log.warn("House-keeping on disk failed", error.description)
-            return false
+            // Who waits for a job is told what becomes of it all the same.
+            return stepJob()
         }
     }
 
