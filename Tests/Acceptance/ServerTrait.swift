@@ -1,3 +1,4 @@
+import Foundation
 import Support
 import Testing
 
@@ -37,6 +38,11 @@ extension Trait where Self == ServerTrait {
 /// Suites that load the machine, kill processes or mount file systems: one after the other, so that none disturbs another's measurements.
 @Suite("Under load and in trouble", .serialized)
 enum Heavy {}
+
+/// Tests whose subject and whose expectation do not agree yet, or that have not been seen to end: `PANTLER_TEST_UNSETTLED=1` runs them.
+enum Unsettled {
+    static let isWanted = ProcessInfo.processInfo.environment["PANTLER_TEST_UNSETTLED"] != nil
+}
 
 private let namespaces = Shared(0)
 

