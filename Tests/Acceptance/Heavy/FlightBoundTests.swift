@@ -3,10 +3,7 @@ import Testing
 
 extension Heavy {
     /// What README says the process may take at most, held by clients that do not read, others that send slowly, and the largest answers.
-    @Suite(
-        "The bound of all that is under way",
-        .enabled(if: Unsettled.isWanted, "not settled yet: PANTLER_TEST_UNSETTLED runs it")
-    )
+    @Suite("The bound of all that is under way")
     struct FlightBoundTests {
         private static let mebi = 1 << 20
         private static let configuration = """

@@ -70,7 +70,10 @@ extension Heavy {
             }
         }
 
-        @Test("through writes are refused and not seen, all else goes on, and with room all is well again")
+        @Test(
+            "through writes are refused and not seen, all else goes on, and with room all is well again",
+            .enabled(if: Unsettled.isWanted, "not settled yet: PANTLER_TEST_UNSETTLED runs it")
+        )
         func whole() throws {
             let place = try Place()
             defer { place.disk.remove() }
@@ -167,10 +170,7 @@ extension Heavy {
             _ = try place.fill(&generator)
             try place.checkDegraded()
             expect(try place.http.post("\(place.through)/invalidate", #"{"all":true}"#), 200)
-            expect(
-                try place.http.delete("\(place.behind)?confirm=\(place.behind.split(separator: "/").last ?? "")"),
-                204
-            )
+            expect(try place.http.delete(place.behind), 204)
             try eventually(within: 30, "it takes writes again\n\(place.server.log)") {
                 try place.http.put("\(place.through)/values/again", bytes: generator.bytes(50_000)).status == 201
             }
