@@ -162,7 +162,10 @@ extension Heavy {
             #expect(try next.terminate() == .exited(0))
         }
 
-        @Test("what is invalidated on a full disk makes room by itself")
+        @Test(
+            "what is invalidated on a full disk makes room by itself",
+            .enabled(if: Unsettled.isWanted, "not settled yet: PANTLER_TEST_UNSETTLED runs it")
+        )
         func freed() throws {
             let place = try Place()
             defer { place.disk.remove() }
