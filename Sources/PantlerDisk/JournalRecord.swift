@@ -134,8 +134,8 @@ enum JournalRecord {
         else { return nil }
         var kind = ValueKind.json
         if flags & hasMediaType != 0 {
-            guard let type = rest.run() else { return nil }
-            kind = .bytes(mediaType: String(decoding: type, as: UTF8.self))
+            guard let type = rest.run().flatMap({ String(validating: $0, as: UTF8.self) }) else { return nil }
+            kind = .bytes(mediaType: type)
         }
         guard let tags = rest.run()?.withUnsafeBytes({ TagList.decode($0) }), let value = rest.run() else { return nil }
         let entry = Entry(

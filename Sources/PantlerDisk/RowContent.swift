@@ -99,13 +99,13 @@ enum TagList {
         return bytes
     }
 
-    /// `nil` where the lengths do not add up.
+    /// `nil` where the lengths do not add up, or a tag is not UTF-8.
     static func decode(_ bytes: UnsafeRawBufferPointer) -> [EntryTag]? {
         var tags: [EntryTag] = []
         var rest = bytes[...]
         while let length = rest.popFirst() {
-            guard rest.count >= Int(length) else { return nil }
-            tags.append(EntryTag(bytes: rest.prefix(Int(length))))
+            guard rest.count >= Int(length), let tag = EntryTag(validating: rest.prefix(Int(length))) else { return nil }
+            tags.append(tag)
             rest.removeFirst(Int(length))
         }
         return tags

@@ -16,6 +16,12 @@ package struct EntryTag: Sendable {
         text = String(decoding: bytes, as: UTF8.self)
     }
 
+    /// `nil` where the bytes are not UTF-8, of which no tag is ever written. Complexity: O(length).
+    package init?(validating bytes: some Collection<UInt8>) {
+        guard let text = String(validating: bytes, as: UTF8.self) else { return nil }
+        self.text = text
+    }
+
     package var byteCount: Int { text.utf8.count }
 
     /// Whether it can be a tag. Complexity: O(length).

@@ -1,3 +1,4 @@
+import PantlerCodec
 import PantlerModel
 import Testing
 
@@ -43,6 +44,18 @@ struct JournalRecordTests {
                 #expect(options == expected)
             }
         }
+    }
+
+    /// Text is repaired where it is read by `String(decoding:)`, and a repaired tag may be longer than a tag can be.
+    @Test("text that is not UTF-8 makes it one that was not written", arguments: ["a longer tag", "a/b; c=d"])
+    func notUTF8(text: String) throws {
+        var record = record()
+        let place = try #require(record.firstRange(of: Array(text.utf8)))
+        record[place.lowerBound] = 0xff
+        var sum = Checksum()
+        record[4...].withUnsafeBytes { sum.add($0) }
+        withUnsafeBytes(of: sum.value.littleEndian) { record.replaceSubrange(..<4, with: $0) }
+        #expect(record.withUnsafeBytes { JournalRecord.decode($0) } == nil)
     }
 
     @Test("there is none without changes of entries")
