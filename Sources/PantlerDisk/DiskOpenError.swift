@@ -1,3 +1,4 @@
+import Glibc
 import PantlerModel
 
 /// Why a data folder cannot be used. The description says what to do about it.
@@ -50,6 +51,9 @@ package enum DiskOpenError: Error, Hashable, Sendable, CustomStringConvertible {
         case .notADatabase: self = .notOurs(path: path, reason: error.message)
         case .corrupt: self = .damaged(path: path, reason: error.message)
         case .full: self = .full(path: path, reason: error.message)
+        // Of rights there is no lack then.
+        case .cannotOpen where [EMFILE, ENFILE].contains(error.systemError):
+            self = .failed(path: path, reason: error.description)
         case .readOnly, .cannotOpen: self = .notAllowed(path: path, reason: error.description)
         default:
             self =

@@ -14,6 +14,7 @@ struct FolderLock: ~Copyable {
         guard descriptor >= 0 else {
             switch errno {
             case ENOSPC, EDQUOT: throw .full(path: path, reason: Self.reason(errno))
+            case EMFILE, ENFILE: throw .failed(path: path, reason: Self.reason(errno))
             default: throw .notAllowed(path: path, reason: Self.reason(errno))
             }
         }

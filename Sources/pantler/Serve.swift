@@ -103,7 +103,10 @@ private struct ListenError: Error, CustomStringConvertible {
     let reason: String
 
     var description: String {
-        "Cannot listen at \(host):\(port): \(reason). Choose another place with --host and --port, or end what listens there."
+        // What a limit has stopped is no matter of the place.
+        let advice =
+            reason.contains("ulimit") ? "" : " Choose another place with --host and --port, or end what listens there."
+        return "Cannot listen at \(host):\(port): \(reason)." + advice
     }
 }
 
