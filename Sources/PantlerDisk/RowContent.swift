@@ -104,7 +104,9 @@ enum TagList {
         var tags: [EntryTag] = []
         var rest = bytes[...]
         while let length = rest.popFirst() {
-            guard rest.count >= Int(length), let tag = EntryTag(validating: rest.prefix(Int(length))) else { return nil }
+            guard rest.count >= Int(length), let tag = EntryTag(validating: rest.prefix(Int(length))) else {
+                return nil
+            }
             tags.append(tag)
             rest.removeFirst(Int(length))
         }
