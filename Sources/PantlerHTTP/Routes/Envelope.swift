@@ -56,7 +56,7 @@ extension Put {
         do {
             try JSON.validate(value, maxDepth: Limits.jsonDepth)
         } catch {
-            throw Problem(.memberInvalid, "'value_base64' is said to be application/json, and is not: \(error).")
+            throw Problem(.memberInvalid, "'value_base64' is said to be application/json, and is not: \(error)")
         }
     }
 
