@@ -203,6 +203,14 @@ package final class Namespace: Sendable {
         }
     }
 
+    /// The removals under way that may concern entries with this prefix. Complexity: O(removals).
+    func removals(touching prefix: [UInt8]) -> [(prefix: [UInt8], before: Version)] {
+        guard hasPrefixes.load(ordering: .acquiring) else { return [] }
+        return state.withLock { state in
+            state.prefixes.filter { $0.prefix.starts(with: prefix) || prefix.starts(with: $0.prefix) }
+        }
+    }
+
     /// Whether the removal of a prefix that is under way concerns an entry that was read from the lower tier.
     func isBeingRemoved(_ key: [UInt8], version: Version) -> Bool {
         guard hasPrefixes.load(ordering: .acquiring) else { return false }

@@ -27,7 +27,13 @@ extension Store {
             guard let version = versions.allocate() else { return completion(.failure(.noVersion)) }
             switch mode {
             case .gone: removePrefix(namespace, prefix, before: version, completion)
-            case .stale: background.async { [self] in makeStale(namespace, prefix, before: version, completion) }
+            case .stale:
+                background.async { [self] in
+                    makeStale(namespace, prefix, before: version) { [self] result in
+                        guard case .success = result else { return completion(result) }
+                        settleHidden(namespace, prefix) { completion($0.map { .failure($0) } ?? result) }
+                    }
+                }
             }
         }
     }
@@ -191,6 +197,37 @@ extension Store {
             }
         }
         return removed
+    }
+
+    /// The walk that makes entries stale has passed over those that an invalidation hides already. Where the walk's answer is to be durable,
+    /// that has to be, which may have failed to be so far: else those entries would come back.
+    private func settleHidden(
+        _ namespace: Namespace,
+        _ prefix: [UInt8],
+        _ completion: @escaping @Sendable (Problem?) -> Void
+    ) {
+        let durability = namespace.policy.durability
+        guard let lower, durability == .through, namespace.usesLower else { return completion(nil) }
+        let removals = namespace.removals(touching: prefix)
+        // One more for the marks, which are in the queue until they are written: what is committed after them is committed with them.
+        let countdown = Countdown(removals.count + 1) { result in
+            if case .failure(let problem) = result { completion(problem) } else { completion(nil) }
+        }
+        for removal in removals {
+            lower.removePrefix(
+                namespace: namespace.id,
+                prefix: removal.prefix,
+                before: removal.before,
+                durability: durability
+            ) { countdown.count($0.map { _ in true }.mapError { .storage($0.with(.kept)) }) }
+        }
+        let ticket = registry.withLock { _ in
+            lower.enqueue(.namespace(namespace.update { _ in }), durability)
+        }
+        let isSettled = lower.settle(ticket, durability) { fault in
+            countdown.count(fault.map { .failure(.storage($0)) } ?? .success(true))
+        }
+        if isSettled { countdown.count(.success(true)) }
     }
 
     /// Goes over the listing page by page, and makes each entry stale that was there when it began.

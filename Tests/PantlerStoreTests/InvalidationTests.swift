@@ -116,6 +116,25 @@ struct InvalidationTests {
         #expect(try driver.get(ns, "a") == "1 stale")
     }
 
+    @Test(
+        "what a prefix hides that could not be removed yet is removed before a later prefix is answered",
+        arguments: [
+            InvalidationMode.gone, .stale,
+        ]
+    )
+    func hiddenPrefix(mode: InvalidationMode) throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace { $0.durability = .through }
+        for key in ["a/1", "a/2", "b"] { try driver.put(ns, key, staleTTL: 60_000) }
+        driver.tier?.fail(with: TierFault(.unavailable, "away").with(.kept))
+        #expect(throws: Problem.self) { try driver.invalidate(ns, .prefix(Array("a/1".utf8))) }
+        #expect(throws: Problem.self) { try driver.invalidate(ns, .prefix(Array("a/".utf8)), mode) }
+        driver.tier?.fail(with: nil)
+        try driver.invalidate(ns, .prefix(Array("a/".utf8)), mode)
+        let rows = Set(driver.tier?.rows.keys.map { String(decoding: $0.key, as: UTF8.self) } ?? [])
+        #expect(rows == (mode == .gone ? ["b"] : ["a/2", "b"]))
+    }
+
     @Test("a dropped namespace takes its entries along, and leaves its counts in the sums")
     func drop() throws {
         let driver = try StoreDriver()
