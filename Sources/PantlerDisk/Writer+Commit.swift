@@ -212,8 +212,10 @@ extension Writer {
 
     private func apply(_ control: Control) throws(SQLiteError) {
         switch control {
-        case .namespace(let record): try tables.put(record)
-        case .tag(let namespace, let tag, let mark): try tables.put(namespace, tag: tag, mark)
+        // What overtook the end of its namespace would bring it back.
+        case .namespace(let record): if !isGone(record.id) { try tables.put(record) }
+        case .tag(let namespace, let tag, let mark):
+            if !isGone(namespace) { try tables.put(namespace, tag: tag, mark) }
         case .forgetTags(let namespace, let before, let kept):
             try tables.forgetTags(namespace, before: before, except: kept)
         case .dropNamespace(let namespace):

@@ -58,6 +58,8 @@ struct LongWorkTests {
         #expect(fixture.settle(fixture.tier.enqueue(.dropNamespace(7))) == nil)
         #expect(fixture.tier.usage(of: 7) == TierUsage())
         fixture.put("late", fixture.entry("v"), in: 7)
+        _ = fixture.tier.enqueue(.namespace(record))
+        _ = fixture.tier.enqueue(.tag(7, tag: "late", Watermark()))
         try fixture.reopen()
         try fixture.tier.tidy()
         #expect(try fixture.number("SELECT count(*) FROM entries") == 1)
