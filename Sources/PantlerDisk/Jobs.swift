@@ -17,11 +17,32 @@ struct Job: Sendable {
     var kind: Kind
     /// The job sees what was put before it: it waits until these changes are committed, and in their rows.
     var ticket: WriteTicket
+    /// Whether it has begun before that, to make room: what it has removed is gone, and all of it is still to be gone through.
+    var isEarly = false
     /// Whether it is over only once all of it is synced.
     var isSynced = false
     /// Entries that it ended; those that were dead already do not count.
     var removed = 0
     var completion: @Sendable (Result<Int, TierFault>) -> Void
+
+    /// Whether it removes rows, and nothing else.
+    var freesRoom: Bool {
+        switch kind {
+        case .removePrefix, .sweep: true
+        case .merge, .tidy: false
+        }
+    }
+
+    /// From its first row on.
+    mutating func beginAgain() {
+        isEarly = false
+        switch kind {
+        case .removePrefix(let namespace, let prefix, let before, _):
+            kind = .removePrefix(namespace, prefix: prefix, before: before, next: prefix)
+        case .sweep: kind = .sweep(last: .min)
+        case .merge, .tidy: break
+        }
+    }
 }
 
 /// The jobs that wait for their next step, taken in turns.

@@ -8,6 +8,8 @@ extension Writer {
         guard var job = jobs.next() else { return false }
         let ticket = job.ticket
         let (isPast, fault) = context.queue.read { ($0.isPast(ticket), $0.fault) }
+        if fault?.cause == .full, job.freesRoom, !context.queue.isMerged(ticket) { return stepEarly(job, fault) }
+        if job.isEarly { job.beginAgain() }
         guard isPast else {
             if let fault {
                 job.completion(.failure(fault))
@@ -28,6 +30,25 @@ extension Writer {
             if try advance(&job) {
                 if job.isSynced { try syncAll() }
                 job.completion(.success(job.removed))
+            } else if !jobs.add(job) {
+                job.completion(.failure(PendingWrites.closedFault))
+            }
+        } catch {
+            job.completion(.failure(error.fault))
+        }
+        return true
+    }
+
+    /// The disk is full, and so what came before the job may wait for the very room that it makes: the rows that there are go at once. What
+    /// is in the queue or the journal becomes rows later: then the job begins again, or it is told to come again.
+    ///
+    /// - Returns: whether there is more to do now.
+    private func stepEarly(_ job: Job, _ fault: TierFault?) -> Bool {
+        var job = job
+        job.isEarly = true
+        do throws(SQLiteError) {
+            if try advance(&job) {
+                job.completion(.failure(fault ?? PendingWrites.closedFault))
             } else if !jobs.add(job) {
                 job.completion(.failure(PendingWrites.closedFault))
             }

@@ -114,12 +114,20 @@ extension Store {
     /// twentieth of the writer's time at most.
     private static let slowSweepMicroseconds: UInt64 = 60_000_000
     private static let slowSweepShare: UInt64 = 20
+    /// The same where the lower tier has no room left: what ended has to make some.
+    private static let urgentSweepMicroseconds: UInt64 = 1_000_000
 
     private func sweepLowerIfAsked() {
         let now = clock.monotonicMicroseconds()
+        let (isAsked, hasTime) = maintenance.withLock { ($0.wantsSweep || $0.wantsSlowSweep, !$0.wantsSweep) }
+        guard isAsked else { return }
+        let isUrgent = hasTime && lower?.health().fault?.cause == .full
         let begins = maintenance.withLock { state in
             let took = state.sweepEnded - state.sweepBegan
-            let pause = max(Self.slowSweepMicroseconds, took * Self.slowSweepShare)
+            let pause =
+                isUrgent
+                ? max(Self.urgentSweepMicroseconds, took)
+                : max(Self.slowSweepMicroseconds, took * Self.slowSweepShare)
             let isTime = state.wantsSweep || (state.wantsSlowSweep && now >= state.sweepEnded + pause)
             guard isTime, !state.isSweeping else { return false }
             state.wantsSweep = false

@@ -163,6 +163,24 @@ struct FullDiskTests {
         #expect(try FolderCheck.run(folder: fixture.folder).findings == [])
     }
 
+    @Test("a prefix is removed on a full disk although what came before waits for the room that it makes")
+    func freeingForTheQueue() throws {
+        let disk = try SmallDisk(mebibytes: 8)
+        let fixture = try Fixture(folder: disk.directory.file("data"))
+        _ = try fill(fixture)
+        var random = SeededGenerator()
+        let waiting = fixture.entry(random.bytes(100_000))
+        fixture.put("waiting", waiting)
+        // As long as that waits, the removal is not over: whoever asked for it comes again.
+        try eventually(within: 30, "it writes again") {
+            _ = try? fixture.removePrefix("filler/")
+            return fixture.tier.health().fault == nil
+        }
+        try fixture.reopen()
+        #expect(try fixture.read("waiting") == waiting)
+        #expect(try fixture.removePrefix("filler/") == 0)
+    }
+
     @Test(
         "a start on a disk that became full meanwhile is one with a fault, reads all the same, and ends it when there is room"
     )
