@@ -60,7 +60,12 @@ struct FileWatchTests {
         try harm.apply(fixture)
         try eventually(within: 2, "the fault shows") { fixture.tier.health().fault != nil }
         #expect(fixture.putThrough("meanwhile", fixture.entry("v")) != nil)
-        #expect(try fixture.value("meanwhile") == nil, "it was taken back")
+        if harm.comesBack {
+            #expect(try fixture.value("meanwhile") == nil, "it was taken back")
+        } else {
+            // A read may meet what was cut off, and fail: found is nothing either way.
+            #expect((try? fixture.value("meanwhile")) ?? nil == nil, "it was taken back")
+        }
         fixture.put("behind", fixture.entry("v"))
         try harm.undo(fixture)
         guard harm.comesBack else {

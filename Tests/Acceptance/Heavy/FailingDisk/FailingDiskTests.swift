@@ -16,19 +16,30 @@ extension Heavy {
             #expect(start.complaints == [])
         }
 
-        /// The faults of a run: each once and for good, with the moments of the crash in turn. `PANTLER_TEST_FAULTS` names others, as failures
-        /// name them and separated by commas; `all` is every fault with every moment.
+        /// Of the faults that there can be, so many make a run that nothing else was asked of.
+        private static let sample = 40
+
+        /// The faults of a run: some of all, spread evenly from a random one on. `PANTLER_TEST_FAULTS` has others: `each` is each call once and
+        /// for good, with the moments of the crash in turn; `all` has every moment for every fault; or single ones, as failures name them,
+        /// separated by commas.
         private static func faults(_ call: DiskFault.Call, count: UInt64) -> [DiskFault] {
             let wanted = ProcessInfo.processInfo.environment["PANTLER_TEST_FAULTS"] ?? ""
-            if !wanted.isEmpty, wanted != "all" {
+            if !["", "each", "all"].contains(wanted) {
                 return wanted.split(separator: ",").compactMap { DiskFault(String($0)) }.filter { $0.call == call }
             }
-            return (1...count).flatMap { number in
+            let faults = (1...count).flatMap { number in
                 [false, true].flatMap { isForGood in
                     DiskFault.End.allCases.filter { end in
                         wanted == "all" || end.rawValue == Int(number + (isForGood ? 2 : 0)) % 4
                     }.map { DiskFault(call, number, isForGood: isForGood, $0) }
                 }
+            }
+            guard wanted.isEmpty, faults.count > sample else { return faults }
+            var generator = SeededGenerator()
+            let first = Int.random(in: 0..<faults.count, using: &generator)
+            // Every other one is moved by one place: by an even step all would be failures once, or all for good.
+            return (0..<sample).map { place in
+                faults[(first + place * faults.count / sample + place % 2) % faults.count]
             }
         }
 
