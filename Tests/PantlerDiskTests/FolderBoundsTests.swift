@@ -32,9 +32,10 @@ struct FolderBoundsTests {
         #expect(FolderBounds(maxBytes: .max, options).fileBytes == .max)
     }
 
-    /// Bytes of all files in a folder.
+    /// Bytes of all files in a folder. Of two looks the smaller: what one file gave up and another took in the middle of a look is in it twice.
     private func bytes(of folder: String) -> Int64 {
-        names(in: folder).reduce(0) { $0 + DatabaseFile.bytes(of: folder + "/" + $1) }
+        func look() -> Int64 { names(in: folder).reduce(0) { $0 + DatabaseFile.bytes(of: folder + "/" + $1) } }
+        return min(look(), look())
     }
 
     @Test(

@@ -75,10 +75,7 @@ extension Heavy {
             }
         }
 
-        @Test(
-            "through writes are refused and not seen, all else goes on, and with room all is well again",
-            .enabled(if: Unsettled.isWanted, "not settled yet: PANTLER_TEST_UNSETTLED runs it")
-        )
+        @Test("through writes are refused and not seen, all else goes on, and with room all is well again")
         func whole() throws {
             let place = try Place()
             defer { place.disk.remove() }
@@ -185,7 +182,6 @@ extension Heavy {
 
         @Test(
             "what is invalidated, deleted or dropped on a disk that it has filled makes room by itself",
-            .enabled(if: Unsettled.isWanted, "not settled yet: PANTLER_TEST_UNSETTLED runs it"),
             arguments: Riddance.allCases
         )
         func freed(by riddance: Riddance) throws {
