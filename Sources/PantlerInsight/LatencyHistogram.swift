@@ -20,8 +20,8 @@ package struct LatencyHistogram: Sendable {
 
     package init() {}
 
-    /// With what was counted elsewhere, by `bucket(of:)`.
-    init(sumNanoseconds: UInt64, counts: (Int) -> UInt64) {
+    /// With what was counted elsewhere, in the buckets of `bounds`.
+    package init(sumNanoseconds: UInt64, counts: (Int) -> UInt64) {
         self.sumNanoseconds = sumNanoseconds
         for bucket in 0..<Self.bucketCount { self.counts[bucket] = counts(bucket) }
     }

@@ -5,7 +5,7 @@ import Synchronization
 /// Where the background work stands.
 struct SweepPosition {
     var shard = 0
-    /// As in `Shard.visit`.
+    /// Records from this number on have been looked at; 0 = none has.
     var from: UInt32 = 0
 }
 
@@ -32,7 +32,7 @@ extension MemoryTier {
 }
 
 extension Shard {
-    /// Returns where to go on, 0 at the end. From the last record to the first, like `visit`.
+    /// Returns where to go on, 0 at the end. From the last record to the first: records are only ever moved towards that.
     mutating func sweep(
         from: UInt32,
         limit: Int,

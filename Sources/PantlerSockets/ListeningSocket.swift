@@ -87,6 +87,8 @@ package final class ListeningSocket: EventSource, @unchecked Sendable {
     }
 
     override func isReady(_ events: UInt32) {
+        _ = loop.now
+        defer { _ = loop.now }
         for _ in 0..<Self.acceptsAtOnce where isOpen {
             let connection = pantler_accept(descriptor)
             if connection >= 0 {

@@ -73,10 +73,10 @@ struct LoopTimers {
         return heap.unordered.map(\.timer)
     }
 
-    /// Takes what is due, the earliest first.
-    mutating func due(at now: NIODeadline) -> [LoopTimer] {
+    /// Takes what is due, the earliest first, up to a number: what is left stays due.
+    mutating func due(at now: NIODeadline, atMost limit: Int = .max) -> [LoopTimer] {
         var due: [LoopTimer] = []
-        while let first = heap.min, first.timer.deadline <= now || first.timer.isCancelled {
+        while due.count < limit, let first = heap.min, first.timer.deadline <= now || first.timer.isCancelled {
             heap.removeMin()
             if first.timer.isCancelled { cancelled = max(0, cancelled - 1) } else { due.append(first.timer) }
         }

@@ -3,6 +3,13 @@ package import NIOCore
 
 // The loop as SwiftNIO knows one.
 extension SocketLoop: EventLoop {
+    /// Each look at it on the loop's thread also tells how long the loop is held.
+    package var now: NIODeadline {
+        let now = NIODeadline.now()
+        if inEventLoop { noteTime(now) }
+        return now
+    }
+
     package func submit<Value>(_ task: @escaping @Sendable () throws -> Value) -> EventLoopFuture<Value> {
         let promise = makePromise(of: Value.self)
         execute { promise.assumeIsolated().completeWith(Result { try task() }) }

@@ -39,11 +39,16 @@ package final class SocketLoop: @unchecked Sendable {
     private var timers = LoopTimers()
     private var scratch = ByteBuffer()
     private var outbox = Outbox()
+    private var stay = LoopStay()
+    /// How long single events have held the loop.
+    private let stays: LoopStays
 
     /// Sockets dealt with between two looks at the timers and at what other threads have.
     private static let eventsAtOnce = 512
     /// Bytes read at a time. One buffer for all connections: what is left of it once they have been asked is copied.
     private static let readBytes = 64 << 10
+    /// Timers that are fired between two looks at the sockets: thousands of connections may come to their ends at one time.
+    private static let timersAtOnce = 64
     /// How far what a socket will need is asked for before its turn.
     private static let eventsAhead = 2
     /// Stands for the alarm where else a socket's token does.
@@ -51,9 +56,12 @@ package final class SocketLoop: @unchecked Sendable {
 
     /// Starts the loop's thread.
     ///
-    /// - Parameter name: of the thread, for `top -H`; up to 15 bytes.
+    /// - Parameters:
+    ///   - name: of the thread, for `top -H`; up to 15 bytes.
+    ///   - stays: has counted how long single events hold the loop.
     /// - Throws: `IOError`, where the process has no descriptor left.
-    package init(name: String) throws {
+    package init(name: String, stays: LoopStays = LoopStays(bounds: [])) throws {
+        self.stays = stays
         epoll = try checked("epoll_create1") { epoll_create1(CInt(EPOLL_CLOEXEC)) }
         do {
             alarm = try checked("eventfd") { eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK)) }
@@ -126,7 +134,12 @@ package final class SocketLoop: @unchecked Sendable {
             defer { inbox.pieces = [] }
             return inbox.pieces
         }
-        for piece in pieces { piece() }
+        if pieces.isEmpty { return sendAll() }
+        _ = now
+        for piece in pieces {
+            piece()
+            endEvent()
+        }
         sendAll()
     }
 
@@ -150,8 +163,13 @@ package final class SocketLoop: @unchecked Sendable {
 
     /// Fires what is due. Returns how long the loop may rest, as epoll_wait(2) takes it.
     private func fireTimers() -> CInt {
-        let now = NIODeadline.now()
-        for timer in timers.due(at: now) { timer.fire() }
+        let now = now
+        endEvent()
+        for timer in timers.due(at: now, atMost: Self.timersAtOnce) {
+            timer.fire()
+            _ = self.now
+            endEvent()
+        }
         sendAll()
         return timers.milliseconds(from: now)
     }
@@ -159,6 +177,7 @@ package final class SocketLoop: @unchecked Sendable {
     /// Waits for what comes of the sockets, and deals with it. What other threads had for the loop before a socket's bytes came
     /// is done before these are dealt with.
     private func poll(_ events: UnsafeMutableBufferPointer<epoll_event>, milliseconds: CInt) {
+        stay.rest()
         let count = Int(epoll_wait(epoll, events.baseAddress, CInt(events.count), milliseconds))
         // Whoever hands something to a loop that is asleep clears this first; to one that was not it may have been handed unseen.
         let mayHavePieces = !isAsleep.exchange(false, ordering: .relaxed)
@@ -169,6 +188,7 @@ package final class SocketLoop: @unchecked Sendable {
             if index + Self.eventsAhead < count { sources.lookAhead(events[index + Self.eventsAhead].data.u64) }
             // The alarm's number is no socket's: it has done its work by waking.
             sources[events[index].data.u64]?.isReady(events[index].events)
+            endEvent()
         }
         sendAll()
     }
@@ -245,6 +265,15 @@ package final class SocketLoop: @unchecked Sendable {
         if outbox.isEmpty { return }
         while let (parcel, bytes) = outbox.take() { parcel.socket.sendParcel(bytes, parcel.bytes) }
         outbox.reset()
+    }
+
+    // MARK: How long it is held
+
+    /// The time was read on the loop's thread.
+    func noteTime(_ time: NIODeadline) { stay.note(time.uptimeNanoseconds) }
+
+    private func endEvent() {
+        if let nanoseconds = stay.endEvent() { stays.record(nanoseconds: nanoseconds) }
     }
 
     // MARK: Its timers

@@ -203,11 +203,13 @@ package final class Namespace: Sendable {
         }
     }
 
-    /// The removals under way that may concern entries with this prefix. Complexity: O(removals).
-    func removals(touching prefix: [UInt8]) -> [(prefix: [UInt8], before: Version)] {
+    /// The removals under way that may concern entries with one of these prefixes. Complexity: O(removals × prefixes).
+    func removals(touching prefixes: [[UInt8]]) -> [(prefix: [UInt8], before: Version)] {
         guard hasPrefixes.load(ordering: .acquiring) else { return [] }
         return state.withLock { state in
-            state.prefixes.filter { $0.prefix.starts(with: prefix) || prefix.starts(with: $0.prefix) }
+            state.prefixes.filter { removal in
+                prefixes.contains { $0.starts(with: removal.prefix) || removal.prefix.starts(with: $0) }
+            }
         }
     }
 

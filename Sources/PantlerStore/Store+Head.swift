@@ -21,12 +21,23 @@ extension Store {
         _ address: EntryAddress,
         _ policy: Policy,
         isConditional: Bool,
+        isHolder: Bool = false,
         _ late: LateAnswer<Answer>,
         step: @escaping @Sendable (inout Shard, Standing, Moment) throws(Problem) -> Step<Answer>
     ) {
         let again: @Sendable () -> Void = { [self] in
-            write(namespace, address, policy, isConditional: isConditional, needsValue: false, late, step: step)
+            write(
+                namespace,
+                address,
+                policy,
+                isConditional: isConditional,
+                needsValue: false,
+                isHolder: isHolder,
+                late,
+                step: step
+            )
         }
+        if !isHolder, waitsForHolder(address, again) { return }
         awaitHead(namespace, address) { [self] shard, loaded in
             let moment = self.moment()
             let standing: Standing

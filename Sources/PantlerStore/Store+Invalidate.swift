@@ -7,7 +7,8 @@ extension Store {
     /// Ends many entries at once, or makes them stale.
     ///
     /// Tags and `all` take constant time: a mark is set, and each entry is judged by it when it is met. Keys take their number;
-    /// a prefix takes a walk over the namespace, in small steps in the background. Fails with `storage_…`.
+    /// a prefix takes a walk over the namespace, in small steps in the background. Fails with `storage_…`, and with `overloaded` where
+    /// too many prefixes are under way.
     package func invalidate(
         _ namespace: Namespace,
         _ what: Invalidation,
@@ -24,17 +25,7 @@ extension Store {
         case .all:
             flush(namespace, mode, completion)
         case .prefix(let prefix):
-            guard let version = versions.allocate() else { return completion(.failure(.noVersion)) }
-            switch mode {
-            case .gone: removePrefix(namespace, prefix, before: version, completion)
-            case .stale:
-                background.async { [self] in
-                    makeStale(namespace, prefix, before: version) { [self] result in
-                        guard case .success = result else { return completion(result) }
-                        settleHidden(namespace, prefix) { completion($0.map { .failure($0) } ?? result) }
-                    }
-                }
-            }
+            invalidate(namespace, prefix: prefix, mode, completion)
         }
     }
 
@@ -113,26 +104,6 @@ extension Store {
 
     // MARK: Prefixes
 
-    private func removePrefix(
-        _ namespace: Namespace,
-        _ prefix: [UInt8],
-        before version: Version,
-        _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
-    ) {
-        // From here on nothing that is read from the lower tier and concerned gets into memory.
-        namespace.begin(prefix: prefix, before: version)
-        background.async { [self] in
-            let inMemory = removeFromMemory(namespace, prefix, before: version)
-            guard namespace.usesLower else {
-                namespace.end(prefix: prefix, before: version)
-                return completion(.success(Invalidated(count: inMemory)))
-            }
-            removeFromLower(namespace, prefix, before: version) { result in
-                completion(result.map { Invalidated(count: max($0, inMemory)) }.mapError { .storage($0) })
-            }
-        }
-    }
-
     /// Ends what `Namespace.begin(prefix:before:)` began. Where the lower tier cannot remove it all, that goes on, the entries stay hidden, and
     /// it is tried again until it can.
     func removeFromLower(
@@ -141,7 +112,10 @@ extension Store {
         before version: Version,
         _ completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
     ) {
-        guard let lower else { return completion(.success(0)) }
+        guard let lower else {
+            namespace.end(prefix: prefix, before: version)
+            return completion(.success(0))
+        }
         lower.removePrefix(
             namespace: namespace.id,
             prefix: prefix,
@@ -166,102 +140,6 @@ extension Store {
     /// Reads that are under way are done again.
     func dropPendingLoads(_ namespace: Namespace, prefix: [UInt8] = []) {
         memory.withEachShard { _, shard in shard.loads.invalidate(namespace.id, prefix: prefix) }
-    }
-
-    /// Returns how many were removed that could have been seen. At most 1000 records under one hold of a lock.
-    private func removeFromMemory(_ namespace: Namespace, _ prefix: [UInt8], before version: Version) -> Int {
-        var removed = 0
-        for number in 0..<memory.shardCount {
-            var position: UInt32? = 0
-            while let from = position {
-                memory.withShard(number: number) { shard in
-                    if namespace.isDropped {
-                        position = nil
-                        return
-                    }
-                    var concerned: [(hash: UInt64, key: [UInt8])] = []
-                    position = shard.visit(namespace.slot, from: from, limit: 1000) { view in
-                        if view.version < version, view.key.starts(with: prefix) {
-                            concerned.append((view.hash, Array(view.key)))
-                        }
-                    }
-                    let now = clock.now()
-                    for (hash, key) in concerned {
-                        guard let ref = key.withUnsafeBytes({ shard.find(hash, namespace.slot, $0) }) else { continue }
-                        if case .dead = namespace.freshness(of: shard.view(ref), at: now) {} else { removed += 1 }
-                        shard.loads.invalidate(hash)
-                        shard.remove(ref)
-                        shard.missMemory.record(hash, .invalidated)
-                    }
-                }
-            }
-        }
-        return removed
-    }
-
-    /// The walk that makes entries stale has passed over those that an invalidation hides already. Where the walk's answer is to be durable,
-    /// that has to be, which may have failed to be so far: else those entries would come back.
-    private func settleHidden(
-        _ namespace: Namespace,
-        _ prefix: [UInt8],
-        _ completion: @escaping @Sendable (Problem?) -> Void
-    ) {
-        let durability = namespace.policy.durability
-        guard let lower, durability == .through, namespace.usesLower else { return completion(nil) }
-        let removals = namespace.removals(touching: prefix)
-        // One more for the marks, which are in the queue until they are written: what is committed after them is committed with them.
-        let countdown = Countdown(removals.count + 1) { result in
-            if case .failure(let problem) = result { completion(problem) } else { completion(nil) }
-        }
-        for removal in removals {
-            lower.removePrefix(
-                namespace: namespace.id,
-                prefix: removal.prefix,
-                before: removal.before,
-                durability: durability
-            ) { countdown.count($0.map { _ in true }.mapError { .storage($0.with(.kept)) }) }
-        }
-        let ticket = registry.withLock { _ in
-            lower.enqueue(.namespace(namespace.update { _ in }), durability)
-        }
-        let isSettled = lower.settle(ticket, durability) { fault in
-            countdown.count(fault.map { .failure(.storage($0)) } ?? .success(true))
-        }
-        if isSettled { countdown.count(.success(true)) }
-    }
-
-    /// Goes over the listing page by page, and makes each entry stale that was there when it began.
-    private func makeStale(
-        _ namespace: Namespace,
-        _ prefix: [UInt8],
-        before version: Version,
-        after: [UInt8]? = nil,
-        count: Int = 0,
-        _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
-    ) {
-        list(namespace, prefix: prefix, after: after, limit: 500) { [self] page in
-            let listing: Listing
-            switch page {
-            case .failure(let problem): return completion(.failure(problem))
-            case .success(let page): listing = page
-            }
-            let last = listing.rows.last?.entry.key
-            let countdown = Countdown(listing.rows.count) { [self] result in
-                switch result {
-                case .failure(let problem): completion(.failure(problem))
-                case .success(let more):
-                    if listing.isComplete { return completion(.success(Invalidated(count: count + more))) }
-                    background.async { [self] in
-                        makeStale(namespace, prefix, before: version, after: last, count: count + more, completion)
-                    }
-                }
-            }
-            for row in listing.rows {
-                invalidate(namespace, address(namespace, row.entry.key), .stale, before: version) {
-                    countdown.count($0)
-                }
-            }
-        }
     }
 }
 

@@ -7,7 +7,7 @@ extension Store {
     /// Blocks no writer: it holds a lock for a thousand records at most, or reads a snapshot of the lower tier. An entry that is
     /// there the whole time is listed; one that comes or goes meanwhile may be. Fails with `storage_…`.
     ///
-    /// Complexity: O(page) where the lower tier has everything. O(entries in memory) for a namespace that is only there, and
+    /// Complexity: O(page) where the lower tier has everything. O(the namespace's entries in memory) for one that is only there, and
     /// for one of which the lower tier had to let entries go.
     package func list(
         _ namespace: Namespace,
@@ -17,7 +17,7 @@ extension Store {
         completion: @escaping @Sendable (Result<Listing, Problem>) -> Void
     ) {
         guard let lower, namespace.usesLower else {
-            return background.async { [self] in
+            return listings.async { [self] in
                 let found = memoryRows(namespace, prefix, after, through: nil, limit: limit + 1)
                 let rows = found.prefix(limit).map {
                     ListedRow(entry: $0, tier: .memory, expiresAt: wallTime($0.expiresAt))
@@ -42,7 +42,7 @@ extension Store {
         let wanted = limit + 1
         let forgets = namespace.forgets
         lower.list(namespace: namespace.id, prefix: prefix, after: after, limit: wanted) { [self] result in
-            background.async { [self] in
+            listings.async { [self] in
                 let page: [ListedEntry]
                 switch result {
                 case .failure(let fault): return completion(.failure(.storage(fault)))
@@ -153,32 +153,30 @@ extension Store {
     ) -> [ListedEntry] {
         var rows = FirstRows(limit: limit)
         let now = clock.now()
-        for number in 0..<memory.shardCount {
-            var position: UInt32? = 0
-            while let from = position {
-                memory.withShard(number: number) { shard in
-                    if namespace.isDropped {
-                        position = nil
-                        return
-                    }
-                    position = shard.visit(namespace.slot, from: from, limit: 1000) { view in
-                        guard view.key.starts(with: prefix), isAfter(view.key, after) else { return }
-                        if let last, view.key.lexicographicallyPrecedes(last) == false, !view.key.elementsEqual(last) {
-                            return
-                        }
-                        guard rows.takes(view.key) else { return }
-                        if case .dead = namespace.freshness(of: view, at: now) { return }
-                        rows.add(ListedEntry(view))
-                    }
-                }
-            }
+        walk(namespace) { view in
+            guard KeyOrder.begins(view.key, with: prefix), after.map({ KeyOrder.precedes($0, view.key) }) ?? true,
+                last.map({ !KeyOrder.precedes($0, view.key) }) ?? true, rows.takes(view.key)
+            else { return .keep }
+            if case .dead = namespace.freshness(of: view, at: now) { return .keep }
+            rows.add(ListedEntry(view))
+            return .keep
         }
         return rows.sorted()
     }
 
-    private func isAfter(_ key: UnsafeRawBufferPointer, _ after: [UInt8]?) -> Bool {
-        guard let after else { return true }
-        return after.lexicographicallyPrecedes(key)
+    /// Shows all of a namespace's entries in memory, each at least once that is there the whole time: at most a thousand under one hold of a
+    /// shard's lock. Complexity: O(the namespace's entries in memory).
+    func walk(_ namespace: Namespace, _ body: (EntryView) -> WalkVerdict) {
+        for number in 0..<memory.shardCount {
+            var position = WalkPosition()
+            var goesOn = true
+            while goesOn {
+                memory.withShard(number: number) { shard in
+                    // A slot may belong to another namespace once this one is dropped.
+                    goesOn = !namespace.isDropped && shard.walk(namespace.slot, &position, limit: 1000, body)
+                }
+            }
+        }
     }
 }
 
@@ -193,7 +191,7 @@ private struct FirstRows {
 
     func takes(_ key: UnsafeRawBufferPointer) -> Bool {
         guard let bound else { return true }
-        return key.lexicographicallyPrecedes(bound)
+        return KeyOrder.precedes(key, bound)
     }
 
     /// Complexity: O(log limit), amortised: twice as many as are wanted are kept before they are sorted.

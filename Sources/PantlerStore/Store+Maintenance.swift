@@ -137,7 +137,7 @@ extension Store {
             return true
         }
         guard begins else { return }
-        background.async { [self] in
+        sweeps.async { [self] in
             let namespaces = slots.withLock { $0 }
             let horizons = namespaces.values.map { ($0, $0.beginForgetting(versions)) }
             // Two passes of the memory's own sweep: the first may have begun in the middle.

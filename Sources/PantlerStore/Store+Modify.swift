@@ -43,50 +43,6 @@ extension Store {
         entry.version = try nextVersion()
     }
 
-    private func merge(
-        _ namespace: Namespace,
-        _ address: EntryAddress,
-        _ value: [UInt8],
-        _ patch: Patch,
-        _ completion: @escaping @Sendable (Result<Written, Problem>) -> Void
-    ) {
-        let policy = namespace.policy
-        write(namespace, address, policy, LateAnswer(completion: completion)) {
-            [self] shard, standing, moment throws(Problem) in
-            let policy = namespace.policy
-            try patch.condition.check(standing.version)
-            var entry = try standing.present()
-            entry.value = try Self.merge(entry, value)
-            let size = Int64(entry.value.count)
-            if size > policy.maxValueSize { throw .valueTooLarge(size, limit: policy.maxValueSize) }
-            try change(&entry, patch, policy, moment)
-            shard.tally[namespace.slot].puts &+= 1
-            let ticket = store(&shard, namespace, address, entry, nil, policy, moment)
-            let expiresAt = entry.expiresAt.wallTime(aheadBy: moment.wallOffset)
-            let written = Written(version: entry.version, expiresAt: expiresAt, isNew: false)
-            return Step(answer: written, ticket: ticket, stored: entry.version, durability: policy.durability)
-        }
-    }
-
-    private static func merge(_ entry: Entry, _ patch: [UInt8]) throws(Problem) -> [UInt8] {
-        guard entry.kind == .json else {
-            throw Problem(.notJSON, "The value is bytes with a media type: only a JSON value can be merged into.")
-        }
-        do {
-            return try entry.value.withUnsafeBufferPointer { target throws(JSONError) in
-                try patch.withUnsafeBufferPointer { patch throws(JSONError) in
-                    try JSON.mergePatch(
-                        target: UnsafeRawBufferPointer(target),
-                        patch: UnsafeRawBufferPointer(patch),
-                        maxDepth: Limits.jsonDepth
-                    )
-                }
-            }
-        } catch {
-            throw Problem(.jsonTooDeep, "The merged value cannot be kept: \(error).")
-        }
-    }
-
     /// Adds to an integer, or makes one. The entry keeps its expiry, its stale TTL and its tags.
     ///
     /// Fails with `entry_not_found` (nothing there and no initial value), `not_an_integer`, `counter_overflow`, or `storage_…`.
@@ -102,6 +58,7 @@ extension Store {
             let policy = namespace.policy
             var entry: Entry
             let base: Int64
+            if standing.valueCount > Self.counterBytes { throw Self.notAnInteger }
             if let present = standing.entry {
                 entry = present
                 base = try Self.integer(of: present)
@@ -124,10 +81,18 @@ extension Store {
     private static func integer(of entry: Entry) throws(Problem) -> Int64 {
         guard entry.kind == .json, let value = entry.value.withUnsafeBytes({ JSON.integer($0.slice(JSON.trimmed($0))) })
         else {
-            throw Problem(.notAnInteger, "The value is not a JSON integer: it cannot be counted.")
+            throw notAnInteger
         }
         return value
     }
+
+    private static let notAnInteger = Problem(
+        .notAnInteger,
+        "The value is not a JSON integer: it cannot be counted."
+    )
+
+    /// An integer has 17 characters at most. A longer value is looked at no further, not even for whitespace around one.
+    private static let counterBytes = 4096
 
     /// Ends one entry, or makes it stale; answers whether there was one.
     func invalidate(
@@ -161,12 +126,6 @@ extension Store {
 }
 
 extension Standing {
-    /// The whole entry. Fails with `entry_not_found`.
-    fileprivate func present() throws(Problem) -> Entry {
-        guard let entry else { throw .notFound(reason) }
-        return entry
-    }
-
     var reason: MissReason {
         if case .none(let reason) = self { reason } else { .absent }
     }

@@ -18,6 +18,8 @@ extension Store {
         registry.withLock { Array($0.byName.values) }.sorted { $0.name.description < $1.name.description }
     }
 
+    package var namespaceCount: Int { registry.withLock { $0.byName.count } }
+
     package var defaultPolicy: Policy { registry.withLock { $0.defaultPolicy } }
 
     /// Settings that may change while the store runs. `maxNamespaces` counts up to what the store was made with.

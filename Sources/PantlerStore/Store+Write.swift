@@ -36,6 +36,15 @@ enum Standing {
         }
     }
 
+    /// Bytes of the value that stands there; 0 where there is none.
+    var valueCount: Int {
+        switch self {
+        case .memory(_, let view): view.value.count
+        case .lower(let entry): entry.value.count
+        case .head, .unknown, .none: 0
+        }
+    }
+
     /// The whole entry. Complexity: O(size) for one in memory.
     var entry: Entry? {
         switch self {
@@ -97,17 +106,22 @@ package struct LateAnswer<Answer: Sendable>: Sendable {
 extension Store {
     /// Runs a step on what stands in memory.
     ///
-    /// - Parameter needsStanding: `false` lets the step run on `.unknown` where memory does not have the entry.
-    /// - Returns: what it did or threw; `nil` = it did not run, because the lower tier must be asked.
+    /// - Parameters:
+    ///   - needsStanding: `false` lets the step run on `.unknown` where memory does not have the entry.
+    ///   - isHolder: whether the caller has the key's writes to itself.
+    /// - Returns: what it did or threw; `nil` = it did not run, because the lower tier must be asked, or another writer has the key to
+    ///   itself.
     func attempt<Answer>(
         _ namespace: Namespace,
         _ address: EntryAddress,
         _ moment: Moment,
         needsStanding: Bool,
+        isHolder: Bool = false,
         _ step: (inout Shard, Standing) throws(Problem) -> Step<Answer>
     ) -> Result<Step<Answer>, Problem>? {
         var done: Result<Step<Answer>, Problem>?
         memory.withShard(address.hash) { shard in
+            if !isHolder, shard.loads.isHeld(address.hash) { return }
             var standing = stands(&shard, namespace, address, moment)
             if standing == nil, !needsStanding { standing = .unknown }
             if let standing { done = run(&shard, namespace, standing, step) }
@@ -121,37 +135,71 @@ extension Store {
     ///   - isConditional: what stands there decides whether the step goes on; where the lower tier cannot tell, it does not. Otherwise a
     ///     fault counts as nothing there.
     ///   - needsValue: whether the step looks at the value that stands there.
+    ///   - isHolder: whether the caller has the key's writes to itself.
     func write<Answer: Sendable>(
         _ namespace: Namespace,
         _ address: EntryAddress,
         _ policy: Policy,
         isConditional: Bool = true,
         needsValue: Bool = true,
+        isHolder: Bool = false,
         _ late: LateAnswer<Answer>,
         step: @escaping @Sendable (inout Shard, Standing, Moment) throws(Problem) -> Step<Answer>
     ) {
         let moment = moment()
-        let done = attempt(namespace, address, moment, needsStanding: true) { shard, standing throws(Problem) in
+        let done = attempt(namespace, address, moment, needsStanding: true, isHolder: isHolder) {
+            shard,
+            standing throws(Problem) in
             try step(&shard, standing, moment)
         }
         guard let done else {
             if !needsValue {
-                return writeAfterHead(namespace, address, policy, isConditional: isConditional, late, step: step)
+                return writeAfterHead(
+                    namespace,
+                    address,
+                    policy,
+                    isConditional: isConditional,
+                    isHolder: isHolder,
+                    late,
+                    step: step
+                )
             }
-            return writeAfterLoad(namespace, address, policy, isConditional: isConditional, late, step: step)
+            return writeAfterLoad(
+                namespace,
+                address,
+                policy,
+                isConditional: isConditional,
+                isHolder: isHolder,
+                late,
+                step: step
+            )
         }
         if let answer = finish(namespace, address, policy, done, { late }) { late.completion(answer) }
     }
 
-    /// The same where memory cannot tell what stands there: asks the lower tier, and runs the step on that.
+    /// The same where memory cannot tell what stands there: asks the lower tier, and runs the step on that. Where another writer has
+    /// the key to itself, it waits for that one's end first.
     func writeAfterLoad<Answer: Sendable>(
         _ namespace: Namespace,
         _ address: EntryAddress,
         _ policy: Policy,
         isConditional: Bool,
+        isHolder: Bool = false,
         _ late: LateAnswer<Answer>,
         step: @escaping @Sendable (inout Shard, Standing, Moment) throws(Problem) -> Step<Answer>
     ) {
+        let again: @Sendable () -> Void = { [self] in
+            write(
+                namespace,
+                address,
+                policy,
+                isConditional: isConditional,
+                isHolder: isHolder,
+                late,
+                step: step
+            )
+        }
+        if !isHolder, waitsForHolder(address, again) { return }
         awaitLoad(namespace, address, fillsMemory: false) { [self] shard, loaded in
             let moment = self.moment()
             let standing: Standing
@@ -160,10 +208,7 @@ extension Store {
                 standing = found
             } else {
                 switch loaded {
-                case .outdated, .larger:
-                    return { [self] in
-                        write(namespace, address, policy, isConditional: isConditional, late, step: step)
-                    }
+                case .outdated, .larger: return again
                 case .fault(let fault):
                     shard.tally[namespace.slot].tierFaults &+= 1
                     if isConditional { return { late.completion(.failure(.unreadable(fault))) } }
@@ -179,6 +224,16 @@ extension Store {
                 if let answer = finish(namespace, address, policy, done, { late }) { late.completion(answer) }
             }
         }
+    }
+
+    /// Whether another writer has the key to itself: `again` runs at its end then.
+    func waitsForHolder(_ address: EntryAddress, _ again: @escaping @Sendable () -> Void) -> Bool {
+        var waits = false
+        memory.withShard(address.hash) { shard in
+            waits = shard.loads.isHeld(address.hash)
+            if waits { shard.loads.wait(for: address.hash, again) }
+        }
+        return waits
     }
 
     private func judge(_ entry: Entry, _ namespace: Namespace, _ moment: Moment) -> Standing {

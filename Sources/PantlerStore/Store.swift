@@ -41,8 +41,16 @@ package final class Store: Sendable {
     let lostGets = Atomic<UInt64>(0)
     /// Of all namespaces together, those that are gone included.
     let windows = Mutex(RateWindows())
-    /// Work that walks over many entries, one piece after the other, off the event loops.
-    let background = BackgroundQueue()
+    /// What takes longer than an event loop may be held. Nobody who asks for a page waits behind walks over many entries, and none of
+    /// these behind a pass over everything.
+    let listings = WorkerPool("listings", width: 2)
+    let merges = WorkerPool("merges", width: 2)
+    let walks = WorkerPool("walks")
+    let sweeps = WorkerPool("sweeps")
+    /// Namespaces that are dropped, and bounds that became smaller.
+    let background = WorkerPool("background")
+    /// Invalidations by prefix that are under way.
+    let prefixes = PrefixQueue()
     /// Where ticks run, one at a time, and after whatever somebody waits for (on Linux: nice 2).
     let ticker = DispatchQueue(label: "pantler.maintenance", qos: .utility)
     let startedAt: Timestamp

@@ -18,6 +18,8 @@ final class TestConnection {
     let store: Store
     let tier: LateTier
     let reads = ReadCounter()
+    /// Calls that are none for the event loop.
+    let longCalls = Shared(0)
     /// The store's time; the connection's own is `eventLoop`'s.
     let clock = ManualClock()
     private var unread: [UInt8] = []
@@ -36,6 +38,11 @@ final class TestConnection {
         let tally = RequestTally()
         var routerOptions = RouterOptions()
         routerOptions.requestTallies = { [tally] }
+        // Everything is on the test's thread.
+        routerOptions.longWork = { [longCalls] work in
+            longCalls.update { $0 += 1 }
+            work()
+        }
         state = LoopState(
             eventLoop: eventLoop,
             store: store,

@@ -74,6 +74,19 @@ struct ConcurrencyTests {
             }
         }
 
+        /// Other threads have their turn between the steps.
+        private func walk(_ number: Int) {
+            var position = WalkPosition()
+            var goesOn = true
+            while goesOn {
+                tier.withShard(number: number) { shard in
+                    goesOn = shard.walk(slot, &position, limit: 100) { view in
+                        view.key.count + view.value.count == 0 ? .remove(.invalidated) : .keep
+                    }
+                }
+            }
+        }
+
         mutating func work(_ steps: Int) -> (gets: Int, hits: Int) {
             for _ in 0..<steps {
                 let number = Int(Double(2000) * generator.fraction() * generator.fraction())
@@ -84,12 +97,7 @@ struct ConcurrencyTests {
                 case 97: _ = tier.sweepStep(limit: 50) { view, _ in view.hash % 97 == 0 ? .remove(.expired) : .keep }
                 case 98: _ = tier.hotHashes(limit: 20)
                 default:
-                    tier.withEachShard { _, shard in
-                        var from: UInt32? = 0
-                        while let start = from {
-                            from = shard.visit(slot, from: start, limit: 100) { _ = $0.key.count }
-                        }
-                    }
+                    for number in 0..<tier.shardCount { walk(number) }
                 }
             }
             return (gets, hits)

@@ -90,14 +90,20 @@ final class TierDriver: @unchecked Sendable {
         }
     }
 
-    /// Keys of a namespace, by visits of `limit` records.
+    /// Keys of a namespace, by a walk in steps of `limit` entries.
     func keys(_ slot: NamespaceSlot, limit: Int = 7) -> Set<[UInt8]> {
         var keys: Set<[UInt8]> = []
         tier.withEachShard { _, shard in
-            var from: UInt32? = 0
-            while let start = from {
-                from = shard.visit(slot, from: start, limit: limit) { keys.insert(Array($0.key)) }
-            }
+            var position = WalkPosition()
+            while shard.walk(
+                slot,
+                &position,
+                limit: limit,
+                {
+                    keys.insert(Array($0.key))
+                    return .keep
+                }
+            ) {}
         }
         return keys
     }

@@ -32,6 +32,21 @@ struct LoopTimersTests {
         #expect(timers.count == 0)
     }
 
+    @Test("of many that are due some are taken at a time, and the others stay due")
+    func atMost() {
+        var timers = LoopTimers()
+        for number in 0..<10 { timers.add(timer(number, at: 5)) }
+        var taken: [Int] = []
+        while timers.count > 0 {
+            let due = timers.due(at: moment(5), atMost: 4)
+            taken.append(due.count)
+            #expect(timers.count == 0 || timers.milliseconds(from: moment(5)) == 0)
+            for timer in due { timer.fire() }
+        }
+        #expect(taken == [4, 4, 2])
+        #expect(fired.value == Array(0..<10))
+    }
+
     @Test("none fires before its time, and each fires once")
     func time() {
         var timers = LoopTimers()

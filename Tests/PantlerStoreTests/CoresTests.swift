@@ -25,7 +25,7 @@ struct CoresTests {
     @Test("background work has all of them, whatever its thread was kept to before")
     func background() throws {
         let one = Cores([try #require(all.numbers.first)])
-        let queue = BackgroundQueue()
+        let queue = WorkerPool("test")
         let had = Shared<[Cores]>([])
         // The second piece finds the first one's thread, as it would one that an event loop has started.
         queue.async {

@@ -48,9 +48,20 @@ extension Connection {
         if isInBurst { return }
         isInBurst = true
         isShort = loop.flight.isShort
+        steps = Self.burstSteps
         burstBegan = loop.eventLoop.now
         moment = loop.store.moment()
         output = loop.takeOutput()
+    }
+
+    /// Lets others of the loop have their turn, and goes on after them with what is left of the input.
+    func yieldTurn() {
+        if isYielding { return }
+        isYielding = true
+        loop.eventLoop.assumeIsolated().execute { [self] in
+            isYielding = false
+            if phase != .closed { burst {} }
+        }
     }
 
     func endBurst() {

@@ -36,7 +36,7 @@ extension Connection {
         case .closed: break
         case .lingering: if isInputClosed, hasWrittenLast, bufferedBytes == 0 { close() }
         case .open:
-            guard pending.isEmpty, !isWaitingForRoom else { return }
+            guard pending.isEmpty, !isWaitingForRoom, !isYielding else { return }
             let isIdle = message == nil && input.readableBytes == 0
             if isInputClosed && isWritable || loop.isDraining && isIdle { closeWhenWritten() }
         }

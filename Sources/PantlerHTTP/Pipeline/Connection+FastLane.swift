@@ -37,8 +37,8 @@ extension Connection {
         let hosts = loop.hosts
         let bounds = FastLane.Bounds(
             head: loop.limits.headSize,
-            // A longer one finds its room in the other lane.
-            body: isShort ? Flight.free : min(loop.limits.bodySize, loop.router.options.maxBody)
+            // A longer one finds its room in the other lane, and is none for the loop.
+            body: isShort ? Flight.free : min(loop.limits.bodySize, loop.router.options.maxBody, Call.shortBody)
         )
         let frame = AnswerFrame(date: loop.date(at: burstBegan))
         var outcome = FastOutcome.took
@@ -56,6 +56,7 @@ extension Connection {
                         return offset
                     }
                     offset += request.length
+                    steps -= 1
                 case .put(let request, let body):
                     guard loads == 0 else {
                         outcome = .waits
@@ -63,6 +64,7 @@ extension Connection {
                     }
                     put(request, body, frame)
                     offset += request.length
+                    steps -= Self.putSteps + body.count / Self.stepBytes
                 case .incomplete:
                     outcome = .incomplete
                     return offset
@@ -70,7 +72,7 @@ extension Connection {
                     outcome = .other
                     return offset
                 }
-                if isBlocked || output.readableBytes >= gatherLimit { break }
+                if steps <= 0 || isBlocked || output.readableBytes >= gatherLimit { break }
             }
             return offset
         }

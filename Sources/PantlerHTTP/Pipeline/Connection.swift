@@ -77,6 +77,10 @@ final class Connection: ChannelDuplexHandler {
 
     // MARK: The burst
 
+    /// What the present burst may still do before others of the loop have their turn, in steps of about a microsecond.
+    var steps = 0
+    /// Whether the burst has used them up: it goes on after what else the loop has to do.
+    var isYielding = false
     var isInBurst = false
     /// Whether room among the bytes in flight is short.
     var isShort = false
@@ -118,6 +122,13 @@ final class Connection: ChannelDuplexHandler {
     private static let scantGatheredBytes = 4 << 10
     /// Bytes that a connection holds without their being counted.
     private static let uncountedBytes = 4 << 10
+    /// Steps of a burst. Fewer would not shorten the wait of others by much, and more cost nobody but them.
+    static let burstSteps = 1024
+    /// Steps of a request that goes through SwiftNIO's decoder, and of a plain write.
+    static let slowRequestSteps = 16
+    static let putSteps = 4
+    /// Bytes of a body that are a step.
+    static let stepBytes = 4 << 10
     /// Reads of the lower tier at a time: each can bring a large value.
     static let parallelLoads = 32
 
@@ -201,6 +212,7 @@ final class Connection: ChannelDuplexHandler {
     var isReadingPaused: Bool {
         if phase != .open { return false }
         if isWaitingForRoom { return true }
+        if isYielding, input.readableBytes > 0 { return true }
         guard !pending.isEmpty || !isWritable else { return false }
         return input.readableBytes > 0 || loop.flight.isShort
     }
@@ -221,7 +233,7 @@ final class Connection: ChannelDuplexHandler {
     /// Notes when a head began that is not whole yet.
     private func markHead() {
         let isPartial =
-            input.readableBytes > 0 && message == nil && pending.isEmpty && isWritable && !isWaitingForRoom
+            input.readableBytes > 0 && message == nil && pending.isEmpty && isWritable && !isWaitingForRoom && !isYielding
         if !isPartial { headBegan = nil } else if headBegan == nil { headBegan = burstBegan }
     }
 
@@ -244,7 +256,7 @@ final class Connection: ChannelDuplexHandler {
 
     /// Whether no further request may be taken.
     var isBlocked: Bool {
-        exclusive != nil || unmadePut != nil || !isWritable || isWaitingForRoom
+        isYielding || exclusive != nil || unmadePut != nil || !isWritable || isWaitingForRoom
             || loads >= (isShort ? 1 : Self.parallelLoads)
             || pending.count >= loop.limits.pipelinedRequests
             || pending.heldBytes + pending.valueBytes >= gatherLimit
@@ -275,6 +287,7 @@ final class Connection: ChannelDuplexHandler {
                 }
             guard hasTaken else { break }
             headBegan = nil
+            if steps <= 0 { yieldTurn() }
             if output.readableBytes >= gatherLimit { sendOutput() }
         }
         if phase != .open { bytes.clear() }
@@ -282,7 +295,10 @@ final class Connection: ChannelDuplexHandler {
 
     /// Takes the next request, or what is there of it. Returns whether anything was taken.
     private func takeRequest(_ bytes: inout ByteBuffer) -> Bool {
-        takePlain(&bytes) || isSlowHead && pending.isEmpty && takeHead(&bytes)
+        if takePlain(&bytes) { return true }
+        guard isSlowHead, pending.isEmpty else { return false }
+        steps -= Self.slowRequestSteps
+        return takeHead(&bytes)
     }
 
     /// Takes the next request if it is a plain one. Returns whether it was.

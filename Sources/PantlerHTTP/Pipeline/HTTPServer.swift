@@ -75,7 +75,9 @@ package final class HTTPServer: Sendable {
         var loops: [LoopPlace] = []
         do {
             for (number, tally) in tallies.enumerated() {
-                let eventLoop = try SocketLoop(name: "http-\(number)")
+                let stays = LoopStays(bounds: LatencyHistogram.bounds)
+                router.watch(stays)
+                let eventLoop = try SocketLoop(name: "http-\(number)", stays: stays)
                 loops.append(try await eventLoop.submit { self.loopState(eventLoop, tally) }.get())
             }
             let cores = Self.cores(for: loops.count)
@@ -183,6 +185,8 @@ package final class HTTPServer: Sendable {
         }
         var cutOff = 0
         for end in ends { cutOff += try await end.get() }
+        // Nobody waits for its answers any more, but the store is about to be closed.
+        router.closeLongWork()
         for loop in running.loops { try await loop.eventLoop.shutdownGracefully() }
         return cutOff
     }

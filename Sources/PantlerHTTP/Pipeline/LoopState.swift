@@ -75,13 +75,13 @@ final class LoopState {
         isDraining = true
         let promise = eventLoop.makePromise(of: Int.self)
         drained = promise
-        for connection in Array(connections.values) { connection.drain() }
+        each(Array(connections.values)[...]) { $0.drain() }
         if connections.isEmpty {
             promise.succeed(0)
         } else {
             let end = eventLoop.assumeIsolated().scheduleTask(in: timeout) { [self] in
                 cutOff = connections.count
-                for connection in Array(connections.values) { connection.close() }
+                each(Array(connections.values)[...]) { $0.close() }
             }
             promise.futureResult.whenComplete { _ in end.cancel() }
         }
@@ -102,6 +102,16 @@ final class LoopState {
             if flight.tick(at: eventLoop.now) { noteWaiting() }
         }
     }
+
+    /// Runs `body` for some of the connections, and for the others after what else the loop has to do: there may be thousands.
+    private func each(_ connections: ArraySlice<Connection>, _ body: @escaping (Connection) -> Void) {
+        for connection in connections.prefix(Self.connectionsAtOnce) { body(connection) }
+        let left = connections.dropFirst(Self.connectionsAtOnce)
+        if left.isEmpty { return }
+        eventLoop.assumeIsolated().execute { [self] in each(left, body) }
+    }
+
+    private static let connectionsAtOnce = 64
 
     // MARK: What a burst needs
 

@@ -14,6 +14,7 @@ extension Router {
         let statistics = store.statistics()
         RequestFigures(options.requestTallies()).expose(to: &page)
         flight.figures.expose(to: &page)
+        page.loops(loopStays, longCalls)
         page.gets(statistics)
         page.writes(statistics.namespaces)
         page.contents(statistics)
@@ -41,6 +42,16 @@ extension Router {
 }
 
 extension Exposition {
+    fileprivate mutating func loops(_ stays: LatencyHistogram, _ longCalls: UInt64) {
+        histogram(
+            "pantler_loop_stall_seconds",
+            "How long one event held an event loop, so that all others of that loop waited: what one connection brought, a timer, an answer."
+        )
+        sample(stays)
+        counter("pantler_long_requests", "Requests that were answered off the event loops, since they take long.")
+        sample(longCalls)
+    }
+
     fileprivate mutating func gets(_ statistics: StoreStatistics) {
         let namespaces = statistics.namespaces
         counter("pantler_hits", "Gets that found their entry, by namespace and tier; stale ones by themselves.")

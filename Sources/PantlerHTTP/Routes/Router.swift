@@ -1,6 +1,8 @@
+internal import NIOCore
 internal import NIOHTTP1
 package import PantlerInsight
 import PantlerModel
+internal import PantlerSockets
 package import PantlerStore
 import Synchronization
 
@@ -16,6 +18,8 @@ package struct RouterOptions: Sendable {
     package var serverVersion = "0"
     /// The tallies of all event loops.
     package var requestTallies: @Sendable () -> [RequestTally] = { [] }
+    /// Runs calls that would hold an event loop for too long; `nil` = threads of the router's own.
+    package var longWork: (@Sendable (@escaping @Sendable () -> Void) -> Void)?
 
     package init() {}
 }
@@ -31,13 +35,18 @@ enum Admission: Sendable {
 /// Finds what a request asks for and has it answered.
 ///
 /// A file a resource: each is an extension of the router with the calls of its resource, which run on the connection's
-/// event loop and answer there at once, or hand the exchange on to the store's completion. A call that throws has not answered.
+/// event loop, or on another thread if they are long, and answer at once, or hand the exchange on to the store's completion. A call
+/// that throws has not answered.
 package final class Router: Sendable {
     let store: Store
     let options: RouterOptions
     /// The bytes in flight of all connections.
     let flight: Flight
     private let draining = Atomic(false)
+    /// Where calls are answered that would hold an event loop for too long (`Call.isLong`).
+    private let longWork = WorkerPool("requests", width: 2)
+    private let longCallCount = Atomic<UInt64>(0)
+    private let stays = Mutex<[LoopStays]>([])
 
     package init(_ store: Store, _ options: RouterOptions) {
         self.store = store
@@ -49,6 +58,28 @@ package final class Router: Sendable {
     var isDraining: Bool { draining.load(ordering: .relaxed) }
 
     func beginDraining() { draining.store(true, ordering: .relaxed) }
+
+    // MARK: Long work
+
+    /// Has the stays of a loop told with the metrics.
+    func watch(_ stays: LoopStays) { self.stays.withLock { $0.append(stays) } }
+
+    /// How long single events have held the loops.
+    var loopStays: LatencyHistogram {
+        stays.withLock { stays in
+            stays.reduce(into: LatencyHistogram()) { sum, stays in
+                sum += LatencyHistogram(sumNanoseconds: stays.sumNanoseconds) { stays.count($0) }
+            }
+        }
+    }
+
+    /// Calls that were answered off the event loops.
+    var longCalls: UInt64 { longCallCount.load(ordering: .relaxed) }
+
+    /// Drops long work that has not begun, and waits for what has. Blocks.
+    func closeLongWork() { longWork.close() }
+
+    // MARK: Requests
 
     /// Judges a head before its body is read.
     ///
@@ -66,9 +97,20 @@ package final class Router: Sendable {
 
     /// Answers a request that was admitted, now or later, exactly once. On the exchange's event loop.
     ///
+    /// What would hold the loop for long is answered on another thread.
+    ///
     /// - Parameter call: what `admit` made of its head.
     func respond(to request: Request, as call: Call?, on exchange: Exchange) {
         guard let call, call.method != .options else { return exchange.respond(allowed(request.target)) }
+        guard call.isLong(bodyBytes: request.body.readableBytes, namespaces: store.namespaceCount) else {
+            return answerOrRefuse(call, request, exchange)
+        }
+        longCallCount.wrappingAdd(1, ordering: .relaxed)
+        let work: @Sendable () -> Void = { [self] in answerOrRefuse(call, request, exchange) }
+        if let run = options.longWork { run(work) } else { longWork.async(work) }
+    }
+
+    private func answerOrRefuse(_ call: Call, _ request: Request, _ exchange: Exchange) {
         do {
             try answer(call, request, exchange)
         } catch {

@@ -24,9 +24,10 @@ final class Exchange: Sendable {
     /// What the answer says besides its own. On the loop.
     var frame: AnswerFrame { connection.value.frame }
 
-    /// Answers. On the loop. An answer to a connection that is gone meanwhile is dropped.
+    /// Answers. From any thread. An answer to a connection that is gone meanwhile is dropped.
     func respond(_ response: Response) {
-        connection.value.answer(self, response)
+        if connection.eventLoop.inEventLoop { return connection.value.answer(self, response) }
+        connection.eventLoop.execute { self.connection.value.answer(self, response) }
     }
 
     /// Answers with an entry that was found. On the loop, and not within the store's closure: this may write to the socket,
@@ -70,10 +71,8 @@ final class Exchange: Sendable {
         }
     }
 
-    /// Answers from any thread; `make` runs on the loop.
-    func respondFromAnywhere(_ make: @escaping @Sendable () -> Response) {
-        onLoop { self.respond(make()) }
-    }
+    /// Answers from any thread, on which the response is made: it may take long.
+    func respondFromAnywhere(_ make: () -> Response) { respond(make()) }
 
     /// Runs `body` on the loop: at once where this is it.
     func onLoop(_ body: @escaping @Sendable () -> Void) { connection.eventLoop.perform(body) }

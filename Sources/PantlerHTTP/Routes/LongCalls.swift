@@ -1,0 +1,22 @@
+// What an event loop is not held for: it has a thousand other connections. The lines are drawn where a call takes about a millisecond at
+// worst; above them a change of threads, some 20 microseconds, is no matter.
+extension Call {
+    /// Longest body that is read on the loop: 64 KiB of the least handy JSON take half a millisecond.
+    static let shortBody = 64 << 10
+    /// The same of a batch, some of whose entries may be four bytes long, and each of which is a write by itself.
+    private static let shortBatch = 4 << 10
+    /// The same of a batch of gets, each of which may find 16 KiB to copy.
+    private static let shortGets = 3 << 10
+    /// Namespaces whose figures, or policies, are told on the loop.
+    private static let fewNamespaces = 100
+
+    /// Whether answering takes so long that it is done elsewhere.
+    func isLong(bodyBytes: Int, namespaces: @autoclosure () -> Int) -> Bool {
+        switch resource {
+        case .batchGet: bodyBytes > Self.shortGets
+        case .batchSet, .batchDelete, .invalidate: bodyBytes > Self.shortBatch
+        case .metrics, .stats, .namespaces: namespaces() > Self.fewNamespaces
+        default: bodyBytes > Self.shortBody
+        }
+    }
+}

@@ -1,0 +1,103 @@
+import PantlerInsight
+package import PantlerModel
+
+/// Where a walk over a namespace's entries in one shard stands, between two holds of the shard's lock.
+package struct WalkPosition: Sendable {
+    /// An entry as it stood in its list.
+    fileprivate struct Place {
+        var number: UInt32
+        var hash: UInt64
+        var stamp: UInt64
+    }
+
+    /// The entry to go on with, and those that were met last, the last of them first: where the one has moved, the walk goes on after
+    /// another. Empty before the first step.
+    fileprivate var next: Place?
+    fileprivate var met: [Place] = []
+    fileprivate var hasBegun = false
+
+    /// Entries that are remembered.
+    fileprivate static let places = 4
+
+    /// Stands before the first entry.
+    package init() {}
+}
+
+/// What a walk is to do with an entry.
+package enum WalkVerdict: Sendable {
+    case keep
+    /// The entry is removed, the reason kept in the shard's miss memory, and a read of it that is under way is done again.
+    case remove(MissReason)
+}
+
+extension Shard {
+    /// Shows a namespace's entries in this shard to `body`, at most `limit` under this hold of the lock, from the one that was used
+    /// longest ago to the newest.
+    ///
+    /// It follows the namespace's own order of use, so that it costs what the namespace holds and not what the tier does. An entry that is
+    /// there the whole time is shown at least once: one that is used meanwhile moves ahead of the walk, and is shown there, perhaps
+    /// again. The walk ends where the list does; more than `limit` entries cannot be used between two of its steps for ever.
+    ///
+    /// - Parameter body: may have the entry removed. It must not change the shard itself.
+    /// - Returns: `false` at the end.
+    /// - Complexity: O(`limit`); O(entries of the namespace) in the rare case that all that the position remembers has moved.
+    package mutating func walk(
+        _ slot: NamespaceSlot,
+        _ position: inout WalkPosition,
+        limit: Int,
+        _ body: (EntryView) -> WalkVerdict
+    ) -> Bool {
+        var number = start(slot, position)
+        var left = limit
+        position.met.removeAll(keepingCapacity: true)
+        position.hasBegun = true
+        while number != 0 {
+            if left == 0 {
+                position.next = place(number)
+                return true
+            }
+            left -= 1
+            let record = records[number].pointee
+            let newer = record.newer
+            switch body(view(record)) {
+            case .keep:
+                if left < WalkPosition.places { position.met.insert(place(number), at: 0) }
+                number = newer
+            case .remove(let reason):
+                let next = newer == 0 ? nil : place(newer)
+                loads.invalidate(record.hash)
+                missMemory.record(record.hash, reason)
+                remove(EntryRef(number: number))
+                // The last record may have been moved into the gap.
+                number = next.map { isStill($0, slot) ? $0.number : firstUsed(since: $0.stamp, slot) } ?? 0
+            }
+        }
+        return false
+    }
+
+    private func place(_ number: UInt32) -> WalkPosition.Place {
+        let record = records[number].pointee
+        return WalkPosition.Place(number: number, hash: record.hash, stamp: record.stamp)
+    }
+
+    private func start(_ slot: NamespaceSlot, _ position: WalkPosition) -> UInt32 {
+        guard position.hasBegun else { return lists[slot].oldest }
+        guard let next = position.next else { return 0 }
+        if isStill(next, slot) { return next.number }
+        for met in position.met where isStill(met, slot) { return records[met.number].pointee.newer }
+        return firstUsed(since: next.stamp, slot)
+    }
+
+    private func isStill(_ place: WalkPosition.Place, _ slot: NamespaceSlot) -> Bool {
+        guard place.number < records.end else { return false }
+        let record = records[place.number].pointee
+        return record.isLive && record.hash == place.hash && record.stamp == place.stamp && record.slot == slot
+    }
+
+    /// The first entry of a list that was used at a moment or later.
+    private func firstUsed(since stamp: UInt64, _ slot: NamespaceSlot) -> UInt32 {
+        var number = lists[slot].oldest
+        while number != 0, records[number].pointee.stamp < stamp { number = records[number].pointee.newer }
+        return number
+    }
+}

@@ -1,0 +1,65 @@
+import PantlerModel
+import Synchronization
+
+/// An invalidation by prefix that was asked for.
+struct PrefixOrder: Sendable {
+    let prefix: [UInt8]
+    /// It concerns entries of smaller versions.
+    let before: Version
+    let mode: InvalidationMode
+    let completion: @Sendable (Result<Invalidated, Problem>) -> Void
+}
+
+/// The invalidations by prefix that are under way, by namespace.
+///
+/// Of one namespace one walk is under way at a time, and whatever is asked for meanwhile is done by the next one, all together: a hundred
+/// prefixes cost two walks. There is an end to what may wait, since whoever asks may go away and ask again.
+final class PrefixQueue: Sendable {
+    enum Admission {
+        /// The caller begins with a walk, which takes the orders.
+        case first
+        /// A walk is under way; the next one takes the order.
+        case waits
+        /// There are too many already.
+        case refused
+    }
+
+    private struct State {
+        /// A namespace is in it while a walk is under way.
+        var waiting: [NamespaceID: [PrefixOrder]] = [:]
+        /// Orders that are not answered yet.
+        var open = 0
+    }
+
+    private let state = Mutex(State())
+    /// Most orders that may be open. Each holds a key's length of memory, and what its answer goes to.
+    static let limit = 1000
+
+    func add(_ order: PrefixOrder, to namespace: NamespaceID) -> Admission {
+        state.withLock { state in
+            guard state.open < Self.limit else { return .refused }
+            state.open += 1
+            let isFirst = state.waiting[namespace] == nil
+            state.waiting[namespace, default: []].append(order)
+            return isFirst ? .first : .waits
+        }
+    }
+
+    /// What the next walk over a namespace does, in the order of its coming; nothing = there is none any more.
+    func next(_ namespace: NamespaceID) -> [PrefixOrder] {
+        state.withLock { state in
+            guard let orders = state.waiting[namespace], !orders.isEmpty else {
+                state.waiting[namespace] = nil
+                return []
+            }
+            state.waiting[namespace] = []
+            return orders
+        }
+    }
+
+    /// So many orders are answered.
+    func finish(_ count: Int) { state.withLock { $0.open -= count } }
+
+    /// Orders that are not answered yet.
+    var open: Int { state.withLock { $0.open } }
+}
