@@ -1,3 +1,4 @@
+import Dispatch
 import Glibc
 
 /// The bytes of a value that is too large for a shard's log, in an allocation of their own. Whoever holds it keeps the
@@ -11,6 +12,9 @@ package final class LargeValue: Sendable {
 
     /// From this size on the bytes have pages of their own, so that the system has them back when they are freed.
     private static let mappedBytes = 64 << 10
+    /// From this size on giving pages back takes so long (some 50 microseconds a MiB) that neither an event loop nor a shard's lock is held
+    /// meanwhile.
+    private static let longBytes = 4 << 20
     /// The object itself, as malloc rounds it.
     private static let objectBytes = 64
     /// What malloc takes for `bytes` bytes: a word beside them, rounded to 16.
@@ -30,6 +34,11 @@ package final class LargeValue: Sendable {
 
     deinit {
         let base = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
-        if isMapped, let base { Pages.unmap(base, bytes.count) } else { Glibc.free(base) }
+        guard isMapped, let base else { return Glibc.free(base) }
+        let count = bytes.count
+        if count < Self.longBytes { return Pages.unmap(base, count) }
+        // Nobody else knows the address any more.
+        nonisolated(unsafe) let pages = base
+        DispatchQueue.global(qos: .utility).async { Pages.unmap(pages, count) }
     }
 }

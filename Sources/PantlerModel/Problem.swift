@@ -88,8 +88,6 @@ package struct Problem: Error, Hashable, Sendable {
         case reason(MissReason)
         /// `method_not_allowed`: the `Allow` header's value.
         case allow(String)
-        /// `overloaded`: when it is worth trying again.
-        case retryAfter(seconds: Int)
     }
 
     package var code: Code

@@ -259,8 +259,8 @@ package final class Namespace: Sendable {
         return judgement
     }
 
-    func freshness(of entry: Entry, at now: Timestamp) -> Freshness {
-        freshness(version: entry.version, expiresAt: entry.expiresAt, staleTTL: entry.staleTTL, at: now) { entry.tags }
+    func freshness(of item: some Headed, at now: Timestamp) -> Freshness {
+        freshness(version: item.version, expiresAt: item.expiresAt, staleTTL: item.staleTTL, at: now) { item.tags }
     }
 
     func freshness(of view: EntryView, at now: Timestamp) -> Freshness {

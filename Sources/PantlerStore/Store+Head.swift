@@ -51,7 +51,7 @@ extension Store {
                     if isConditional { return { late.completion(.failure(.unreadable(fault))) } }
                     standing = .none(.absent)
                 case .missing: standing = .none(shard.missMemory.reason(for: address.hash) ?? .absent)
-                case .found(let head): standing = judge(head, namespace, moment)
+                case .found(let head): standing = judge(head, namespace, moment, Standing.head)
                 }
             }
             let done = run(&shard, namespace, standing) { shard, standing throws(Problem) in
@@ -93,23 +93,6 @@ extension Store {
         case .success(nil): return .missing
         case .success(let head?):
             return namespace.isVoid(address.key, version: head.version) ? .missing : .found(head)
-        }
-    }
-
-    private func judge(_ head: EntryHead, _ namespace: Namespace, _ moment: Moment) -> Standing {
-        let freshness = namespace.freshness(
-            version: head.version,
-            expiresAt: head.expiresAt,
-            staleTTL: head.staleTTL,
-            at: moment.now
-        ) { head.tags }
-        switch freshness {
-        case .fresh: return .head(head)
-        case .stale(let since):
-            var head = head
-            head.expiresAt = since
-            return .head(head)
-        case .dead(let reason): return .none(reason)
         }
     }
 

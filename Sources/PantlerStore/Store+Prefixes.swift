@@ -252,7 +252,6 @@ private final class PrefixTally: Sendable {
 extension Problem {
     fileprivate static let tooManyPrefixes = Problem(
         .overloaded,
-        "There are \(PrefixQueue.limit) invalidations by prefix under way, which is the most; try again later.",
-        extra: .retryAfter(seconds: 1)
+        "There are \(PrefixQueue.limit) invalidations by prefix under way, which is the most; try again later."
     )
 }

@@ -214,7 +214,7 @@ extension Store {
                     if isConditional { return { late.completion(.failure(.unreadable(fault))) } }
                     standing = .none(.absent)
                 case .missing: standing = .none(shard.missMemory.reason(for: address.hash) ?? .absent)
-                case .found(let entry, _): standing = judge(entry, namespace, moment)
+                case .found(let entry, _): standing = judge(entry, namespace, moment, Standing.lower)
                 }
             }
             let done = run(&shard, namespace, standing) { shard, standing throws(Problem) in
@@ -236,13 +236,21 @@ extension Store {
         return waits
     }
 
-    private func judge(_ entry: Entry, _ namespace: Namespace, _ moment: Moment) -> Standing {
-        switch namespace.freshness(of: entry, at: moment.now) {
-        case .fresh: return .lower(entry)
+    /// What stands there as the lower tier has told it.
+    ///
+    /// - Parameter standing: what an item is that may be seen.
+    func judge<Item: Headed>(
+        _ item: Item,
+        _ namespace: Namespace,
+        _ moment: Moment,
+        _ standing: (Item) -> Standing
+    ) -> Standing {
+        switch namespace.freshness(of: item, at: moment.now) {
+        case .fresh: return standing(item)
         case .stale(let since):
-            var entry = entry
-            entry.expiresAt = since
-            return .lower(entry)
+            var item = item
+            item.expiresAt = since
+            return standing(item)
         case .dead(let reason): return .none(reason)
         }
     }

@@ -107,6 +107,63 @@ struct OddInputTests {
         #expect(try http.get("\(ns)/values/k").body.count == 20_000)
     }
 
+    @Test("long requests keep their places among others of their connection, and its end waits for their answers")
+    func places() throws {
+        let connection = try RawConnection(port: try ServerTrait.server.port)
+        let long = String(repeating: "x", count: 200_000)
+        let keys = (0..<1000).map { #""k\#($0)""# }.joined(separator: ",")
+        let batch = "{\"keys\":[\"long\",\(keys)]}"
+        func head(_ method: String, _ path: String, _ type: String = "application/json", _ count: Int? = nil) -> String
+        {
+            let length = count.map { "Content-Type: \(type)\r\nContent-Length: \($0)\r\n" } ?? ""
+            return "\(method) \(ns)/\(path) HTTP/1.1\r\nHost: localhost\r\n\(length)\r\n"
+        }
+        let requests = [
+            head("PUT", "values/long", "text/plain", long.count) + long, head("GET", "values/long"),
+            head("POST", "batch/get", "application/json", batch.utf8.count) + batch, head("HEAD", "values/long"),
+            head("DELETE", "entries/long"), head("GET", "values/long"),
+        ]
+        try connection.send(requests.joined())
+        connection.finishSending()
+        #expect(try connection.receive().status == 201)
+        #expect(try connection.receive().body.count == long.count)
+        let found = try connection.receive()
+        #expect(found.status == 200 && found.json["entries"].array.count == 1)
+        #expect(found.json["missing"].array.count == 1000)
+        #expect(try connection.receive(toHead: true)["Content-Length"] == "\(long.count)")
+        #expect(try connection.receive().status == 204)
+        #expect(try connection.receive().status == 404)
+        #expect(connection.ends())
+    }
+
+    @Test("a client that leaves before its long request is answered leaves the server whole")
+    func leaves() throws {
+        let server = try ServerTrait.server
+        let keys = (0..<1000).map { #""k\#($0)""# }.joined(separator: ",")
+        let bodies = [("batch/get", "{\"keys\":[\(keys)]}"), ("batch/set", "{\(Self.members)}")]
+        for (path, body) in bodies {
+            for _ in 0..<10 {
+                let connection = try RawConnection(port: server.port)
+                let head = "POST \(ns)/\(path) HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                try connection.send(head + "Content-Length: \(body.utf8.count)\r\n\r\n" + body)
+            }
+        }
+        expect(try http.post("\(ns)/batch/get", bodies[0].1), 200)
+    }
+
+    @Test("a long batch finds what is on disk alone")
+    func longBatchFromDisk() throws {
+        let ns = try http.namespace(#"{"max_entries":10}"#)
+        let value = String(repeating: "v", count: 2000)
+        for first in stride(from: 0, to: 600, by: 100) {
+            let entries = (first..<first + 100).map { #"{"key":"k\#($0)","value":"\#(value)"}"# }.joined(separator: ",")
+            expect(try http.post("\(ns)/batch/set", "{\"entries\":[\(entries)]}"), 200)
+        }
+        let keys = (0..<600).map { #""k\#($0)""# }.joined(separator: ",")
+        let found = expect(try http.post("\(ns)/batch/get", "{\"keys\":[\(keys)]}"), 200).json
+        #expect(found["entries"].array.count == 600 && found["missing"].array.isEmpty)
+    }
+
     @Test("how long loops are held is told")
     func metric() throws {
         let metrics = try ServerTrait.server.metrics()

@@ -98,9 +98,7 @@ extension Connection {
             response = Response(problem: .noRoom, operation: response.operation)
         }
         answer(exchange.number, operation: response.operation, status: response.status) { frame in
-            var text = ByteBuffer()
-            response.write(frame, to: &text)
-            var answer = WireAnswer(text)
+            var answer = response.wireAnswer(frame)
             answer.claim = claim ?? nil
             return answer
         }
@@ -131,7 +129,10 @@ extension Connection {
             var head = ByteBuffer()
             response.writeHead(frame, bodyCount: body.count, to: &head)
             if frame.isHead { return WireAnswer(head) }
-            return body.prefixed(by: head)
+            // The text may be long: it is not copied here.
+            var answer = body
+            answer.head = head
+            return answer
         }
     }
 
@@ -181,6 +182,7 @@ extension Connection {
     /// Small answers are gathered; a large one goes as it is, and at once: what comes after it is to see whether it is taken.
     private func send(_ answer: WireAnswer) {
         guard answer.count > 16 << 10 || !answer.values.isEmpty else {
+            output.writeImmutableBuffer(answer.head)
             output.writeImmutableBuffer(answer.text)
             return
         }

@@ -122,6 +122,7 @@ extension Connection {
 
     /// Hands over an answer with values in it.
     func write(_ answer: WireAnswer) {
+        if answer.head.readableBytes > 0 { write(answer.head, answer.claim) }
         var written = answer.text.readerIndex
         for (offset, value) in answer.values {
             if let text = answer.text.getSlice(at: written, length: offset - written), offset > written {

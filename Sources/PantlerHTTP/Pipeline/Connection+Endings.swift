@@ -13,7 +13,7 @@ extension Connection {
         guard phase == .open else { return }
         phase = .lingering
         lingerBegan = burstBegan
-        message = nil
+        dropMessage()
         isWaitingForRoom = false
         room = .unasked
     }

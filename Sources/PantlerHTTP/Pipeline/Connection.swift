@@ -171,9 +171,16 @@ final class Connection: ChannelDuplexHandler {
         pending.removeAll()
         input = ByteBuffer()
         output = ByteBuffer()
-        message = nil
+        dropMessage()
         room = .unasked
         smallClaim = nil
+    }
+
+    /// The message that is being read has no end.
+    func dropMessage() {
+        guard let message else { return }
+        self.message = nil
+        loop.router.dispose(of: message.request.body)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -233,7 +240,8 @@ final class Connection: ChannelDuplexHandler {
     /// Notes when a head began that is not whole yet.
     private func markHead() {
         let isPartial =
-            input.readableBytes > 0 && message == nil && pending.isEmpty && isWritable && !isWaitingForRoom && !isYielding
+            input.readableBytes > 0 && message == nil && pending.isEmpty && isWritable && !isWaitingForRoom
+            && !isYielding
         if !isPartial { headBegan = nil } else if headBegan == nil { headBegan = burstBegan }
     }
 

@@ -84,7 +84,7 @@ struct PendingAnswers {
         let index = slots.index(slots.startIndex, offsetBy: Int(number - first))
         guard slots[index].answer == nil else { return false }
         slots[index].answer = answer
-        heldBytes += answer.text.readableBytes - slots[index].held
+        heldBytes += answer.textBytes - slots[index].held
         valueBytes += answer.valueBytes
         return true
     }
@@ -94,7 +94,7 @@ struct PendingAnswers {
         guard let answer = slots.first?.answer else { return nil }
         let slot = slots.removeFirst()
         first += 1
-        heldBytes -= answer.text.readableBytes + slot.behind.text.readableBytes
+        heldBytes -= answer.textBytes + slot.behind.text.readableBytes
         valueBytes -= answer.valueBytes + slot.behind.valueBytes
         count -= 1 + slot.behindCount
         return (answer, slot.behind)

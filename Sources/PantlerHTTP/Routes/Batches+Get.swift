@@ -10,7 +10,9 @@ extension Router {
         let room = min(Self.batchRoom, exchange.answerSize)
         exchange.withRoom(room) { [self] claim in
             guard let claim else { return exchange.respond(Response(problem: .noRoom, operation: .batchGet)) }
-            getBatch(call.namespace, keys, claim, room: room, exchange)
+            // Who waited was told on the loop, and a long batch is none for that.
+            let isLong = isLong(call, request)
+            perform(isLong) { [self] in getBatch(call.namespace, keys, claim, room: room, exchange) }
         }
     }
 
@@ -27,9 +29,7 @@ extension Router {
         if found.lookUp(in: store, namespace) {
             return exchange.respond(.batch, with: found.response())
         }
-        BatchLoads(found, keys, store, namespace, flight) { answer in
-            exchange.onLoop { exchange.respond(.batch, with: answer) }
-        }.go()
+        BatchLoads(found, keys, store, namespace, flight) { exchange.respond(.batch, with: $0) }.go()
     }
 }
 

@@ -16,7 +16,20 @@ extension Call {
         case .batchGet: bodyBytes > Self.shortGets
         case .batchSet, .batchDelete, .invalidate: bodyBytes > Self.shortBatch
         case .metrics, .stats, .namespaces: namespaces() > Self.fewNamespaces
-        default: bodyBytes > Self.shortBody
+        // Such a change passes through all shards and takes the marks of all tags along.
+        case .namespace: !method.isSafe
+        default: readsBody && bodyBytes > Self.shortBody
+        }
+    }
+
+    /// From this size on giving a body's memory back takes so long that it is done elsewhere too.
+    static let longBody = 4 << 20
+
+    /// Whether the body means anything to the call. What a GET brings is read past.
+    private var readsBody: Bool {
+        switch method {
+        case .put, .post, .patch: true
+        case .get, .head, .delete, .options, .other: false
         }
     }
 }

@@ -4,7 +4,7 @@ import PantlerJSON
 import PantlerModel
 
 extension Response {
-    /// An error as `application/problem+json` (RFC 9457), with what its code adds: `version`, `reason`, `Allow`, or `Retry-After`.
+    /// An error as `application/problem+json` (RFC 9457), with what its code adds: `version`, `reason`, or `Allow`.
     init(problem: Problem, operation: Operation) {
         var body = JSONWriter()
         body.beginObject()
@@ -29,8 +29,6 @@ extension Response {
             body.string(reason.name)
         case .allow(let methods):
             headers.append(("Allow", methods))
-        case .retryAfter(let seconds):
-            headers.append(("Retry-After", String(seconds)))
         }
         if problem.code == .overloaded { headers.append(("Retry-After", "1")) }
         body.endObject()

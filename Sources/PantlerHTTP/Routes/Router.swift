@@ -102,12 +102,26 @@ package final class Router: Sendable {
     /// - Parameter call: what `admit` made of its head.
     func respond(to request: Request, as call: Call?, on exchange: Exchange) {
         guard let call, call.method != .options else { return exchange.respond(allowed(request.target)) }
-        guard call.isLong(bodyBytes: request.body.readableBytes, namespaces: store.namespaceCount) else {
-            return answerOrRefuse(call, request, exchange)
-        }
+        guard isLong(call, request) else { return answerOrRefuse(call, request, exchange) }
         longCallCount.wrappingAdd(1, ordering: .relaxed)
-        let work: @Sendable () -> Void = { [self] in answerOrRefuse(call, request, exchange) }
+        perform(true) { [self] in answerOrRefuse(call, request, exchange) }
+    }
+
+    /// Whether answering would hold an event loop for too long.
+    func isLong(_ call: Call, _ request: Request) -> Bool {
+        call.isLong(bodyBytes: request.body.readableBytes, namespaces: store.namespaceCount)
+    }
+
+    /// Runs a part of a call: where it is, or on another thread if it is long.
+    func perform(_ isLong: Bool, _ work: @escaping @Sendable () -> Void) {
+        guard isLong else { return work() }
         if let run = options.longWork { run(work) } else { longWork.async(work) }
+    }
+
+    /// Lets go of a body that nobody reads any more. The caller's is the last but this one.
+    func dispose(of body: ByteBuffer) {
+        guard body.capacity >= Call.longBody else { return }
+        perform(true) { withExtendedLifetime(body) {} }
     }
 
     private func answerOrRefuse(_ call: Call, _ request: Request, _ exchange: Exchange) {

@@ -9,6 +9,8 @@ final class Exchange: Sendable {
     let method: Method
     /// The request's number on its connection.
     let number: UInt64
+    /// Bytes that the answer to a batch of gets may have.
+    let answerSize: Int
     private let connection: NIOLoopBound<Connection>
     /// What counts the request's body among the bytes in flight: until all is done that the request asks for, also if nobody is there any
     /// more to be answered.
@@ -18,6 +20,7 @@ final class Exchange: Sendable {
         self.method = method
         self.number = number
         self.claim = claim
+        answerSize = min(loop.limits.answerSize, loop.limits.bytesInFlight)
         self.connection = NIOLoopBound(connection, eventLoop: loop.eventLoop)
     }
 
@@ -30,26 +33,22 @@ final class Exchange: Sendable {
         connection.eventLoop.execute { self.connection.value.answer(self, response) }
     }
 
+    /// The same with a body that is text and values.
+    func respond(_ response: Response, with body: WireAnswer) {
+        if connection.eventLoop.inEventLoop { return connection.value.answer(self, response, with: body) }
+        connection.eventLoop.execute { self.connection.value.answer(self, response, with: body) }
+    }
+
     /// Answers with an entry that was found. On the loop, and not within the store's closure: this may write to the socket,
     /// for which no lock is held.
     func respond(_ answer: EntryAnswer) {
         connection.value.answer(self, answer)
     }
 
-    /// Answers with a body that is text and values. On the loop.
-    func respond(_ response: Response, with body: WireAnswer) {
-        connection.value.answer(self, response, with: body)
-    }
-
-    /// Bytes that the answer to a batch of gets may have. On the loop.
-    var answerSize: Int {
-        let limits = connection.value.loop.limits
-        return min(limits.answerSize, limits.bytesInFlight)
-    }
-
-    /// Waits for room for an answer of `bytes` bytes. On the loop, and so is `body`, which gets `nil` where there has been none for too long.
+    /// Waits for room for an answer of `bytes` bytes. From any thread. `body` is run on the loop, and gets `nil` where there has been none for
+    /// too long.
     func withRoom(_ bytes: Int, _ body: @escaping @Sendable (FlightClaim?) -> Void) {
-        connection.value.loop.withRoom(bytes, body)
+        onLoop { self.connection.value.loop.withRoom(bytes, body) }
     }
 
     /// Reads an entry from the lower tier: see `LoopState.load`. On the loop, and so is `completion`.

@@ -86,6 +86,8 @@ private final class Base64Source: ByteSource {
 
 /// An answer on its way: its text, and the large values that go between parts of it.
 struct WireAnswer: Sendable {
+    /// What goes before the text; mostly it is the text's own beginning, and this is empty.
+    var head = ByteBuffer()
     var text: ByteBuffer
     /// Values, and the places in `text` before which they go, in ascending order.
     private(set) var values: [(offset: Int, value: OutgoingValue)] = []
@@ -101,14 +103,6 @@ struct WireAnswer: Sendable {
         valueBytes += value.count
     }
 
-    /// The same behind a head. The text is copied: for one that is short, or made for this.
-    func prefixed(by head: ByteBuffer) -> WireAnswer {
-        var answer = WireAnswer(head)
-        answer.append(self, text.readerIndex..<text.writerIndex)
-        answer.claim = claim
-        return answer
-    }
-
     /// Appends a part of another's text, with the values in it. One at the very end of the part belongs to what comes after it.
     mutating func append(_ other: WireAnswer, _ part: Range<Int>) {
         let start = text.writerIndex - part.lowerBound
@@ -116,6 +110,9 @@ struct WireAnswer: Sendable {
         for (offset, value) in other.values where part.contains(offset) { add(value, at: start + offset) }
     }
 
+    /// Bytes on the wire, but for the values.
+    var textBytes: Int { head.readableBytes + text.readableBytes }
+
     /// Bytes on the wire.
-    var count: Int { text.readableBytes + valueBytes }
+    var count: Int { textBytes + valueBytes }
 }

@@ -35,6 +35,18 @@ extension Response {
         if let body, mayHaveBody, !frame.isHead { output.writeImmutableBuffer(body) }
     }
 
+    /// The answer as it goes over the wire. A long body is not copied for it: that may be much.
+    func wireAnswer(_ frame: AnswerFrame) -> WireAnswer {
+        var answer = WireAnswer()
+        if let body, body.readableBytes > Flight.free, mayHaveBody, !frame.isHead {
+            writeHead(frame, bodyCount: body.readableBytes, to: &answer.head)
+            answer.text = body
+        } else {
+            write(frame, to: &answer.text)
+        }
+        return answer
+    }
+
     /// Appends all but the body, of which it is told here how long it is.
     func writeHead(_ frame: AnswerFrame, bodyCount: Int, to output: inout ByteBuffer) {
         output.writeString("HTTP/1.1 \(status) \(Self.reason(status))\r\n")
