@@ -111,7 +111,7 @@ struct OddInputTests {
     func places() throws {
         let connection = try RawConnection(port: try ServerTrait.server.port)
         let long = String(repeating: "x", count: 200_000)
-        let keys = (0..<1000).map { #""k\#($0)""# }.joined(separator: ",")
+        let keys = (0..<999).map { #""k\#($0)""# }.joined(separator: ",")
         let batch = "{\"keys\":[\"long\",\(keys)]}"
         func head(_ method: String, _ path: String, _ type: String = "application/json", _ count: Int? = nil) -> String
         {
@@ -129,7 +129,7 @@ struct OddInputTests {
         #expect(try connection.receive().body.count == long.count)
         let found = try connection.receive()
         #expect(found.status == 200 && found.json["entries"].array.count == 1)
-        #expect(found.json["missing"].array.count == 1000)
+        #expect(found.json["missing"].array.count == 999)
         #expect(try connection.receive(toHead: true)["Content-Length"] == "\(long.count)")
         #expect(try connection.receive().status == 204)
         #expect(try connection.receive().status == 404)

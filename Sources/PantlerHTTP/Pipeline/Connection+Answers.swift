@@ -91,13 +91,15 @@ extension Connection {
     ///
     /// A long answer that there is no room for is not given: it was made, but would have to wait here for a client that may never take it.
     func answer(_ exchange: Exchange, _ response: Response) {
+        // First: the answer may need the room.
+        exchange.endBody()
         let claim = claim(response.body?.readableBytes ?? 0)
         var response = response
         if claim == nil {
             loop.flight.noteRefusal()
             response = Response(problem: .noRoom, operation: response.operation)
         }
-        answer(exchange.number, operation: response.operation, status: response.status) { frame in
+        answer(exchange, operation: response.operation, status: response.status) { frame in
             var answer = response.wireAnswer(frame)
             answer.claim = claim ?? nil
             return answer
@@ -120,12 +122,12 @@ extension Connection {
     /// The same with an entry.
     func answer(_ exchange: Exchange, _ answer: EntryAnswer) {
         let flight = loop.flight
-        self.answer(exchange.number, operation: .get, status: answer.status) { _ in answer.complete(flight) }
+        self.answer(exchange, operation: .get, status: answer.status) { _ in answer.complete(flight) }
     }
 
     /// The same with a body of text and values, that counts itself among the bytes in flight.
     func answer(_ exchange: Exchange, _ response: Response, with body: WireAnswer) {
-        answer(exchange.number, operation: response.operation, status: response.status) { frame in
+        answer(exchange, operation: response.operation, status: response.status) { frame in
             var head = ByteBuffer()
             response.writeHead(frame, bodyCount: body.count, to: &head)
             if frame.isHead { return WireAnswer(head) }
@@ -138,7 +140,7 @@ extension Connection {
 
     /// The same with what a write has left of the entry of a key.
     func answer(_ exchange: Exchange, _ written: Written, _ key: [UInt8], _ operation: Operation) {
-        answer(exchange.number, operation: operation, status: WrittenAnswer.status(written)) { frame in
+        answer(exchange, operation: operation, status: WrittenAnswer.status(written)) { frame in
             var text = ByteBuffer()
             key.withUnsafeBytes { WrittenAnswer.write(written, $0, frame, to: &text) }
             return WireAnswer(text)
@@ -146,15 +148,16 @@ extension Connection {
     }
 
     private func answer(
-        _ number: UInt64,
+        _ exchange: Exchange,
         operation: Operation,
         status: Int,
         _ make: (AnswerFrame) -> WireAnswer
     ) {
-        guard phase == .open, let exclusive, exclusive.number == number else { return }
+        exchange.endBody()
+        guard phase == .open, let exclusive, exclusive.number == exchange.number else { return }
         burst {
             let frame = frame
-            guard pending.settle(number, make(frame)) else { return }
+            guard pending.settle(exchange.number, make(frame)) else { return }
             self.exclusive = nil
             record(operation, exclusive.method, exclusive.target, status, since: exclusive.began)
             sendReady()

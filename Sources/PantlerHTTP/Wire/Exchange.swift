@@ -2,6 +2,7 @@ internal import NIOCore
 import PantlerInsight
 import PantlerModel
 import PantlerStore
+internal import Synchronization
 
 /// The place of one request's answer: bound to its connection's loop, answered exactly once. The connection keeps the
 /// order of the wire, whatever the order in which its exchanges are answered.
@@ -14,14 +15,20 @@ final class Exchange: Sendable {
     private let connection: NIOLoopBound<Connection>
     /// What counts the request's body among the bytes in flight: until all is done that the request asks for, also if nobody is there any
     /// more to be answered.
-    private let claim: FlightClaim?
+    private let claim: Mutex<FlightClaim?>
 
     init(connection: Connection, loop: LoopState, method: Method, number: UInt64, claim: FlightClaim?) {
         self.method = method
         self.number = number
-        self.claim = claim
+        self.claim = Mutex(claim)
         answerSize = min(loop.limits.answerSize, loop.limits.bytesInFlight)
         self.connection = NIOLoopBound(connection, eventLoop: loop.eventLoop)
+    }
+
+    /// The request is answered: its body counts no more, whoever else is still about to let go of it.
+    func endBody() {
+        // Given back after the lock: others may be told that there is room.
+        _ = claim.withLock { $0.take() }
     }
 
     /// What the answer says besides its own. On the loop.
