@@ -121,7 +121,40 @@ struct PipelineLedgerTests {
         #expect(ledger.close(answer) == [Self.granted(body), Self.granted(fresh)])
     }
 
-    @Test("bodies that wait for each other freeze no more than half of it: the last come is refused at once")
+    @Test(
+        "of bodies that have begun the eldest goes on first, and may pass those that wait: they end one after the other"
+    )
+    func eldestFirst() {
+        var ledger = Self.ledger()
+        let ids = (0..<3).map { _ in ledger.open() }
+        let answer = ledger.open()
+        for id in ids { _ = ledger.take(id, 200 * Self.kib, rest: 0, at: Self.at(0)) }
+        _ = ledger.ask(answer, 880 * Self.kib, at: Self.at(0))
+        let youngest = ledger.take(ids[2], 100 * Self.kib, rest: 0, at: Self.at(1))
+        let middle = ledger.take(ids[1], 100 * Self.kib, rest: 0, at: Self.at(2))
+        // There is room for so much, and who would come before has been there for less time.
+        let eldest = ledger.take(ids[0], 10 * Self.kib, rest: 0, at: Self.at(3))
+        #expect(!youngest && !middle && eldest)
+        let eldestLater = ledger.take(ids[0], 100 * Self.kib, rest: 0, at: Self.at(4))
+        #expect(!eldestLater)
+        #expect(ledger.close(answer) == [ids[0], ids[1], ids[2]].map(Self.granted))
+        #expect(ledger.waiting == 0)
+    }
+
+    @Test("a body that has waited for too long is refused, also behind an older one that has not")
+    func patienceOfBodies() {
+        var ledger = Self.ledger()
+        let (older, younger, answer) = (ledger.open(), ledger.open(), ledger.open())
+        for id in [older, younger] { _ = ledger.take(id, 100 * Self.kib, rest: 0, at: Self.at(0)) }
+        _ = ledger.ask(answer, 1300 * Self.kib, at: Self.at(0))
+        _ = ledger.take(younger, 10 * Self.kib, rest: 0, at: Self.at(0))
+        _ = ledger.take(older, 10 * Self.kib, rest: 0, at: Self.at(3000))
+        #expect(ledger.tick(at: Self.at(5000)) == [Self.refused(younger)])
+        #expect(ledger.tick(at: Self.at(8000)) == [Self.refused(older)])
+        #expect(ledger.waiting == 0 && ledger.refusals == 2)
+    }
+
+    @Test("bodies that wait for each other freeze no more than half of it: the youngest is refused at once")
     func frozen() {
         var ledger = Self.ledger()
         let ids = (0..<3).map { _ in ledger.open() }

@@ -3,13 +3,12 @@ internal import PantlerSockets
 
 // A connection whose bytes come and go past the pipeline.
 extension Connection: StreamReader {
-    /// Bytes read at a time while room is short, but those of a body that has its room.
-    private static let scantBytes = 8 << 10
-
+    /// While room is short no more is read than there is room for: what is read has to be kept, and what every connection keeps of a body
+    /// that waits would come to more than all that may be in flight.
     var readLimit: Int {
-        if message != nil, !isWaitingForRoom { return .max }
         if input.readableBytes > 0, isReadingPaused { return 0 }
-        return loop.flight.isShort ? Self.scantBytes : .max
+        if !loop.flight.isShort { return .max }
+        return max(Self.uncountedBytes, message?.claim?.ahead ?? 0)
     }
 
     func receivedAll() -> Bool {

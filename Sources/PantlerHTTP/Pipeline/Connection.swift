@@ -121,7 +121,7 @@ final class Connection: ChannelDuplexHandler {
     /// The same while room among the bytes in flight is short.
     private static let scantGatheredBytes = 4 << 10
     /// Bytes that a connection holds without their being counted.
-    private static let uncountedBytes = 4 << 10
+    static let uncountedBytes = 4 << 10
     /// Steps of a burst. Fewer would not shorten the wait of others by much, and more cost nobody but them.
     static let burstSteps = 1024
     /// Steps of a request that goes through SwiftNIO's decoder, and of a plain write.

@@ -87,6 +87,8 @@ final class Flight: Sendable {
         return isGranted
     }
 
+    fileprivate func ahead(of id: FlightLedger.ClaimID) -> Int { state.withLock { $0.ledger.ahead(of: id) } }
+
     fileprivate func change<Value>(_ body: (inout FlightLedger) -> Value) -> Value {
         state.withLock { state in
             defer { noteShortness(state.ledger) }
@@ -165,6 +167,9 @@ final class FlightClaim: Sendable {
 
     /// Room for an answer that can also be left out. Returns whether there is.
     func tryAsk(_ bytes: Int) -> Bool { flight.change { $0.tryAsk(id, bytes) } }
+
+    /// Bytes that it holds and that have not come.
+    var ahead: Int { flight.ahead(of: id) }
 
     /// Counts bytes that are there anyway.
     func force(_ bytes: Int) { flight.change { $0.force(id, bytes) } }

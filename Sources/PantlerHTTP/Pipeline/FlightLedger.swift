@@ -5,10 +5,11 @@ import NIOCore
 ///
 /// A claim *holds* bytes. Those that have come in are *used*; what a body holds beyond that is a promise, made so that a body that was
 /// begun need not wait in its midst, and called back under pressure from whoever does not send. What does not fit waits: bodies that have
-/// begun before all others, else in the order of coming, and for `patience` at most. What is sent already, or was made before its size
-/// was known, is counted by force.
+/// begun before all others and the eldest of them first, so that they end one after the other instead of growing side by side until none
+/// has room; all else in the order of coming; and for `patience` at most. What is sent already, or was made before its size was known, is
+/// counted by force.
 ///
-/// It cannot lock up: a wait has an end, bodies that wait freeze no more than half of the budget (beyond that the last come is refused
+/// It cannot lock up: a wait has an end, bodies that wait freeze no more than half of the budget (beyond that the youngest is refused
 /// at once), and who is alone gets what it asks for, however much that is.
 struct FlightLedger {
     typealias ClaimID = UInt64
@@ -34,6 +35,8 @@ struct FlightLedger {
         /// Tells it from an earlier one of the same claim.
         let number: UInt64
         let bytes: Int
+        /// What may come after them, of a body that has begun.
+        let rest: Int
         let areUsed: Bool
         let since: NIODeadline
     }
@@ -68,7 +71,7 @@ struct FlightLedger {
     private var shared: [ObjectIdentifier: SharedHold] = [:]
     private var lastClaim: ClaimID = 0
     private var lastWait: UInt64 = 0
-    /// Those who wait: bodies that have begun, and all others. Places of waits that are over are passed over.
+    /// Those who wait: bodies that have begun, the eldest first, and all others. Places of waits that are over are passed over.
     private var begun = CircularBuffer<Place>()
     private var fresh = CircularBuffer<Place>()
     /// Held by bodies that wait.
@@ -124,6 +127,9 @@ struct FlightLedger {
         return true
     }
 
+    /// Bytes that a claim holds and that have not come. Complexity: O(1).
+    func ahead(of id: ClaimID) -> Int { claims[id].map { $0.held - $0.used } ?? 0 }
+
     /// Counts a refusal of who did not wait.
     mutating func noteRefusal() { refusals += 1 }
 
@@ -174,19 +180,23 @@ struct FlightLedger {
 
     // MARK: Time
 
-    /// To be called now and then while anyone waits.
+    /// To be called now and then while anyone waits. Complexity: O(claims).
     mutating func tick(at now: NIODeadline) -> [Decision] {
         latest = max(latest, now)
         guard waiting > 0 else { return [] }
         recallPromises(at: now)
         var decisions = serve()
-        for queue in [\Self.begun, \Self.fresh] {
-            while let place = first(of: queue), let wait = claims[place.claim]?.wait, wait.since + Self.patience <= now
-            {
-                decisions.append(refuse(place.claim))
-            }
+        for place in begun where hasWaitedTooLong(place, at: now) { decisions.append(refuse(place.claim)) }
+        // In the order of coming: behind one that may still wait all may.
+        while let place = first(of: \.fresh), hasWaitedTooLong(place, at: now) {
+            decisions.append(refuse(place.claim))
         }
         return decisions
+    }
+
+    private func hasWaitedTooLong(_ place: Place, at now: NIODeadline) -> Bool {
+        guard let wait = claims[place.claim]?.wait, wait.number == place.wait else { return false }
+        return wait.since + Self.patience <= now
     }
 
     mutating func setLimit(_ bytes: Int) -> [Decision] {
@@ -200,14 +210,14 @@ struct FlightLedger {
         guard let claim = claims[id] else { return true }
         latest = max(latest, now)
         let hasBegun = claim.used > 0
-        let mayPass = hasBegun ? first(of: \.begun) == nil : waiting == 0
+        let mayPass = hasBegun ? first(of: \.begun).map { $0.claim > id } ?? true : waiting == 0
         if mayPass, !fits(claim, bytes, areUsed: areUsed) { recallPromises(at: now) }
         if let now = claims[id], mayPass, fits(now, bytes, areUsed: areUsed) {
             grant(id, bytes, areUsed: areUsed)
             promiseAhead(id, rest)
             return true
         }
-        wait(id, bytes, areUsed: areUsed, hasBegun, at: now)
+        wait(id, bytes, rest: rest, areUsed: areUsed, hasBegun, at: now)
         return false
     }
 
@@ -241,9 +251,9 @@ struct FlightLedger {
         }
     }
 
-    /// Holds room for what comes next, where nobody waits for it.
+    /// Holds room for what comes next, for whoever has come before all that wait.
     private mutating func promiseAhead(_ id: ClaimID, _ rest: Int) {
-        guard rest > 0, waiting == 0, var claim = claims[id] else { return }
+        guard rest > 0, var claim = claims[id] else { return }
         var ahead = rest
         if held + ahead > limit / 2 { ahead = min(rest, max(Self.leastAhead, min(claim.used, Self.mostAhead))) }
         ahead = min(ahead, grantable - held)
@@ -264,14 +274,43 @@ struct FlightLedger {
         }
     }
 
-    private mutating func wait(_ id: ClaimID, _ bytes: Int, areUsed: Bool, _ hasBegun: Bool, at now: NIODeadline) {
+    private mutating func wait(
+        _ id: ClaimID,
+        _ bytes: Int,
+        rest: Int,
+        areUsed: Bool,
+        _ hasBegun: Bool,
+        at now: NIODeadline
+    ) {
         lastWait += 1
-        claims[id]?.wait = Wait(number: lastWait, bytes: bytes, areUsed: areUsed, since: now)
+        claims[id]?.wait = Wait(
+            number: lastWait,
+            bytes: bytes,
+            rest: hasBegun ? rest : 0,
+            areUsed: areUsed,
+            since: now
+        )
         waiting += 1
         let place = Place(claim: id, wait: lastWait)
         guard hasBegun else { return fresh.append(place) }
-        begun.append(place)
+        begun.insert(place, at: placeInBegun(of: id))
         frozen += claims[id]?.held ?? 0
+    }
+
+    /// Behind all that are older. Complexity: O(log waiting).
+    private func placeInBegun(of id: ClaimID) -> CircularBuffer<Place>.Index {
+        var start = begun.startIndex
+        var count = begun.count
+        while count > 0 {
+            let middle = begun.index(start, offsetBy: count / 2)
+            if begun[middle].claim <= id {
+                start = begun.index(after: middle)
+                count -= count / 2 + 1
+            } else {
+                count /= 2
+            }
+        }
+        return start
     }
 
     /// Takes a claim's wait off the figures; its place in the queue is passed over.
@@ -298,12 +337,13 @@ struct FlightLedger {
             leave(claim)
             claims[place.claim]?.wait = nil
             grant(place.claim, wait.bytes, areUsed: wait.areUsed)
+            promiseAhead(place.claim, wait.rest)
             decisions.append(Decision(claim: place.claim, isGranted: true))
         }
         return decisions
     }
 
-    /// Refuses bodies that came to wait last, while those who wait freeze more than half of the budget. To be called after each `take`
+    /// Refuses the youngest bodies that wait, while those who wait freeze more than half of the budget. To be called after each `take`
     /// that was not granted.
     mutating func thaw() -> [Decision] {
         var decisions: [Decision] = []
