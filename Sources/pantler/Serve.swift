@@ -25,6 +25,7 @@ struct Service {
     /// - Throws: what kept it from starting, as a sentence for the operator.
     func run() async throws {
         StraySignals.ignore()
+        for doubt in configuration.doubts { logger.warning("\(doubt)") }
         // From here on a hang-up is a wish for another configuration, and no reason to end.
         let wishes = await UnixSignalsSequence(trapping: .sighup, .sigusr1)
         var diskOptions = configuration.disk.options
@@ -185,6 +186,7 @@ private final class ReloadingService: ServiceLifecycle.Service {
             }
             apply(reload.configuration)
             for change in reload.applied { logger.notice("Reloaded", metadata: ["change": "\(change)"]) }
+            for doubt in reload.configuration.doubts { logger.warning("\(doubt)") }
             for change in reload.needsRestart {
                 logger.warning("Not reloaded: it takes a restart", metadata: ["change": "\(change)"])
             }

@@ -116,6 +116,30 @@ struct ConfigurationTests {
         #expect(try server.terminate() == .exited(0))
     }
 
+    @Test(
+        "a body or an answer that is allowed to be larger than all bytes in flight is warned of, at the start and after a reload"
+    )
+    func bytesInFlight() throws {
+        let server = try ServerProcess(
+            .init(configuration: "limits:\n  bytes_in_flight: 32MiB\n  answer_size: 16MiB\n")
+        )
+        func warnings() -> [String] {
+            server.logLines.filter { $0.contains("warning") && $0.contains("limits.bytes_in_flight") }
+        }
+        #expect(warnings().count == 1)
+        #expect(warnings().allSatisfy { $0.contains("limits.body_size is 64MiB") && $0.contains("32MiB") })
+        try server.folder.write("limits:\n  bytes_in_flight: 32MiB\n  body_size: 32MiB\n", to: "pantler.yaml")
+        server.send(signal: SIGHUP)
+        try eventually("it is warned of the other one\n\(server.log)") {
+            warnings().contains { $0.contains("limits.answer_size is 64MiB") }
+        }
+        #expect(warnings().count == 2)
+        #expect(try server.terminate() == .exited(0))
+        let quiet = try ServerProcess(.init())
+        #expect(!quiet.log.contains("warning"), "\(quiet.log)")
+        #expect(try quiet.terminate() == .exited(0))
+    }
+
     @Test("the log's level changes while it runs, and a request is a line at debug alone")
     func logLevel() throws {
         let server = try ServerProcess(.init(configuration: "log:\n  level: info\n"))

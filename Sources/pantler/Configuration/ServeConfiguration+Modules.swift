@@ -34,6 +34,19 @@ extension ServeConfiguration {
     }
 }
 
+extension ServeConfiguration {
+    /// What a setting says that another one keeps from being so, each as a sentence for the operator.
+    var doubts: [String] {
+        let bound = limits.bytesInFlight
+        let others: [(key: String, what: String, bytes: Int64)] = [
+            ("limits.body_size", "body", limits.bodySize), ("limits.answer_size", "batch's answer", limits.answerSize),
+        ]
+        return others.filter { $0.bytes > bound }.map { other in
+            "\(other.key) is \(Quantity.text(bytes: other.bytes)), but no \(other.what) may be larger than limits.bytes_in_flight, which is \(Quantity.text(bytes: bound)): lower the one or raise the other"
+        }
+    }
+}
+
 extension ServeConfiguration.Disk {
     var options: DiskOptions {
         var options = DiskOptions()
