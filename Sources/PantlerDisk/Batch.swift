@@ -124,7 +124,13 @@ struct Batch: Sendable {
     /// taken before an earlier one.
     ///
     /// Complexity: O(n).
-    mutating func takeReady(limit: Int64, isAwaited: (borrowing Item) -> Bool) -> Batch {
+    ///
+    /// - Parameter evenUnready: whether what has to be deflated first is taken all the same.
+    mutating func takeReady(
+        limit: Int64,
+        evenUnready: Bool = false,
+        isAwaited: (borrowing Item) -> Bool
+    ) -> Batch {
         var previous = [Int?](repeating: nil, count: items.count)
         var latest: [EntryAddress: Int] = [:]
         for (place, item) in items.enumerated() {
@@ -138,7 +144,8 @@ struct Batch: Sendable {
             if isTaken[place] { return true }
             if let earlier = previous[place], !take(earlier) { return false }
             let item = items[place]
-            guard item.isControl || item.isReady && (taken == 0 || taken + item.bytes <= limit) else { return false }
+            let isReady = evenUnready || item.isReady
+            guard item.isControl || isReady && (taken == 0 || taken + item.bytes <= limit) else { return false }
             isTaken[place] = true
             taken += item.bytes
             return true

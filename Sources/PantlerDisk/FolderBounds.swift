@@ -20,6 +20,8 @@ struct FolderBounds: Hashable, Sendable {
     let fileBytes: Int64
     /// Bytes of pages in use from which on rows leave.
     let usedBytes: Int64
+    /// Bytes that may come on top of these before anything else waits for rows to leave. So much again is room for a commit.
+    var growthBytes: Int64 { usedBytes == .max ? .max : (fileBytes - usedBytes) / 2 }
 
     /// A commit whose values are more than these takes longer than a write that waits for it may.
     private static let longestCommitBytes: Int64 = 2 << 20
@@ -44,7 +46,7 @@ struct FolderBounds: Hashable, Sendable {
         }
         let growth = min(share, 16 << 20)
         fileBytes = max(0, maxBytes - mostLogBytes - growth - ballastBytes - Self.fixedBytes)
-        usedBytes = max(0, fileBytes - growth)
+        usedBytes = max(0, fileBytes - 2 * growth)
     }
 
     /// While only the room of the ballast is left: little log at a time, which is cut as soon as it is used up.

@@ -222,12 +222,15 @@ struct PendingWrites {
         }
         isUrgent = false
         held = []
-        if isClosing || pending.isReady(limit: limit) {
+        // At the end nothing is waited for, and what is left after a failure is tried as a whole.
+        let isWhole =
+            isClosing ? fault != nil || pending.bytes <= limit || pending.count == 1 : pending.isReady(limit: limit)
+        if isWhole {
             let batch = pending
             pending = Batch(like: batch)
             inCommit = batch
         } else {
-            let batch = pending.takeReady(limit: limit) { waiters.areWaiting(for: $0) }
+            let batch = pending.takeReady(limit: limit, evenUnready: isClosing) { waiters.areWaiting(for: $0) }
             held = Set(pending.items.map(\.ticket))
             lingersSince = now
             // What was only too much comes next; what is not ready, when it is.

@@ -17,6 +17,9 @@ struct House {
     var touched: Set<NamespaceID> = []
     /// Namespaces that were found above theirs.
     var crowded: Set<NamespaceID> = []
+    /// By how much the rows were above their bound when there was last a look at that, and what the bound of the pages was then.
+    var excess: Int64 = 0
+    var usedBytes: Int64 = 0
     /// Where eviction stands among the rows of a namespace or (`nil`) of all.
     var hands: [NamespaceID?: EvictionHand] = [:]
     /// When time was last asked for what it ended, when all bounds were last looked at, and until when nothing is tried after an
@@ -107,13 +110,7 @@ extension Writer {
         guard now >= house.restsUntil else { return false }
         advanceRecentUse()
         do throws(SQLiteError) {
-            var more = try stepHouse(at: now)
-            var left = Self.hastyRows / stepRows
-            while more, left > 0, try excessBytes() > maxBytes / Self.slackShare {
-                watchLog()
-                more = try stepHouse(at: monotonicNanoseconds())
-                left -= 1
-            }
+            let more = try catchUp(with: try stepHouse(at: now))
             watchLog()
             let isShrinking = try stepVacuum()
             return stepJob() || more || isShrinking
@@ -122,6 +119,40 @@ extension Writer {
             context.log.warn("House-keeping on disk failed", error.description)
             // Who waits for a job is told what becomes of it all the same.
             return stepJob()
+        }
+    }
+
+    /// Some steps while the rows are well above their bound, and as many as it takes while the file would grow beyond its own: what comes in
+    /// never outruns what goes, however slow the machine is. Only when the bound has become smaller there is time.
+    ///
+    /// - Parameter more: whether there is anything to do.
+    /// - Returns: whether there still is.
+    private func catchUp(with more: Bool) throws(SQLiteError) -> Bool {
+        let bounds = context.bounds
+        let most = house.usedBytes == bounds.usedBytes ? max(bounds.growthBytes, house.excess) : .max
+        var more = more
+        var left = Self.hastyRows / stepRows
+        var excess = try excessBytes()
+        while more, excess > most || left > 0 && excess > maxBytes / Self.slackShare {
+            watchLog()
+            more = try stepHouse(at: monotonicNanoseconds())
+            left -= 1
+            excess = try excessBytes()
+        }
+        (house.usedBytes, house.excess) = (bounds.usedBytes, excess)
+        return more
+    }
+
+    /// The same while the journal is emptied at once. Where it cannot be done, the rest of house-keeping finds out why.
+    func catchUp() {
+        let now = monotonicNanoseconds()
+        guard now >= house.restsUntil else { return }
+        do throws(SQLiteError) {
+            guard try excessBytes() > context.bounds.growthBytes else { return }
+            _ = try catchUp(with: true)
+        } catch {
+            house.restsUntil = now + Self.restNanoseconds
+            context.log.warn("House-keeping on disk failed", error.description)
         }
     }
 
@@ -269,14 +300,17 @@ extension Writer {
         let ages = age(rows)
         let leastAge = hand.leastAge(adding: ages.values)
         var freed: Int64 = 0
+        var moved: Int64 = 0
+        let mostMoved = context.bounds.commitBytes
         var last = hand.row
         try step(rows) { (row) throws(SQLiteError) in
-            guard freed < excess else { return }
+            guard freed < excess, moved < mostMoved else { return }
             last = row.id
             if ages[row.id] ?? 0 >= leastAge {
                 freed += row.cost
                 try remove(row, .evicted)
             } else if row.cost <= Self.mostMovedBytes {
+                moved += row.cost
                 try entries.moveToEnd(id: row.id)
             }
         }

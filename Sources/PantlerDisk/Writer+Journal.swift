@@ -109,15 +109,18 @@ extension Writer {
     /// - Returns: the place after the last of them.
     private func mergeTogether(_ changes: ArraySlice<KeyedChange>) throws(SQLiteError) -> Int {
         var next = changes.startIndex
-        let limit = min(changes.endIndex, next + context.bounds.stepChanges)
+        let bounds = context.bounds
+        let limit = min(changes.endIndex, next + bounds.stepChanges)
         try transaction(sync: false) { () throws(SQLiteError) in
             next = changes.startIndex
+            var bytes: Int64 = 0
             var courtesy = Courtesy(for: Self.stepNanoseconds)
             repeat {
                 try merge(changes[next])
                 courtesy.giveWay()
+                bytes += changes[next].bytes
                 next += 1
-            } while next < limit && !courtesy.isOver
+            } while next < limit && bytes < bounds.commitBytes && !courtesy.isOver
         }
         return next
     }
@@ -176,6 +179,7 @@ extension Writer {
                 if journal.merge == nil { beginMerge() }
                 try advanceMerge()
                 watchLog()
+                catchUp()
             }
         } catch {
             guard error.fault.cause == .full else { throw error }

@@ -68,6 +68,30 @@ struct FolderBoundsTests {
         #expect(try FolderCheck.run(folder: fixture.folder).findings == [])
     }
 
+    @Test(
+        "it stays within its bound while a tier closes that has much to write still",
+        arguments: [300, 3000, 100_000]
+    )
+    func whileClosing(size: Int) throws {
+        let bound: Int64 = 4 << 20
+        let fixture = try Fixture {
+            $0.maxFolderBytes = bound
+            $0.maxBytes = bound
+            // Nothing is committed before the end.
+            $0.lingerMilliseconds = 600_000
+        }
+        var random = SeededGenerator()
+        let count = Int(bound) * 3 / (size + 300)
+        for number in 0..<count { fixture.put("key/\(number)", fixture.entry(random.bytes(size))) }
+        fixture.tier.close()
+        #expect(bytes(of: fixture.folder) <= bound, "\(bytes(of: fixture.folder) >> 10) KiB")
+        try fixture.open()
+        #expect(fixture.tier.usage(of: 1).bytes > bound / 3)
+        // What came last is there.
+        #expect(try fixture.head("key/\(count - 1)") != nil)
+        #expect(try FolderCheck.run(folder: fixture.folder).findings == [])
+    }
+
     @Test("a smaller bound takes effect while it serves: rows leave, and the file gives back what they took")
     func lowered() throws {
         let fixture = try Fixture()

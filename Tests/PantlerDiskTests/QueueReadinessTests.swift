@@ -149,4 +149,23 @@ struct QueueReadinessTests: QueueSuite {
         queue.close()
         #expect(keys(try batch(&queue, at: 1).batch) == ["slow"])
     }
+
+    @Test("at the end, too, a commit has no more bytes than it may; after a failure what is left is tried as a whole")
+    func closingInPieces() throws {
+        var queue = queue(bytes: 1 << 30)
+        for number in 0..<6 { _ = queue.add(put("k\(number)", size: 1000), at: 0) }
+        queue.close()
+        func next() throws -> [String] {
+            guard case .commit(let batch, let sync) = queue.take(at: 1, limit: 3000) else {
+                throw Failure("nothing to commit")
+            }
+            #expect(sync)
+            return keys(batch)
+        }
+        #expect(try next() == ["k0", "k1"])
+        _ = queue.succeed(synced: true, rejected: [:])
+        #expect(try next() == ["k2", "k3"])
+        _ = queue.fail(full, at: 1)
+        #expect(try next() == ["k2", "k3", "k4", "k5"])
+    }
 }
