@@ -49,6 +49,21 @@ struct ExtentsTests {
         #expect(UnsafeRawBufferPointer(start: block, count: bytes).allSatisfy { $0 == 0 })
     }
 
+    @Test("a large value gives its memory back, and counts with what it takes", arguments: [16_385, 40_000, 65_535])
+    func largeValues(count: Int) throws {
+        let blocks = Extents()
+        var value = [UInt8](repeating: 7, count: count).withUnsafeBytes { LargeValue(copying: $0, among: blocks) }
+        // Beside it, so that there is something behind it whatever it comes from.
+        let other = [UInt8](repeating: 8, count: count).withUnsafeBytes { LargeValue(copying: $0, among: blocks) }
+        let start = try #require(UnsafeMutableRawPointer(mutating: value?.bytes.baseAddress))
+        #expect(Int(bitPattern: start) % Pages.size == 0)
+        #expect(value?.heldBytes == Pages.roundUp(count) + 64)
+        #expect(try residentPages(start, count) == Pages.roundUp(count) / Pages.size)
+        value = nil
+        #expect(try residentPages(start, count) == 0)
+        #expect(other?.bytes.allSatisfy { $0 == 8 } == true)
+    }
+
     @Test("the kernel makes no large page where a block was given back, and may again once all blocks are in use")
     func noLargePages() throws {
         let extents = Extents()
