@@ -504,7 +504,7 @@ struct DiskCaller {
             match = .none
         } else {
             match.version = found.version
-            match.isStale = found.isStale
+            match.note(isStale: found.isStale)
         }
         model[name].entries[key]?.found(match)
     }
@@ -593,7 +593,7 @@ struct DiskCaller {
                 match = .none
             } else {
                 match.version = found.version
-                match.isStale = found.isStale
+                match.note(isStale: found.isStale)
                 match.isRenewed = false
             }
             namespace.entries[key]?.begin(with: match)

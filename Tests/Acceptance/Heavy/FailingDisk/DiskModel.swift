@@ -131,6 +131,12 @@ struct ModelEntry: Hashable, Sendable, CustomStringConvertible {
             && (isStale == nil || isStale == found.isStale)
     }
 
+    /// It was seen fresh, or stale. One with a short TTL that was seen fresh becomes stale all the same.
+    mutating func note(isStale found: Bool?) {
+        if isStale == nil, mayLeave, found == false { return }
+        isStale = found
+    }
+
     /// What a soft invalidation makes of it.
     ///
     /// - Parameter isMarked: by a mark, which leaves its version alone.
