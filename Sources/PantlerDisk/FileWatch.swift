@@ -93,38 +93,39 @@ final class FileWatch: Sendable {
         }
     }
 
-    /// Looks at the names, unless that was a moment ago. On the writer's thread.
+    /// Looks at the names and at the database's length, unless that was a moment ago. On the writer's thread.
     ///
-    /// - Parameters:
-    ///   - logBytes: what the log has to hold at least.
-    ///   - frames: looks itself how many bytes of log are in use, where the file seems to be too short; `nil` = somebody is at it.
-    func look(_ connection: borrowing Connection, logBytes: Int64, frames: () throws(SQLiteError) -> Int64?) {
+    /// - Returns: whether it looked, and the names stand for the files that are open.
+    func look(_ connection: borrowing Connection) -> Bool {
         let now = monotonicNanoseconds()
         let (identities, bytes, isDue) = state.withLock { state in
             let isDue = now - state.lookedAt >= Self.pauseNanoseconds
             if isDue { state.lookedAt = now }
             return (state.identities, state.bytes, isDue)
         }
-        guard isDue else { return }
+        guard isDue else { return false }
         set(absence: Self.absence(path, identities))
-        if isAbsent { return }
+        if isAbsent { return false }
         let size = DatabaseFile.bytes(of: path)
         state.withLock { $0.bytes = size }
         if size < bytes, let whole = connection.fileBytes, size < whole {
-            return noteCut("'\(path)' was cut short: it has \(size) bytes\(whole == .max ? "" : " of \(whole)").")
+            noteCut("'\(path)' was cut short: it has \(size) bytes\(whole == .max ? "" : " of \(whole)").")
         }
-        let logSize = DatabaseFile.bytes(of: path + "-wal")
-        guard logSize < logBytes else { return }
-        do throws(SQLiteError) {
-            // Somebody else may have copied it, and cut it to nothing, as anyone may.
-            if let used = try frames(), logSize < used { noteCut("'\(path)-wal' was cut short.") }
-        } catch {
-            noteCut("'\(path)-wal' was cut short, and cannot be read: \(error)")
-        }
+        return true
     }
 
-    private func noteCut(_ what: String) {
-        noteDamage(TierFault(.corrupt, what))
+    /// The log is not what was written: what was in it is lost but for what is in memory.
+    ///
+    /// - Returns: the fault.
+    func noteLogCut(_ reason: String? = nil) -> TierFault {
+        noteCut("'\(path)-wal' was cut short" + (reason.map { ", and cannot be read: \($0)" } ?? "."))
+    }
+
+    @discardableResult
+    private func noteCut(_ what: String) -> TierFault {
+        let fault = TierFault(.corrupt, what)
+        noteDamage(fault)
+        return fault
     }
 
     private func set(absence: TierFault?) {

@@ -9,8 +9,8 @@ import PantlerModel
 /// pages dirty, and to sync that. And a commit whose sync fails leaves its frames in the log, whole and valid: a start would find them there,
 /// although their writer was told that they had failed.
 ///
-/// Used by the thread that writes, between transactions: nothing else adds to the log, or begins it anew. Readers may read meanwhile, and
-/// frames may be copied into the database: the bytes of the frames that count do not change.
+/// Used by the thread that writes, which holds SQLite's write lock while it changes something: nothing else adds to the log, or begins it anew.
+/// Readers may read meanwhile, and frames may be copied into the database: the bytes of the frames that count do not change.
 struct LogFile {
     private let log: UnsafeMutablePointer<sqlite3_file>
     private let database: UnsafeMutablePointer<sqlite3_file>
@@ -92,6 +92,66 @@ struct LogFile {
     func forgetCopied() throws(SQLiteError) {
         try region().storeBytes(of: 0, toByteOffset: Self.copiedOffset, as: UInt32.self)
     }
+
+    /// What a look at the log has come to; see `holds`.
+    struct Look {
+        fileprivate var salts: [UInt8] = []
+        fileprivate var frames = 0
+    }
+
+    /// Frames up to the last commit.
+    func frames() throws(SQLiteError) -> Int { try index().frames }
+
+    /// Whether what was written still stands there: the header, the last frame that the look before has seen, and those that came since, of
+    /// which not more than some are looked at. So it is noticed when the file was cut short and has grown again since by what is
+    /// written behind: there are holes then in the place of frames.
+    ///
+    /// Complexity: O(1), and at most some hundred reads of a few bytes.
+    func holds(since look: inout Look) throws(SQLiteError) -> Bool {
+        let index = try index()
+        let isSameLog = index.salts == look.salts && look.frames <= index.frames
+        let first = isSameLog ? max(1, look.frames) : 1
+        if try stands(index, from: first) {
+            look = Look(salts: index.salts, frames: index.frames)
+            return true
+        }
+        // Somebody else may have copied it just now, and begun it anew.
+        let now = try self.index()
+        return now.salts != index.salts || now.frames < index.frames
+    }
+
+    private func stands(_ index: Index, from first: Int) throws(SQLiteError) -> Bool {
+        if index.frames == 0 { return true }
+        let frameBytes = Int64(Self.frameHeaderBytes + index.pageBytes)
+        func offset(of frame: Int) -> Int64 { Int64(Self.headerBytes) + Int64(frame - 1) * frameBytes }
+        do throws(SQLiteError) {
+            var header = [UInt8](repeating: 0, count: Self.headerBytes)
+            try read(&header, at: 0)
+            guard var chain = FrameChain(header: header), header[16..<24].elementsEqual(index.salts) else {
+                return false
+            }
+            var start = [UInt8](repeating: 0, count: Self.frameHeaderBytes)
+            if first > 1 {
+                try read(&start, at: offset(of: first - 1))
+                chain.goOn(after: start)
+            }
+            var frame = [UInt8](repeating: 0, count: Int(frameBytes))
+            try read(&frame, at: offset(of: first))
+            guard chain.follows(frame[...], salts: index.salts) else { return false }
+            let step = max(1, (index.frames - first) / Self.mostProbes)
+            for number in stride(from: index.frames, to: first, by: -step) {
+                try read(&start, at: offset(of: number))
+                guard start[8..<16].elementsEqual(index.salts) else { return false }
+            }
+            return true
+        } catch {
+            // It ends before that.
+            guard error.code == .corrupt else { throw error }
+            return false
+        }
+    }
+
+    private static let mostProbes = 256
 
     private func cut(at end: Int64) throws(SQLiteError) {
         var length: Int64 = 0
@@ -188,6 +248,13 @@ private struct FrameChain {
         add(frame[start..<start + 8])
         add(frame[(start + 24)...])
         return holds(frame[start + 16..<start + 24])
+    }
+
+    /// The next frame is the one after this.
+    ///
+    /// - Parameter header: of a frame.
+    mutating func goOn(after header: [UInt8]) {
+        sums = (Self.stored(header[16..<20]), Self.stored(header[20..<24]))
     }
 
     private func holds(_ bytes: ArraySlice<UInt8>) -> Bool {

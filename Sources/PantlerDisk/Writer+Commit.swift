@@ -49,6 +49,7 @@ extension Writer {
 
     /// - Returns: whether it was synced.
     private func attempt(_ batch: Batch, sync isAwaited: Bool, _ outcome: inout Outcome) throws(SQLiteError) -> Bool {
+        if isAwaited { lookAtLog(isThorough: false) }
         // The last of all commits is made whatever it is worth.
         if isAwaited, !context.queue.read({ $0.isClosing }) { try context.files.checkDamage() }
         try checkRoom(for: batch)

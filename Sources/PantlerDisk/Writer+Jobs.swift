@@ -60,6 +60,8 @@ extension Writer {
 
     /// Whoever waits for a job in a `through` namespace is answered once what it did is on disk.
     private func syncAll() throws(SQLiteError) {
+        lookAtLog(isThorough: false)
+        try context.files.checkDamage()
         guard isUnsynced || !context.logTrust.isSound else { return }
         try transaction(sync: true) { () throws(SQLiteError) in try writeAnchor() }
     }

@@ -47,6 +47,9 @@ final class Writer: @unchecked Sendable {
     private var mendRestsUntil: UInt64 = 0
     var anchoredAt: UInt64 = 0
     var wasFaulty = false
+    /// Whether somebody else has cut the log short, and what the last look at it came to.
+    private var isLogCut = false
+    private var logLook = LogFile.Look()
     /// Until when the log is not cut back.
     private var logRestsUntil: UInt64 = 0
     /// The log's length when the writer last came to rest.
@@ -137,15 +140,33 @@ final class Writer: @unchecked Sendable {
     }
 
     private func lookAtFiles() {
-        context.files.look(connection, logBytes: gauge.bytes) { () throws(SQLiteError) in
-            do throws(SQLiteError) {
-                gauge.set(frames: try checkpointer.copy(connection).frames)
-            } catch {
-                if error.code.primary == .busy { return nil }
-                throw error
+        if context.files.look(connection) { lookAtLog(isThorough: true) }
+    }
+
+    /// Whether the log is as long as what was written to it, and, if it is to be `isThorough`, is that. If it is not, nothing that follows in it is
+    /// found by a start, and what is copied from it into the database would spoil that: it is not trusted any more, in this run.
+    ///
+    /// Before each commit for which somebody waits: what is written behind the place where a log was cut makes it long again.
+    func lookAtLog(isThorough: Bool) {
+        let path = context.path + "-wal"
+        let isShort = DatabaseFile.bytes(of: path) < gauge.bytes
+        guard !isLogCut, isShort || isThorough, !context.files.isAbsent else { return }
+        do throws(SQLiteError) {
+            let file = try LogFile(connection)
+            if isShort {
+                // Somebody else may have copied it, and cut it to nothing, as anyone may.
+                gauge.set(frames: try file.frames())
+                if DatabaseFile.bytes(of: path) < gauge.bytes { return noteLogCut(nil) }
             }
-            return gauge.bytes
+            if try !file.holds(since: &logLook) { noteLogCut(nil) }
+        } catch {
+            noteLogCut(error.description)
         }
+    }
+
+    private func noteLogCut(_ reason: String?) {
+        isLogCut = true
+        context.logTrust.doubt(because: context.files.noteLogCut(reason))
     }
 
     private func sleep(until: UInt64?) {
@@ -341,7 +362,7 @@ final class Writer: @unchecked Sendable {
         let doubt = trust.doubt
         let wasShown = trust.fault != nil
         do throws(SQLiteError) {
-            try LogFile(connection).rewrite()
+            try withLog { (log) throws(SQLiteError) in try log.rewrite() }
             DatabaseFile.syncFolder(of: context.path)
         } catch {
             mendError = error
@@ -356,6 +377,16 @@ final class Writer: @unchecked Sendable {
         if wasShown { context.log.notice("The log on disk was written anew after a failed sync, and is safe again") }
     }
 
+    /// Changes the log's own bytes, with SQLite's lock on it held: whoever else writes to the database, by other means, would lose what is added
+    /// meanwhile.
+    private func withLog(_ body: (LogFile) throws(SQLiteError) -> Void) throws(SQLiteError) {
+        let isLocked = connection.isInTransaction
+        if !isLocked { try connection.execute("BEGIN IMMEDIATE") }
+        // Nothing was changed by way of SQLite.
+        defer { if !isLocked { try? connection.execute("ROLLBACK") } }
+        try body(LogFile(connection))
+    }
+
     /// A transaction failed and was rolled back: sees to it that a start does not find it in the log.
     private func undo(after error: SQLiteError) {
         do throws(SQLiteError) {
@@ -364,7 +395,7 @@ final class Writer: @unchecked Sendable {
                 mendError = nil
                 try mendLog()
             } else {
-                try LogFile(connection).cut()
+                try withLog { (log) throws(SQLiteError) in try log.cut() }
             }
             isUndone = true
         } catch {

@@ -79,6 +79,39 @@ struct FileWatchTests {
         #expect(try fixture.value("meanwhile") == nil)
     }
 
+    @Test("a log that was cut short is noticed before more is written behind its end", arguments: [0, 1, 3])
+    func cutLog(quarters: Int) throws {
+        let fixture = try Fixture()
+        for number in 0..<50 { fixture.put("\(number)", fixture.entry("value \(number)")) }
+        try fixture.tier.flush()
+        try fixture.reopen()
+        for number in 0..<20 { #expect(fixture.putThrough("new \(number)", fixture.entry("v")) == nil) }
+        let log = fixture.file + "-wal"
+        try #require(truncate(log, off_t(DatabaseFile.bytes(of: log) / 4 * Int64(quarters))) == 0)
+        #expect(fixture.putThrough("at once", fixture.entry("v")) != nil)
+        #expect(fixture.tier.health().fault != nil)
+        fixture.put("behind", fixture.entry("v"))
+        try fixture.reopen()
+        #expect(fixture.tier.health().fault == nil)
+        #expect(try fixture.value("7") == "value 7")
+        #expect(try fixture.value("at once") == nil)
+        #expect(try FolderCheck.run(folder: fixture.folder).findings == [])
+    }
+
+    @Test("what others commit while the log is written anew at a start is not cut off")
+    func writtenByOthers() throws {
+        let fixture = try Fixture()
+        for number in 0..<10 {
+            try fixture.reopen()
+            try fixture.sql("CREATE INDEX extra\(number) ON entries (size) WHERE size = \(number)")
+            #expect(fixture.putThrough("k", fixture.entry("v")) == nil)
+            #expect(fixture.tier.health().fault == nil)
+        }
+        try fixture.reopen()
+        #expect(try fixture.number("SELECT count(*) FROM sqlite_master WHERE name LIKE 'extra%'") == 10)
+        #expect(try FolderCheck.run(folder: fixture.folder).findings == [])
+    }
+
     @Test("a log that somebody else copied and cut is none")
     func copiedByOthers() throws {
         let fixture = try Fixture()

@@ -73,6 +73,41 @@ struct LogFileTests {
         #expect(error?.code == .corrupt)
     }
 
+    @Test(
+        "a hole in the place of frames is found out, wherever it is, and what is begun anew by others is none",
+        arguments: [0.0, 0.3, 0.6, 0.9]
+    )
+    func hole(share: Double) throws {
+        let database = try Database()
+        let file = try LogFile(database.connection)
+        var look = LogFile.Look()
+        #expect(try file.holds(since: &look))
+        try database.connection.execute("INSERT INTO t VALUES (randomblob(100000))")
+        #expect(try file.holds(since: &look))
+        for _ in 0..<10 { try database.connection.execute("INSERT INTO t VALUES (randomblob(10000))") }
+        let bytes = contents(of: database.log).count
+        try #require(truncate(database.log, off_t(Double(bytes) * share)) == 0)
+        try database.connection.execute("INSERT INTO t VALUES (1)")
+        #expect(contents(of: database.log).count > bytes)
+        #expect(try !file.holds(since: &look))
+    }
+
+    @Test("a log that somebody else has copied and cut to nothing holds all that it is to hold")
+    func begunAnewByOthers() throws {
+        let database = try Database()
+        let file = try LogFile(database.connection)
+        var look = LogFile.Look()
+        #expect(try file.holds(since: &look))
+        let other = try Connection(path: database.path, mode: .readWrite)
+        // Before it has read something it has no log.
+        #expect(try other.integer("SELECT count(*) FROM t") == 400)
+        try other.checkpoint(.truncate)
+        #expect(try file.frames() == 0)
+        #expect(try file.holds(since: &look))
+        try database.connection.execute("INSERT INTO t VALUES (1)")
+        #expect(try file.holds(since: &look))
+    }
+
     @Test("frames behind the last commit are cut off, and are not found by a start")
     func cut() throws {
         let database = try Database(rows: 10)
