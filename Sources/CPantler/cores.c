@@ -3,6 +3,8 @@
 
 #include "pantler.h"
 
-bool pantler_get_affinity(cpu_set_t *cores) { return sched_getaffinity(0, sizeof *cores, cores) == 0; }
+bool pantler_get_affinity(pid_t thread, cpu_set_t *cores) {
+    return sched_getaffinity(thread, sizeof *cores, cores) == 0;
+}
 
 bool pantler_set_affinity(const cpu_set_t *cores) { return sched_setaffinity(0, sizeof *cores, cores) == 0; }

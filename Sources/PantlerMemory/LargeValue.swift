@@ -1,5 +1,5 @@
-import Dispatch
 import Glibc
+import PantlerModel
 
 /// The bytes of a value that is too large for a shard's log, in an allocation of their own. Whoever holds it keeps the
 /// bytes; the tier counts it as long as it is an entry's value.
@@ -27,6 +27,7 @@ package final class LargeValue: Sendable {
     /// as there ever was.
     private static let sharedBlocks = Extents()
     private let blocks: Extents
+    private static let unmapping = WorkerPool("unmap")
     /// The object itself, as malloc rounds it.
     private static let objectBytes = 64
     /// What malloc takes for `bytes` bytes: a word beside them, rounded to 16.
@@ -62,7 +63,7 @@ package final class LargeValue: Sendable {
             guard count >= Self.longBytes else { return Pages.unmap(base, count) }
             // Nobody else knows the address any more.
             nonisolated(unsafe) let pages = base
-            DispatchQueue.global(qos: .utility).async { Pages.unmap(pages, count) }
+            Self.unmapping.async { Pages.unmap(pages, count) }
         }
     }
 }

@@ -12,8 +12,17 @@ package struct Cores: Sendable, Equatable {
     /// Those of the calling thread; none where the system does not say.
     package static func ofThisThread() -> Cores {
         var set = cpu_set_t()
-        guard pantler_get_affinity(&set) else { return Cores([]) }
-        return withUnsafeBytes(of: set) { bytes in
+        return pantler_get_affinity(0, &set) ? Cores(set) : Cores([])
+    }
+
+    /// Those that the process began with: its first thread keeps to none of them.
+    package static func ofTheProcess() -> Cores {
+        var set = cpu_set_t()
+        return pantler_get_affinity(getpid(), &set) ? Cores(set) : Cores([])
+    }
+
+    private init(_ set: cpu_set_t) {
+        self = withUnsafeBytes(of: set) { bytes in
             Cores((0..<bytes.count * 8).filter { bytes[$0 / 8] >> ($0 % 8) & 1 != 0 })
         }
     }

@@ -22,20 +22,28 @@ struct CoresTests {
         #expect(Cores.ofThisThread() == all)
     }
 
-    @Test("background work has all of them, whatever its thread was kept to before")
+    @Test("work off the event loops has all of them, whatever the thread keeps to that asks for it")
     func background() throws {
         let one = Cores([try #require(all.numbers.first)])
-        let queue = WorkerPool("test")
+        let pools = (0..<4).map { WorkerPool("test-\($0)", width: 2) }
         let had = Shared<[Cores]>([])
-        // The second piece finds the first one's thread, as it would one that an event loop has started.
-        queue.async {
+        _ = try onThreads(1) { _ in
             one.keepThisThread()
-            had.update { $0.append(Cores.ofThisThread()) }
+            // Each piece waits for all others: there is a thread for each.
+            for pool in pools {
+                for _ in 0..<2 {
+                    pool.async {
+                        had.update { $0.append(Cores.ofThisThread()) }
+                        try? eventually("all run") { had.value.count == 8 }
+                    }
+                }
+            }
+            try eventually("all run") { had.value.count == 8 }
         }
-        queue.async { had.update { $0.append(Cores.ofThisThread()) } }
-        try eventually("both have run") { had.value.count == 2 }
-        queue.async(afterMilliseconds: 1) { had.update { $0.append(Cores.ofThisThread()) } }
-        try eventually("the third has run, too") { had.value.count == 3 }
-        #expect(had.value == [one, all, all])
+        #expect(had.value == Array(repeating: all, count: 8))
+        pools[0].async(afterMilliseconds: 1) { had.update { $0.append(Cores.ofThisThread()) } }
+        try eventually("it runs later, too") { had.value.count == 9 }
+        #expect(had.value.last == all)
+        for pool in pools { pool.close() }
     }
 }

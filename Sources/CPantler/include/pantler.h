@@ -25,8 +25,8 @@ void pantler_open_standard_streams(void);
 /// first thread is made.
 void pantler_keep_heap_small(void);
 
-/// sched_getaffinity(2) of the calling thread. False with more cores than a `cpu_set_t` has room for.
-bool pantler_get_affinity(cpu_set_t *cores);
+/// sched_getaffinity(2) of a thread, 0 = the calling one. False with more cores than a `cpu_set_t` has room for.
+bool pantler_get_affinity(pid_t thread, cpu_set_t *cores);
 
 /// sched_setaffinity(2) of the calling thread.
 bool pantler_set_affinity(const cpu_set_t *cores);
