@@ -61,7 +61,7 @@ struct LoopStay {
     ///
     /// - Returns: how long it was; `nil` where no time has been read since it began.
     mutating func endEvent() -> UInt64? {
-        guard latest > began else { return nil }
+        guard began > 0, latest > began else { return nil }
         defer { began = latest }
         return latest - began
     }

@@ -65,7 +65,7 @@ struct PipelineTurnTests {
         connection.channel.pipeline.read()
         #expect(connection.reads.count == before)
         let turns = try turns(connection) { $0 > 0 }
-        #expect(turns.count >= 3000 * 3 / Connection.burstSteps)
+        #expect(turns.count >= 3000 * 3 * Connection.pieceSteps / Connection.burstSteps)
         connection.eventLoop.run()
         try connection.get("k")
         #expect(try connection.answers().last?.body == value)
@@ -110,6 +110,11 @@ struct PipelineTurnTests {
         let entries = (0..<200).map { #"{"key":"k\#($0)","value":1}"# }.joined(separator: ",")
         #expect(try send("POST", "/batch/set", "{\"entries\":[\(entries)]}") == 1)
         #expect(try send("PUT", "/entries/k", #"{"value":1}"#) == 0)
+        // A batch that is short by its keys, and long by what these bring.
+        for key in 0..<100 { _ = try send("PUT", "/values/long\(key)", "\"\(String(repeating: "v", count: 8000))\"") }
+        let few = (0..<100).map { #""long\#($0)""# }
+        #expect(try send("POST", "/batch/get", #"{"keys":[\#(few.joined(separator: ","))]}"#) == 1)
+        #expect(try send("POST", "/batch/get", #"{"keys":[\#(few[..<30].joined(separator: ","))]}"#) == 0)
         #expect(try send("POST", "/batch/get", #"{"keys":["k1","k2"]}"#) == 0)
     }
 }

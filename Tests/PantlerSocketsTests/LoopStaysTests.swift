@@ -18,6 +18,7 @@ struct LoopStaysTests {
         stay.note(180)
         #expect(stay.endEvent() == 30, "what came between the two counts to the later one")
         stay.rest()
+        #expect(stay.endEvent() == nil, "an event as which no time was read")
         stay.note(1000)
         stay.note(1001)
         #expect(stay.endEvent() == 1, "rest is no stay")

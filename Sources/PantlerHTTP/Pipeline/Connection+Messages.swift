@@ -175,7 +175,7 @@ extension Connection {
             }
             message.roomLeft = 0
             bodyMoved = burstBegan
-            steps -= 1 + count / Self.stepBytes
+            steps -= Self.pieceSteps + count / Self.stepBytes
             do {
                 guard let slice = bytes.readSlice(length: count) else { return false }
                 let piece = try decoder.piece(slice, context, bodyBytes: bodyBytes, ends: ends)

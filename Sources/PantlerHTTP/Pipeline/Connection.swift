@@ -127,6 +127,8 @@ final class Connection: ChannelDuplexHandler {
     /// Steps of a request that goes through SwiftNIO's decoder, and of a plain write.
     static let slowRequestSteps = 16
     static let putSteps = 4
+    /// Steps of a piece of a body: a line of a chunk's size, its bytes, or its end, each of which goes through the decoder.
+    static let pieceSteps = 4
     /// Bytes of a body that are a step.
     static let stepBytes = 4 << 10
     /// Reads of the lower tier at a time: each can bring a large value.

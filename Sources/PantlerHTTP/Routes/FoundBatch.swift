@@ -71,12 +71,18 @@ struct FoundBatch: Sendable {
         others = keys.places.indices.map { Other(index: $0, offset: offset, state: .missing) }
     }
 
-    /// Asks memory for all keys. Returns whether that is all of it.
-    mutating func lookUp(in store: Store, _ namespace: Namespace) -> Bool {
+    /// Bytes of the answer that are there.
+    var textBytes: Int { answer.text.readableBytes }
+
+    /// Whether nothing has to be asked of the lower tier.
+    private(set) var isWhole = true
+
+    /// Asks memory for some of the keys, which come after those that it was asked for before.
+    mutating func lookUp(in store: Store, _ namespace: Namespace, _ range: Range<Int>) {
         let keys = keys
-        var isWhole = true
+        let places = range.count == keys.count ? keys.places : Array(keys.places[range])
         keys.withText { text in
-            store.lookup(namespace, text, keys.places, store.moment()) { found in
+            store.lookup(namespace, text, places, store.moment()) { found in
                 takesRoom(EntryObject(found).count + 1)
             } hit: { found in
                 add(found)
@@ -88,13 +94,12 @@ struct FoundBatch: Sendable {
                     case .below: .below
                     }
                 if state == .below { isWhole = false }
-                others.append(Other(index: index, offset: answer.text.writerIndex, state: state))
+                others.append(Other(index: range.lowerBound + index, offset: answer.text.writerIndex, state: state))
             }
         }
         // No lock is held any more.
         for gap in gaps { answer.add(gap.value(flight), at: gap.offset) }
         gaps = []
-        return isWhole
     }
 
     private mutating func add(_ found: Found) {

@@ -103,9 +103,12 @@ package final class Router: Sendable {
     func respond(to request: Request, as call: Call?, on exchange: Exchange) {
         guard let call, call.method != .options else { return exchange.respond(allowed(request.target)) }
         guard isLong(call, request) else { return answerOrRefuse(call, request, exchange) }
-        longCallCount.wrappingAdd(1, ordering: .relaxed)
+        noteLongCall()
         perform(true) { [self] in answerOrRefuse(call, request, exchange) }
     }
+
+    /// Counts a call that is answered elsewhere than on its loop.
+    func noteLongCall() { longCallCount.wrappingAdd(1, ordering: .relaxed) }
 
     /// Whether answering would hold an event loop for too long.
     func isLong(_ call: Call, _ request: Request) -> Bool {

@@ -76,10 +76,8 @@ private final class Base64Source: ByteSource {
 
     private func encode() {
         let end = min(offset + Self.pieceBytes, hold.value.bytes.count)
-        var text: [UInt8] = []
-        Base64.encode(UnsafeRawBufferPointer(rebasing: hold.value.bytes[offset..<end]), into: &text)
-        text.withUnsafeBytes { piece.copyMemory(from: $0) }
-        unsent = 0..<text.count
+        Base64.encode(UnsafeRawBufferPointer(rebasing: hold.value.bytes[offset..<end]), to: piece)
+        unsent = 0..<Base64.encodedCount(end - offset)
         offset = end
     }
 }
