@@ -176,6 +176,7 @@ final class Writer: @unchecked Sendable {
     }
 
     private func end() {
+        defer { context.queue.end() }
         for job in jobs.close() { job.completion(.failure(PendingWrites.closedFault)) }
         do throws(SQLiteError) {
             // What cannot be merged now is merged after the next start.
@@ -189,6 +190,8 @@ final class Writer: @unchecked Sendable {
             context.log.warn("The disk tier could not tidy up at its end", error.description)
         }
         do throws(SQLiteError) {
+            // What the log and its index take of a full device is all that the next start may find: they stay, as long as they are.
+            if context.isShortOfRoom { return try connection.execute("PRAGMA journal_size_limit = -1") }
             // Also where the names are gone: what only the log has is in the file then, should that be found again.
             try checkpointer.copy(connection, .truncate)
             // SQLite removes a log by its name, which may be somebody else's by now.
@@ -196,7 +199,6 @@ final class Writer: @unchecked Sendable {
         } catch {
             context.log.warn("The log could not be copied into the file at the end", error.description)
         }
-        context.queue.end()
     }
 
     /// Writes over what was damaged what the start has put in its place.

@@ -204,6 +204,27 @@ struct FullDiskTests {
         #expect(fixture.putThrough("taken", fixture.entry("v")) == nil)
     }
 
+    @Test("a start after a stop on a full disk is one, although others took all that was left meanwhile")
+    func startAfterStopOnFull() throws {
+        let disk = try SmallDisk(mebibytes: 8)
+        let fixture = try Fixture(folder: disk.directory.file("data"))
+        let kept = try fill(fixture)
+        fixture.tier.close()
+        let filler = open(disk.directory.file("filler"), O_CREAT | O_WRONLY, 0o600)
+        let piece = [UInt8](repeating: 1, count: 4096)
+        while write(filler, piece, piece.count) == piece.count {}
+        close(filler)
+        try fixture.open()
+        #expect(try fixture.read(kept[0]) != nil)
+        #expect(fixture.tier.health().fault?.cause == .full)
+        #expect(fixture.putThrough("refused", fixture.entry("v"))?.cause == .full)
+        try remove(disk.directory.file("filler"))
+        #expect(try fixture.removePrefix("filler/") > 10)
+        try eventually(within: 30, "it writes again") { fixture.tier.health().fault == nil }
+        #expect(fixture.putThrough("taken", fixture.entry("v")) == nil)
+        #expect(try FolderCheck.run(folder: fixture.folder).findings == [])
+    }
+
     @Test("a start in an empty folder on a full disk is refused with the reason")
     func start() throws {
         let disk = try SmallDisk(mebibytes: 1)
