@@ -39,11 +39,6 @@ extension Trait where Self == ServerTrait {
 @Suite("Under load and in trouble", .serialized)
 enum Heavy {}
 
-/// Tests whose subject and whose expectation do not agree yet, or that have not been seen to end: `PANTLER_TEST_UNSETTLED=1` runs them.
-enum Unsettled {
-    static let isWanted = ProcessInfo.processInfo.environment["PANTLER_TEST_UNSETTLED"] != nil
-}
-
 private let namespaces = Shared(0)
 
 extension HTTPClient {

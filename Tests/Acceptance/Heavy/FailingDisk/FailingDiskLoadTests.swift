@@ -4,10 +4,7 @@ import Testing
 
 extension Heavy {
     /// Crash after crash under load, over a disk of which some calls fail.
-    @Suite(
-        "A disk that fails now and then",
-        .enabled(if: Unsettled.isWanted, "not settled yet: PANTLER_TEST_UNSETTLED runs it")
-    )
+    @Suite("A disk that fails now and then")
     struct FailingDiskLoadTests {
         private static let callers = 3
         /// Crashes of each kind; `PANTLER_TEST_CRASHES` has another number.

@@ -74,7 +74,6 @@ extension Heavy {
 
         @Test(
             "any one write or sync fails, or all from there on, and a crash follows: what was answered is there, and nothing else",
-            .enabled(if: Unsettled.isWanted, "not settled yet: PANTLER_TEST_UNSETTLED runs it"),
             arguments: DiskFault.Call.allCases
         )
         func every(call: DiskFault.Call) throws {
@@ -88,7 +87,6 @@ extension Heavy {
 
         @Test(
             "any one write or sync of a start fails, or all from there on: it serves, or says why not, and nothing is lost",
-            .enabled(if: Unsettled.isWanted, "not settled yet: PANTLER_TEST_UNSETTLED runs it"),
             arguments: DiskFault.Call.allCases
         )
         func starts(call: DiskFault.Call) throws {
