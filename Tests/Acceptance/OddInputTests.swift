@@ -20,9 +20,9 @@ struct OddInputTests {
         return Int(try server.metrics().sum("pantler_long_requests_total") - before)
     }
 
-    private static let members = (0..<300_000).map { "\"a\($0)\":0" }.joined(separator: ",")
+    private static let members = (0..<50_000).map { "\"a\($0)\":0" }.joined(separator: ",")
 
-    @Test("bodies of hundreds of thousands of members nobody asked for are refused, off the loop, by every call")
+    @Test("bodies of tens of thousands of members nobody asked for are refused, off the loop, by every call")
     func unknownMembers() throws {
         let body = "{\(Self.members)}"
         try http.store(ns, "k", #"{"a":1}"#)
