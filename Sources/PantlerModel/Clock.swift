@@ -122,7 +122,10 @@ package final class ServiceClock: Clock {
             offset = wall - boot
         }
         startedWith = doubt
-        seenWallOffset = Atomic(wall - boot - offset)
+        // What the earlier run told of an entry is what this one tells, unless the clock was set meanwhile.
+        let told = anchor.map { $0.wallMilliseconds - $0.serviceMilliseconds } ?? 0
+        let seen = Self.wallOffset(readings, offset) ?? told
+        seenWallOffset = Atomic((seen - told).magnitude < Self.tolerance.magnitude ? told : seen)
     }
 
     package func now() -> Timestamp {
@@ -139,6 +142,15 @@ package final class ServiceClock: Clock {
     ///
     /// - Returns: the milliseconds by which it was set forward since the last look, negative = back; `nil` = it goes on as it went.
     package func lookAtWall() -> Int64? {
+        guard let seen = Self.wallOffset(readings, offset) else { return nil }
+        let step = seen - wallOffset
+        guard step.magnitude >= Self.tolerance.magnitude else { return nil }
+        seenWallOffset.store(seen, ordering: .relaxed)
+        return step
+    }
+
+    /// How far the wall clock is ahead of the time line; `nil` where that cannot be told now.
+    private static func wallOffset(_ readings: ClockReadings, _ offset: Int64) -> Int64? {
         // Whoever is held up between two readings sees a difference that there is none of. So the shortest of some looks counts.
         var shortest: (width: Int64, offset: Int64)?
         for _ in 0..<8 {
@@ -148,11 +160,7 @@ package final class ServiceClock: Clock {
             if width < shortest?.width ?? .max { shortest = (width, wall - before - offset) }
             if width <= 1 { break }
         }
-        guard let shortest, shortest.width < Self.tolerance else { return nil }
-        let step = shortest.offset - wallOffset
-        guard step.magnitude >= Self.tolerance.magnitude else { return nil }
-        seenWallOffset.store(shortest.offset, ordering: .relaxed)
-        return step
+        return shortest.flatMap { $0.width < tolerance ? $0.offset : nil }
     }
 
     /// `nil` where there is none, or not any more.
@@ -170,13 +178,14 @@ package final class ServiceClock: Clock {
         doubt.map { Timestamp(milliseconds: $0.earlierServiceMilliseconds) } ?? .never
     }
 
-    /// What to write down, so that the next run resumes here.
+    /// What to write down, so that the next run resumes here. The wall clock is told as it was last seen, so that the difference, and with
+    /// it what is told of an entry, stays what it is over a restart.
     package func anchor() -> ClockAnchor {
         let boot = readings.bootMilliseconds()
         return ClockAnchor(
             bootID: readings.bootID,
             bootMilliseconds: boot,
-            wallMilliseconds: readings.wallMilliseconds(),
+            wallMilliseconds: boot + offset + wallOffset,
             serviceMilliseconds: boot + offset,
             doubt: doubt
         )

@@ -92,6 +92,23 @@ struct ClockTests {
         #expect(next.wallOffset == step + 10)
     }
 
+    @Test(
+        "tells the same moments after a restart, although its two clocks are never read at one instant",
+        arguments: ["boot", "another"]
+    )
+    func toldAfterRestart(bootID: String) {
+        let machine = Machine()
+        let clock = ServiceClock(readings: machine.readings(), resuming: nil)
+        machine.wall.value += 4000
+        #expect(clock.lookAtWall() == 4000)
+        for _ in 0..<3 {
+            machine.wall.value += 1
+            let next = ServiceClock(readings: machine.readings(bootID), resuming: clock.anchor())
+            #expect(next.wallOffset == 4000)
+            #expect(next.lookAtWall() == nil)
+        }
+    }
+
     @Test("does not take a pause between two readings for a step")
     func pauses() {
         let machine = Machine()
