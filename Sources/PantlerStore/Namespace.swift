@@ -13,7 +13,7 @@ package final class Namespace: Sendable {
     struct State {
         var record: NamespaceRecord
         /// Tags that were invalidated, while entries may be left that this concerns.
-        var tags: [EntryTag: Watermark] = [:]
+        var tags = TagMarks()
         /// How many times some of them were forgotten, and how many were left the last time.
         var forgets = 0
         var tagsKept = 0
@@ -131,9 +131,12 @@ package final class Namespace: Sendable {
         return merged
     }
 
-    /// Shows all marks of tags under the lock.
+    /// Shows all marks of tags under the lock, which is given back again and again meanwhile. One that changes is shown as it was, or as it
+    /// is.
     func withTags(_ body: (EntryTag, Watermark) -> Void) {
-        state.withLock { for (tag, mark) in $0.tags { body(tag, mark) } }
+        for part in 0..<TagMarks.partCount {
+            state.withLock { for (tag, mark) in $0.tags.part(part) { body(tag, mark) } }
+        }
     }
 
     // MARK: Forgetting
@@ -160,25 +163,42 @@ package final class Namespace: Sendable {
     /// - Parameter isWhole: whether it has come to all entries; else nothing is forgotten.
     /// - Returns: tags whose marks stay; `nil` if no mark of a tag was forgotten.
     func endForgetting(before horizon: Version, isWhole: Bool) -> Set<EntryTag>? {
-        state.withLock { state in
+        let found: NeededMarks? = state.withLock { state in
             let found = state.needed
             state.needed = nil
             isForgetting.store(false, ordering: .releasing)
-            guard isWhole, let needed = found else { return nil }
-            state.record.watermark.forgetStale(before: horizon) { needed.ofNamespace.contains($0.before) }
+            guard isWhole, let found else { return nil }
+            state.record.watermark.forgetStale(before: horizon) { found.ofNamespace.contains($0.before) }
             mirror(state.record)
-            let count = state.tags.count
-            for (tag, mark) in state.tags where mark.newest < horizon {
-                guard let marks = needed.ofTags[tag] else {
-                    state.tags[tag] = nil
-                    continue
-                }
-                state.tags[tag]?.forgetStale(before: horizon) { marks.contains($0.before) }
-            }
-            state.tagsKept = state.tags.count
-            guard state.tags.count < count else { return nil }
             state.forgets += 1
-            return Set(state.tags.keys)
+            return found
+        }
+        guard let needed = found else { return nil }
+        var kept: Set<EntryTag> = []
+        var forgotten = 0
+        // A part at a time: a get that waits for the lock is not to wait for all of them.
+        for part in 0..<TagMarks.partCount {
+            state.withLock { state in
+                for (tag, mark) in state.tags.part(part) {
+                    guard mark.newest < horizon else {
+                        kept.insert(tag)
+                        continue
+                    }
+                    guard let marks = needed.ofTags[tag] else {
+                        state.tags[tag] = nil
+                        forgotten += 1
+                        continue
+                    }
+                    state.tags[tag]?.forgetStale(before: horizon) { marks.contains($0.before) }
+                    kept.insert(tag)
+                }
+            }
+        }
+        return state.withLock { state in
+            state.tagsKept = state.tags.count
+            guard forgotten > 0 else { return nil }
+            state.forgets += 1
+            return kept
         }
     }
 
