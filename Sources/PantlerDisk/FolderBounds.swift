@@ -12,6 +12,8 @@ struct FolderBounds: Hashable, Sendable {
     let journalBytes: Int64
     /// Bytes of values in one commit.
     let commitBytes: Int64
+    /// Whether a commit has to be so short for want of room, and not only for the sake of those who wait beside it.
+    let isCommitBound: Bool
     /// Changes of rows in one transaction of merging or house-keeping; each may write some pages.
     private(set) var stepChanges: Int
     /// Bytes of the ballast.
@@ -38,6 +40,7 @@ struct FolderBounds: Hashable, Sendable {
         mostLogBytes = logBytes.multipliedReportingOverflow(by: 4).partialValue
         journalBytes = min(options.journalBytes, share)
         commitBytes = min(Self.longestCommitBytes, share)
+        isCommitBound = share < Self.longestCommitBytes
         stepChanges = Int(clamping: max(4, share / (Int64(RowCost.pageBytes) * Self.pagesAChange)))
         ballastBytes = min(Self.largestBallastBytes, share / 2)
         guard maxBytes < .max else {

@@ -202,8 +202,11 @@ struct PendingWrites {
 
     /// What to do now. `commit` has to be followed by `succeed` or `fail`.
     ///
-    /// - Parameter limit: bytes of one commit, if it has more than one change.
-    mutating func take(at now: UInt64, limit: Int64 = .max) -> Work {
+    /// - Parameters:
+    ///   - limit: bytes of one commit, if it has more than one change.
+    ///   - isBound: whether no commit may have more. Otherwise many small changes are taken together: to choose among them would hold those
+    ///     up who put in more.
+    mutating func take(at now: UInt64, limit: Int64 = .max, isBound: Bool = true) -> Work {
         if pending.isEmpty, !isSyncAwaited {
             isUrgent = false
             if isClosing { return .closed }
@@ -224,7 +227,9 @@ struct PendingWrites {
         held = []
         // At the end nothing is waited for, and what is left after a failure is tried as a whole.
         let isWhole =
-            isClosing ? fault != nil || pending.bytes <= limit || pending.count == 1 : pending.isReady(limit: limit)
+            isClosing
+            ? fault != nil || pending.bytes <= limit || pending.count == 1
+            : pending.isReady(limit: isBound || pending.count <= limits.ample ? limit : .max)
         if isWhole {
             let batch = pending
             pending = Batch(like: batch)

@@ -156,10 +156,12 @@ final class WriteQueue: Sendable {
 
     /// What to do now; see `PendingWrites.take`.
     ///
-    /// - Parameter limit: bytes of one commit, if it has more than one change.
-    func take(limit: Int64 = .max) -> PendingWrites.Work {
+    /// - Parameters:
+    ///   - limit: bytes of one commit, if it has more than one change.
+    ///   - isBound: whether no commit may have more.
+    func take(limit: Int64 = .max, isBound: Bool = true) -> PendingWrites.Work {
         let now = monotonicNanoseconds() / 1000
-        return update { $0.take(at: now, limit: limit) }
+        return update { $0.take(at: now, limit: limit, isBound: isBound) }
     }
 
     /// Sleeps until a signal, or that many microseconds.

@@ -117,7 +117,7 @@ final class Writer: @unchecked Sendable {
         while true {
             lookAtFiles()
             keyWalk.beginIfDue { Int(clamping: rowCount) }
-            switch context.queue.take(limit: context.bounds.commitBytes) {
+            switch context.queue.take(limit: context.bounds.commitBytes, isBound: context.bounds.isCommitBound) {
             case .commit(let batch, let sync):
                 commit(batch, sync: sync)
                 watchLog()

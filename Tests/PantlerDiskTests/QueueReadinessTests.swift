@@ -121,6 +121,20 @@ struct QueueReadinessTests: QueueSuite {
         #expect(queue.isPast(last))
     }
 
+    @Test(
+        "many small changes are taken together where their bytes are not bound, since to choose among them takes long",
+        arguments: [false, true]
+    )
+    func many(isBound: Bool) throws {
+        var queue = queue(entries: 10_000, bytes: 1 << 30)
+        for number in 0...queue.limits.ample { _ = queue.add(put("k\(number)", size: 1), at: 0) }
+        guard case .commit(let batch, _) = queue.take(at: 1, limit: 4000, isBound: isBound) else {
+            throw Failure("nothing to commit")
+        }
+        #expect((batch.count > queue.limits.ample) == !isBound)
+        _ = queue.succeed(synced: true, rejected: [:])
+    }
+
     @Test("a commit that fails tells nobody whose change was not in it")
     func failure() throws {
         var queue = queue()
