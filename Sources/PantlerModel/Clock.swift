@@ -178,14 +178,16 @@ package final class ServiceClock: Clock {
         doubt.map { Timestamp(milliseconds: $0.earlierServiceMilliseconds) } ?? .never
     }
 
-    /// What to write down, so that the next run resumes here. The wall clock is told as it was last seen, so that the difference, and with
-    /// it what is told of an entry, stays what it is over a restart.
+    /// What to write down, so that the next run resumes here. Unless the wall clock was set, it is told as the difference has it, so that
+    /// this, and with it what is told of an entry, stays what it is over a restart.
     package func anchor() -> ClockAnchor {
         let boot = readings.bootMilliseconds()
+        let wall = readings.wallMilliseconds()
+        let told = boot + offset + wallOffset
         return ClockAnchor(
             bootID: readings.bootID,
             bootMilliseconds: boot,
-            wallMilliseconds: boot + offset + wallOffset,
+            wallMilliseconds: (wall - told).magnitude < Self.tolerance.magnitude ? told : wall,
             serviceMilliseconds: boot + offset,
             doubt: doubt
         )
