@@ -35,8 +35,9 @@ struct CoreTests {
             _ = try server.client.put("/v1/namespaces/ns/values/\(number)", "1")
             _ = try server.client.post("/v1/namespaces/ns/invalidate", #"{"prefix":"\#(number)"}"#)
         }
-        try eventually("each loop keeps to its core, and the others have all") {
-            let threads = try allowed(server)
+        var threads: [(name: String, cores: String)] = []
+        try eventually("each loop keeps to its core, and the others have all: \(threads)") {
+            threads = try allowed(server)
             let loops = threads.filter { $0.name.hasPrefix("http-") }
             let others = Set(threads.filter { !$0.name.hasPrefix("http-") }.map(\.cores))
             return Set(loops.map(\.cores)) == Set(Self.cores.map(String.init)) && loops.count == Self.cores.count

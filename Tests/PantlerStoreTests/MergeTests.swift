@@ -16,9 +16,17 @@ struct MergeTests {
         ns = try driver.namespace { $0.maxValueSize = 1 << 20 }
     }
 
-    /// Keeps the threads that make long merges busy; each call of what it returns lets two pieces end.
+    /// Pieces of `block` that have begun.
+    private let begun = Shared(0)
+
+    /// Keeps the threads that make long merges busy, until `open` is signalled twice.
     private func block(_ open: DispatchSemaphore) {
-        for _ in 0..<2 { driver.store.merges.async { open.wait() } }
+        for _ in 0..<2 {
+            driver.store.merges.async { [begun] in
+                begun.update { $0 += 1 }
+                open.wait()
+            }
+        }
     }
 
     private func long(_ mark: Int) -> String { #"{"n":\#(mark),"pad":"\#(String(repeating: "x", count: 100_000))"}"# }
@@ -72,7 +80,10 @@ struct MergeTests {
             block(open)
             open.signal()
             open.signal()
-            try eventually("the try has found the write") { driver.store.merges.waiting == 1 }
+            // Both threads are with these, so what waits is the next try.
+            try eventually("the try has found the write") {
+                begun.value == 2 * (round + 1) && driver.store.merges.waiting == 1
+            }
         }
         let late = (0..<3).map { _ in Answer<Written>() }
         for (number, answer) in late.enumerated() {
