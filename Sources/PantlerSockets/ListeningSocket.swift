@@ -15,7 +15,7 @@ package final class ListeningSocket: EventSource, @unchecked Sendable {
     /// Connections that wait to be taken.
     private static let backlog: CInt = 4096
     /// Connections taken at a time, before others of the loop have their turn.
-    private static let acceptsAtOnce = 64
+    private static let acceptsAtOnce = 16
     /// Until it is tried again where no more descriptors are to be had: the connection that waits would have the loop run hot.
     private static let pause = TimeAmount.milliseconds(100)
 
