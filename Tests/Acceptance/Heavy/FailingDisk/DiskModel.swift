@@ -42,7 +42,8 @@ struct Possible<Value: Hashable & Sendable>: Sendable {
     ///
     /// - Parameter nothing: what is left where what was taken back had taken the place of what was answered and not committed yet.
     mutating func change(to value: Value, _ outcome: Outcome, nothing: Value? = nil) {
-        isTriedAgain = false
+        // What was not made, or may not have been, leaves what was tried again before.
+        if outcome != .takenBack, outcome != .unknown { isTriedAgain = false }
         switch outcome {
         case .synced: self = Possible(value)
         case .later, .kept:
