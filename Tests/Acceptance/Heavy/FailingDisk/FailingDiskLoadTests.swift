@@ -9,7 +9,7 @@ extension Heavy {
         private static let callers = 3
         /// Crashes of each kind; `PANTLER_TEST_CRASHES` has another number.
         private static let crashes =
-            ProcessInfo.processInfo.environment["PANTLER_TEST_CRASHES"].flatMap { Int($0) } ?? 15
+            ProcessInfo.processInfo.environment["PANTLER_TEST_CRASHES"].flatMap { Int($0) } ?? 8
 
         private struct CallerState: Sendable {
             var model = DiskModel()
