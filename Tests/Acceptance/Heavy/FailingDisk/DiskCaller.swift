@@ -37,7 +37,9 @@ struct DiskCaller {
             line.hasPrefix(" START") || line.contains(" \(name) ")
                 || key.map { line.contains(" \(name)/\($0) ") } ?? line.contains(" \(name)/")
         }
-        complaints.append("\(what); before: \(concerned.suffix(14).joined(separator: " | "))")
+        complaints.append(
+            "\(what); last: \(lastExchange); before: \(concerned.suffix(14).joined(separator: " | "))"
+        )
     }
 
     private mutating func remember(_ what: String, _ answer: String) {
@@ -490,7 +492,9 @@ struct DiskCaller {
             return
         }
         if let now = possible.now, now.value == nil || now.version != nil {
-            if !now.isLike(found) { complain("\(name)/\(key) is \(found), and has to be \(now)") }
+            if !now.isLike(found) {
+                complain("\(name)/\(key) is \(found), and has to be \(now)", ofWhatIsAt: name, key)
+            }
             return
         }
         let all = possible[.kill] + possible[.powerCut] + [possible.now].compactMap { $0 }
