@@ -72,6 +72,9 @@ final class Checkpointer: Sendable {
             try connection.setBusyTimeout(milliseconds: 1000)
             try connection.keepLogOnClose(true)
             try connection.execute("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256")
+            // The log is open once something was read.
+            _ = try connection.integer("PRAGMA schema_version")
+            _ = try WatchedLog(connection, trust: trust, isReliedOn: true)
             while true {
                 signal.wait()
                 if isClosing.load(ordering: .relaxed) { return }

@@ -378,6 +378,9 @@ package final class DiskTier: LowerTier {
 
     // MARK: Figures
 
+    /// A commit whose sync failed may be left in the log, as a start would find it, until the log has been written anew.
+    package var mayBringBack: Bool { !context.logTrust.isSound }
+
     package func usage(of namespace: NamespaceID) -> TierUsage { context.figures.usage(of: namespace) }
 
     package func health() -> TierHealth {

@@ -26,8 +26,13 @@ struct LogFile {
 
     /// - Parameter connection: of a file in WAL mode, that has read something of it; it outlives this.
     init(_ connection: borrowing Connection) throws(SQLiteError) {
-        log = try Self.handle(SQLITE_FCNTL_JOURNAL_POINTER, connection)
+        log = try Self.handle(of: connection)
         database = try Self.handle(SQLITE_FCNTL_FILE_POINTER, connection)
+    }
+
+    /// The log's handle.
+    static func handle(of connection: borrowing Connection) throws(SQLiteError) -> UnsafeMutablePointer<sqlite3_file> {
+        try handle(SQLITE_FCNTL_JOURNAL_POINTER, connection)
     }
 
     private static func handle(

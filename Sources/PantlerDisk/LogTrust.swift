@@ -12,6 +12,8 @@ final class LogTrust: Sendable {
     private let doubts = Atomic<UInt64>(1)
     private let answered = Atomic<UInt64>(0)
     private let shown = Mutex<TierFault?>(nil)
+    /// One sync of the log at a time; see `WatchedLog`.
+    private let turn = Mutex(())
 
     var isSound: Bool { doubts.load(ordering: .acquiring) == answered.load(ordering: .acquiring) }
 
@@ -25,6 +27,22 @@ final class LogTrust: Sendable {
     func doubt(because fault: TierFault) {
         shown.withLock { $0 = fault }
         doubts.add(1, ordering: .acquiringAndReleasing)
+    }
+
+    /// Syncs the log by `body`, a call of SQLite's, and doubts it if that fails.
+    ///
+    /// - Parameter isReliedOn: whether a success is to say that all of the log is on disk: it is none then while the log is not sound.
+    /// - Returns: SQLite's result code.
+    func sync(isReliedOn: Bool, _ body: () -> Int32) -> Int32 {
+        turn.withLock { _ in
+            let code = body()
+            if code != ResultCode.ok.rawValue {
+                doubt(because: SQLiteError(ResultCode.failedSync.rawValue, on: nil).fault)
+            } else if isReliedOn, !isSound {
+                return ResultCode.failedSync.rawValue
+            }
+            return code
+        }
     }
 
     /// The log was written anew and synced since this doubt came up.

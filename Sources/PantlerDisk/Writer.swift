@@ -17,6 +17,7 @@ final class Writer: @unchecked Sendable {
     private let keyWalk: KeyWalk
     let connection: Connection
     private let gauge: LogGauge
+    private let watchedLog: WatchedLog
     private let ballast: Ballast
     private let pages: PageGauge
     let entries: EntryTable
@@ -90,6 +91,7 @@ final class Writer: @unchecked Sendable {
         tables = try StateTables(connection)
         journalTable = try Journal(connection)
         gauge = LogGauge(connection)
+        watchedLog = try WatchedLog(connection, trust: context.logTrust, isReliedOn: false)
         ballast = Ballast(folder: context.folder)
         pages = try PageGauge(connection)
         self.connection = connection
@@ -249,7 +251,11 @@ final class Writer: @unchecked Sendable {
                 try tables.setUsage(of: namespace, total(of: namespace, with: move))
             }
             try reserveFile()
-            try connection.execute("COMMIT")
+            if sync {
+                try watchedLog.relying { () throws(SQLiteError) in try connection.execute("COMMIT") }
+            } else {
+                try connection.execute("COMMIT")
+            }
         } catch {
             // Some errors have ended the transaction already. If this fails too, the next BEGIN says so.
             if connection.isInTransaction { try? connection.execute("ROLLBACK") }
@@ -402,6 +408,8 @@ final class Writer: @unchecked Sendable {
             isUndone = true
         } catch {
             isUndone = false
+            // Nor does a sync of the log prove anything of what follows in it, and it is written anew before the next.
+            context.logTrust.doubt(because: error.fault)
             context.log.warn("What failed to be written may be left in the log on disk", error.description)
         }
     }

@@ -182,6 +182,10 @@ package protocol LowerTier: AnyObject, Sendable {
     ///   sync must not be committed without one before its writer has come to say so.
     func enqueue(_ mutation: consuming Mutation, _ durability: Durability) -> WriteTicket
 
+    /// Whether a crash may bring back what was answered as failed (`TierFault.Outcome.uncertain`): nothing has been written since. Until
+    /// then nobody may be told that nothing is there without a removal that is as durable as any other. Complexity: O(1).
+    var mayBringBack: Bool { get }
+
     /// Waits as long as the durability of a change asks.
     ///
     /// - `behind`: until the queue is within its bound, which it nearly always is already.

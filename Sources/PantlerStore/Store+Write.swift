@@ -391,8 +391,8 @@ extension Store {
         return lower.enqueue(.delete(address, version: version), policy.durability)
     }
 
-    /// Removes what the lower tier may have at an address where an invalidation hides it: a caller is told that nothing is there, and
-    /// nothing must come back should the invalidation itself be lost, which may not be durable yet.
+    /// Removes what the lower tier may have at an address where nothing is seen: a caller is told that nothing is there, and nothing must
+    /// come back, neither should an invalidation that hides it be lost, which may not be durable yet, nor what failed to be written.
     ///
     /// - Returns: the removal's ticket; `nil` where nothing can come back.
     func removeHidden(
@@ -402,8 +402,8 @@ extension Store {
         _ reason: MissReason,
         _ policy: Policy
     ) throws(Problem) -> WriteTicket? {
-        guard namespace.usesLower,
-            reason == .invalidated || namespace.isBeingRemoved(address.key, version: 0)
+        guard let lower, namespace.usesLower,
+            reason == .invalidated || lower.mayBringBack || namespace.isBeingRemoved(address.key, version: 0)
         else { return nil }
         return remove(&shard, namespace, address, .none(reason), try nextVersion(), reason, policy)
     }

@@ -204,6 +204,7 @@ final class LateTier: LowerTier {
 
     private let state = Mutex(State())
     let tier = Tier.disk
+    let mayBringBack = false
 
     func plant(_ key: String, _ value: String, version: Version = 1) {
         let entry = Entry(

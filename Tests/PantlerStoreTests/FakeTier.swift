@@ -20,6 +20,7 @@ final class FakeTier: LowerTier {
         /// What it was told of entries that left memory.
         var lastUses: [UInt64: UInt64] = [:]
         var mutations: [Mutation] = []
+        var mayBringBack = false
     }
 
     private let state = Mutex(State())
@@ -36,6 +37,9 @@ final class FakeTier: LowerTier {
 
     /// From now on every call fails with this; `nil` ends that.
     func fail(with fault: TierFault?) { state.withLock { $0.fault = fault } }
+
+    /// From now on a crash would bring back what was answered as failed.
+    func leaveWhatFailed() { state.withLock { $0.mayBringBack = true } }
 
     /// Reads, listings and the hot set are read when they are asked for, but answered only after `releaseReads`.
     func holdReads() { state.withLock { $0.holdsReads = true } }
@@ -87,6 +91,8 @@ final class FakeTier: LowerTier {
     func start(delegate: any LowerTierDelegate, clock: any Clock) {
         state.withLock { ($0.delegate, $0.clock) = (delegate, clock) }
     }
+
+    var mayBringBack: Bool { state.withLock { $0.mayBringBack } }
 
     func persistedState() -> PersistedState { persisted }
 

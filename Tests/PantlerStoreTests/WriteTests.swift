@@ -277,6 +277,28 @@ struct WriteTests {
         #expect(driver.tier?.rows[driver.address(ns, "b")] == nil)
     }
 
+    @Test("what failed and may come back with a crash is removed like anything else, although nothing is seen of it")
+    func deletesOfWhatFailed() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace { $0.durability = .through }
+        let tier = try #require(driver.tier)
+        func removed() -> [String] {
+            tier.mutations.compactMap { mutation in
+                guard case .delete(let address, _) = mutation else { return nil }
+                return String(decoding: address.key, as: UTF8.self)
+            }
+        }
+        #expect(throws: Problem.self) { _ = try driver.delete(ns, "a") }
+        #expect(removed() == [])
+        tier.leaveWhatFailed()
+        let gone = #expect(throws: Problem.self) { _ = try driver.delete(ns, "a") }
+        #expect(gone?.code == .entryNotFound)
+        for (key, mode) in [("b", InvalidationMode.gone), ("c", .stale)] {
+            _ = try driver.invalidate(ns, .keys([driver.address(ns, key)]), mode)
+        }
+        #expect(removed() == ["a", "b", "c"])
+    }
+
     @Test("a prefix that cannot be removed below stays hidden, and is removed once it can be")
     func removalIsTriedAgain() throws {
         let driver = try StoreDriver()

@@ -9,7 +9,7 @@ extension Heavy {
         private static let callers = 3
         /// Crashes of each kind; `PANTLER_TEST_CRASHES` has another number.
         private static let crashes =
-            ProcessInfo.processInfo.environment["PANTLER_TEST_CRASHES"].flatMap { Int($0) } ?? 8
+            ProcessInfo.processInfo.environment["PANTLER_TEST_CRASHES"].flatMap { Int($0) } ?? 15
 
         private struct CallerState: Sendable {
             var model = DiskModel()
@@ -28,13 +28,13 @@ extension Heavy {
             var syncs: UInt64 = 0
         }
 
-        /// 0.5 % of the writes and 3 % of the syncs; in every other round some pages are durable before any sync.
+        /// 0.5 % of the writes and 3 % of the syncs; before every other power cut some pages are durable before any sync.
         private static func faults(_ round: Int, _ generator: inout SeededGenerator) -> FailingDisk.Faults {
             var faults = FailingDisk.Faults()
             faults.writeRate = 500
             faults.syncRate = 3000
             faults.writeError = round % 5 == 0 ? ENOSPC : EIO
-            if round % 2 == 0 { faults.writebackRate = 20_000 }
+            if round % 4 == 1 { faults.writebackRate = 20_000 }
             faults.seed = generator.next()
             return faults
         }
