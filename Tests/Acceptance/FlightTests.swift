@@ -95,6 +95,35 @@ struct FlightTests {
         #expect(try running.terminate() == .exited(0))
     }
 
+    @Test("values that another answer holds cost a batch nothing, and are not left out for want of room")
+    func shared() throws {
+        let server = try ServerProcess(
+            .init(configuration: "limits: {bytes_in_flight: 64MiB, answer_size: 64MiB}\nmemory: {max_memory: 128MiB}\n")
+        )
+        let ns = "/v1/namespaces/shared"
+        let value = text(8 << 20)
+        for number in 0..<5 {
+            expect(try server.client.put("\(ns)/values/k\(number)", bytes: value, type: "text/plain"), 201)
+        }
+        let body = #"{"keys":["k0","k1","k2","k3","k4"]}"#
+        let holder = try RawConnection(port: server.port)
+        try holder.send(
+            server.client.head(
+                "POST",
+                "\(ns)/batch/get",
+                ["Content-Type": "application/json"],
+                bodyCount: body.utf8.count
+            )
+        )
+        try holder.send(Array(body.utf8))
+        // What the sockets take of it is less than half.
+        try eventually("its answer is there") { try server.metrics().sum("pantler_bytes_in_flight") >= 40 * 1_048_576 }
+        let got = expect(try server.client.post("\(ns)/batch/get", body), 200)
+        #expect(got.json["omitted"].array.isEmpty)
+        #expect(got.json["entries"].array.count == 5)
+        withExtendedLifetime(holder) {}
+    }
+
     /// Bodies that hold all there is: each has come but for its last byte, and what is left beside them is less than a body begins with.
     private func holdAll() throws -> [RawConnection] {
         // What those who wait may have is 15/16 of the whole.

@@ -39,6 +39,8 @@ struct FoundBatch: Sendable {
     /// Bytes that the answer may have, and those that are spoken for: by its entries, and by the names of all keys.
     private let limit: Int
     private var used: Int
+    /// Of these, bytes that no other answer holds as well.
+    private var owned: Int
     /// The room that there is for it among the bytes in flight.
     private var room: Int
     private var claim: FlightClaim?
@@ -62,6 +64,7 @@ struct FoundBatch: Sendable {
         self.claim = claim
         self.room = max(room, Flight.free)
         used = keys.namesBytes + Self.frameBytes
+        owned = used
         answer.text.writeStaticString(Self.opening)
     }
 
@@ -83,7 +86,7 @@ struct FoundBatch: Sendable {
         let places = range.count == keys.count ? keys.places : Array(keys.places[range])
         keys.withText { text in
             store.lookup(namespace, text, places, store.moment()) { found in
-                takesRoom(EntryObject(found).count + 1)
+                takesRoom(for: found)
             } hit: { found in
                 add(found)
             } other: { index, lookup in
@@ -115,11 +118,16 @@ struct FoundBatch: Sendable {
     /// Most room that is made for entries that may not come.
     private static let firstRoom = 256 << 10
 
-    /// Whether an entry of so many bytes still has its place in the answer, and among the bytes in flight; then it takes it.
-    private mutating func takesRoom(_ bytes: Int) -> Bool {
+    /// Whether an entry still has its place in the answer, and among the bytes in flight; then it takes it.
+    private mutating func takesRoom(for found: Found) -> Bool {
+        let object = EntryObject(found)
+        let bytes = object.count + 1
         guard used + bytes <= limit else { return false }
-        if used + bytes > room {
-            let more = used + bytes - room
+        // A large value that another answer holds is there, and counted, already.
+        let isThere = found.large.map { flight.isHeld(ObjectIdentifier($0)) } ?? false
+        let owned = owned + (isThere ? object.textCount + 1 : bytes)
+        if owned > room {
+            let more = owned - room
             let claim = claim ?? flight.claim()
             self.claim = claim
             if claim.tryAsk(max(more, Self.roomStep)) {
@@ -135,6 +143,7 @@ struct FoundBatch: Sendable {
             }
         }
         used += bytes
+        self.owned = owned
         return true
     }
 
@@ -147,9 +156,9 @@ struct FoundBatch: Sendable {
 
     /// Whether an entry of the lower tier still has its place in the answer; otherwise its key is omitted. Nothing is copied.
     mutating func takes(_ place: Int, _ hit: LoadedHit, _ address: EntryAddress) -> Bool {
-        var bytes = 0
-        hit.withFound(address) { bytes = EntryObject($0).count + 1 }
-        if takesRoom(bytes) { return true }
+        var takesRoom = false
+        hit.withFound(address) { takesRoom = self.takesRoom(for: $0) }
+        if takesRoom { return true }
         others[place].state = .omitted
         return false
     }
