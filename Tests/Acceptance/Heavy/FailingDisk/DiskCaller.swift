@@ -93,9 +93,14 @@ struct DiskCaller {
             record(&model, .unknown, response)
             return response
         }
-        if success == .synced { model.noteSynced() }
+        if success == .synced, Self.hasWritten(response) { model.noteSynced() }
         record(&model, success, response)
         return response
+    }
+
+    /// Whether something was written for an answer, and so synced with all that came before. For what was not there nothing need be.
+    private static func hasWritten(_ response: Response) -> Bool {
+        response.status < 300 && response.json["deleted"].int != 0 && response.json["invalidated"].int != 0
     }
 
     private mutating func note(_ response: Response, _ place: String) {
