@@ -155,11 +155,17 @@ struct TestAnswer: CustomStringConvertible {
     }
 }
 
-/// Counts the reads that get through to the socket.
+/// Counts the reads that get through to the socket, and notes the first close.
 final class ReadCounter: ChannelOutboundHandler {
     typealias OutboundIn = ByteBuffer
 
     private(set) var count = 0
+    private(set) var firstClose: CloseMode?
+
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        if firstClose == nil { firstClose = mode }
+        context.close(mode: mode, promise: promise)
+    }
 
     func read(context: ChannelHandlerContext) {
         count += 1

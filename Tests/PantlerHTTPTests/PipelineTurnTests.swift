@@ -39,7 +39,7 @@ struct PipelineTurnTests {
         connection.channel.pipeline.fireChannelReadComplete()
         let turns = try turns(connection)
         #expect(turns.reduce(0, +) == 3000)
-        #expect(turns.max() ?? 0 <= Connection.burstSteps)
+        #expect(turns.max() ?? 0 <= ConnectionState.burstSteps)
     }
 
     @Test("requests that go through the decoder count for more")
@@ -50,7 +50,7 @@ struct PipelineTurnTests {
         connection.channel.pipeline.fireChannelReadComplete()
         let turns = try turns(connection)
         #expect(turns.reduce(0, +) == 500)
-        #expect(turns.max() ?? 0 <= Connection.burstSteps / Connection.slowRequestSteps)
+        #expect(turns.max() ?? 0 <= ConnectionState.burstSteps / Connection.slowRequestSteps)
     }
 
     @Test("a body of chunks of a byte each is read a few hundred chunks a turn, and nothing is read meanwhile")
@@ -65,7 +65,7 @@ struct PipelineTurnTests {
         connection.channel.pipeline.read()
         #expect(connection.reads.count == before)
         let turns = try turns(connection) { $0 > 0 }
-        #expect(turns.count >= 3000 * 3 * Connection.pieceSteps / Connection.burstSteps)
+        #expect(turns.count >= 3000 * 3 * Connection.pieceSteps / ConnectionState.burstSteps)
         connection.eventLoop.run()
         try connection.get("k")
         #expect(try connection.answers().last?.body == value)

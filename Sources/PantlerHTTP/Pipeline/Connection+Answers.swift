@@ -12,28 +12,11 @@ struct LateRequest: Sendable {
     let began: NIODeadline
 }
 
-/// A request of the slow lane that is being answered and has its connection to itself.
-struct Exclusive {
-    let number: UInt64
-    let method: Method
-    /// For the log.
-    let target: String
-    let began: NIODeadline
-    /// Whether the connection ends with its answer.
-    let closes: Bool
-    /// Whether the answer has to say so if it does not: the client speaks HTTP/1.0.
-    let saysKeepAlive: Bool
-}
-
 // Answers that come after their requests, in whatever order.
 extension Connection {
-    /// Gives a plain request its place among those that are answered later.
-    func beginLate(_ request: FastLane.FastRequest) -> LateRequest {
-        LateRequest(
-            number: pending.begin(holding: request.length),
-            target: isLogged ? target(request) : "",
-            began: burstBegan
-        )
+    /// What there is to know of a plain request that has begun and is answered later.
+    func late(_ request: FastLane.FastRequest, _ number: UInt64) -> LateRequest {
+        LateRequest(number: number, target: isLogged ? target(request) : "", began: state.burstBegan)
     }
 
     /// Answers a plain request that was begun before. `write` returns the answer's status, and the place of a large value.
@@ -42,49 +25,45 @@ extension Connection {
         _ operation: Operation,
         _ write: (AnswerFrame, inout ByteBuffer) -> (status: Int, gap: ValueGap?)
     ) {
-        guard phase == .open else { return }
+        guard state.isOpen else { return }
         burst {
-            let isLast = loop.isDraining && input.readableBytes == 0 && pending.isLast(request.number)
-            let frame = AnswerFrame(connection: isLast ? .close : .unsaid, date: loop.date(at: burstBegan))
+            let closing = state.closing(request.number, unread: input.readableBytes)
+            let frame = AnswerFrame(connection: closing, date: loop.date(at: state.burstBegan))
             let status: Int
-            if pending.isNext(request.number) {
+            if state.answers.isNext(request.number) {
                 // Its turn has come: it is written where it is sent from.
                 let (written, gap) = write(frame, &output)
                 status = written
                 if let gap { sendOutput(with: gap.value(loop.flight), at: gap.offset) }
-                send(pending.endFirst())
+                gatherOrSend(state.endFirst())
             } else {
                 var text = ByteBuffer()
                 let (written, gap) = write(frame, &text)
                 status = written
                 var answer = WireAnswer(text)
                 if let gap { answer.add(gap.value(loop.flight), at: gap.offset) }
-                guard pending.settle(request.number, answer) else { return }
+                guard state.settle(request.number, answer) else { return }
             }
             record(operation, operation == .put ? .put : .get, request.target, status, since: request.began)
-            sendReady()
+            while let (answer, behind) = state.takeReady() {
+                gatherOrSend(answer)
+                gatherOrSend(behind)
+            }
         }
     }
 
-    /// Gives the connection to a request, until it is answered. Nothing is pending.
-    func beginExclusive(
-        _ method: Method,
-        target: String,
-        began: NIODeadline,
-        closes: Bool = false,
-        saysKeepAlive: Bool = false,
-        claim: FlightClaim? = nil
-    ) -> Exchange {
-        let number = pending.begin()
-        exclusive = Exclusive(
-            number: number,
-            method: method,
-            target: target,
-            began: began,
-            closes: closes,
-            saysKeepAlive: saysKeepAlive
+    /// Gives the connection to a request, until it is answered. Nothing is under way.
+    func beginAlone(_ message: IncomingMessage) -> Exchange {
+        let head = message.head
+        return Exchange(
+            connection: self,
+            loop: loop,
+            method: head.method,
+            number: state.beginAlone(closes: !head.isKeptAlive, isHTTP10: head.isHTTP10),
+            target: isLogged ? String(decoding: head.target, as: UTF8.self) : "",
+            began: message.began,
+            claim: message.claim
         )
-        return Exchange(connection: self, loop: loop, method: method, number: number, claim: claim)
     }
 
     /// Answers an exchange. Dropped if the connection is gone, or the exchange was answered before.
@@ -154,44 +133,31 @@ extension Connection {
         _ make: (AnswerFrame) -> WireAnswer
     ) {
         exchange.endBody()
-        guard phase == .open, let exclusive, exclusive.number == exchange.number else { return }
+        guard state.isAwaited(exchange.number) else { return }
         burst {
-            let frame = frame
-            guard pending.settle(exchange.number, make(frame)) else { return }
-            self.exclusive = nil
-            record(operation, exclusive.method, exclusive.target, status, since: exclusive.began)
-            sendReady()
-            if exclusive.closes || frame.connection == .close { beginLingering() }
+            gatherOrSend(make(frame(of: exchange)))
+            _ = state.endFirst()
+            record(operation, exchange.method, exchange.target, status, since: exchange.began)
         }
     }
 
-    /// What the answer to the present exclusive request says besides its own.
-    var frame: AnswerFrame {
-        let date = loop.date(at: isInBurst ? burstBegan : loop.eventLoop.now)
-        guard let exclusive else { return AnswerFrame(date: date) }
-        let connection: AnswerFrame.Connection =
-            exclusive.closes || loop.isDraining ? .close : exclusive.saysKeepAlive ? .keepAlive : .unsaid
-        return AnswerFrame(isHead: exclusive.method == .head, connection: connection, date: date)
-    }
-
-    /// Hands over the answers whose turn has come.
-    func sendReady() {
-        while let (answer, behind) = pending.takeReady() {
-            send(answer)
-            send(behind)
-        }
+    /// What the answer to an exchange says besides its own.
+    func frame(of exchange: Exchange) -> AnswerFrame {
+        AnswerFrame(
+            isHead: exchange.method == .head,
+            connection: state.closing(exchange.number, unread: input.readableBytes),
+            date: loop.date(at: state.isInBurst ? state.burstBegan : loop.eventLoop.now)
+        )
     }
 
     /// Small answers are gathered; a large one goes as it is, and at once: what comes after it is to see whether it is taken.
-    private func send(_ answer: WireAnswer) {
+    private func gatherOrSend(_ answer: WireAnswer) {
         guard answer.count > 16 << 10 || !answer.values.isEmpty else {
             output.writeImmutableBuffer(answer.head)
             output.writeImmutableBuffer(answer.text)
             return
         }
-        writeOutput()
-        write(answer)
-        sendOutput()
+        send(answer)
     }
 
     /// Counts an answer that was not given at once, and logs it.

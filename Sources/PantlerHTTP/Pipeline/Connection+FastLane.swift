@@ -38,33 +38,29 @@ extension Connection {
         let bounds = FastLane.Bounds(
             head: loop.limits.headSize,
             // A longer one finds its room in the other lane, and is none for the loop.
-            body: isShort ? Flight.free : min(loop.limits.bodySize, loop.router.options.maxBody, Call.shortBody)
+            body: state.isShort ? Flight.free : min(loop.limits.bodySize, loop.router.options.maxBody, Call.shortBody)
         )
-        let frame = AnswerFrame(date: loop.date(at: burstBegan))
+        let frame = AnswerFrame(date: loop.date(at: state.burstBegan))
         var outcome = FastOutcome.took
         let taken = bytes.withUnsafeReadableBytes { bytes in
             var offset = 0
             while offset < bytes.count {
                 switch FastLane.parse(UnsafeRawBufferPointer(rebasing: bytes[offset...]), hosts, bounds) {
                 case .get(let request):
-                    guard puts == 0 else {
-                        outcome = .waits
-                        return offset
-                    }
-                    guard answer(request, frame) else {
+                    guard state.mayGet, answer(request, frame) else {
                         outcome = .waits
                         return offset
                     }
                     offset += request.length
-                    steps -= 1
+                    state.spend(1)
                 case .put(let request, let body):
-                    guard loads == 0 else {
+                    guard state.mayPut else {
                         outcome = .waits
                         return offset
                     }
                     put(request, body, frame)
                     offset += request.length
-                    steps -= Self.putSteps + body.count / Self.stepBytes
+                    state.spend(Self.putSteps + body.count / Self.stepBytes)
                 case .incomplete:
                     outcome = .incomplete
                     return offset
@@ -72,7 +68,7 @@ extension Connection {
                     outcome = .other
                     return offset
                 }
-                if steps <= 0 || isBlocked || output.readableBytes >= gatherLimit { break }
+                if state.steps <= 0 || isBlocked || output.readableBytes >= state.gatherLimit { break }
             }
             return offset
         }
@@ -82,7 +78,7 @@ extension Connection {
 
     /// Runs `body` with the buffer in which the next answer has its place.
     func gather<Answer>(_ body: (inout ByteBuffer) -> Answer) -> Answer {
-        pending.isEmpty ? body(&output) : pending.addBehind(body)
+        state.answers.isEmpty ? body(&output) : state.addBehind(body)
     }
 
     /// For the log.

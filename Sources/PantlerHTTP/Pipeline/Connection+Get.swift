@@ -42,7 +42,7 @@ extension Connection {
         switch lookup {
         case .hit:
             fastAnswers.hits += 1
-            if isLogged { log(.get, target(request), 200, since: burstBegan) }
+            if isLogged { log(.get, target(request), 200, since: state.burstBegan) }
         case .missing(let reason): answerMiss(reason, request, frame)
         case .below, .omitted: load(namespace, hash, request)
         }
@@ -55,10 +55,10 @@ extension Connection {
         let value = gap.value(loop.flight)
         // Counted from here on by whatever holds the value.
         room = .unasked
-        if pending.isEmpty {
+        if state.answers.isEmpty {
             sendOutput(with: value, at: gap.offset)
         } else {
-            pending.addBehind(value, at: gap.offset)
+            state.addBehind(value, at: gap.offset)
         }
     }
 
@@ -92,15 +92,14 @@ extension Connection {
         }
         room = isGranted ? .granted(claim) : .asked(claim)
         if isGranted { return .there }
-        isWaitingForRoom = true
+        state.waitsForRoom()
         loop.noteWaiting()
         return .asked
     }
 
     private func noteRoom(_ isGranted: Bool) {
-        guard phase == .open, case .asked(let claim) = room else { return }
+        guard case .asked(let claim) = room, state.roomCame() else { return }
         room = isGranted ? .granted(claim) : .refused
-        isWaitingForRoom = false
         // The request stands at the front of the input still.
         burst {}
     }
@@ -108,23 +107,22 @@ extension Connection {
     private func refuseForRoom(_ request: FastLane.FastRequest, _ frame: AnswerFrame) {
         let response = Response(problem: .noRoom, operation: .get)
         gather { response.write(frame, to: &$0) }
-        record(.get, .get, isLogged ? target(request) : "", response.status, since: burstBegan)
+        record(.get, .get, isLogged ? target(request) : "", response.status, since: state.burstBegan)
     }
 
     private func answerMiss(_ reason: MissReason, _ request: FastLane.FastRequest, _ frame: AnswerFrame) {
         gather { MissAnswer.write(reason, frame, to: &$0) }
         fastAnswers.misses += 1
-        if isLogged { log(.get, target(request), 404, since: burstBegan) }
+        if isLogged { log(.get, target(request), 404, since: state.burstBegan) }
     }
 
     /// Asks the lower tier, whose answer finds its place in the order by its number.
     private func load(_ namespace: Namespace, _ hash: UInt64, _ request: FastLane.FastRequest) {
         let load = PendingLoad(
-            request: beginLate(request),
+            request: late(request, state.beginGet(holding: request.length)),
             aspect: request.aspect,
             address: EntryAddress(namespace: namespace.id, key: Array(request.key), hash: hash)
         )
-        loads += 1
         let connection = NIOLoopBound(self, eventLoop: loop.eventLoop)
         loop.load(namespace, load.address, counts: true) { connection.value.finish(load, $0) }
     }
@@ -136,7 +134,7 @@ extension Connection {
     }
 
     private func finish(_ load: PendingLoad, _ result: RoomyLoad) {
-        loads -= 1
+        state.completed(load.request.number)
         finish(load.request, .get) { frame, answer in
             switch result {
             case .hit(let hit):

@@ -33,17 +33,18 @@ extension Connection {
     private static let reservedBytes = 64 << 10
 
     /// Reads the head at the front of `bytes` once it is whole. Returns whether anything was taken.
-    func takeHead(_ bytes: inout ByteBuffer) -> Bool {
+    ///
+    /// - Parameter searched: bytes that hold no end of it.
+    func takeHead(_ bytes: inout ByteBuffer, searched: Int) -> Bool {
         let limits = loop.limits
-        let end = bytes.withUnsafeReadableBytes { MessageBoundary.endOfFields($0, from: max(0, searchedBytes - 2)) }
+        let end = bytes.withUnsafeReadableBytes { MessageBoundary.endOfFields($0, from: max(0, searched - 2)) }
         guard let end, end <= limits.headSize else {
-            searchedBytes = bytes.readableBytes
+            state.foundHead(searched: bytes.readableBytes)
             guard end != nil || bytes.readableBytes > limits.headSize else { return false }
             refuse(RequestHead.tooLong(bytes.readableBytesView.prefix(limits.headSize), limits))
             return true
         }
-        searchedBytes = 0
-        isSlowHead = false
+        state.tookHead()
         room = .unasked
         guard let context, let head = bytes.readSlice(length: end) else { return false }
         do {
@@ -64,7 +65,7 @@ extension Connection {
             request: Request(method: head.method, target: head.target, headers: head.headers),
             head: head,
             body: body,
-            began: burstBegan,
+            began: state.burstBegan,
             bodyRoom: 0
         )
         switch loop.router.admit(head.method, head.target, head.headers) {
@@ -80,9 +81,8 @@ extension Connection {
                 if findRoom(&message) { askForBody(&message) }
             }
         }
-        guard phase == .open else { return }
-        if body.hasEnded { end(message) } else { self.message = message }
-        bodyMoved = burstBegan
+        guard state.isOpen else { return }
+        if body.hasEnded { end(message) } else { keep(message) }
     }
 
     private func askForBody(_ message: inout IncomingMessage) {
@@ -118,8 +118,10 @@ extension Connection {
     }
 
     private func note(_ isGranted: Bool) -> Bool {
-        isWaitingForRoom = !isGranted
-        if !isGranted { loop.noteWaiting() }
+        if !isGranted {
+            state.waitsForRoom()
+            loop.noteWaiting()
+        }
         return isGranted
     }
 
@@ -130,13 +132,11 @@ extension Connection {
     }
 
     private func noteBodyRoom(_ isGranted: Bool) {
-        guard phase == .open, isWaitingForRoom, var message else { return }
-        isWaitingForRoom = false
+        guard var message, state.roomCame() else { return }
         burst {
             if isGranted {
                 askForBody(&message)
-                self.message = message
-                bodyMoved = burstBegan
+                keep(message)
             } else {
                 self.message = nil
                 fail(message, .noRoom)
@@ -174,8 +174,7 @@ extension Connection {
                 return false
             }
             message.roomLeft = 0
-            bodyMoved = burstBegan
-            steps -= Self.pieceSteps + count / Self.stepBytes
+            state.spend(Self.pieceSteps + count / Self.stepBytes)
             do {
                 guard let slice = bytes.readSlice(length: count) else { return false }
                 let piece = try decoder.piece(slice, context, bodyBytes: bodyBytes, ends: ends)
@@ -198,31 +197,30 @@ extension Connection {
             }
             message.request.body.writeImmutableBuffer(piece)
         }
-        if ends { end(message) } else { self.message = message }
+        if ends { end(message) } else { keep(message) }
+    }
+
+    /// More of the message's body is to come.
+    private func keep(_ message: IncomingMessage) {
+        self.message = message
+        state.bodyMoved(isRefused: message.isRefused)
     }
 
     /// The message is whole: it is answered, unless it has been.
     private func end(_ message: IncomingMessage) {
         guard let context else { return }
+        state.tookBody()
         decoder.finish(isUpgrade: message.head.isUpgrade, context)
         if message.isRefused { return }
         // It may take its time: those who have their answers need not wait for it.
         socket?.sendGathered()
-        let head = message.head
-        let exchange = beginExclusive(
-            head.method,
-            target: isLogged ? String(decoding: head.target, as: UTF8.self) : "",
-            began: message.began,
-            closes: !head.isKeptAlive,
-            saysKeepAlive: head.isHTTP10,
-            claim: message.claim
-        )
+        let exchange = beginAlone(message)
         loop.router.respond(to: message.request, as: message.call, on: exchange)
     }
 
     /// The rest of a message makes no sense, or is too much: nothing after it can be read.
     private func fail(_ message: IncomingMessage, _ problem: Problem) {
-        if message.isRefused { return beginLingering() }
+        if message.isRefused { return endAnswers() }
         answerNow(Response(problem: problem, operation: .other), message.head, closes: true)
     }
 
@@ -233,16 +231,18 @@ extension Connection {
 
     /// Answers at once. Nothing is pending.
     private func answerNow(_ response: Response, _ head: RequestHead?, closes: Bool) {
-        let closes = closes || head?.isKeptAlive == false || loop.isDraining
-        let connection: AnswerFrame.Connection = closes ? .close : head?.isHTTP10 == true ? .keepAlive : .unsaid
+        let connection = state.closing(
+            closes: closes || head?.isKeptAlive == false,
+            isHTTP10: head?.isHTTP10 == true
+        )
         let frame = AnswerFrame(
             isHead: head?.method == .head,
             connection: connection,
-            date: loop.date(at: burstBegan)
+            date: loop.date(at: state.burstBegan)
         )
         response.write(frame, to: &output)
         let target = isLogged ? String(decoding: head?.target ?? [], as: UTF8.self) : ""
-        record(response.operation, head?.method ?? .other, target, response.status, since: burstBegan)
-        if closes { beginLingering() }
+        record(response.operation, head?.method ?? .other, target, response.status, since: state.burstBegan)
+        if connection == .close { endAnswers() }
     }
 }

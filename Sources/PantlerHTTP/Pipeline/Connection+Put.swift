@@ -19,11 +19,11 @@ extension Connection {
         case .success(let written):
             gather { WrittenAnswer.write(written, request.key, frame, to: &$0) }
             if written.isNew { fastAnswers.made += 1 } else { fastAnswers.replaced += 1 }
-            if isLogged { log(.put, target(request), WrittenAnswer.status(written), since: burstBegan) }
+            if isLogged { log(.put, target(request), WrittenAnswer.status(written), since: state.burstBegan) }
         case .failure(let problem):
             let response = Response(problem: problem, operation: .put)
             gather { response.write(frame, to: &$0) }
-            record(.put, .put, isLogged ? target(request) : "", response.status, since: burstBegan)
+            record(.put, .put, isLogged ? target(request) : "", response.status, since: state.burstBegan)
         }
     }
 
@@ -39,13 +39,11 @@ extension Connection {
         let address = loop.store.address(namespace, Array(request.key))
         return loop.store.put(namespace, address, put, at: moment) {
             let put = LatePut(
-                request: beginLate(request),
+                request: late(request, state.beginPut(holding: request.length)),
                 bodyBytes: body.count,
                 key: address.key,
                 connection: self
             )
-            puts += 1
-            unmadePut = put.request.number
             return LateAnswer(made: { put.noteMade() }, completion: { put.finish($0) })
         }
     }
@@ -77,13 +75,11 @@ extension Connection {
 
     /// The change waits for its commit and sync alone.
     private func noteMade(_ put: LateRequest) {
-        guard phase == .open, unmadePut == put.number else { return }
-        burst { unmadePut = nil }
+        if state.made(put.number) { burst {} }
     }
 
     private func finish(_ put: LateRequest, _ key: [UInt8], _ result: Result<Written, Problem>) {
-        puts -= 1
-        if unmadePut == put.number { unmadePut = nil }
+        state.completed(put.number)
         gatheringBurst {
             finish(put, .put) { frame, answer in
                 switch result {
@@ -96,7 +92,6 @@ extension Connection {
                     return (response.status, nil)
                 }
             }
-            if loop.isDraining, pending.isEmpty, input.readableBytes == 0 { beginLingering() }
         }
     }
 }

@@ -6,15 +6,15 @@ extension Connection: StreamReader {
     /// While room is short no more is read than there is room for: what is read has to be kept, and what every connection keeps of a body
     /// that waits would come to more than all that may be in flight.
     var readLimit: Int {
-        if input.readableBytes > 0, isReadingPaused { return 0 }
-        if !loop.flight.isShort { return .max }
+        let (unread, isShort) = (input.readableBytes, loop.flight.isShort)
+        if unread > 0, state.isReadingPaused(unread: unread, isShort: isShort) { return 0 }
+        if !isShort { return .max }
         return max(Self.uncountedBytes, message?.claim?.ahead ?? 0)
     }
 
     func receivedAll() -> Bool {
         endBurst()
-        wantsRead = isReadingPaused
-        return !wantsRead
+        return state.mayRead(unread: input.readableBytes, isShort: loop.flight.isShort)
     }
 }
 

@@ -9,22 +9,15 @@ import PantlerStore
 ///
 /// Whatever one wake-up of the loop brings is a *burst*: its requests are taken one after the other (`consume`), their answers
 /// gather in one buffer, and that is written once (`Connection+Bursts`). A plain GET or PUT is recognised and answered in the bytes
-/// (`Connection+FastLane`); everything else goes through SwiftNIO's decoder (`Connection+Messages`), begins only when nothing is
-/// pending, and has the connection to itself until it is answered. Plain GETs go beside plain GETs, and plain PUTs beside PUTs that are
-/// made and wait to be durable; neither begins while one of the other kind is pending. So no request overtakes a write. What is answered
-/// later and what comes of it is in `Connection+Answers`, the ends that a connection can come to in `Connection+Endings`.
+/// (`Connection+FastLane`); everything else goes through SwiftNIO's decoder (`Connection+Messages`). What is answered later and what comes
+/// of it is in `Connection+Answers`, the ends that a connection can come to in `Connection+Endings`.
+///
+/// What may begin, what waits and for what, whose turn it is and when patience ends is decided by `state`, which knows nothing of
+/// sockets and stores; here it is carried out.
 final class Connection: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
-
-    enum Phase {
-        case open
-        /// The last answer is given. What still comes is thrown away, so that the client gets to read it: closing at once would
-        /// reset the connection under bytes that nobody has read, and take the answer with it (RFC 9112, section 9.6).
-        case lingering
-        case closed
-    }
 
     let loop: LoopState
     let decoder: MessageDecoder
@@ -32,80 +25,30 @@ final class Connection: ChannelDuplexHandler {
     var context: ChannelHandlerContext?
     /// The socket, where no other handler stands between: bytes then come from it and go to it past the pipeline.
     var socket: StreamSocket?
-    var phase = Phase.open
-    /// Whether it is among the loops' open connections.
-    private var isCounted = false
+    /// What it is at. Says what is to be done.
+    var state = ConnectionState()
 
     // MARK: What comes
 
     /// Bytes that could not be dealt with yet: a part of a request, or requests that have to wait.
     var input = ByteBuffer()
-    /// Bytes of `input` that hold no end of a head.
-    var searchedBytes = 0
-    /// Whether the request at the front of the input is none for the fast lane.
-    var isSlowHead = false
     /// The message whose body is being read.
     var message: IncomingMessage?
-    /// Whether what stands at the front of the input waits for room among the bytes in flight.
-    var isWaitingForRoom = false
-    /// What came of that for a plain request.
+    /// The room that a plain request waits for, or what came of that.
     var room = Room.unasked
     /// What is held here in small, where that is much all the same, and its count.
     private var smallClaim: (claim: FlightClaim, bytes: Int)?
-    /// Whether the other side has said that it sends no more.
-    var isInputClosed = false
-    /// A read that waits until there is room for more.
-    var wantsRead = false
-
-    // MARK: What goes
-
-    var pending = PendingAnswers()
-    /// The request of the slow lane that has the connection to itself.
-    var exclusive: Exclusive?
-    /// Plain gets that are under way: reads of the lower tier.
-    var loads = 0
-    /// Plain puts that are under way.
-    var puts = 0
-    /// The one of them that is not made yet: nothing begins before it is.
-    var unmadePut: UInt64?
-    /// Answers of this burst.
-    var output = ByteBuffer()
-    /// Whether the socket takes more.
-    var isWritable = true
-    /// Whether the last answer was handed to the socket.
-    var hasWrittenLast = false
 
     // MARK: The burst
 
-    /// What the present burst may still do before others of the loop have their turn, in steps of about a microsecond.
-    var steps = 0
-    /// Whether the burst has used them up: it goes on after what else the loop has to do.
-    var isYielding = false
-    var isInBurst = false
-    /// Whether room among the bytes in flight is short.
-    var isShort = false
-    /// Whether the socket took more again meanwhile: requests may wait for that.
-    var goesOnAfterBurst = false
-    var needsFlush = false
-    /// Whether something was sent before the burst's end.
-    var hasFlushed = false
+    /// Answers of this burst.
+    var output = ByteBuffer()
     var moment = Moment(now: Timestamp(milliseconds: 0), access: 0)
-    var burstBegan = NIODeadline.uptimeNanoseconds(0)
     var fastAnswers = FastAnswers()
     /// Whether requests are logged.
     var isLogged: Bool { loop.isLogged }
 
-    // MARK: Time
-
-    /// The end of the last burst that answered something.
-    var lastAnswered = NIODeadline.uptimeNanoseconds(0)
-    /// When the first byte of the head came that is not whole yet.
-    var headBegan: NIODeadline?
-    /// When the last byte of the present body came.
-    var bodyMoved = NIODeadline.uptimeNanoseconds(0)
-    /// Since when the other side has taken nothing, and how many bytes it had not taken then.
-    var stalled = (since: NIODeadline.uptimeNanoseconds(0), bytes: 0)
-    var lingerBegan = NIODeadline.uptimeNanoseconds(0)
+    /// Goes off by the deadline, or before.
     var timer: (task: Scheduled<Void>, due: NIODeadline)?
 
     /// The room that the answer to a plain request may have to wait for.
@@ -116,14 +59,8 @@ final class Connection: ChannelDuplexHandler {
         case refused
     }
 
-    /// Bytes of answers that are gathered, or wait behind others, before no more requests are read.
-    static let gatheredBytes = 64 << 10
-    /// The same while room among the bytes in flight is short.
-    private static let scantGatheredBytes = 4 << 10
     /// Bytes that a connection holds without their being counted.
     static let uncountedBytes = 4 << 10
-    /// Steps of a burst. Fewer would not shorten the wait of others by much, and more cost nobody but them.
-    static let burstSteps = 1024
     /// Steps of a request that goes through SwiftNIO's decoder, and of a plain write.
     static let slowRequestSteps = 16
     static let putSteps = 4
@@ -131,9 +68,6 @@ final class Connection: ChannelDuplexHandler {
     static let pieceSteps = 4
     /// Bytes of a body that are a step.
     static let stepBytes = 4 << 10
-    /// Reads of the lower tier at a time: each can bring a large value.
-    static let parallelLoads = 32
-
     init(_ loop: LoopState, parts: DecodedParts) {
         self.loop = loop
         decoder = MessageDecoder(headLimit: loop.limits.headSize, parts: parts)
@@ -147,8 +81,7 @@ final class Connection: ChannelDuplexHandler {
 
     func channelActive(context: ChannelHandlerContext) {
         loop.add(self)
-        lastAnswered = loop.eventLoop.now
-        isCounted = true
+        state.opened(at: loop.eventLoop.now)
         if loop.openConnections.open() > loop.limits.connections { return refuseConnection() }
         if loop.isDraining { return close() }
         armTimer()
@@ -164,13 +97,10 @@ final class Connection: ChannelDuplexHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        phase = .closed
-        loop.remove(self)
-        if isCounted { loop.openConnections.close() }
-        isCounted = false
+        state.gone()
+        if loop.remove(self) { loop.openConnections.close() }
         timer?.task.cancel()
         timer = nil
-        pending.removeAll()
         input = ByteBuffer()
         output = ByteBuffer()
         dropMessage()
@@ -198,61 +128,37 @@ final class Connection: ChannelDuplexHandler {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard let event = event as? ChannelEvent, event == .inputClosed else { return }
-        isInputClosed = true
-        if !isInBurst { settle() }
+        state.inputClosed()
+        if !state.isInBurst { settle() }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        isWritable = context.channel.isWritable
-        if !isWritable {
-            stalled = (loop.eventLoop.now, bufferedBytes)
-        } else if isInBurst {
-            goesOnAfterBurst = true
-        } else {
-            burst {}
-        }
+        let isWritable = context.channel.isWritable
+        let now = loop.eventLoop.now
+        if state.writabilityChanged(isWritable, unsent: bufferedBytes, at: now) { burst {} }
     }
 
     /// Holds the next read back while there is enough to do.
     func read(context: ChannelHandlerContext) {
-        if isReadingPaused { wantsRead = true } else { context.read() }
-    }
-
-    var isReadingPaused: Bool {
-        if phase != .open { return false }
-        if isWaitingForRoom { return true }
-        if isYielding, input.readableBytes > 0 { return true }
-        guard !pending.isEmpty || !isWritable else { return false }
-        return input.readableBytes > 0 || loop.flight.isShort
+        if state.mayRead(unread: input.readableBytes, isShort: loop.flight.isShort) { context.read() }
     }
 
     /// What a burst leaves: an end, if there is nothing to wait for, or a deadline, and a read.
     func settle() {
-        guard phase != .closed, context != nil else { return }
+        guard context != nil else { return }
         endIfDone()
-        if phase == .open { markHead() }
+        let reads = state.settled(unread: input.readableBytes, isShort: loop.flight.isShort)
         countSmall()
         armTimer()
-        if wantsRead, !isReadingPaused {
-            wantsRead = false
-            context?.read()
-        }
-    }
-
-    /// Notes when a head began that is not whole yet.
-    private func markHead() {
-        let isPartial =
-            input.readableBytes > 0 && message == nil && pending.isEmpty && isWritable && !isWaitingForRoom
-            && !isYielding
-        if !isPartial { headBegan = nil } else if headBegan == nil { headBegan = burstBegan }
+        if reads { context?.read() }
     }
 
     /// Counts among the bytes in flight what is held here between bursts: requests that wait, answers behind others, and what of small
     /// answers the socket has not taken. Mostly there is none.
     private func countSmall() {
-        let unsent = isWritable ? 0 : min(bufferedBytes, 2 * Self.gatheredBytes)
-        let bytes = input.readableBytes + pending.heldBytes + unsent
-        guard bytes > Self.uncountedBytes, phase != .closed else {
+        let unsent = state.isWritable ? 0 : min(bufferedBytes, 2 * ConnectionState.gatheredBytes)
+        let bytes = input.readableBytes + state.answers.heldBytes + unsent
+        guard bytes > Self.uncountedBytes, state.life != .closed else {
             if smallClaim != nil { smallClaim = nil }
             return
         }
@@ -263,16 +169,6 @@ final class Connection: ChannelDuplexHandler {
     }
 
     // MARK: Requests
-
-    /// Whether no further request may be taken.
-    var isBlocked: Bool {
-        isYielding || exclusive != nil || unmadePut != nil || !isWritable || isWaitingForRoom
-            || loads >= (isShort ? 1 : Self.parallelLoads)
-            || pending.count >= loop.limits.pipelinedRequests
-            || pending.heldBytes + pending.valueBytes >= gatherLimit
-    }
-
-    var gatherLimit: Int { isShort ? Self.scantGatheredBytes : Self.gatheredBytes }
 
     func consumeInput() {
         guard input.readableBytes > 0 else { return }
@@ -290,44 +186,48 @@ final class Connection: ChannelDuplexHandler {
     ///
     /// - Parameter isPlain: whether only bodies and plain requests are, of which nothing is kept that is not copied.
     func consume(_ bytes: inout ByteBuffer, isPlain: Bool = false) {
-        while phase == .open, bytes.readableBytes > 0, !isBlocked {
+        while state.isOpen, bytes.readableBytes > 0, !isBlocked {
             let hasTaken =
                 if message != nil { takeBody(&bytes) } else if isPlain { takePlain(&bytes) } else {
                     takeRequest(&bytes)
                 }
             guard hasTaken else { break }
-            headBegan = nil
-            if steps <= 0 { yieldTurn() }
-            if output.readableBytes >= gatherLimit { sendOutput() }
+            state.tookRequest()
+            if state.yieldsTurn() { yieldTurn() }
+            if output.readableBytes >= state.gatherLimit { sendOutput() }
         }
-        if phase != .open { bytes.clear() }
+        if !state.isOpen { bytes.clear() }
     }
+
+    /// Whether no further request may be taken.
+    var isBlocked: Bool { state.isBlocked(limit: loop.limits.pipelinedRequests) }
 
     /// Takes the next request, or what is there of it. Returns whether anything was taken.
     private func takeRequest(_ bytes: inout ByteBuffer) -> Bool {
         if takePlain(&bytes) { return true }
-        guard isSlowHead, pending.isEmpty else { return false }
-        steps -= Self.slowRequestSteps
-        return takeHead(&bytes)
+        guard case .head(let searched) = state.front, state.answers.isEmpty else { return false }
+        state.spend(Self.slowRequestSteps)
+        return takeHead(&bytes, searched: searched)
     }
 
     /// Takes the next request if it is a plain one. Returns whether it was.
     private func takePlain(_ bytes: inout ByteBuffer) -> Bool {
+        guard case .unjudged = state.front else { return false }
         // RFC 9112, section 2.2: empty lines before a request are passed over.
-        if searchedBytes == 0 {
-            let empty = bytes.withUnsafeReadableBytes { bytes in
-                bytes.firstIndex { $0 != UInt8(ascii: "\r") && $0 != UInt8(ascii: "\n") } ?? bytes.count
-            }
-            bytes.moveReaderIndex(forwardBy: empty)
-            if bytes.readableBytes == 0 { return false }
+        let empty = bytes.withUnsafeReadableBytes { bytes in
+            bytes.firstIndex { $0 != UInt8(ascii: "\r") && $0 != UInt8(ascii: "\n") } ?? bytes.count
         }
-        if loop.isDraining { isSlowHead = true }
-        if isSlowHead { return false }
+        bytes.moveReaderIndex(forwardBy: empty)
+        if bytes.readableBytes == 0 { return false }
+        if state.isDraining {
+            state.foundHead()
+            return false
+        }
         switch answerPlain(&bytes) {
         case .took: return true
         case .incomplete, .waits: return false
         case .other:
-            isSlowHead = true
+            state.foundHead()
             return false
         }
     }

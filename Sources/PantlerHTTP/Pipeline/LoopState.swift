@@ -63,9 +63,11 @@ final class LoopState {
 
     func add(_ connection: Connection) { connections[ObjectIdentifier(connection)] = connection }
 
-    func remove(_ connection: Connection) {
-        connections[ObjectIdentifier(connection)] = nil
+    /// Returns whether it was there.
+    func remove(_ connection: Connection) -> Bool {
+        guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return false }
         if isDraining, connections.isEmpty { drained?.succeed(cutOff) }
+        return true
     }
 
     /// Closes what is idle, has the others end with the requests that they are at, and after `timeout` closes what is left.

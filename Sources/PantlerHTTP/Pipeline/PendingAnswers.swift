@@ -15,7 +15,7 @@ struct PendingAnswers {
 
     private var slots = CircularBuffer<Slot>()
     /// The number of the first slot.
-    private var first: UInt64 = 0
+    private(set) var first: UInt64 = 0
     /// Bytes that wait: answers, and what requests hold that have none yet; values that lie in memory anyway are not among them.
     private(set) var heldBytes = 0
 

@@ -12,14 +12,27 @@ final class Exchange: Sendable {
     let number: UInt64
     /// Bytes that the answer to a batch of gets may have.
     let answerSize: Int
+    /// For the log.
+    let target: String
+    let began: NIODeadline
     private let connection: NIOLoopBound<Connection>
     /// What counts the request's body among the bytes in flight: until all is done that the request asks for, also if nobody is there any
     /// more to be answered.
     private let claim: Mutex<FlightClaim?>
 
-    init(connection: Connection, loop: LoopState, method: Method, number: UInt64, claim: FlightClaim?) {
+    init(
+        connection: Connection,
+        loop: LoopState,
+        method: Method,
+        number: UInt64,
+        target: String,
+        began: NIODeadline,
+        claim: FlightClaim?
+    ) {
         self.method = method
         self.number = number
+        self.target = target
+        self.began = began
         self.claim = Mutex(claim)
         answerSize = min(loop.limits.answerSize, loop.limits.bytesInFlight)
         self.connection = NIOLoopBound(connection, eventLoop: loop.eventLoop)
@@ -32,7 +45,7 @@ final class Exchange: Sendable {
     }
 
     /// What the answer says besides its own. On the loop.
-    var frame: AnswerFrame { connection.value.frame }
+    var frame: AnswerFrame { connection.value.frame(of: self) }
 
     /// Answers. From any thread. An answer to a connection that is gone meanwhile is dropped.
     func respond(_ response: Response) {
