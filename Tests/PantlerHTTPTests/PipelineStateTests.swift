@@ -28,6 +28,8 @@ struct PipelineStateTests {
         case body(isRefused: Bool = false)
         case readHeld
         case settled(unread: Int)
+        case begun(UInt64)
+        case watched(UInt64)
         case inputClosed, drain, ended, closed
     }
 
@@ -60,8 +62,10 @@ struct PipelineStateTests {
             case .body(let isRefused): state.bodyMoved(isRefused: isRefused)
             case .readHeld: expect(state.mayRead(unread: 1, isShort: false), is: false)
             case .settled(let unread): _ = state.settled(unread: unread, isShort: false)
-            case .inputClosed: state.inputClosed()
-            case .drain: state.drain()
+            case .begun(let number): expect(state.beginAnswer(number), is: true)
+            case .watched(let number): expect(state.watch(number), is: .watching)
+            case .inputClosed: _ = state.inputClosed()
+            case .drain: _ = state.drain()
             case .ended: _ = state.endAnswers()
             case .closed: _ = state.close()
             }
@@ -238,13 +242,65 @@ struct PipelineStateTests {
         #expect(Self.after([.alone(), .answered(0), .alone()]).isAwaited(1))
         #expect(!Self.after([.alone(), .closed]).isAwaited(0))
         var gone = Self.after([.alone()])
-        gone.gone()
+        _ = gone.gone()
         #expect(!gone.isAwaited(0))
         // What a store says of them later changes nothing.
         gone = Self.after([.get, .get])
-        gone.gone()
+        _ = gone.gone()
         gone.completed(0)
         #expect(gone.exchanges == .none)
+    }
+
+    @Test("an answer in pieces begins once, and goes on until its end")
+    func pieces() {
+        var state = Self.after([.alone()])
+        #expect(!state.isWriting(0))
+        expect(state.beginAnswer(0), is: true)
+        expect(state.beginAnswer(0), is: false)
+        #expect(state.isWriting(0) && !state.isAwaited(0) && state.isBlocked(limit: 1000))
+        Self.answer(0, &state)
+        #expect(!state.isWriting(0) && !state.isBlocked(limit: 1000))
+        #expect(!Self.after([.alone(), .begun(0), .closed]).isWriting(0))
+        state = Self.after([.alone(), .begun(0), .drain])
+        #expect(state.isWriting(0))
+        _ = state.endFirst()
+        #expect(state.end(unread: 0) == .whenSent)
+    }
+
+    @Test(
+        "who asks for it is told once that nobody waits for an answer any more",
+        arguments: [
+            ([.alone(), .watched(0)], [.clientLeft, nil, nil]),
+            ([.alone(), .begun(0), .watched(0)], [.clientLeft, nil, nil]),
+            ([.alone()], [nil, nil, nil]),
+            ([.alone(), .watched(0), .answered(0)], [nil, nil, nil]),
+            ([.alone(), .watched(0), .answered(0), .alone()], [nil, nil, nil]),
+            ([.get], [nil, nil, nil]),
+        ] as [([Event], [Cancellation?])]
+    )
+    func cancellation(events: [Event], told: [Cancellation?]) {
+        var state = Self.after(events)
+        expect([state.inputClosed(), state.drain(), state.gone()], is: told)
+        state = Self.after(events)
+        let first = told[0] == nil ? nil : Cancellation.serverStops
+        expect([state.drain(), state.inputClosed(), state.gone()], is: [first, nil, nil])
+        state = Self.after(events)
+        expect(state.gone(), is: told[0])
+    }
+
+    @Test(
+        "who asks late is told at once",
+        arguments: [
+            ([.alone(), .inputClosed], .cancelled(.clientLeft)),
+            ([.alone(), .drain], .cancelled(.serverStops)),
+            ([.alone(), .closed], .cancelled(.clientLeft)),
+            ([.alone(), .answered(0)], .over),
+            ([.alone(), .answered(0), .alone()], .over),
+        ] as [([Event], ConnectionState.Watch)]
+    )
+    func lateWatch(events: [Event], says: ConnectionState.Watch) {
+        var state = Self.after(events)
+        expect(state.watch(0), is: says)
     }
 
     // MARK: Ends
@@ -283,7 +339,7 @@ struct PipelineStateTests {
         #expect(state.life == .lingering(since: Self.time(5)))
         expect(state.sending(gathered: 0), is: .nothing)
         #expect(state.lastSent() == .output)
-        state.inputClosed()
+        _ = state.inputClosed()
         #expect(state.lastSent() == .all)
         expect(state.close(), is: true)
         expect(state.close(), is: false)

@@ -60,6 +60,7 @@ extension Connection {
             loop: loop,
             method: head.method,
             number: state.beginAlone(closes: !head.isKeptAlive, isHTTP10: head.isHTTP10),
+            takesPieces: !head.isHTTP10 && head.method != .head,
             target: isLogged ? String(decoding: head.target, as: UTF8.self) : "",
             began: message.began,
             claim: message.claim
@@ -136,9 +137,80 @@ extension Connection {
         guard state.isAwaited(exchange.number) else { return }
         burst {
             gatherOrSend(make(frame(of: exchange)))
-            _ = state.endFirst()
-            record(operation, exchange.method, exchange.target, status, since: exchange.began)
+            end(exchange, operation, status)
         }
+    }
+
+    private func end(_ exchange: Exchange, _ operation: Operation, _ status: Int) {
+        _ = state.endFirst()
+        endPieces()
+        record(operation, exchange.method, exchange.target, status, since: exchange.began)
+    }
+
+    // MARK: Answers in pieces
+
+    /// Begins an answer in chunks.
+    func begin(_ exchange: Exchange, _ response: Response) {
+        guard state.beginAnswer(exchange.number) else { return }
+        burst { response.writeHead(frame(of: exchange), bodyCount: nil, to: &output) }
+    }
+
+    /// Writes a chunk of it, and asks for the next once the socket takes more.
+    func write(_ exchange: Exchange, _ piece: WireAnswer, then next: @escaping @Sendable () -> Void) {
+        guard state.isWriting(exchange.number) else { return }
+        burst { gatherOrSend(chunk: piece) }
+        nextPiece = next
+        askForPiece()
+    }
+
+    func end(_ exchange: Exchange, _ response: Response, _ piece: WireAnswer) {
+        exchange.endBody()
+        guard state.isWriting(exchange.number) else { return }
+        burst {
+            gatherOrSend(chunk: piece)
+            output.writeStaticString("0\r\n\r\n")
+            end(exchange, response.operation, response.status)
+        }
+    }
+
+    private func gatherOrSend(chunk piece: WireAnswer) {
+        // A chunk without bytes is the last.
+        if piece.count == 0 { return }
+        output.writeString("\(String(piece.count, radix: 16))\r\n")
+        var piece = piece
+        if piece.claim == nil, piece.textBytes > Flight.free {
+            piece.claim = loop.flight.claim()
+            piece.claim?.force(piece.textBytes)
+        }
+        gatherOrSend(piece)
+        output.writeStaticString("\r\n")
+    }
+
+    /// Asks for more of an answer in pieces after what else the loop has to do, if the socket takes more.
+    func askForPiece() {
+        guard state.isOpen, state.isWritable, let next = nextPiece.take() else { return }
+        loop.eventLoop.execute(next)
+    }
+
+    /// The exchange that was alone is over.
+    func endPieces() {
+        nextPiece = nil
+        onCancel = nil
+    }
+
+    // MARK: Cancellation
+
+    func onCancel(of exchange: Exchange, _ body: @escaping @Sendable (Cancellation) -> Void) {
+        switch state.watch(exchange.number) {
+        case .over: break
+        case .watching: onCancel = body
+        case .cancelled(let why): body(why)
+        }
+    }
+
+    func cancel(_ why: Cancellation?) {
+        guard let why, let body = onCancel.take() else { return }
+        body(why)
     }
 
     /// What the answer to an exchange says besides its own.

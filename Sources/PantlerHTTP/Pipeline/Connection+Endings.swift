@@ -45,7 +45,7 @@ extension Connection {
 
     /// Ends with the request that is under way, if there is one.
     func drain() {
-        state.drain()
+        cancel(state.drain())
         if !state.isInBurst { endIfDone() }
     }
 

@@ -48,6 +48,13 @@ final class Connection: ChannelDuplexHandler {
     /// Whether requests are logged.
     var isLogged: Bool { loop.isLogged }
 
+    // MARK: The exchange that is alone
+
+    /// Goes on with an answer in pieces, once the socket takes more.
+    var nextPiece: (@Sendable () -> Void)?
+    /// Is told if nobody waits for the answer any more.
+    var onCancel: (@Sendable (Cancellation) -> Void)?
+
     /// Goes off by the deadline, or before.
     var timer: (task: Scheduled<Void>, due: NIODeadline)?
 
@@ -97,7 +104,8 @@ final class Connection: ChannelDuplexHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        state.gone()
+        cancel(state.gone())
+        endPieces()
         if loop.remove(self) { loop.openConnections.close() }
         timer?.task.cancel()
         timer = nil
@@ -128,7 +136,7 @@ final class Connection: ChannelDuplexHandler {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard let event = event as? ChannelEvent, event == .inputClosed else { return }
-        state.inputClosed()
+        cancel(state.inputClosed())
         if !state.isInBurst { settle() }
     }
 
@@ -136,6 +144,7 @@ final class Connection: ChannelDuplexHandler {
         let isWritable = context.channel.isWritable
         let now = loop.eventLoop.now
         if state.writabilityChanged(isWritable, unsent: bufferedBytes, at: now) { burst {} }
+        askForPiece()
     }
 
     /// Holds the next read back while there is enough to do.

@@ -1,5 +1,12 @@
 import NIOCore
 
+/// Why nobody waits for an answer any more.
+enum Cancellation: Equatable, Sendable {
+    /// The client's connection is gone, or it sends no more: that looks the same, though it may still be there to read an answer.
+    case clientLeft
+    case serverStops
+}
+
 /// What a connection is at, as a value: events in, actions out. No channel, no clock, no store: `Connection` tells it what happens and
 /// carries out what it answers, so that every order of events can be a test.
 ///
@@ -49,7 +56,15 @@ struct ConnectionState {
         /// Plain puts that are not durable, and the one of them that is not made: nothing begins before it is.
         case puts(Int, unmade: UInt64?)
         /// One that is alone.
-        case alone(isHTTP10: Bool)
+        case alone(Alone)
+    }
+
+    struct Alone: Equatable {
+        let isHTTP10: Bool
+        /// Whether its answer has begun, and is written in pieces.
+        var isWriting = false
+        /// Whether someone is to be told if nobody waits for the answer any more.
+        var isWatched = false
     }
 
     private struct Burst: OptionSet {
@@ -316,21 +331,61 @@ struct ConnectionState {
     /// - Parameter closes: whether the connection ends with its answer.
     mutating func beginAlone(closes: Bool, isHTTP10: Bool) -> UInt64 {
         let number = answers.begin()
-        exchanges = .alone(isHTTP10: isHTTP10)
+        exchanges = .alone(Alone(isHTTP10: isHTTP10))
         if closes { last = number }
         return number
     }
 
     /// Whether the answer to the exchange that is alone is still to be given.
     func isAwaited(_ number: UInt64) -> Bool {
-        if isOpen, case .alone = exchanges { answers.isNext(number) } else { false }
+        if isOpen, case .alone(let alone) = exchanges { !alone.isWriting && answers.isNext(number) } else { false }
+    }
+
+    /// Its answer begins, and is written in pieces.
+    ///
+    /// - Returns: `false` where it is not to be given any more.
+    mutating func beginAnswer(_ number: UInt64) -> Bool {
+        guard isAwaited(number), case .alone(var alone) = exchanges else { return false }
+        alone.isWriting = true
+        exchanges = .alone(alone)
+        return true
+    }
+
+    /// Whether an answer in pieces goes on.
+    func isWriting(_ number: UInt64) -> Bool {
+        if isOpen, case .alone(let alone) = exchanges { alone.isWriting && answers.isNext(number) } else { false }
+    }
+
+    enum Watch: Equatable {
+        /// It is answered.
+        case over
+        case watching
+        case cancelled(Cancellation)
+    }
+
+    /// Someone wants to be told if nobody waits for an answer any more: the first of `inputClosed`, `drain` and `gone` says so, once.
+    mutating func watch(_ number: UInt64) -> Watch {
+        if life == .closed { return .cancelled(.clientLeft) }
+        guard isOpen, case .alone(var alone) = exchanges, answers.isNext(number) else { return .over }
+        if isInputClosed { return .cancelled(.clientLeft) }
+        if isDraining { return .cancelled(.serverStops) }
+        alone.isWatched = true
+        exchanges = .alone(alone)
+        return .watching
+    }
+
+    private mutating func cancel(_ why: Cancellation) -> Cancellation? {
+        guard case .alone(var alone) = exchanges, alone.isWatched else { return nil }
+        alone.isWatched = false
+        exchanges = .alone(alone)
+        return why
     }
 
     /// What an exchange's answer says of the connection. Once that is `close`, no other exchange begins.
     mutating func closing(_ number: UInt64, unread: Int) -> AnswerFrame.Connection {
-        if case .alone(let isHTTP10) = exchanges {
+        if case .alone(let alone) = exchanges {
             if isDraining { last = number }
-            return last == number ? .close : isHTTP10 ? .keepAlive : .unsaid
+            return last == number ? .close : alone.isHTTP10 ? .keepAlive : .unsaid
         }
         if isDraining, unread == 0, answers.isLast(number) { last = number }
         return last == number ? .close : .unsaid
@@ -411,9 +466,16 @@ struct ConnectionState {
     func lastSent() -> CloseMode { isInputClosed ? .all : .output }
 
     /// The other side sends no more.
-    mutating func inputClosed() { isInputClosed = true }
+    mutating func inputClosed() -> Cancellation? {
+        isInputClosed = true
+        return cancel(.clientLeft)
+    }
 
-    mutating func drain() { isDraining = true }
+    /// The connection is to end with what has begun.
+    mutating func drain() -> Cancellation? {
+        isDraining = true
+        return cancel(.serverStops)
+    }
 
     /// - Returns: `false` where it is closed already.
     mutating func close() -> Bool {
@@ -423,10 +485,13 @@ struct ConnectionState {
     }
 
     /// The connection is no more.
-    mutating func gone() {
+    mutating func gone() -> Cancellation? {
+        defer {
+            exchanges = .none
+            answers.removeAll()
+        }
         life = .closed
-        exchanges = .none
-        answers.removeAll()
+        return cancel(.clientLeft)
     }
 
     // MARK: Deadlines

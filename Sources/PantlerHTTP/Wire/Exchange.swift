@@ -4,8 +4,9 @@ import PantlerModel
 import PantlerStore
 internal import Synchronization
 
-/// The place of one request's answer: bound to its connection's loop, answered exactly once. The connection keeps the
-/// order of the wire, whatever the order in which its exchanges are answered.
+/// The place of one request's answer: bound to its connection's loop, answered exactly once, as a whole (`respond`) or in pieces (`begin`).
+///
+/// It ends with its answer, or with its client: who waits for something to answer with asks to be told of that (`onCancel`).
 final class Exchange: Sendable {
     let method: Method
     /// The request's number on its connection.
@@ -25,12 +26,14 @@ final class Exchange: Sendable {
         loop: LoopState,
         method: Method,
         number: UInt64,
+        takesPieces: Bool,
         target: String,
         began: NIODeadline,
         claim: FlightClaim?
     ) {
         self.method = method
         self.number = number
+        self.takesPieces = takesPieces
         self.target = target
         self.began = began
         self.claim = Mutex(claim)
@@ -89,6 +92,35 @@ final class Exchange: Sendable {
         case .failure(let problem): respond(Response(problem: problem, operation: operation))
         }
     }
+
+    // MARK: Answers in pieces
+
+    /// Whether the answer can be written in pieces: HTTP/1.0 knows no chunks, and to HEAD the length is told.
+    let takesPieces: Bool
+
+    /// Begins an answer that is written in pieces. From any thread. Only where `takesPieces` says so.
+    func begin(_ response: Response) -> AnswerStream {
+        onLoop { self.connection.value.begin(self, response) }
+        return AnswerStream(exchange: self, response: response)
+    }
+
+    func write(_ piece: WireAnswer, then next: @escaping @Sendable () -> Void) {
+        onLoop { self.connection.value.write(self, piece, then: next) }
+    }
+
+    func end(_ response: Response, _ piece: WireAnswer) {
+        onLoop { self.connection.value.end(self, response, piece) }
+    }
+
+    // MARK: The client's leaving
+
+    /// Has `body` told, once and on the loop, if nobody waits for the answer any more before it is given: at once where that is so already. From any
+    /// thread. It may answer still. What was registered before is told nothing.
+    func onCancel(_ body: @escaping @Sendable (Cancellation) -> Void) {
+        onLoop { self.connection.value.onCancel(of: self, body) }
+    }
+
+    // MARK: Threads
 
     /// Answers from any thread, on which the response is made: it may take long.
     func respondFromAnywhere(_ make: () -> Response) { respond(make()) }

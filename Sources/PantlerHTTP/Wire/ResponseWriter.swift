@@ -47,8 +47,10 @@ extension Response {
         return answer
     }
 
-    /// Appends all but the body, of which it is told here how long it is.
-    func writeHead(_ frame: AnswerFrame, bodyCount: Int, to output: inout ByteBuffer) {
+    /// Appends all but the body.
+    ///
+    /// - Parameter bodyCount: bytes of the body; `nil` = it comes in chunks.
+    func writeHead(_ frame: AnswerFrame, bodyCount: Int?, to output: inout ByteBuffer) {
         output.writeString("HTTP/1.1 \(status) \(Self.reason(status))\r\n")
         output.writeWithUnsafeMutableBytes(minimumWritableBytes: AnswerFrame.bytes) { bytes in
             guard let base = bytes.baseAddress else { return 0 }
@@ -60,10 +62,14 @@ extension Response {
     }
 
     /// What comes after the frame's fields, up to and with the empty line.
-    func fields(bodyCount: Int) -> String {
+    func fields(bodyCount: Int?) -> String {
         var fields = ""
         if let contentType { fields += "content-type: \(contentType)\r\n" }
-        if mayHaveBody { fields += "content-length: \(bodyCount)\r\n" }
+        if let bodyCount {
+            if mayHaveBody { fields += "content-length: \(bodyCount)\r\n" }
+        } else {
+            fields += "transfer-encoding: chunked\r\n"
+        }
         for (name, value) in headers { fields += "\(name.lowercased()): \(value)\r\n" }
         return fields + "\r\n"
     }

@@ -1,0 +1,214 @@
+import NIOCore
+import NIOEmbedded
+import PantlerInsight
+import Support
+import Testing
+
+@testable import PantlerHTTP
+
+@Suite("An exchange that is alone")
+struct PipelineStreamTests {
+    private static let head = PantlerHTTP.Response(status: 200, contentType: "text/plain", operation: .list)
+
+    /// An exchange that has begun on a connection, as one of the slow lane does.
+    private func begin(on connection: TestConnection, closes: Bool = false) throws -> Exchange {
+        let handler = try connection.channel.pipeline.syncOperations.handler(type: Connection.self)
+        return Exchange(
+            connection: handler,
+            loop: connection.state,
+            method: .get,
+            number: handler.state.beginAlone(closes: closes, isHTTP10: false),
+            takesPieces: true,
+            target: "",
+            began: connection.eventLoop.now,
+            claim: nil
+        )
+    }
+
+    private static func piece(_ text: String) -> WireAnswer { WireAnswer(ByteBuffer(string: text)) }
+
+    private func text(_ connection: TestConnection) throws -> String {
+        String(decoding: try connection.received(), as: UTF8.self)
+    }
+
+    // MARK: Answers in pieces
+
+    @Test("is answered in chunks, and the next request after that")
+    func chunks() throws {
+        let connection = try TestConnection()
+        let stream = try begin(on: connection).begin(Self.head)
+        try connection.get("none")
+        let head = try text(connection)
+        #expect(head.hasPrefix("HTTP/1.1 200 OK\r\n") && head.hasSuffix("\r\n\r\n"))
+        #expect(head.contains("\r\ntransfer-encoding: chunked\r\n") && !head.contains("content-length"))
+        stream.write(Self.piece("first, ")) {}
+        #expect(try text(connection) == "7\r\nfirst, \r\n")
+        stream.write(Self.piece("")) {}
+        #expect(try text(connection).isEmpty)
+        stream.write(Self.piece(String(repeating: "x", count: 20_000))) {}
+        #expect(try text(connection) == "4e20\r\n\(String(repeating: "x", count: 20_000))\r\n")
+        stream.end(Self.piece("last"))
+        let rest = try text(connection)
+        #expect(rest.hasPrefix("4\r\nlast\r\n0\r\n\r\nHTTP/1.1 404 Not Found\r\n"))
+        #expect(connection.figures.requests(.list, status: 200) == 1)
+    }
+
+    @Test("is asked for the next piece when the client has taken those before, and not in the call that wrote them")
+    func backpressure() throws {
+        let connection = try TestConnection()
+        let stream = try begin(on: connection).begin(Self.head)
+        let asked = Shared(0)
+        stream.write(Self.piece("1")) { asked.update { $0 += 1 } }
+        #expect(asked.value == 0)
+        connection.eventLoop.run()
+        #expect(asked.value == 1)
+        connection.setWritable(false)
+        stream.write(Self.piece("2")) { asked.update { $0 += 1 } }
+        connection.eventLoop.run()
+        #expect(asked.value == 1)
+        connection.setWritable(true)
+        connection.eventLoop.run()
+        #expect(asked.value == 2)
+        connection.setWritable(false)
+        connection.setWritable(true)
+        connection.eventLoop.run()
+        #expect(asked.value == 2)
+    }
+
+    @Test("is not asked for more once its client is gone, and lets go of what it is made of")
+    func gone() throws {
+        let connection = try TestConnection()
+        let stream = try begin(on: connection).begin(Self.head)
+        let asked = Shared(0)
+        weak var source: Shared<Int>?
+        connection.setWritable(false)
+        do {
+            let held = Shared(0)
+            source = held
+            stream.write(Self.piece("1")) { asked.update { $0 += 1 + held.value } }
+        }
+        #expect(source != nil)
+        _ = try connection.channel.finish(acceptAlreadyClosed: true)
+        #expect(source == nil)
+        stream.write(Self.piece("2")) { asked.update { $0 += 1 } }
+        stream.end()
+        connection.eventLoop.run()
+        #expect(asked.value == 0)
+    }
+
+    @Test("whose client takes nothing is ended after the idle timeout, and one that has nothing to write is not")
+    func stalled() throws {
+        let connection = try TestConnection()
+        let stream = try begin(on: connection).begin(Self.head)
+        connection.advance(milliseconds: 500_000)
+        #expect(connection.isOpen)
+        connection.setWritable(false)
+        stream.write(Self.piece("1")) {}
+        connection.advance(milliseconds: 75_000)
+        #expect(!connection.isOpen)
+    }
+
+    @Test("that is its connection's last says so when it begins, and ends it with its end", arguments: [false, true])
+    func last(drains: Bool) throws {
+        let connection = try TestConnection()
+        let exchange = try begin(on: connection, closes: !drains)
+        if drains { _ = connection.state.drain(within: .seconds(10)) }
+        let stream = exchange.begin(Self.head)
+        #expect(try text(connection).contains("\r\nconnection: close\r\n"))
+        #expect(connection.isOpen)
+        stream.end(Self.piece("all"))
+        #expect(try text(connection) == "3\r\nall\r\n0\r\n\r\n")
+        #expect(connection.reads.firstClose == .output)
+    }
+
+    @Test("that has begun when the server drains is written to its end")
+    func drained() throws {
+        let connection = try TestConnection()
+        let stream = try begin(on: connection).begin(Self.head)
+        let drained = connection.state.drain(within: .seconds(10))
+        stream.write(Self.piece("1")) {}
+        #expect(connection.isOpen)
+        stream.end()
+        #expect(!connection.isOpen)
+        #expect(try text(connection).hasSuffix("1\r\n1\r\n0\r\n\r\n"))
+        #expect(try drained.wait() == 0)
+    }
+
+    @Test("is not answered twice")
+    func once() throws {
+        let connection = try TestConnection()
+        let exchange = try begin(on: connection)
+        let stream = exchange.begin(Self.head)
+        exchange.respond(Self.head)
+        #expect(exchange.begin(Self.head).exchange === exchange)
+        stream.end()
+        stream.end()
+        stream.write(Self.piece("more")) {}
+        exchange.respond(Self.head)
+        let all = try text(connection)
+        #expect(all.hasSuffix("\r\n\r\n0\r\n\r\n") && all.split(separator: "HTTP/1.1").count == 1)
+    }
+
+    // MARK: Cancellation
+
+    private func watch(_ exchange: Exchange) -> Shared<[Cancellation]> {
+        let told = Shared<[Cancellation]>([])
+        exchange.onCancel { why in told.update { $0.append(why) } }
+        return told
+    }
+
+    @Test("is told once that its client has left, in whatever way it leaves")
+    func clientLeft() throws {
+        let connection = try TestConnection()
+        let told = watch(try begin(on: connection))
+        #expect(told.value.isEmpty)
+        connection.finishSending()
+        #expect(told.value == [.clientLeft])
+        _ = try connection.channel.finish(acceptAlreadyClosed: true)
+        #expect(told.value == [.clientLeft])
+
+        let other = try TestConnection()
+        let toldAtOnce = watch(try begin(on: other))
+        _ = try other.channel.finish(acceptAlreadyClosed: true)
+        #expect(toldAtOnce.value == [.clientLeft])
+    }
+
+    @Test("may answer a client that has only said its last")
+    func answersStill() throws {
+        let connection = try TestConnection()
+        let exchange = try begin(on: connection)
+        exchange.onCancel { _ in exchange.respond(Self.head) }
+        connection.finishSending()
+        #expect(try connection.answers().map(\.status) == [200])
+        #expect(!connection.isOpen)
+    }
+
+    @Test("is told at once where nobody waits any more when it asks, and nothing once it is answered")
+    func registration() throws {
+        let connection = try TestConnection()
+        let exchange = try begin(on: connection)
+        connection.finishSending()
+        #expect(connection.isOpen)
+        #expect(watch(exchange).value == [.clientLeft])
+        let answered = try TestConnection()
+        let second = try begin(on: answered)
+        let told = watch(second)
+        second.respond(Self.head)
+        let late = watch(second)
+        _ = try answered.channel.finish(acceptAlreadyClosed: true)
+        #expect(told.value.isEmpty && late.value.isEmpty)
+    }
+
+    @Test("is told that the server stops, and may answer then")
+    func serverStops() throws {
+        let connection = try TestConnection()
+        let exchange = try begin(on: connection)
+        exchange.onCancel { why in
+            #expect(why == .serverStops)
+            exchange.respond(Self.head)
+        }
+        let drained = connection.state.drain(within: .seconds(10))
+        #expect(try connection.answers().map(\.closes) == [true])
+        #expect(try drained.wait() == 0)
+    }
+}
