@@ -60,7 +60,7 @@ let package = Package(
             name: "PantlerStore",
             dependencies: ["PantlerMemory", "PantlerInsight", "PantlerJSON", "PantlerModel"]
         ),
-        .target(name: "PantlerMemory", dependencies: ["PantlerInsight", "PantlerModel", "CPantler"]),
+        .target(name: "PantlerMemory", dependencies: ["PantlerModel", "CPantler"]),
         .target(
             name: "PantlerDisk",
             dependencies: [
@@ -77,13 +77,13 @@ let package = Package(
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
 
         .target(name: "FailingDisk", path: "Tests/FailingDisk"),
-        .target(name: "Support", dependencies: ["PantlerModel"], path: "Tests/Support"),
+        .target(name: "Support", dependencies: ["PantlerMemory", "PantlerModel"], path: "Tests/Support"),
         .testTarget(name: "PantlerJSONTests", dependencies: ["PantlerJSON", "Support"]),
         .testTarget(name: "PantlerCodecTests", dependencies: ["PantlerCodec", "Support"]),
         .testTarget(name: "PantlerInsightTests", dependencies: ["PantlerInsight", "PantlerModel", "Support"]),
         .testTarget(
             name: "PantlerMemoryTests",
-            dependencies: ["PantlerMemory", "PantlerInsight", "PantlerModel", "Support"]
+            dependencies: ["PantlerMemory", "PantlerModel", "Support"]
         ),
         .testTarget(
             name: "PantlerDiskTests",

@@ -1,6 +1,6 @@
 package import PantlerModel
 
-/// Dense number of a namespace within this process; given by `MemoryTier.attach`, reused after `detach`.
+/// Dense number of a namespace within this process; given by `MemoryTier.takeSlot`, reused after `giveBack`.
 package typealias NamespaceSlot = Int
 
 /// An entry of a shard. Valid until the shard's next mutation that is not `promote` or `setLife` without extras.
@@ -13,13 +13,6 @@ package enum InsertOutcome: Equatable, Sendable {
     /// It could never fit the namespace's quota or the tier, or there is no memory; an older entry of the key is
     /// removed.
     case rejected
-}
-
-/// What the sweep is to do with an entry.
-package enum SweepVerdict: Equatable, Sendable {
-    case keep
-    /// The entry is removed, and the reason kept in the shard's miss memory; an expiry is counted in its tally.
-    case remove(MissReason)
 }
 
 /// What an entry is made of on its way in. Pointers are read during the call only, and may point into the same shard.
@@ -66,7 +59,7 @@ package struct EntryView {
     package let isJSON: Bool
     /// Whether the key needs no escaping in a JSON string: it has no `"`, no `\` and no control bytes.
     package let keyIsPlain: Bool
-    /// Whether `Shard.largeValue` has the value.
+    /// Whether `MemoryShard.largeValue` has the value.
     package let isLarge: Bool
     package let mediaType: UnsafeRawBufferPointer
     /// Tags, each after a byte of its length.

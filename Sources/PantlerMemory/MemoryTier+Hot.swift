@@ -3,11 +3,17 @@ import Synchronization
 extension MemoryTier {
     /// Hashes of the most recently used entries, hottest first over all shards and namespaces, at most `limit`.
     ///
-    /// - Parameter includes: whether a namespace's entries are asked for.
+    /// - Parameters:
+    ///   - includes: whether a namespace's entries are asked for.
+    ///   - withShard: takes the shards' locks, one at a time.
     ///
     /// Entries that are used meanwhile may be missing or stand where they stood. Complexity: O(limit x log limit) and
     /// the number of namespaces, at most 1000 entries under one hold of a lock.
-    package func hotHashes(limit: Int, of includes: (NamespaceSlot) -> Bool = { _ in true }) -> [UInt64] {
+    package func hotHashes(
+        limit: Int,
+        of includes: (NamespaceSlot) -> Bool,
+        _ withShard: ShardAccess
+    ) -> [UInt64] {
         var hottest: [HotEntry] = []
         // Nothing that was used before this moment can be among them any more.
         var cutoff: UInt64 = 0
@@ -16,14 +22,14 @@ extension MemoryTier {
             var slot = 0
             var last: HotEntry?
             var slotEnd = 0
-            shard(number).pointee.withLock { slotEnd = $0.slotEnd }
+            withShard(number) { slotEnd = $0.slotEnd }
             while slot < slotEnd {
                 if !includes(slot) {
                     slot += 1
                     continue
                 }
                 var piece: [HotEntry] = []
-                shard(number).pointee.withLock { shard in
+                withShard(number) { shard in
                     slotEnd = shard.slotEnd
                     piece = shard.hottest(slot, after: last, since: cutoff, limit: min(limit, 1000))
                 }
@@ -56,7 +62,7 @@ struct HotEntry {
     var stamp: UInt64
 }
 
-extension Shard {
+extension MemoryShard {
     /// The next entries of a list from its newest, down to the stamp `since`. `last` is where the piece before ended;
     /// if that entry has been used or has left, the walk goes on where its stamp would stand.
     func hottest(_ slot: NamespaceSlot, after last: HotEntry?, since: UInt64, limit: Int) -> [HotEntry] {

@@ -5,7 +5,7 @@ import Synchronization
 // time once the entries are more than the processor's caches hold. A batch knows beforehand what it will read, so
 // that these waits can overlap.
 
-/// Where a hash was last seen: spares `Shard.find` the way there.
+/// Where a hash was last seen: spares `MemoryShard.find` the way there.
 package struct EntryHint {
     /// 0 = nowhere.
     let number: UInt32
@@ -22,8 +22,14 @@ extension MemoryTier {
     ///
     /// Complexity: O(hashes + shards); each shard's lock is taken once at most.
     ///
-    /// - Parameter hints: initialised here, one a hash.
-    package func readAhead(_ hashes: UnsafeBufferPointer<UInt64>, _ hints: UnsafeMutableBufferPointer<EntryHint>) {
+    /// - Parameters:
+    ///   - hints: initialised here, one a hash.
+    ///   - withShard: takes the shards' locks, one at a time.
+    package func readAhead(
+        _ hashes: UnsafeBufferPointer<UInt64>,
+        _ hints: UnsafeMutableBufferPointer<EntryHint>,
+        _ withShard: ShardAccess
+    ) {
         hints.initialize(repeating: .none)
         // A few waits are shorter than the work to have them overlap.
         guard hashes.count > 3 else { return }
@@ -33,7 +39,7 @@ extension MemoryTier {
                 var start = 0
                 for number in 0..<shardCount where ends[number] > start {
                     let group = UnsafeBufferPointer(rebasing: places[start..<ends[number]])
-                    shard(number).pointee.withLock { $0.readAhead(hashes, group, hints) }
+                    withShard(number) { $0.readAhead(hashes, group, hints) }
                     start = ends[number]
                 }
             }
@@ -47,21 +53,21 @@ extension MemoryTier {
         _ ends: UnsafeMutableBufferPointer<Int>
     ) {
         ends.initialize(repeating: 0)
-        for hash in hashes { ends[number(of: hash)] += 1 }
+        for hash in hashes { ends[shard(of: hash)] += 1 }
         var sum = 0
         for number in ends.indices {
             sum += ends[number]
             ends[number] = sum - ends[number]
         }
         for (place, hash) in hashes.enumerated() {
-            let number = number(of: hash)
+            let number = shard(of: hash)
             places.initializeElement(at: ends[number], to: place)
             ends[number] += 1
         }
     }
 }
 
-extension Shard {
+extension MemoryShard {
     /// Asks for what lookups of the hashes at `places` will read, all of one kind before the next, so that no read waits for another.
     fileprivate func readAhead(
         _ hashes: UnsafeBufferPointer<UInt64>,

@@ -1,4 +1,3 @@
-package import PantlerModel
 import Synchronization
 
 // How the tier stays within its bounds.
@@ -12,16 +11,9 @@ import Synchronization
 // Each caller does a little of it, as soon as the tier comes near its bound: so an insert never waits for long, and the
 // bound is rarely reached. Where it is all the same (a large value, a lowered bound), the caller goes on until it
 // holds.
-/// An entry that has left to make room.
-package struct Evicted {
-    package let hash: UInt64
-    package let slot: NamespaceSlot
-    /// In microseconds of the clock's monotonic time.
-    package let lastUse: UInt64
-}
 
 extension MemoryTier {
-    /// What an entry finds that is to come behind all others; see `Shard.insertOldest`.
+    /// What an entry finds that is to come behind all others; see `MemoryShard.insertOldest`.
     package enum RoomBehind {
         case enough
         /// Its namespace has none left, or not for one of this size.
@@ -38,81 +30,90 @@ extension MemoryTier {
         let isLarge = entryBytes > Self.largeValueBytes
         if bytes >= soft || isLarge && bytes + entryBytes > soft { return .none }
         let usage = ledger.usage(slot)
-        let cost = Int64(entryBytes + Shard.fixedCost)
+        let cost = Int64(entryBytes + MemoryShard.fixedCost)
         let isFull =
             usage.pointee.entries.load(ordering: .relaxed) >= usage.pointee.maxEntries.load(ordering: .relaxed)
             || usage.pointee.bytes.load(ordering: .relaxed) + cost > usage.pointee.maxBytes.load(ordering: .relaxed)
         return isFull ? .noneInNamespace : .enough
     }
 
+    /// What is to be done until a namespace's quota and the tier's bound hold again; see `RoomMaking`. Complexity: O(1).
+    package func makingRoom(_ slot: NamespaceSlot) -> RoomMaking { RoomMaking(self, slot) }
+}
+
+/// Whose oldest entries are to leave, and how old these have to be.
+package struct EvictionOrder {
+    /// `nil` = those of all namespaces.
+    let slot: NamespaceSlot?
+    /// No entry in another shard is older than this.
+    let runnerUp: UInt64
+}
+
+/// The steps that bring a namespace within its quota and the tier within its bound, to be taken after each insert, outside of any lock, as
+/// long as there is a next one.
+///
+/// While many threads insert, the tier is over its bound by what those took that have not come to the end of these steps yet. Complexity: O(1)
+/// while nothing is over; O(shards) for each entry evicted for a quota, O(shards + namespaces) for the tier.
+package struct RoomMaking {
+    package enum Step {
+        /// Empty a bit of a shard's sparsest segment, by `RoomMaking.compact`.
+        case compact(shard: Int)
+        /// Evict some of a shard's oldest entries: `MemoryShard.oldest` as long as it finds one, then `MemoryShard.endEviction`.
+        case evict(shard: Int, EvictionOrder)
+    }
+
+    /// Entries that are evicted under one hold of a shard's lock, at most.
+    package static let evictionStep = 8
     /// Share of a segment that must be holes for it to be compacted.
     private static let worthCompacting = 5
-    /// Bytes of a segment looked at, and entries evicted, under one hold of a shard's lock.
+    /// Bytes of a segment looked at under one hold of a shard's lock.
     private static let compactionStep = 16 << 10
-    private static let evictionStep = 8
+    /// Steps that a caller takes while the tier is only near its bound.
+    private static let courtesySteps = 2
 
-    /// To be called after each insert, outside of any lock: evicts least recently used entries until the namespace's
-    /// quota and the tier's bound hold again.
-    ///
-    /// Why each left is recorded in the miss memory of the entry's shard, as `reason` has it, which is asked under the
-    /// shard's lock: an entry may have been dead already when its turn came. `evicted` is called, without a lock, for
-    /// each that left. While many threads insert, the tier is over its bound by what those took that have not come back from here
-    /// yet. Complexity: O(1) while nothing is over; O(shards) for each entry evicted for a quota, O(shards +
-    /// namespaces) for the tier.
-    package func makeRoom(
-        _ slot: NamespaceSlot,
-        evicted: (Evicted) -> Void = { _ in },
-        reason: (EntryView, NamespaceSlot) -> MissReason = { _, _ in .evicted }
-    ) {
-        let usage = ledger.usage(slot)
-        while usage.pointee.isOver {
-            guard evictOldest(slot, while: { usage.pointee.isOver }, reason, evicted) else { break }
+    private let tier: MemoryTier
+    private let slot: NamespaceSlot
+    private let soft: Int
+    private var steps = 0
+    private var hasNoMemory = false
+
+    fileprivate init(_ tier: MemoryTier, _ slot: NamespaceSlot) {
+        self.tier = tier
+        self.slot = slot
+        soft = tier.ledger.softBound(segmentBytes: tier.segmentBytes)
+    }
+
+    package mutating func next() -> Step? {
+        let ledger = tier.ledger
+        if ledger.usage(slot).pointee.isOver, let (shard, runnerUp) = ledger.oldestShard(slot) {
+            return .evict(shard: shard, EvictionOrder(slot: slot, runnerUp: runnerUp))
         }
-        let limit = maxBytes
-        let soft = ledger.softBound(segmentBytes: segmentBytes)
-        guard bytes > soft else { return }
-        var steps = 0
-        while bytes > limit || bytes > soft && steps < 2 {
+        let bytes = tier.bytes
+        guard bytes > soft else { return nil }
+        if !hasNoMemory {
+            guard bytes > tier.maxBytes || steps < Self.courtesySteps else { return nil }
             steps += 1
-            if compactSparsest() { continue }
-            // A large value alone may bring all that is needed.
-            guard evictOldest(nil, while: { bytes > soft }, reason, evicted) else { break }
+            // Each block is moved from a segment with holes into one without: it does not go on for ever.
+            let candidate = ledger.mostReclaimable()
+            if candidate.bytes * Self.worthCompacting >= tier.segmentBytes { return .compact(shard: candidate.shard) }
         }
+        hasNoMemory = false
+        guard let (shard, runnerUp) = ledger.oldestShard(nil) else { return nil }
+        return .evict(shard: shard, EvictionOrder(slot: nil, runnerUp: runnerUp))
     }
 
-    /// Empties a bit of the sparsest segment of all shards. Returns `false` if none is sparse enough, or there is no
-    /// memory to move its blocks to. Each block is moved from a segment with holes into one without: it does not go on
-    /// for ever.
-    private func compactSparsest() -> Bool {
-        let candidate = ledger.mostReclaimable()
-        guard candidate.bytes * Self.worthCompacting >= segmentBytes else { return false }
-        var hadMemory = true
-        shard(candidate.shard).pointee.withLock {
-            hadMemory = $0.compact(limit: Self.compactionStep, worth: segmentBytes / Self.worthCompacting)
-        }
-        return hadMemory
+    /// Compacts a shard as its step asks. Under the shard's lock.
+    package mutating func compact(_ shard: inout MemoryShard) {
+        // Where there is no memory to move anything to, entries leave instead.
+        hasNoMemory = !shard.compact(
+            limit: Self.compactionStep,
+            worth: tier.segmentBytes / Self.worthCompacting
+        )
     }
 
-    /// Evicts up to `evictionStep` of the oldest entries; returns `false` if there is none.
-    private func evictOldest(
-        _ slot: NamespaceSlot?,
-        while more: () -> Bool,
-        _ reason: (EntryView, NamespaceSlot) -> MissReason,
-        _ evicted: (Evicted) -> Void
-    ) -> Bool {
-        guard let (number, runnerUp) = ledger.oldestShard(slot) else { return false }
-        withUnsafeTemporaryAllocation(of: Evicted.self, capacity: Self.evictionStep) { left in
-            var count = 0
-            shard(number).pointee.withLock { shard in
-                let more = { count < Self.evictionStep && more() }
-                shard.evict(slot, notAfter: runnerUp, while: more, reason) { evicted in
-                    left.initializeElement(at: count, to: evicted)
-                    count += 1
-                }
-            }
-            // Out of the lock: what is done about an entry that left is not the shard's business.
-            for index in 0..<count { evicted(left[index]) }
-        }
-        return true
+    /// Whether one more entry has to leave. A large value alone may bring all that is needed.
+    package func goesOn(_ order: EvictionOrder) -> Bool {
+        guard let slot = order.slot else { return tier.bytes > soft }
+        return tier.ledger.usage(slot).pointee.isOver
     }
 }

@@ -4,7 +4,7 @@ import Synchronization
 /// reference.
 ///
 /// A freed block stays where it is, marked dead. Its segment goes back to the system when its last block dies; segments
-/// with a few living blocks are emptied by `Shard.compact`, which moves those on.
+/// with a few living blocks are emptied by `MemoryShard.compact`, which moves those on.
 struct PayloadLog: ~Copyable {
     struct Segment {
         /// `nil` = the number is free.

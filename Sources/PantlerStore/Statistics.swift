@@ -160,7 +160,7 @@ extension Store {
     /// The sum over all shards, each read under its lock.
     func tally(of namespace: Namespace) -> NamespaceTally {
         var tally = NamespaceTally()
-        memory.withEachShard { _, shard in tally += shard.tally[namespace.slot] }
+        shards.withEachShard { _, shard in tally += shard.tally[namespace.slot] }
         return tally
     }
 }

@@ -18,12 +18,12 @@ extension Store: LowerTierDelegate {
 
     package func isMissing(_ address: EntryAddress, touched version: Version) {
         guard let namespace = namespace(address.namespace) else { return }
-        memory.withShard(address.hash) { shard in
+        shards.withShard(address.hash) { shard in
             let policy = namespace.policy
             guard !namespace.isDropped, policy.durability != .memory,
-                let ref = address.key.withUnsafeBytes({ shard.find(address.hash, namespace.slot, $0) })
+                let ref = address.key.withUnsafeBytes({ shard.memory.find(address.hash, namespace.slot, $0) })
             else { return }
-            let view = shard.view(ref)
+            let view = shard.memory.view(ref)
             if view.version == version { _ = lower?.enqueue(.put(address, Entry(view), PutOptions(policy))) }
         }
     }
@@ -31,10 +31,10 @@ extension Store: LowerTierDelegate {
     package func departed(_ address: EntryAddress, cause: DepartureCause) {
         guard let namespace = namespace(address.namespace) else { return }
         if cause == .evicted { namespace.countLowerEviction() }
-        memory.withShard(address.hash) { shard in
+        shards.withShard(address.hash) { shard in
             // It may well be in memory still: then there is nothing to explain.
             if namespace.isDropped { return }
-            let isThere = address.key.withUnsafeBytes { shard.find(address.hash, namespace.slot, $0) != nil }
+            let isThere = address.key.withUnsafeBytes { shard.memory.find(address.hash, namespace.slot, $0) != nil }
             if isThere { return }
             // These were said of the key by a caller, after the row was written.
             if let reason = shard.missMemory.reason(for: address.hash), reason == .deleted || reason == .invalidated {
@@ -51,10 +51,10 @@ extension Store: LowerTierDelegate {
     package func lastUse(of address: EntryAddress) -> UInt64? {
         guard let namespace = namespace(address.namespace) else { return nil }
         var lastUse: UInt64?
-        memory.withShard(address.hash) { shard in
+        shards.withShard(address.hash) { shard in
             if namespace.isDropped { return }
-            let found = address.key.withUnsafeBytes { shard.find(address.hash, namespace.slot, $0) }
-            lastUse = found.map { shard.lastUse($0) }
+            let found = address.key.withUnsafeBytes { shard.memory.find(address.hash, namespace.slot, $0) }
+            lastUse = found.map { shard.memory.lastUse($0) }
         }
         return lastUse
     }

@@ -133,7 +133,7 @@ extension Store {
         _ body: (Found) -> Void
     ) -> Lookup {
         var result = Lookup.below
-        memory.withShard(hash) { shard in
+        shards.withShard(hash) { shard in
             result = look(&shard, namespace, hash, key, moment, counts: counts, body)
         }
         return result
@@ -154,9 +154,9 @@ extension Store {
         _ body: (Found) -> Void
     ) -> Lookup? {
         var result: Lookup?
-        memory.withShard(hash) { shard in
-            if !namespace.isDropped, let ref = shard.find(hash, namespace.slot, key) {
-                let view = shard.view(ref)
+        shards.withShard(hash) { shard in
+            if !namespace.isDropped, let ref = shard.memory.find(hash, namespace.slot, key) {
+                let view = shard.memory.view(ref)
                 switch namespace.freshness(of: view, at: moment.now) {
                 case .fresh, .stale: if !wants(view) { return }
                 case .dead: break
@@ -192,14 +192,14 @@ extension Store {
                     for place in 0..<count {
                         hashes.initializeElement(at: place, to: hash(namespace, text.slice(keys[start + place])))
                     }
-                    memory.readAhead(
+                    shards.readAhead(
                         UnsafeBufferPointer(rebasing: hashes[..<count]),
                         UnsafeMutableBufferPointer(rebasing: hints[..<count])
                     )
                     for place in 0..<count {
                         let key = text.slice(keys[start + place])
                         var result = Lookup.below
-                        memory.withShard(hashes[place]) { shard in
+                        shards.withShard(hashes[place]) { shard in
                             let hint = hints[place]
                             result = look(
                                 &shard,
@@ -244,14 +244,14 @@ extension Store {
             if counts { lostGets.wrappingAdd(1, ordering: .relaxed) }
             return .missing(.absent)
         }
-        guard let ref = shard.find(hash, namespace.slot, key, hint: hint) else {
+        guard let ref = shard.memory.find(hash, namespace.slot, key, hint: hint) else {
             if namespace.usesLower { return .below }
             let reason = shard.missMemory.reason(for: hash) ?? .absent
             if counts { shard.tally[namespace.slot].countMiss(reason) }
             return .missing(reason)
         }
-        var found = Found(shard.view(ref), .memory, wallOffset: moment.wallOffset)
-        if found.entry.isLarge { found.setLarge(shard.largeValue(ref)) }
+        var found = Found(shard.memory.view(ref), .memory, wallOffset: moment.wallOffset)
+        if found.entry.isLarge { found.setLarge(shard.memory.largeValue(ref)) }
         switch namespace.freshness(of: found.entry, at: moment.now) {
         case .fresh:
             if !fits(found) { return .omitted }
@@ -263,20 +263,13 @@ extension Store {
         case .dead(let reason):
             if counts {
                 shard.tally[namespace.slot].countMiss(reason)
-                bury(&shard, namespace, ref, hash, reason)
+                shard.bury(ref, hash, namespace.slot, reason)
             }
             return .missing(reason)
         }
-        if counts { shard.promote(ref, now: moment.access) }
+        if counts { shard.memory.promote(ref, now: moment.access) }
         body(found)
         return .hit
-    }
-
-    /// Removes an entry from memory that time or an invalidation has ended.
-    func bury(_ shard: inout Shard, _ namespace: Namespace, _ ref: EntryRef, _ hash: UInt64, _ reason: MissReason) {
-        if reason == .expired { shard.tally[namespace.slot].expirations &+= 1 }
-        shard.remove(ref)
-        shard.missMemory.record(hash, reason)
     }
 
     /// Answers a get that memory could not, by the lower tier, and takes what is found into memory.
@@ -338,7 +331,7 @@ extension Store {
         var result = Lookup.below
         let moment = moment()
         address.key.withUnsafeBytes { key in
-            memory.withShard(address.hash) { shard in
+            shards.withShard(address.hash) { shard in
                 result = look(
                     &shard,
                     namespace,

@@ -69,11 +69,11 @@ extension Store {
         _ waiter: @escaping @Sendable (inout Shard, LoadedHead) -> (@Sendable () -> Void)?
     ) {
         var number: UInt64 = 0
-        memory.withShard(address.hash) { number = $0.loads.heads.begin(address) }
+        shards.withShard(address.hash) { number = $0.loads.heads.begin(address) }
         let begun = number
         let finish: @Sendable (Result<EntryHead?, TierFault>) -> Void = { [self] result in
             var action: (@Sendable () -> Void)?
-            memory.withShard(address.hash) { shard in
+            shards.withShard(address.hash) { shard in
                 let isCurrent = shard.loads.heads.end(address, begun)
                 action = waiter(&shard, isCurrent ? loaded(namespace, address, result) : .outdated)
             }
@@ -137,9 +137,9 @@ extension Store {
     ) {
         let tags = view.encodedTags.isEmpty ? [] : view.tags()
         if tags == head.tags {
-            shard.setLife(ref, version: head.version, expiresAt: head.expiresAt, staleTTL: head.staleTTL)
-            if let ref = address.key.withUnsafeBytes({ shard.find(address.hash, namespace.slot, $0) }) {
-                shard.promote(ref, now: moment.access)
+            shard.memory.setLife(ref, version: head.version, expiresAt: head.expiresAt, staleTTL: head.staleTTL)
+            if let ref = address.key.withUnsafeBytes({ shard.memory.find(address.hash, namespace.slot, $0) }) {
+                shard.memory.promote(ref, now: moment.access)
             }
             return
         }
@@ -152,10 +152,10 @@ extension Store {
             version: head.version,
             expiresAt: head.expiresAt,
             staleTTL: head.staleTTL,
-            largeValue: shard.largeValue(ref)
+            largeValue: shard.memory.largeValue(ref)
         )
         let outcome = address.key.withUnsafeBytes { key in
-            shard.insert(address.hash, namespace.slot, key, content, now: moment.access)
+            shard.memory.insert(address.hash, namespace.slot, key, content, now: moment.access)
         }
         if outcome == .rejected { shard.missMemory.record(address.hash, .rejected) }
     }

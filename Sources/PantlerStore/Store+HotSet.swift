@@ -38,7 +38,7 @@ extension Store {
     private func saveHotSet(limit: Int) -> Int {
         guard let lower, !maintenance.withLock({ $0.hotSet.isComingBack }) else { return 0 }
         let bySlot = slots.withLock { $0 }
-        let hashes = memory.hotHashes(limit: limit) { bySlot[$0]?.usesLower == true }
+        let hashes = shards.hotHashes(limit: limit) { bySlot[$0]?.usesLower == true }
         let digest = hashes.hashValue
         let isNew = maintenance.withLock { state in
             defer { state.hotSet.savedDigest = digest }
@@ -52,7 +52,7 @@ extension Store {
     /// all that is used meanwhile, until memory is as full as it gets.
     func loadHotSet() {
         guard let lower else { return }
-        memory.withEachShard { _, shard in shard.loads.beginBulkLoad() }
+        shards.withEachShard { _, shard in shard.loads.beginBulkLoad() }
         maintenance.withLock { $0.hotSet.isComingBack = true }
         // Stamps go down from the start: so entries of different shards and namespaces stand in one order, too.
         let stamps = Mutex(clock.monotonicMicroseconds())
@@ -60,7 +60,7 @@ extension Store {
             self?.takeHot(batch, stamps) ?? false
         } completion: { [weak self] in
             guard let self else { return }
-            memory.withEachShard { _, shard in shard.loads.endBulkLoad() }
+            shards.withEachShard { _, shard in shard.loads.endBulkLoad() }
             maintenance.withLock { $0.hotSet.isComingBack = false }
         }
     }
@@ -81,7 +81,7 @@ extension Store {
             }
             let large = LargeValue.copy(of: entry.value)
             var filled = false
-            memory.withShard(address.hash) { shard in
+            shards.withShard(address.hash) { shard in
                 // What was read before it was written, or invalidated and swept, would come back to life.
                 if shard.loads.wasChangedDuringBulkLoad(address)
                     || namespace.isVoid(address.key, version: entry.version)

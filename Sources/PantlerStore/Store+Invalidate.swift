@@ -97,7 +97,7 @@ extension Store {
     }
 
     private func countInvalidation(_ namespace: Namespace) {
-        memory.withShard(0) { shard in
+        shards.withShard(0) { shard in
             if !namespace.isDropped { shard.tally[namespace.slot].invalidations &+= 1 }
         }
     }
@@ -139,7 +139,7 @@ extension Store {
 
     /// Reads that are under way are done again.
     func dropPendingLoads(_ namespace: Namespace, prefix: [UInt8] = []) {
-        memory.withEachShard { _, shard in shard.loads.invalidate(namespace.id, prefix: prefix) }
+        shards.withEachShard { _, shard in shard.loads.invalidate(namespace.id, prefix: prefix) }
     }
 }
 

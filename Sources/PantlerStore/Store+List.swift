@@ -118,8 +118,8 @@ extension Store {
     private func tier(of key: [UInt8], _ namespace: Namespace, _ lower: any LowerTier) -> Tier {
         var tier = lower.tier
         let address = address(namespace, key)
-        memory.withShard(address.hash) { shard in
-            if key.withUnsafeBytes({ shard.find(address.hash, namespace.slot, $0) }) != nil { tier = .memory }
+        shards.withShard(address.hash) { shard in
+            if key.withUnsafeBytes({ shard.memory.find(address.hash, namespace.slot, $0) }) != nil { tier = .memory }
         }
         return tier
     }
@@ -167,11 +167,11 @@ extension Store {
     /// Shows all of a namespace's entries in memory, each at least once that is there the whole time: at most a thousand under one hold of a
     /// shard's lock. Complexity: O(the namespace's entries in memory).
     func walk(_ namespace: Namespace, _ body: (EntryView) -> WalkVerdict) {
-        for number in 0..<memory.shardCount {
+        for number in 0..<shards.count {
             var position = WalkPosition()
             var goesOn = true
             while goesOn {
-                memory.withShard(number: number) { shard in
+                shards.withShard(number: number) { shard in
                     // A slot may belong to another namespace once this one is dropped.
                     goesOn = !namespace.isDropped && shard.walk(namespace.slot, &position, limit: 1000, body)
                 }

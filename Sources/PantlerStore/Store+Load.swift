@@ -18,7 +18,7 @@ extension Store {
         _ waiter: @escaping LoadWaiter
     ) {
         var joined = PendingLoads.Joined.joined
-        memory.withShard(address.hash) {
+        shards.withShard(address.hash) {
             joined = $0.loads.join(address, fillsMemory: fillsMemory, admits: admits, waiter)
         }
         switch joined {
@@ -40,7 +40,7 @@ extension Store {
         }
         lower.read(address) { [self] size in
             var isAdmitted = false
-            memory.withShard(address.hash) { isAdmitted = $0.loads.admits(address.hash, size) }
+            shards.withShard(address.hash) { isAdmitted = $0.loads.admits(address.hash, size) }
             return isAdmitted
         } completion: { [self] result in
             switch result {
@@ -55,7 +55,7 @@ extension Store {
     private func refuseLoad(_ namespace: Namespace, _ address: EntryAddress, _ size: Int64) {
         var actions: [@Sendable () -> Void] = []
         var isAwaited = false
-        memory.withShard(address.hash) { shard in
+        shards.withShard(address.hash) { shard in
             for waiter in shard.loads.takeRefusing(address.hash, size) {
                 if let action = waiter(&shard, .larger(size)) { actions.append(action) }
             }
@@ -72,7 +72,7 @@ extension Store {
         let moment = moment()
         var large: LargeValue?
         if case .success(let entry?) = read { large = LargeValue.copy(of: entry.value) }
-        memory.withShard(address.hash) { shard in
+        shards.withShard(address.hash) { shard in
             let loaded = loaded(namespace, address, read, large)
             if case .found(let entry, _) = loaded {
                 // Whom it is too large is to find room before it is given to them.
@@ -127,10 +127,12 @@ extension Store {
         if case .dead = namespace.freshness(of: entry, at: moment.now) { return false }
         namespace.keepMarks(of: entry, at: moment.now)
         return address.key.withUnsafeBytes { key in
-            guard shard.find(address.hash, namespace.slot, key) == nil else { return false }
+            guard shard.memory.find(address.hash, namespace.slot, key) == nil else { return false }
             let outcome = entry.withContent(large) {
-                if let lastUse { return shard.insertOldest(address.hash, namespace.slot, key, $0, stamp: lastUse) }
-                return shard.insert(address.hash, namespace.slot, key, $0, now: moment.access)
+                if let lastUse {
+                    return shard.memory.insertOldest(address.hash, namespace.slot, key, $0, stamp: lastUse)
+                }
+                return shard.memory.insert(address.hash, namespace.slot, key, $0, now: moment.access)
             }
             if outcome == .stored { shard.missMemory.forget(address.hash) }
             return outcome == .stored
@@ -145,7 +147,7 @@ extension Store {
     /// seem to have been used by nobody.
     func makeRoom(_ slot: NamespaceSlot) {
         let now = clock.now()
-        memory.makeRoom(
+        shards.makeRoom(
             slot,
             evicted: { [self] entry in
                 guard let lower, slots.withLock({ $0[entry.slot] })?.usesLower == true else { return }

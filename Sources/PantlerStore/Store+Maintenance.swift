@@ -70,18 +70,18 @@ extension Store {
     /// Returns whether a pass over all of memory has ended.
     private func sweepStep(_ bySlot: [NamespaceSlot: Namespace]) -> Bool {
         let now = clock.now()
-        return memory.sweepStep(limit: Self.sweepStep) { view, slot in
-            guard let namespace = bySlot[slot], !namespace.isDropped else { return .keep }
-            if case .dead(let reason) = namespace.freshness(of: view, at: now) { return .remove(reason) }
+        return shards.sweepStep(limit: Self.sweepStep) { view, slot in
+            guard let namespace = bySlot[slot], !namespace.isDropped else { return nil }
+            if case .dead(let reason) = namespace.freshness(of: view, at: now) { return reason }
             namespace.keepMarks(of: view, at: now)
-            return .keep
+            return nil
         }
     }
 
     private func sampleWindows() {
         let (namespaces, rest) = countedNamespaces()
         var sums = Array(repeating: WindowFigures(), count: namespaces.count)
-        memory.withEachShard { _, shard in
+        shards.withEachShard { _, shard in
             for (index, namespace) in namespaces.enumerated() {
                 sums[index].gets &+= shard.tally[namespace.slot].gets
                 sums[index].hits &+= shard.tally[namespace.slot].hits

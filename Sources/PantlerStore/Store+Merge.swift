@@ -83,7 +83,7 @@ extension Store {
             target = Target(version: entry.version, value: .bytes(entry.value))
         case .memory(let ref, let view):
             isJSON = view.isJSON
-            let large = view.isLarge ? shard.largeValue(ref) : nil
+            let large = view.isLarge ? shard.memory.largeValue(ref) : nil
             target = Target(version: view.version, value: large.map { .large($0) } ?? .bytes(Array(view.value)))
         }
         guard isJSON else {
@@ -174,7 +174,7 @@ extension Store {
         holder.isHolder = true
         let held = holder
         var isHeld = false
-        memory.withShard(merge.address.hash) { shard in
+        shards.withShard(merge.address.hash) { shard in
             isHeld = shard.loads.hold(merge.address.hash)
             if !isHeld { shard.loads.wait(for: merge.address.hash) { [self] in hold(merge) } }
         }
@@ -184,7 +184,7 @@ extension Store {
     private func end(_ merge: Merge, _ result: Result<Written, Problem>) {
         var waiting: [@Sendable () -> Void] = []
         if merge.isHolder {
-            memory.withShard(merge.address.hash) { waiting = $0.loads.release(merge.address.hash) }
+            shards.withShard(merge.address.hash) { waiting = $0.loads.release(merge.address.hash) }
         }
         merge.completion(result)
         for action in waiting { action() }

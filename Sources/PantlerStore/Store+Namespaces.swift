@@ -73,7 +73,7 @@ extension Store {
     }
 
     private func countAbsent(_ namespace: Namespace, _ gets: UInt64) {
-        memory.withShard(0) { shard in
+        shards.withShard(0) { shard in
             if namespace.isDropped {
                 lostGets.wrappingAdd(gets, ordering: .relaxed)
             } else {
@@ -142,7 +142,7 @@ extension Store {
                 $0.leaving.removeAll { $0 === namespace }
             }
             slots.withLock { $0[namespace.slot] = nil }
-            memory.detach(namespace.slot)
+            shards.detach(namespace.slot)
             // Only now: whoever is answered may make another namespace at once, which needs the slot where all are taken.
             settle(.success((true, ticket)), completion)
         }
@@ -187,7 +187,7 @@ extension Store {
     }
 
     private func attach(_ record: NamespaceRecord) -> NamespaceSlot? {
-        memory.attach(record.id, maxBytes: record.policy.maxMemory, maxEntries: record.policy.maxEntries)
+        shards.attach(maxBytes: record.policy.maxMemory, maxEntries: record.policy.maxEntries)
     }
 
     /// Answers once a change is as durable as a change of a namespace is to be: synced.

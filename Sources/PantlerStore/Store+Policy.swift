@@ -20,7 +20,7 @@ extension Store {
         _ = namespace.update { $0.policy = policy }
         memory.setQuota(namespace.slot, maxBytes: policy.maxMemory, maxEntries: policy.maxEntries)
         background.async { [self] in makeRoom(namespace) }
-        memory.withEachShard { _, _ in }
+        shards.withEachShard { _, _ in }
         // All that went by the former policy have their versions, and whatever they queued is in the queue.
         let next = versions.latest + 1
         let leaves = former != .memory && policy.durability == .memory
@@ -82,8 +82,8 @@ extension Store {
     private func enterLower(_ namespace: Namespace, _ walk: EntryWalk, _ completion: @escaping @Sendable () -> Void) {
         guard let lower else { return completion() }
         var walk = walk
-        while walk.shard < memory.shardCount, !namespace.isDropped, namespace.usesLower {
-            memory.withShard(number: walk.shard) { shard in
+        while walk.shard < shards.count, !namespace.isDropped, namespace.usesLower {
+            shards.withShard(number: walk.shard) { shard in
                 if walk.keys.isEmpty { find(&shard, namespace, &walk) } else { copy(&shard, lower, namespace, &walk) }
             }
             guard let ticket = walk.ticket, !lower.isSettled(ticket, .behind) else { continue }
@@ -101,7 +101,7 @@ extension Store {
         // A slot may belong to another namespace once this one is dropped.
         if namespace.isDropped { return }
         var found: [EntryWalk.Key] = []
-        let next = shard.visit(namespace.slot, from: walk.position ?? 0, limit: Self.walkKeys) { view in
+        let next = shard.memory.visit(namespace.slot, from: walk.position ?? 0, limit: Self.walkKeys) { view in
             if view.version < walk.before { found.append(EntryWalk.Key(hash: view.hash, bytes: Array(view.key))) }
         }
         walk.keys = found
@@ -120,9 +120,9 @@ extension Store {
         while bytes < Self.walkBytes, let key = walk.keys.popLast() {
             let policy = namespace.policy
             guard !namespace.isDropped, policy.durability != .memory,
-                let ref = key.bytes.withUnsafeBytes({ shard.find(key.hash, namespace.slot, $0) })
+                let ref = key.bytes.withUnsafeBytes({ shard.memory.find(key.hash, namespace.slot, $0) })
             else { continue }
-            let view = shard.view(ref)
+            let view = shard.memory.view(ref)
             // A walk that removes a prefix will come to it.
             if namespace.isBeingRemoved(key.bytes, version: view.version) { continue }
             var entry: Entry
@@ -136,7 +136,7 @@ extension Store {
                 guard let version = versions.allocate() else { continue }
                 entry.version = version
                 shard.loads.invalidate(key.hash)
-                shard.setLife(ref, version: version, expiresAt: entry.expiresAt, staleTTL: entry.staleTTL)
+                shard.memory.setLife(ref, version: version, expiresAt: entry.expiresAt, staleTTL: entry.staleTTL)
             }
             let address = EntryAddress(namespace: namespace.id, key: key.bytes, hash: key.hash)
             walk.ticket = lower.enqueue(.put(address, entry, PutOptions(policy)))

@@ -36,16 +36,16 @@ extension Store {
         var walk = walk
         let namespace = walk.namespace
         let now = clock.now()
-        while walk.shard < memory.shardCount {
+        while walk.shard < shards.count {
             var met: [(address: EntryAddress, number: Int)] = []
             var goesOn = false
-            memory.withShard(number: walk.shard) { shard in
+            shards.withShard(number: walk.shard) { shard in
                 // A slot may belong to another namespace once this one is dropped.
                 if namespace.isDropped { return }
                 goesOn = shard.walk(namespace.slot, &walk.position, limit: Self.walkStep) { view in
                     if let number = walk.gone.first(view.key, view.version) {
                         if case .dead = namespace.freshness(of: view, at: now) {} else { walk.tally.count(number) }
-                        return .remove(.invalidated)
+                        return .remove
                     }
                     if let number = walk.stale.first(view.key, view.version) {
                         let address = EntryAddress(namespace: namespace.id, key: Array(view.key), hash: view.hash)

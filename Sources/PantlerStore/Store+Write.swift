@@ -120,7 +120,7 @@ extension Store {
         _ step: (inout Shard, Standing) throws(Problem) -> Step<Answer>
     ) -> Result<Step<Answer>, Problem>? {
         var done: Result<Step<Answer>, Problem>?
-        memory.withShard(address.hash) { shard in
+        shards.withShard(address.hash) { shard in
             if !isHolder, shard.loads.isHeld(address.hash) { return }
             var standing = stands(&shard, namespace, address, moment)
             if standing == nil, !needsStanding { standing = .unknown }
@@ -229,7 +229,7 @@ extension Store {
     /// Whether another writer has the key to itself: `again` runs at its end then.
     func waitsForHolder(_ address: EntryAddress, _ again: @escaping @Sendable () -> Void) -> Bool {
         var waits = false
-        memory.withShard(address.hash) { shard in
+        shards.withShard(address.hash) { shard in
             waits = shard.loads.isHeld(address.hash)
             if waits { shard.loads.wait(for: address.hash, again) }
         }
@@ -264,11 +264,11 @@ extension Store {
     ) -> Standing? {
         // `run` refuses it; the lower tier need not be asked.
         if namespace.isDropped { return .unknown }
-        guard let ref = address.key.withUnsafeBytes({ shard.find(address.hash, namespace.slot, $0) }) else {
+        guard let ref = address.key.withUnsafeBytes({ shard.memory.find(address.hash, namespace.slot, $0) }) else {
             if namespace.usesLower { return nil }
             return .some(.none(shard.missMemory.reason(for: address.hash) ?? .absent))
         }
-        let view = shard.view(ref)
+        let view = shard.memory.view(ref)
         // A walk that removes a prefix has not come to it yet: a change of it would carry what has ended past the walk.
         let isEnding = namespace.isBeingRemoved(address.key, version: view.version)
         let reason: MissReason
@@ -281,7 +281,7 @@ extension Store {
             reason = .invalidated
         case .dead(let why): reason = why
         }
-        bury(&shard, namespace, ref, address.hash, reason)
+        shard.bury(ref, address.hash, namespace.slot, reason)
         return .some(.none(reason))
     }
 
@@ -334,12 +334,12 @@ extension Store {
 
     /// A write was answered as failed: nobody is to see it, unless another has replaced it by now.
     private func takeBack(_ namespace: Namespace, _ address: EntryAddress, _ version: Version) {
-        memory.withShard(address.hash) { shard in
+        shards.withShard(address.hash) { shard in
             shard.loads.invalidate(address.hash)
-            guard let ref = address.key.withUnsafeBytes({ shard.find(address.hash, namespace.slot, $0) }),
-                shard.view(ref).version == version
+            guard let ref = address.key.withUnsafeBytes({ shard.memory.find(address.hash, namespace.slot, $0) }),
+                shard.memory.view(ref).version == version
             else { return }
-            shard.remove(ref)
+            shard.memory.remove(ref)
         }
     }
 
@@ -364,7 +364,7 @@ extension Store {
     ) -> WriteTicket? {
         shard.loads.invalidate(address.hash)
         let outcome = address.key.withUnsafeBytes { key in
-            entry.withContent(large) { shard.insert(address.hash, namespace.slot, key, $0, now: moment.access) }
+            entry.withContent(large) { shard.memory.insert(address.hash, namespace.slot, key, $0, now: moment.access) }
         }
         switch outcome {
         case .stored: shard.missMemory.forget(address.hash)
@@ -385,7 +385,7 @@ extension Store {
         _ policy: Policy
     ) -> WriteTicket? {
         shard.loads.invalidate(address.hash)
-        if case .memory(let ref, _) = standing { shard.remove(ref) }
+        if case .memory(let ref, _) = standing { shard.memory.remove(ref) }
         shard.missMemory.record(address.hash, reason)
         guard let lower, namespace.usesLower else { return nil }
         return lower.enqueue(.delete(address, version: version), policy.durability)

@@ -29,7 +29,7 @@ package struct StoreOptions: Sendable {
 /// Where to read on: `Store+Get` answers a get, `Store+Write` is the way of every change, `Store+Load` asks the lower tier,
 /// `Store+Maintenance` is the background.
 package final class Store: Sendable {
-    let memory: MemoryTier
+    let shards: ShardTable
     let lower: (any LowerTier)?
     let clock: any Clock
     let versions: VersionAllocator
@@ -61,11 +61,13 @@ package final class Store: Sendable {
     ///   - state: what the lower tier remembers of the previous run.
     ///   - lower: not started yet; `nil` = memory alone.
     package init(_ options: StoreOptions, clock: any Clock, lower: (any LowerTier)?, state: PersistedState) {
-        memory = MemoryTier(
-            maxBytes: options.maxMemory,
-            shardCount: options.shards,
-            // What exists is adopted, however few may be made.
-            maxNamespaces: max(options.maxNamespaces, state.namespaces.count)
+        shards = ShardTable(
+            MemoryTier(
+                maxBytes: options.maxMemory,
+                shardCount: options.shards,
+                // What exists is adopted, however few may be made.
+                maxNamespaces: max(options.maxNamespaces, state.namespaces.count)
+            )
         )
         self.lower = lower
         self.clock = clock
@@ -113,6 +115,8 @@ package final class Store: Sendable {
         saveWholeHotSet()
         lower?.close()
     }
+
+    var memory: MemoryTier { shards.memory }
 
     // MARK: Time and place
 

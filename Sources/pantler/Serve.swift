@@ -12,7 +12,7 @@ internal import UnixSignals
 /// The service, put together: the page to begin reading at.
 ///
 /// A request comes in at `PantlerHTTP` (`Connection`), is answered out of `PantlerStore` (`Store+Get`), which looks into
-/// `PantlerMemory` (`Shard`), and only then asks the lower tier, which is `PantlerDisk` here and handed to the store below.
+/// `PantlerMemory` (`MemoryShard`), and only then asks the lower tier, which is `PantlerDisk` here and handed to the store below.
 struct Service {
     let configuration: ServeConfiguration
     let source: ConfigurationSource

@@ -1,18 +1,17 @@
-import PantlerInsight
 import PantlerMemory
 import PantlerModel
 import Support
 import Synchronization
 import Testing
 
-/// Many threads at once. What holds throughout: a value read is one that was written for that key, whole; figures add up;
+/// Many threads at once. What holds throughout: a value read is one that was written for that key, whole;
 /// bounds hold once everyone has come back from `makeRoom`.
 struct ConcurrencyTests {
     private static let threads = 4
 
     /// A thread's way to a tier.
     private struct Worker {
-        let tier: MemoryTier
+        let tier: LockedTier
         let slot: NamespaceSlot
         let clock: Shared<UInt64>
         let hasher = EntryHash(seed: 3)
@@ -52,9 +51,6 @@ struct ConcurrencyTests {
                 if let ref = key.withUnsafeBytes({ shard.find(hash, slot, $0) }) {
                     found = Array(shard.view(ref).value)
                     shard.promote(ref, now: now)
-                    shard.tally[slot].countHit(.memory)
-                } else {
-                    shard.tally[slot].countMiss(.absent)
                 }
             }
             gets += 1
@@ -81,7 +77,7 @@ struct ConcurrencyTests {
             while goesOn {
                 tier.withShard(number: number) { shard in
                     goesOn = shard.walk(slot, &position, limit: 100) { view in
-                        view.key.count + view.value.count == 0 ? .remove(.invalidated) : .keep
+                        view.key.count + view.value.count == 0 ? .remove : .keep
                     }
                 }
             }
@@ -94,7 +90,7 @@ struct ConcurrencyTests {
                 case 0..<30: put(number)
                 case 30..<90: get(number)
                 case 90..<97: remove(number)
-                case 97: _ = tier.sweepStep(limit: 50) { view, _ in view.hash % 97 == 0 ? .remove(.expired) : .keep }
+                case 97: _ = tier.sweepStep(limit: 50) { view, _ in view.hash % 97 == 0 }
                 case 98: _ = tier.hotHashes(limit: 20)
                 default:
                     for number in 0..<tier.shardCount { walk(number) }
@@ -105,12 +101,12 @@ struct ConcurrencyTests {
     }
 
     @Test(
-        "what threads read is what was written, what they count adds up, and bounds hold in the end",
+        "what threads read is what was written, and bounds hold in the end",
         arguments: [(4 << 20, nil), (64 << 20, nil), (64 << 20, 150)] as [(Int, Int64?)]
     )
     func load(maxBytes: Int, maxEntries: Int64?) throws {
-        let tier = MemoryTier(maxBytes: maxBytes, shardCount: 4, maxNamespaces: 4, missMemoryBytes: 4096)
-        let slot = try #require(tier.attach(1, maxBytes: nil, maxEntries: maxEntries))
+        let tier = LockedTier(maxBytes: maxBytes, shardCount: 4, maxNamespaces: 4)
+        let slot = try #require(tier.attach(maxEntries: maxEntries))
         let clock = Shared<UInt64>(0)
         let start = SeededGenerator()
         let seen = try onThreads(Self.threads) { thread in
@@ -126,17 +122,13 @@ struct ConcurrencyTests {
         #expect(tier.checkInvariants() == [], "\(start)")
         #expect(tier.bytes <= maxBytes)
         #expect(tier.usage(slot).entries <= maxEntries ?? .max)
-        var tally = NamespaceTally()
-        tier.withEachShard { _, shard in tally += shard.tally[slot] }
-        #expect(tally.gets == seen.map { UInt64($0.gets) }.reduce(0, +))
-        #expect(tally.hits == seen.map { UInt64($0.hits) }.reduce(0, +))
-        #expect(tally.hits > 0 && tally.misses > 0)
+        #expect(seen.contains { $0.hits > 0 && $0.hits < $0.gets })
     }
 
     @Test("namespaces come and go while others work")
     func attachAndDetach() throws {
-        let tier = MemoryTier(maxBytes: 8 << 20, shardCount: 4, maxNamespaces: 6, missMemoryBytes: 4096)
-        let slot = try #require(tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let tier = LockedTier(maxBytes: 8 << 20, shardCount: 4, maxNamespaces: 6)
+        let slot = try #require(tier.attach())
         let clock = Shared<UInt64>(0)
         let start = SeededGenerator()
         _ = try onThreads(Self.threads) { thread in
@@ -147,7 +139,7 @@ struct ConcurrencyTests {
                     _ = worker.work(200)
                     continue
                 }
-                let own = try #require(tier.attach(NamespaceID(thread), maxBytes: nil, maxEntries: 40))
+                let own = try #require(tier.attach(maxEntries: 40))
                 var worker = Worker(tier: tier, slot: own, clock: clock, generator: generator)
                 for number in 0..<100 { worker.put(number) }
                 for number in 0..<100 { worker.get(number) }

@@ -1,5 +1,6 @@
 import PantlerMemory
 import PantlerModel
+import Support
 import Testing
 
 /// What goes in comes out: every field, every size.
@@ -10,7 +11,7 @@ struct EntryTests {
     )
     func roundTrip(size: Int) throws {
         let driver = TierDriver()
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         for (number, tags) in [[], ["a"], ["a", EntryTag(String(repeating: "b", count: 255)), "é"]].enumerated() {
             for mediaType in ["", "text/plain; charset=utf-8"] {
                 for staleTTL in [0, 1, Int64.max] {
@@ -33,7 +34,7 @@ struct EntryTests {
     @Test("keys of every length are kept apart")
     func keyLengths() throws {
         let driver = TierDriver()
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         for length in 1...Limits.keyBytes {
             driver.put(slot, Array(repeating: 0x61, count: length), Content(value: Array("\(length)".utf8)))
         }
@@ -46,8 +47,8 @@ struct EntryTests {
 
     @Test("equal hashes of different keys and namespaces do not mix")
     func collisions() throws {
-        let tier = MemoryTier(maxBytes: 8 << 20)
-        let slots = try (1...3).map { try #require(tier.attach($0, maxBytes: nil, maxEntries: nil)) }
+        let tier = LockedTier(maxBytes: 8 << 20)
+        let slots = try (1...3).map { _ in try #require(tier.attach()) }
         tier.withShard(42) { shard in
             for slot in slots {
                 for key in ["one", "two", "six"] {
@@ -80,7 +81,7 @@ struct EntryTests {
     )
     func plainKeys(key: String, isPlain: Bool) throws {
         let driver = TierDriver()
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         driver.put(slot, key)
         var found: Bool?
         driver.with(slot, Array(key.utf8)) { shard, ref in found = shard.view(ref).keyIsPlain }
@@ -93,7 +94,7 @@ struct EntryTests {
     )
     func expiry(milliseconds: Int64) throws {
         let driver = TierDriver()
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         var content = Content(value: [1])
         content.expiresAt = Timestamp(milliseconds: milliseconds)
         driver.put(slot, [0x61], content)
@@ -103,7 +104,7 @@ struct EntryTests {
     @Test("a touch changes the life and nothing else", arguments: [0, 20_000])
     func touch(size: Int) throws {
         let driver = TierDriver()
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         var content = Content(value: Array(repeating: 9, count: size))
         driver.put(slot, [0x61], content)
         // Without a place for a stale TTL, with a new one, with one there, and back to none.
@@ -128,7 +129,7 @@ struct EntryTests {
     )
     func aliasing(size: Int, skipped: Int, staleTTL: Int64) throws {
         let driver = TierDriver()
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         let value = (0..<size).map { UInt8(truncatingIfNeeded: $0) }
         driver.put(slot, [0x61], Content(value: value))
         driver.with(slot, [0x61]) { shard, ref in
@@ -153,7 +154,7 @@ struct EntryTests {
     @Test("a large value outlives its entry for whoever holds it")
     func largeValue() throws {
         let driver = TierDriver()
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         let value = Array(repeating: UInt8(7), count: 1 << 20)
         let before = driver.tier.bytes
         driver.put(slot, [0x61], Content(value: value))
@@ -172,7 +173,7 @@ struct EntryTests {
     @Test("a large value that was copied beforehand is taken as it is")
     func preparedLargeValue() throws {
         let driver = TierDriver()
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         let value = Array(repeating: UInt8(7), count: 50_000)
         let prepared = value.withUnsafeBytes { LargeValue(copying: $0) }
         let hash = driver.hash(slot, [0x61])

@@ -1,4 +1,3 @@
-import PantlerInsight
 import PantlerMemory
 import PantlerModel
 import Support
@@ -24,8 +23,8 @@ struct ModelTests {
         var random = SeededGenerator(seed: seed)
         // Small enough for some seeds that the tier's own bound evicts and compacts all the time.
         let maxBytes = seed % 2 == 0 ? 1 << 20 : 16 << 20
-        let driver = TierDriver(maxBytes: maxBytes, missMemoryBytes: 1 << 16)
-        var slots = try (1...3).map { try #require(driver.tier.attach($0, maxBytes: nil, maxEntries: nil)) }
+        let driver = TierDriver(maxBytes: maxBytes)
+        var slots = try (1...3).map { _ in try #require(driver.tier.attach()) }
         var quota = [slots[1]: 40]
         driver.tier.setQuota(slots[1], maxBytes: nil, maxEntries: 40)
         var model: [Key: Modelled] = [:]
@@ -77,15 +76,15 @@ struct ModelTests {
             case 94..<98:
                 let doomed = UInt64.random(in: 0..<8, using: &random)
                 _ = driver.tier.sweepStep(limit: 20) { view, slot in
-                    guard view.hash % 8 == doomed else { return .keep }
+                    guard view.hash % 8 == doomed else { return false }
                     model[Key(slot: slot, key: Array(view.key))] = nil
-                    return .remove(.expired)
+                    return true
                 }
             case 98 where step % 5 == 0:
                 driver.tier.detach(slot)
                 model = model.filter { $0.key.slot != slot }
                 let limit: Int64? = slot == slots[1] ? 40 : nil
-                slots = slots.map { $0 == slot ? driver.tier.attach(9, maxBytes: nil, maxEntries: limit) ?? -1 : $0 }
+                slots = slots.map { $0 == slot ? driver.tier.attach(maxEntries: limit) ?? -1 : $0 }
                 quota = [slots[1]: 40]
             default:
                 let expected = Set(model.keys.filter { $0.slot == slot }.map(\.key))

@@ -42,7 +42,7 @@ struct ReadAheadTests {
 
     private func filled(shards: Int) throws -> (TierDriver, NamespaceSlot) {
         let driver = TierDriver(shards: shards)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         for (number, key) in Self.keys.enumerated() { driver.put(slot, key, Content(value: value(number))) }
         return (driver, slot)
     }
@@ -59,7 +59,7 @@ struct ReadAheadTests {
     @Test("a tier without entries has none to read", arguments: [0, 1, 3, 4, 128])
     func empty(count: Int) throws {
         let driver = TierDriver()
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         let keys = Array(Self.keys.prefix(count))
         #expect(values(driver, slot, keys, hints(driver, slot, keys)).allSatisfy { $0 == nil })
         let off = TierDriver(maxBytes: 0)
@@ -83,8 +83,8 @@ struct ReadAheadTests {
     @Test("an entry of another namespace, or of another key with the same hash, is not taken for it")
     func strangers() throws {
         let driver = TierDriver(shards: 1)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
-        let other = try #require(driver.tier.attach(2, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
+        let other = try #require(driver.tier.attach())
         let key = Array("a".utf8)
         let hash = driver.hash(slot, key)
         driver.tier.withShard(hash) { shard in

@@ -1,4 +1,3 @@
-import PantlerInsight
 import PantlerMemory
 import PantlerModel
 import Support
@@ -13,7 +12,7 @@ struct RecencyTests {
     )
     func exactLRU(capacity: Int, shards: Int) throws {
         let driver = TierDriver(maxBytes: 256 << 20, shards: shards)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: Int64(capacity)))
+        let slot = try #require(driver.tier.attach(maxEntries: Int64(capacity)))
         let generator = SeededGenerator()
         let trace = Trace(zipf: 5000, requests: 30_000, seed: generator.seed)
         var reference = ReferenceLRU(capacity: capacity)
@@ -32,7 +31,7 @@ struct RecencyTests {
     @Test("what comes as the oldest stands behind all else, in the order in which it came", arguments: [1, 16])
     func oldest(shards: Int) throws {
         let driver = TierDriver(shards: shards)
-        let slots = try (1...2).map { try #require(driver.tier.attach($0, maxBytes: nil, maxEntries: nil)) }
+        let slots = try (1...2).map { _ in try #require(driver.tier.attach()) }
         driver.now = 10_000
         for number in 0..<50 { driver.put(slots[number % 2], "used\(number)") }
         for number in 0..<500 {
@@ -57,9 +56,9 @@ struct RecencyTests {
     @Test("there is room behind all others until a quota or the bound is reached")
     func roomBehind() throws {
         let driver = TierDriver(maxBytes: 4 << 20, shards: 1)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: 10))
-        let other = try #require(driver.tier.attach(2, maxBytes: 5000, maxEntries: nil))
-        let third = try #require(driver.tier.attach(3, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach(maxEntries: 10))
+        let other = try #require(driver.tier.attach(maxBytes: 5000))
+        let third = try #require(driver.tier.attach())
         for number in 0..<10 {
             #expect(driver.tier.roomBehind(slot, bytes: 100) == .enough)
             driver.put(slot, "k\(number)")
@@ -82,8 +81,8 @@ struct RecencyTests {
     @Test("a quota evicts the namespace's own entries and nobody else's")
     func quotaIsTheNamespacesOwn() throws {
         let driver = TierDriver()
-        let small = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: 10))
-        let other = try #require(driver.tier.attach(2, maxBytes: nil, maxEntries: nil))
+        let small = try #require(driver.tier.attach(maxEntries: 10))
+        let other = try #require(driver.tier.attach())
         for number in 0..<100 { driver.put(other, "old\(number)") }
         for number in 0..<100 { driver.put(small, "new\(number)") }
         #expect(driver.tier.usage(small).entries == 10)
@@ -95,7 +94,7 @@ struct RecencyTests {
     @Test("a quota of bytes holds, and a smaller one takes effect at the next makeRoom")
     func quotaOfBytes() throws {
         let driver = TierDriver()
-        let slot = try #require(driver.tier.attach(1, maxBytes: 100_000, maxEntries: nil))
+        let slot = try #require(driver.tier.attach(maxBytes: 100_000))
         for number in 0..<2000 {
             driver.put(slot, Array("k\(number)".utf8), Content(value: Array(repeating: 1, count: number % 700)))
             #expect(driver.tier.usage(slot).bytes <= 100_000)
@@ -111,9 +110,9 @@ struct RecencyTests {
     @Test("an entry that could never fit is rejected and takes its predecessor with it")
     func rejection() throws {
         let driver = TierDriver(maxBytes: 4 << 20)
-        let quota = try #require(driver.tier.attach(1, maxBytes: 1000, maxEntries: nil))
-        let free = try #require(driver.tier.attach(2, maxBytes: nil, maxEntries: nil))
-        let none = try #require(driver.tier.attach(3, maxBytes: nil, maxEntries: 0))
+        let quota = try #require(driver.tier.attach(maxBytes: 1000))
+        let free = try #require(driver.tier.attach())
+        let none = try #require(driver.tier.attach(maxEntries: 0))
         for (slot, size) in [(quota, 1000), (free, 4 << 20), (none, 1)] {
             driver.put(slot, "key", "old")
             #expect(driver.put(slot, Array("key".utf8), Content(value: Array(repeating: 1, count: size))) == .rejected)
@@ -128,7 +127,7 @@ struct RecencyTests {
     @Test("stamps of a list never fall, though a thread's clock reading may be old")
     func clockOfAnotherThread() throws {
         let driver = TierDriver(shards: 1)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: 2))
+        let slot = try #require(driver.tier.attach(maxEntries: 2))
         driver.now = 100
         driver.put(slot, "a")
         driver.now = 50
@@ -138,40 +137,20 @@ struct RecencyTests {
         #expect(driver.tier.checkInvariants() == [])
     }
 
-    @Test("what was evicted is remembered as evicted")
-    func missMemory() throws {
+    @Test("only what was alive counts as evicted", arguments: [true, false])
+    func evictions(isAlive: Bool) throws {
         let driver = TierDriver()
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: 1))
-        driver.put(slot, "a")
-        driver.put(slot, "b")
-        let hash = driver.hash(slot, Array("a".utf8))
-        driver.tier.withShard(hash) { shard in #expect(shard.missMemory.reason(for: hash) == .evicted) }
-    }
-
-    @Test(
-        "who makes room leaves for the reason that is given, and only what was alive counts as evicted",
-        arguments: MissReason.allCases
-    )
-    func reasons(reason: MissReason) throws {
-        let driver = TierDriver()
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: 1))
+        let slot = try #require(driver.tier.attach(maxEntries: 1))
         driver.put(slot, Array("a".utf8), Content(value: [1]), makesRoom: false)
         driver.put(slot, Array("b".utf8), Content(value: [2]), makesRoom: false)
         driver.tier.makeRoom(
             slot,
-            reason: { view, viewSlot in
+            isEviction: { view, viewSlot in
                 #expect(Array(view.key) == Array("a".utf8) && viewSlot == slot)
-                return reason
+                return isAlive
             }
         )
-        let hash = driver.hash(slot, Array("a".utf8))
-        var tally = NamespaceTally()
-        driver.tier.withEachShard { _, shard in tally += shard.tally[slot] }
-        driver.tier.withShard(hash) { shard in
-            #expect(shard.missMemory.reason(for: hash) == (reason == .absent ? nil : reason))
-        }
-        #expect(driver.tier.usage(slot).evictions == (reason == .evicted ? 1 : 0))
-        #expect(tally.expirations == (reason == .expired ? 1 : 0))
+        #expect(driver.tier.usage(slot).evictions == (isAlive ? 1 : 0))
         #expect(driver.keys(slot) == [Array("b".utf8)])
     }
 }

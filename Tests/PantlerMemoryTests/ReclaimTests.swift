@@ -1,4 +1,3 @@
-import PantlerInsight
 import PantlerModel
 import Support
 import Testing
@@ -12,7 +11,7 @@ struct ReclaimTests {
     @Test("index and slab grow and shrink with the entries, and lose none", arguments: [1, 4])
     func growth(shards: Int) throws {
         let driver = TierDriver(maxBytes: 64 << 20, shards: shards)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         let empty = driver.tier.bytes
         var generator = SeededGenerator()
         var there: Set<Int> = []
@@ -32,7 +31,7 @@ struct ReclaimTests {
                 Issue.record("\(number) is lost at \(target), \(generator)")
             }
         }
-        while !driver.tier.sweepStep(limit: 1 << 20, judge: { _, _ in .keep }) {}
+        while !driver.tier.sweepStep(limit: 1 << 20, { _, _ in false }) {}
         #expect(driver.tier.bytes == empty, "all pages are given back")
     }
 
@@ -44,7 +43,7 @@ struct ReclaimTests {
     func bound(size: Int, shards: Int) throws {
         let maxBytes = shards * 2 << 20
         let driver = TierDriver(maxBytes: maxBytes, shards: shards)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         let count = min(6000, 3 * maxBytes / size)
         for number in 0..<count {
             // Sizes that differ a little, so that blocks do not fit where their predecessors were.
@@ -63,7 +62,7 @@ struct ReclaimTests {
     func churn() throws {
         let maxBytes = 4 << 20
         let driver = TierDriver(maxBytes: maxBytes, shards: 1)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         var generator = SeededGenerator()
         var sizes: [Int: Int] = [:]
         for step in 0..<30_000 {
@@ -89,7 +88,7 @@ struct ReclaimTests {
     @Test("a segment that is being emptied may lose its entries to anyone meanwhile")
     func interruptedCompaction() throws {
         let driver = TierDriver(maxBytes: 32 << 20, shards: 1)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         var generator = SeededGenerator()
         for round in 0..<60 {
             for number in 0..<2000 {
@@ -103,7 +102,7 @@ struct ReclaimTests {
             for number in 0..<2000 where Int.random(in: 0..<3, using: &generator) > 0 {
                 driver.remove(slot, name(number))
             }
-            _ = driver.tier.sweepStep(limit: 1) { _, _ in .keep }
+            _ = driver.tier.sweepStep(limit: 1) { _, _ in false }
             #expect(driver.tier.checkInvariants() == [], "round \(round), \(generator)")
             switch round % 4 {
             case 0: for number in 0..<2000 { driver.remove(slot, name(number)) }
@@ -112,7 +111,7 @@ struct ReclaimTests {
                 driver.tier.setQuota(slot, maxBytes: nil, maxEntries: 100)
                 driver.tier.makeRoom(slot)
                 driver.tier.setQuota(slot, maxBytes: nil, maxEntries: nil)
-            default: _ = driver.tier.sweepStep(limit: 5000) { _, _ in .remove(.expired) }
+            default: _ = driver.tier.sweepStep(limit: 5000) { _, _ in true }
             }
             #expect(driver.tier.checkInvariants() == [], "round \(round), \(generator)")
         }
@@ -121,7 +120,7 @@ struct ReclaimTests {
     @Test("a bound that was lowered holds at the next makeRoom, and 0 lets nothing stay")
     func loweredBound() throws {
         let driver = TierDriver(maxBytes: 32 << 20, shards: 4)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         for number in 0..<20_000 { driver.put(slot, name(number), Content(value: Array(repeating: 1, count: 500))) }
         for bound in [8 << 20, 3 << 20] {
             driver.tier.setMaxBytes(bound)
@@ -140,7 +139,7 @@ struct ReclaimTests {
     @Test("a large value finds the room that deleted entries left in other shards")
     func emptiedShards() throws {
         let driver = TierDriver(maxBytes: 16 << 20, shards: 16)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         for number in 0..<2000 { driver.put(slot, name(number), Content(value: Array(repeating: 1, count: 500))) }
         for number in 0..<2000 { driver.remove(slot, name(number)) }
         let size = 15 << 20
@@ -157,7 +156,7 @@ struct ReclaimTests {
     func justFitting(shards: Int) throws {
         let maxBytes = 16 << 20
         let driver = TierDriver(maxBytes: maxBytes, shards: shards)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         var outcomes: [InsertOutcome] = []
         for step in 0..<80 {
             let size = maxBytes - step * (16 << 10)
@@ -172,7 +171,7 @@ struct ReclaimTests {
     @Test("the sweep goes on from its place when the chunk that it was in is gone")
     func sweepPastTheEnd() throws {
         let driver = TierDriver(maxBytes: 8 << 20, shards: 1)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         for number in 0..<6001 { driver.put(slot, name(number), Content(value: [1])) }
         // The last chunk holds two records, and with one more that is free the slab gives up two: the sweep's first removal
         // takes away the record that it would look at next.
@@ -185,7 +184,7 @@ struct ReclaimTests {
         }
         #expect(isReady)
         var left = driver.tier.entries
-        while !driver.tier.sweepStep(limit: 777, judge: { _, _ in .remove(.expired) }) {
+        while !driver.tier.sweepStep(limit: 777, { _, _ in true }) {
             #expect(driver.tier.entries < left)
             left = driver.tier.entries
             #expect(driver.tier.checkInvariants() == [])
@@ -193,20 +192,13 @@ struct ReclaimTests {
         #expect(driver.tier.entries == 0)
     }
 
-    @Test("a tier without memory keeps nothing, and its locks, tallies and memory of misses work")
+    @Test("a tier without memory keeps nothing, and its locks work")
     func off() throws {
         let driver = TierDriver(maxBytes: 0)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
         #expect(driver.put(slot, "a") == .rejected)
         #expect(driver.get(slot, "a") == nil)
-        let hash = driver.hash(slot, Array("a".utf8))
-        driver.tier.withShard(hash) { shard in
-            shard.tally[slot].puts += 1
-            shard.missMemory.record(hash, .rejected)
-            #expect(shard.missMemory.reason(for: hash) == .rejected)
-            #expect(shard.tally[slot].puts == 1)
-        }
-        #expect(driver.tier.sweepStep(limit: 10) { _, _ in .keep } == false)
+        #expect(driver.tier.sweepStep(limit: 10) { _, _ in false } == false)
         driver.tier.makeRoom(slot, evicted: { _ in Issue.record("nothing can leave") })
         driver.tier.detach(slot)
         #expect(driver.tier.checkInvariants() == [])

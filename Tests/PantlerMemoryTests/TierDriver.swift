@@ -1,21 +1,21 @@
 import PantlerMemory
 import PantlerModel
+import Support
 
 /// A tier with a clock that ticks at each operation, driven by keys and values as a reader of a test would write them.
 final class TierDriver: @unchecked Sendable {
     // Each test uses its driver from one thread; those with several threads use the tier alone.
-    let tier: MemoryTier
+    let tier: LockedTier
     let hasher = EntryHash(seed: 7)
     var now: UInt64 = 1
     /// What `makeRoom` reported, in order.
     var evicted: [(hash: UInt64, slot: NamespaceSlot)] = []
 
-    init(maxBytes: Int = 64 << 20, shards: Int = 16, missMemoryBytes: Int = 4096, maxNamespaces: Int = 8) {
-        tier = MemoryTier(
+    init(maxBytes: Int = 64 << 20, shards: Int = 16, maxNamespaces: Int = 8) {
+        tier = LockedTier(
             maxBytes: maxBytes,
             shardCount: shards,
-            maxNamespaces: maxNamespaces,
-            missMemoryBytes: missMemoryBytes
+            maxNamespaces: maxNamespaces
         )
     }
 
@@ -83,7 +83,7 @@ final class TierDriver: @unchecked Sendable {
     }
 
     /// Runs `body` if the key is there.
-    func with(_ slot: NamespaceSlot, _ key: [UInt8], _ body: (inout Shard, EntryRef) -> Void) {
+    func with(_ slot: NamespaceSlot, _ key: [UInt8], _ body: (inout MemoryShard, EntryRef) -> Void) {
         let hash = hash(slot, key)
         tier.withShard(hash) { shard in
             if let ref = key.withUnsafeBytes({ shard.find(hash, slot, $0) }) { body(&shard, ref) }

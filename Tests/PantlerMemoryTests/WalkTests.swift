@@ -1,4 +1,3 @@
-import PantlerInsight
 import PantlerMemory
 import PantlerModel
 import Support
@@ -11,8 +10,8 @@ struct WalkTests {
     @Test("a walk in pieces meets every entry that is there the whole time, though others come, go and are used")
     func walk() throws {
         let driver = TierDriver(shards: 1)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
-        let other = try #require(driver.tier.attach(2, maxBytes: nil, maxEntries: nil))
+        let slot = try #require(driver.tier.attach())
+        let other = try #require(driver.tier.attach())
         var generator = SeededGenerator()
         for number in 0..<6000 { driver.put(number % 6 == 0 ? other : slot, name(number), Content(value: [1])) }
         // Those that stay; the rest leave during the walk, so that records move down, and with them places that the walk remembers.
@@ -50,8 +49,8 @@ struct WalkTests {
     @Test("a walk looks at the entries of its namespace alone, however many there are of others")
     func walkSteps() throws {
         let driver = TierDriver(shards: 1)
-        let few = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
-        let many = try #require(driver.tier.attach(2, maxBytes: nil, maxEntries: nil))
+        let few = try #require(driver.tier.attach())
+        let many = try #require(driver.tier.attach())
         for number in 0..<5000 { driver.put(many, name(number), Content(value: [1])) }
         for number in 0..<10 { driver.put(few, name(number), Content(value: [1])) }
         var position = WalkPosition()
@@ -76,8 +75,8 @@ struct WalkTests {
         arguments: [1, 7, 1000]
     )
     func removingWalk(limit: Int) throws {
-        let driver = TierDriver(shards: 1, missMemoryBytes: 1 << 20)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let driver = TierDriver(shards: 1)
+        let slot = try #require(driver.tier.attach())
         for number in 0..<3000 { driver.put(slot, name(number), Content(value: [1])) }
         var kept: Set<[UInt8]> = []
         var removed: Set<[UInt8]> = []
@@ -92,22 +91,19 @@ struct WalkTests {
                         return .keep
                     }
                     #expect(removed.insert(key).inserted)
-                    return .remove(.invalidated)
+                    return .remove
                 }
             }
         }
         #expect(kept.count + removed.count == 3000)
         #expect(driver.keys(slot) == kept)
-        driver.tier.withEachShard { _, shard in
-            for key in removed { #expect(shard.missMemory.reason(for: driver.hash(slot, key)) == .invalidated) }
-        }
         #expect(driver.tier.checkInvariants() == [])
     }
 
     @Test("a pass of the sweep shows every entry once, in steps no larger than asked for, and removes the condemned")
     func sweep() throws {
-        let driver = TierDriver(maxBytes: 64 << 20, shards: 4, missMemoryBytes: 1 << 16)
-        let slot = try #require(driver.tier.attach(1, maxBytes: nil, maxEntries: nil))
+        let driver = TierDriver(maxBytes: 64 << 20, shards: 4)
+        let slot = try #require(driver.tier.attach())
         for number in 0..<5000 { driver.put(slot, name(number), Content(value: [1])) }
         var shown: [[UInt8]: Int] = [:]
         var isOver = false
@@ -117,21 +113,14 @@ struct WalkTests {
                 #expect(viewSlot == slot)
                 shown[Array(view.key), default: 0] += 1
                 inStep += 1
-                return view.hash % 3 == 0 ? .remove(view.hash % 2 == 0 ? .expired : .invalidated) : .keep
+                return view.hash % 3 == 0
             }
             #expect(inStep <= 64)
         }
         #expect(shown.count == 5000)
-        var tally = NamespaceTally()
-        driver.tier.withEachShard { _, shard in tally += shard.tally[slot] }
-        #expect(tally.expirations == (0..<5000).count { driver.hash(slot, name($0)) % 6 == 0 })
         for number in 0..<5000 {
             let hash = driver.hash(slot, name(number))
             #expect((driver.get(slot, name(number), promotes: false) == nil) == (hash % 3 == 0))
-            driver.tier.withShard(hash) { shard in
-                let reason: MissReason? = hash % 3 == 0 ? hash % 2 == 0 ? .expired : .invalidated : nil
-                #expect(shard.missMemory.reason(for: hash) == reason)
-            }
         }
         #expect(driver.tier.checkInvariants() == [])
     }
@@ -139,7 +128,7 @@ struct WalkTests {
     @Test("the hottest come first, over all shards and namespaces", arguments: [1, 10, 999, 1000, 1001, 3500, 10_000])
     func hottest(limit: Int) throws {
         let driver = TierDriver()
-        let slots = try (1...3).map { try #require(driver.tier.attach($0, maxBytes: nil, maxEntries: nil)) }
+        let slots = try (1...3).map { _ in try #require(driver.tier.attach()) }
         var generator = SeededGenerator()
         for number in 0..<4000 { driver.put(slots[number % 3], name(number), Content(value: [1])) }
         var order = Array(0..<4000)

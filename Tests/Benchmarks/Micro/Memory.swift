@@ -44,13 +44,13 @@ extension BenchmarkGroup {
 
 /// A tier with one namespace in it. Of one thread.
 private final class MemoryStock {
-    let tier: MemoryTier
+    let tier: LockedTier
     private let slot: NamespaceSlot
     private var now: UInt64 = 1
 
     init(maxBytes: Int) throws {
-        tier = MemoryTier(maxBytes: maxBytes)
-        guard let slot = tier.attach(1, maxBytes: nil, maxEntries: nil) else { throw Failure("no slot is free") }
+        tier = LockedTier(maxBytes: maxBytes)
+        guard let slot = tier.attach() else { throw Failure("no slot is free") }
         self.slot = slot
     }
 

@@ -1,14 +1,13 @@
 import Glibc
-package import PantlerInsight
 import PantlerModel
 import Synchronization
 
 /// A part of the tier: the entries whose hashes begin alike, with all that belongs to them under one lock.
 ///
 /// A record (`RecordSlab`) is found by its hash (`HashIndex`), stands in its namespace's `RecencyList`, and points at
-/// its payload (`PayloadLog`). This file reads and touches, `Shard+Write` adds and removes, `Shard+Reclaim` moves
+/// its payload (`PayloadLog`). This file reads and touches, `MemoryShard+Write` adds and removes, `MemoryShard+Reclaim` moves
 /// entries together and makes the oldest leave.
-package struct Shard: ~Copyable {
+package struct MemoryShard: ~Copyable {
     let number: Int
     let ledger: Ledger
     var records: RecordSlab
@@ -22,14 +21,7 @@ package struct Shard: ~Copyable {
     var victim = -1
     var victimOffset = 0
 
-    /// Counters of each namespace in this shard, by slot: `shard.tally[slot].hits += 1`. Valid for attached slots.
-    package let tally: UnsafeMutablePointer<NamespaceTally>
-    /// Why keys of this shard are not there any more.
-    package var missMemory: MissMemory
-    /// Reads of the lower tier for keys of this shard that are under way.
-    package var loads = PendingLoads()
-
-    init(number: Int, ledger: Ledger, geometry: Geometry, missMemoryBytes: Int) {
+    init(number: Int, ledger: Ledger, geometry: Geometry) {
         self.number = number
         self.ledger = ledger
         records = RecordSlab(geometry, ledger: ledger)
@@ -37,12 +29,7 @@ package struct Shard: ~Copyable {
         log = PayloadLog(geometry, ledger: ledger, shard: number)
         lists = .allocate(capacity: ledger.slotCapacity)
         lists.initialize(repeating: RecencyList(), count: ledger.slotCapacity)
-        // Each is initialised when its slot is attached for the first time: until then its pages are not touched.
-        tally = .allocate(capacity: ledger.slotCapacity)
-        missMemory = MissMemory(bytes: missMemoryBytes)
-        ledger.holdForGood(
-            MissMemory.allocatedBytes(for: missMemoryBytes) + ledger.slotCapacity * MemoryLayout<RecencyList>.stride
-        )
+        ledger.holdForGood(ledger.slotCapacity * MemoryLayout<RecencyList>.stride)
     }
 
     deinit {
@@ -50,7 +37,6 @@ package struct Shard: ~Copyable {
             releaseLargeValue(records[number].pointee)
         }
         lists.deallocate()
-        tally.deallocate()
     }
 
     /// The entry of a key, whatever its age. Complexity: O(1) on average.
@@ -179,7 +165,7 @@ package struct Shard: ~Copyable {
 
 // All memory that a shard points at is its own, but for the ledger, which is `Sendable`: what may be sent along is the
 // whole of it, and it cannot be copied.
-extension Shard: @unchecked Sendable {}
+extension MemoryShard: @unchecked Sendable {}
 
 private func equal(_ stored: UnsafeRawPointer, _ key: UnsafeRawBufferPointer) -> Bool {
     guard let base = key.baseAddress else { return false }

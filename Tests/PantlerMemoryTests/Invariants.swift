@@ -1,11 +1,14 @@
-import PantlerModel
+import Support
 import Synchronization
 
-// What must hold of a tier at rest. Tests ask after each operation; nothing else does.
-extension MemoryTier {
+@testable import PantlerMemory
+
+// What must hold of a tier at rest.
+extension LockedTier {
     /// Sentences about what is wrong; empty when all is well. Takes the shards' locks one after the other: sums over
     /// shards are exact only while no one else is at work. Complexity: O(everything).
-    package func checkInvariants() -> [String] {
+    func checkInvariants() -> [String] {
+        let ledger = memory.ledger
         var faults: [String] = []
         var census = Census(slots: ledger.slotCapacity)
         withEachShard { number, shard in
@@ -37,7 +40,7 @@ struct Census {
     }
 }
 
-extension Shard {
+extension MemoryShard {
     func checkInvariants(_ census: inout Census) -> [String] {
         checkIndex() + checkSlab() + checkLists() + checkLog() + checkVictim() + count(&census)
     }

@@ -1,9 +1,9 @@
-package import PantlerModel
+import PantlerModel
 
 /// The reads of heads that are under way for keys of one shard. Lives under the shard's lock, within `PendingLoads`.
 ///
 /// As with whole entries, what was read never overtakes a write. But nobody waits for another's read: it is a short one.
-package struct PendingHeads {
+struct PendingHeads {
     private struct Read {
         let address: EntryAddress
         let number: UInt64
@@ -13,14 +13,14 @@ package struct PendingHeads {
     private var latest: UInt64 = 0
 
     /// A read begins; to be followed by `end` with the number that it gives.
-    package mutating func begin(_ address: EntryAddress) -> UInt64 {
+    mutating func begin(_ address: EntryAddress) -> UInt64 {
         latest += 1
         reads[address.hash, default: []].append(Read(address: address, number: latest))
         return latest
     }
 
     /// Whether what was read may be used: the key was neither written nor invalidated meanwhile.
-    package mutating func end(_ address: EntryAddress, _ number: UInt64) -> Bool {
+    mutating func end(_ address: EntryAddress, _ number: UInt64) -> Bool {
         guard var under = reads[address.hash], let place = under.firstIndex(where: { $0.number == number }) else {
             return false
         }

@@ -1,6 +1,7 @@
-import PantlerMemory
 import PantlerModel
 import Testing
+
+@testable import PantlerStore
 
 struct PendingLoadsTests {
     private func address(_ key: String, hash: UInt64 = 1, namespace: NamespaceID = 1) -> EntryAddress {

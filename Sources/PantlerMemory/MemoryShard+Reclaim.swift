@@ -1,47 +1,43 @@
-import PantlerInsight
 import PantlerModel
 import Synchronization
 
 // What keeps a shard's memory dense, and what makes its oldest entries leave.
-extension Shard {
-    mutating func attach(_ slot: NamespaceSlot) {
-        (tally + slot).initialize(to: NamespaceTally())
-        if slot >= slotEnd { ledger.holdForGood((slot + 1 - slotEnd) * MemoryLayout<NamespaceTally>.stride) }
+extension MemoryShard {
+    /// From now on entries can be put into a slot.
+    package mutating func open(_ slot: NamespaceSlot) {
         lists[slot].isAttached = true
         slotEnd = max(slotEnd, slot + 1)
     }
 
     /// From now on nothing is added for the slot.
-    mutating func close(_ slot: NamespaceSlot) { lists[slot].isAttached = false }
+    package mutating func close(_ slot: NamespaceSlot) { lists[slot].isAttached = false }
 
-    /// Evicts oldest entries, those of `slot` or of all namespaces, as long as none in another shard can be older and
-    /// `more` says so; calls `left` for each. Then tells the other shards how old its oldest is now.
+    /// The oldest entry of those that an order concerns, as long as none in another shard can be older. Complexity: O(1) for one namespace,
+    /// else O(slots).
+    package func oldest(_ order: EvictionOrder) -> OldestEntry? {
+        let oldest = oldestList(order.slot)
+        guard oldest.stamp != Ledger.noStamp, oldest.stamp <= order.runnerUp else { return nil }
+        let number = lists[oldest.slot].oldest
+        return OldestEntry(
+            ref: EntryRef(number: number),
+            hash: records[number].pointee.hash,
+            slot: oldest.slot,
+            lastUse: oldest.stamp
+        )
+    }
+
+    /// Removes an entry to make room.
     ///
-    /// Complexity: O(evicted), times the slots when all namespaces are asked.
-    mutating func evict(
-        _ slot: NamespaceSlot?,
-        notAfter runnerUp: UInt64,
-        while more: () -> Bool,
-        _ reason: (EntryView, NamespaceSlot) -> MissReason,
-        _ left: (Evicted) -> Void
-    ) {
-        var oldest = oldestList(slot)
-        while oldest.stamp != Ledger.noStamp, oldest.stamp <= runnerUp, more() {
-            let number = lists[oldest.slot].oldest
-            let hash = records[number].pointee.hash
-            let lastUse = records[number].pointee.stamp
-            let reason = reason(view(records[number].pointee), oldest.slot)
-            remove(EntryRef(number: number))
-            missMemory.record(hash, reason)
-            switch reason {
-            case .evicted: ledger.usage(oldest.slot).pointee.evictions.wrappingAdd(1, ordering: .relaxed)
-            case .expired: tally[oldest.slot].expirations &+= 1
-            case .absent, .deleted, .invalidated, .rejected: break
-            }
-            left(Evicted(hash: hash, slot: oldest.slot, lastUse: lastUse))
-            oldest = oldestList(slot)
-        }
-        if slot == nil {
+    /// - Parameter isEviction: whether it is counted as one that left for others; one that was dead already is not.
+    package mutating func evict(_ entry: OldestEntry, isEviction: Bool) {
+        remove(entry.ref)
+        if isEviction { ledger.usage(entry.slot).pointee.evictions.wrappingAdd(1, ordering: .relaxed) }
+    }
+
+    /// Tells the other shards how old the oldest entry is now that an order was carried out.
+    package mutating func endEviction(_ order: EvictionOrder) {
+        let oldest = oldestList(order.slot)
+        if order.slot == nil {
             ledger.signals(number).pointee.oldest.store(oldest.stamp, ordering: .relaxed)
             releaseIfEmpty()
         } else {
@@ -114,11 +110,20 @@ extension Shard {
     }
 
     /// Gives back what the last entry left behind.
-    mutating func releaseIfEmpty() {
+    package mutating func releaseIfEmpty() {
         guard records.liveCount == 0, records.end > 1 else { return }
         victim = -1
         log.removeAll()
         index.removeAll()
         while records.end > 1 { records.dropLast() }
     }
+}
+
+/// The entry whose turn it is to leave.
+package struct OldestEntry {
+    package let ref: EntryRef
+    package let hash: UInt64
+    package let slot: NamespaceSlot
+    /// In microseconds of the clock's monotonic time.
+    package let lastUse: UInt64
 }

@@ -1,7 +1,7 @@
 package import PantlerModel
 import Synchronization
 
-extension Shard {
+extension MemoryShard {
     /// Adds or replaces an entry, which is then the most recently used of its namespace.
     ///
     /// Memory that this takes may put the tier over its bound until `MemoryTier.makeRoom`. Complexity: O(size).

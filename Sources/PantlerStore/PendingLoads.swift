@@ -1,7 +1,8 @@
-package import PantlerModel
+import PantlerMemory
+import PantlerModel
 
 /// What a read of the lower tier came to, for those who waited for it.
-package enum LoadedEntry: Sendable {
+enum LoadedEntry: Sendable {
     /// With a copy of a large value that all who wait can share.
     case found(Entry, LargeValue?)
     /// The value has so many bytes, more than who waits admits.
@@ -13,14 +14,14 @@ package enum LoadedEntry: Sendable {
 }
 
 /// Takes the result of a load under the shard's lock; what it returns is run once the lock is released.
-package typealias LoadWaiter = @Sendable (inout Shard, LoadedEntry) -> (@Sendable () -> Void)?
+typealias LoadWaiter = @Sendable (inout Shard, LoadedEntry) -> (@Sendable () -> Void)?
 
 /// The reads of the lower tier that are under way for keys of one shard. Lives under the shard's lock.
 ///
 /// It does two things: a key is read once however many ask for it, and what was read never overtakes a write. The
 /// second needs the first: between the read of an old row and its arrival in memory a put or a delete may be answered,
 /// and without a mark the old value would come back to life.
-package struct PendingLoads {
+struct PendingLoads {
     private struct Load {
         let address: EntryAddress
         var isOutdated = false
@@ -28,7 +29,7 @@ package struct PendingLoads {
         var waiters: [(admits: ReadAdmission?, take: LoadWaiter)]
     }
 
-    package enum Joined {
+    enum Joined {
         /// The caller starts the read, and calls `finish` with what it came to.
         case first
         /// A read is under way: the waiter is called with the others.
@@ -52,18 +53,18 @@ package struct PendingLoads {
     }
 
     private var loads: [UInt64: Load] = [:]
-    package var heads = PendingHeads()
+    var heads = PendingHeads()
     /// Keys that one writer has to itself, by their hashes, with what waits for its end.
     private var holds: [UInt64: [@Sendable () -> Void]] = [:]
     /// `nil` while there is none.
     private var bulkLoad: BulkLoad?
 
-    package init() {}
+    init() {}
 
-    package var isEmpty: Bool { loads.isEmpty }
+    var isEmpty: Bool { loads.isEmpty }
 
     /// - Parameter admits: the sizes that the waiter takes a value of; `nil` = any.
-    package mutating func join(
+    mutating func join(
         _ address: EntryAddress,
         fillsMemory: Bool,
         admits: ReadAdmission? = nil,
@@ -81,14 +82,14 @@ package struct PendingLoads {
 
     /// To be called at each write, delete and invalidation of a key. Complexity: O(1), and next to nothing while no
     /// load is under way.
-    package mutating func invalidate(_ hash: UInt64) {
+    mutating func invalidate(_ hash: UInt64) {
         if !loads.isEmpty { loads[hash]?.isOutdated = true }
         heads.invalidate(hash)
         bulkLoad?.written.insert(hash)
     }
 
     /// The same for all keys of a namespace that begin alike. Complexity: O(loads under way).
-    package mutating func invalidate(_ namespace: NamespaceID, prefix: [UInt8]) {
+    mutating func invalidate(_ namespace: NamespaceID, prefix: [UInt8]) {
         heads.invalidate(namespace, prefix: prefix)
         for (hash, load) in loads where load.address.namespace == namespace && load.address.key.starts(with: prefix) {
             loads[hash]?.isOutdated = true
@@ -99,22 +100,22 @@ package struct PendingLoads {
     }
 
     /// Whether a load's result may still be used.
-    package func isOutdated(_ hash: UInt64) -> Bool { loads[hash]?.isOutdated ?? true }
+    func isOutdated(_ hash: UInt64) -> Bool { loads[hash]?.isOutdated ?? true }
 
     /// Whether one of those who wait wants the entry in memory.
-    package func fillsMemory(_ hash: UInt64) -> Bool { loads[hash]?.fillsMemory ?? false }
+    func fillsMemory(_ hash: UInt64) -> Bool { loads[hash]?.fillsMemory ?? false }
 
     /// The waiters of a load in the order of their coming. The load stays until `end`, so that a write by one of them
     /// makes it outdated for the next.
-    package func waiters(_ hash: UInt64) -> [LoadWaiter] { loads[hash]?.waiters.map(\.take) ?? [] }
+    func waiters(_ hash: UInt64) -> [LoadWaiter] { loads[hash]?.waiters.map(\.take) ?? [] }
 
     /// Whether one of those who wait takes a value of so many bytes. Complexity: O(waiters).
-    package func admits(_ hash: UInt64, _ size: Int64) -> Bool {
+    func admits(_ hash: UInt64, _ size: Int64) -> Bool {
         loads[hash]?.waiters.contains { $0.admits?(size) ?? true } ?? false
     }
 
     /// Those who do not take a value of so many bytes: they wait no more. The load goes on for the others.
-    package mutating func takeRefusing(_ hash: UInt64, _ size: Int64) -> [LoadWaiter] {
+    mutating func takeRefusing(_ hash: UInt64, _ size: Int64) -> [LoadWaiter] {
         guard let waiters = loads[hash]?.waiters else { return [] }
         loads[hash]?.waiters = []
         var refusing: [LoadWaiter] = []
@@ -128,35 +129,35 @@ package struct PendingLoads {
         return refusing
     }
 
-    package func isAwaited(_ hash: UInt64) -> Bool { loads[hash]?.waiters.isEmpty == false }
+    func isAwaited(_ hash: UInt64) -> Bool { loads[hash]?.waiters.isEmpty == false }
 
-    package mutating func end(_ hash: UInt64) { loads[hash] = nil }
+    mutating func end(_ hash: UInt64) { loads[hash] = nil }
 
     // MARK: Holds
 
     /// Whether somebody has a key's writes to itself. Complexity: O(1), and next to nothing while nobody has.
-    package func isHeld(_ hash: UInt64) -> Bool { !holds.isEmpty && holds[hash] != nil }
+    func isHeld(_ hash: UInt64) -> Bool { !holds.isEmpty && holds[hash] != nil }
 
     /// Takes a key's writes, until `release`. Returns `false` if somebody has them.
-    package mutating func hold(_ hash: UInt64) -> Bool {
+    mutating func hold(_ hash: UInt64) -> Bool {
         if holds[hash] != nil { return false }
         holds[hash] = []
         return true
     }
 
     /// Has `action` run once a key that is held is released, after those that came before.
-    package mutating func wait(for hash: UInt64, _ action: @escaping @Sendable () -> Void) {
+    mutating func wait(for hash: UInt64, _ action: @escaping @Sendable () -> Void) {
         holds[hash]?.append(action)
     }
 
     /// Gives a key's writes back. What it returns is to be run once the lock is released, in its order.
-    package mutating func release(_ hash: UInt64) -> [@Sendable () -> Void] { holds.removeValue(forKey: hash) ?? [] }
+    mutating func release(_ hash: UInt64) -> [@Sendable () -> Void] { holds.removeValue(forKey: hash) ?? [] }
 
     /// From now on remembers what is written and invalidated, for a load of many rows whose keys are not known beforehand.
-    package mutating func beginBulkLoad() { bulkLoad = BulkLoad() }
+    mutating func beginBulkLoad() { bulkLoad = BulkLoad() }
 
-    package mutating func endBulkLoad() { bulkLoad = nil }
+    mutating func endBulkLoad() { bulkLoad = nil }
 
     /// Whether a row of a bulk load says nothing any more. Complexity: O(prefixes that were invalidated since it began), at most 64.
-    package func wasChangedDuringBulkLoad(_ address: EntryAddress) -> Bool { bulkLoad?.concerns(address) ?? true }
+    func wasChangedDuringBulkLoad(_ address: EntryAddress) -> Bool { bulkLoad?.concerns(address) ?? true }
 }

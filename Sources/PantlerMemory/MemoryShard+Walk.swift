@@ -1,6 +1,3 @@
-import PantlerInsight
-package import PantlerModel
-
 /// Where a walk over a namespace's entries in one shard stands, between two holds of the shard's lock.
 package struct WalkPosition: Sendable {
     /// An entry as it stood in its list.
@@ -26,11 +23,10 @@ package struct WalkPosition: Sendable {
 /// What a walk is to do with an entry.
 package enum WalkVerdict: Sendable {
     case keep
-    /// The entry is removed, the reason kept in the shard's miss memory, and a read of it that is under way is done again.
-    case remove(MissReason)
+    case remove
 }
 
-extension Shard {
+extension MemoryShard {
     /// Shows a namespace's entries in this shard to `body`, at most `limit` under this hold of the lock, from the one that was used
     /// longest ago to the newest.
     ///
@@ -63,10 +59,8 @@ extension Shard {
             case .keep:
                 if left < WalkPosition.places { position.met.insert(place(number), at: 0) }
                 number = newer
-            case .remove(let reason):
+            case .remove:
                 let next = newer == 0 ? nil : place(newer)
-                loads.invalidate(record.hash)
-                missMemory.record(record.hash, reason)
                 remove(EntryRef(number: number))
                 // The last record may have been moved into the gap.
                 number = next.map { isStill($0, slot) ? $0.number : firstUsed(since: $0.stamp, slot) } ?? 0

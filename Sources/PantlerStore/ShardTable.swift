@@ -1,0 +1,149 @@
+import PantlerInsight
+import PantlerMemory
+import PantlerModel
+import Synchronization
+
+/// The store's shards, each under its lock, over the memory tier that they share.
+final class ShardTable: Sendable {
+    let memory: MemoryTier
+    // `count` shards, each in cache lines of its own, in memory that is allocated in `init` and freed in `deinit`;
+    // what lies there is only ever used through its `Mutex`.
+    nonisolated(unsafe) private let shards: UnsafeMutableRawPointer
+    /// Bytes from one shard to the next.
+    private static let stride = (MemoryLayout<Mutex<Shard>>.stride + 127) & ~127
+    /// What remembers why keys left takes at most a part of the memory that there is for all.
+    private static let missMemoryShare = 8
+
+    var count: Int { memory.shardCount }
+
+    /// - Parameter missMemoryBytes: of all shards together; less where the tier has little.
+    init(_ memory: MemoryTier, missMemoryBytes: Int = 1 << 20) {
+        self.memory = memory
+        let most = memory.maxBytes > 0 ? memory.maxBytes / Self.missMemoryShare : .max
+        let bytes = min(missMemoryBytes, most) / memory.shardCount
+        shards = .allocate(byteCount: Self.stride * memory.shardCount, alignment: 128)
+        for number in 0..<memory.shardCount {
+            let shard = Shard(memory, number: number, missMemoryBytes: bytes)
+            (shards + number * Self.stride).initializeMemory(as: Mutex<Shard>.self, to: Mutex(shard))
+        }
+    }
+
+    deinit {
+        for number in 0..<count { shard(number).deinitialize(count: 1) }
+        shards.deallocate()
+    }
+
+    @inline(__always)
+    private func shard(_ number: Int) -> UnsafeMutablePointer<Mutex<Shard>> {
+        (shards + number * Self.stride).assumingMemoryBound(to: Mutex<Shard>.self)
+    }
+
+    /// Runs `body` under the lock of the shard that a hash belongs to. No I/O and no other shard's lock inside.
+    @inline(__always)
+    func withShard(_ hash: UInt64, _ body: (inout Shard) -> Void) {
+        shard(memory.shard(of: hash)).pointee.withLock { body(&$0) }
+    }
+
+    /// The same for a shard by its number, for those who walk over all of them in steps.
+    func withShard(number: Int, _ body: (inout Shard) -> Void) {
+        shard(number).pointee.withLock { body(&$0) }
+    }
+
+    /// Runs `body` for each shard, one after the other, each under its own lock.
+    func withEachShard(_ body: (Int, inout Shard) -> Void) {
+        for number in 0..<count { shard(number).pointee.withLock { body(number, &$0) } }
+    }
+
+    private func withMemory(_ number: Int, _ body: (inout MemoryShard) -> Void) {
+        shard(number).pointee.withLock { body(&$0.memory) }
+    }
+
+    // MARK: Namespaces
+
+    /// A slot for a namespace, with these quotas; `nil` if as many as there can be have one already. Complexity: O(namespaces + shards).
+    func attach(maxBytes: Int64?, maxEntries: Int64?) -> NamespaceSlot? {
+        guard let slot = memory.takeSlot(maxBytes: maxBytes, maxEntries: maxEntries) else { return nil }
+        withEachShard { _, shard in memory.holdForGood(shard.open(slot)) }
+        return slot
+    }
+
+    /// Entries that are removed under one hold of a lock.
+    private static let detachStep = 1000
+
+    /// Removes a namespace's entries, then frees the slot for another.
+    ///
+    /// Inserts into the slot are rejected from the moment that their shard was reached. The caller sees to it that none
+    /// comes after the return: it marks the namespace as gone before this call, and looks at that mark under the
+    /// shard's lock. Complexity: O(entries of the namespace).
+    func detach(_ slot: NamespaceSlot) {
+        for number in 0..<count {
+            var isEmpty = false
+            while !isEmpty { withShard(number: number) { isEmpty = $0.empty(slot, limit: Self.detachStep) } }
+        }
+        memory.giveBack(slot)
+    }
+
+    // MARK: Room
+
+    /// To be called after each insert, outside of any lock: evicts least recently used entries until the namespace's
+    /// quota and the tier's bound hold again; see `RoomMaking`.
+    ///
+    /// - Parameters:
+    ///   - evicted: called for each that left, without a lock.
+    ///   - reason: why an entry leaves, asked under its shard's lock.
+    func makeRoom(
+        _ slot: NamespaceSlot,
+        evicted: (OldestEntry) -> Void = { _ in },
+        reason: (EntryView, NamespaceSlot) -> MissReason = { _, _ in .evicted }
+    ) {
+        var making = memory.makingRoom(slot)
+        while let step = making.next() {
+            switch step {
+            case .compact(let number): withMemory(number) { making.compact(&$0) }
+            case .evict(let number, let order): evict(number, order, making, evicted, reason)
+            }
+        }
+    }
+
+    private func evict(
+        _ number: Int,
+        _ order: EvictionOrder,
+        _ making: RoomMaking,
+        _ evicted: (OldestEntry) -> Void,
+        _ reason: (EntryView, NamespaceSlot) -> MissReason
+    ) {
+        withUnsafeTemporaryAllocation(of: OldestEntry.self, capacity: RoomMaking.evictionStep) { left in
+            var count = 0
+            withShard(number: number) { shard in
+                shard.evict(order, while: { count < RoomMaking.evictionStep && making.goesOn(order) }, reason) {
+                    left.initializeElement(at: count, to: $0)
+                    count += 1
+                }
+            }
+            // Out of the lock: what is done about an entry that left is not the shard's business.
+            for index in 0..<count { evicted(left[index]) }
+        }
+    }
+
+    // MARK: All shards
+
+    /// A small step of background work on one shard.
+    ///
+    /// - Parameter death: why an entry is dead, `nil` if it is not; asked under the shard's lock.
+    /// - Returns: whether this step ended a pass over all shards.
+    func sweepStep(limit: Int, _ death: (EntryView, NamespaceSlot) -> MissReason?) -> Bool {
+        var position = memory.sweepPosition
+        withShard(number: position.shard) { $0.sweep(&position, limit: limit, death) }
+        return memory.noteSwept(position)
+    }
+
+    /// See `MemoryTier.hotHashes`.
+    func hotHashes(limit: Int, of includes: (NamespaceSlot) -> Bool = { _ in true }) -> [UInt64] {
+        memory.hotHashes(limit: limit, of: includes, withMemory)
+    }
+
+    /// See `MemoryTier.readAhead`.
+    func readAhead(_ hashes: UnsafeBufferPointer<UInt64>, _ hints: UnsafeMutableBufferPointer<EntryHint>) {
+        memory.readAhead(hashes, hints, withMemory)
+    }
+}
