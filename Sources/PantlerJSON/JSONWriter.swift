@@ -13,6 +13,13 @@ package struct JSONWriter {
         bytes.reserveCapacity(capacity)
     }
 
+    /// Takes what has been written out of here. What follows is written as if it were still there.
+    package mutating func takeBytes() -> [UInt8] {
+        var taken: [UInt8] = []
+        swap(&taken, &bytes)
+        return taken
+    }
+
     /// Writes `{`.
     package mutating func beginObject() { open(.object) }
     /// Writes `}`.

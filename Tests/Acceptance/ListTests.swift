@@ -52,6 +52,24 @@ struct ListTests {
         #expect(try http.get("\(ns)/stats").json["gets"].int == 0)
     }
 
+    @Test("a page of long keys comes whole, in chunks to who knows them")
+    func longKeys() throws {
+        let ns = try http.namespace()
+        let keys = (0..<1000).map { "\($0 + 1000)/" + String(repeating: "k", count: 600) }
+        for begin in stride(from: 0, to: 1000, by: 200) { try Self.fill(http, ns, Array(keys[begin..<begin + 200])) }
+        let connection = try RawConnection(port: ServerTrait.server.port)
+        for (version, isInChunks) in [("HTTP/1.1", true), ("HTTP/1.0", false)] {
+            try connection.send(
+                "GET \(ns)/entries?limit=1000 \(version)\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n"
+            )
+            let page = try connection.receive()
+            #expect((page["Transfer-Encoding"] == "chunked") == isInChunks)
+            #expect(page.json["entries"].array.compactMap { $0["key"].string } == keys)
+            #expect(page.json["cursor"].isNull)
+        }
+        #expect(try Self.pages(http, ns, "limit=999").map(\.count) == [999, 1])
+    }
+
     @Test("a row tells key, version, expiry, size and tier")
     func row() throws {
         let ns = try http.namespace()

@@ -1,6 +1,7 @@
 import NIOCore
 import NIOEmbedded
 import PantlerInsight
+import PantlerModel
 import Support
 import Testing
 
@@ -147,6 +148,87 @@ struct PipelineStreamTests {
         exchange.respond(Self.head)
         let all = try text(connection)
         #expect(all.hasSuffix("\r\n\r\n0\r\n\r\n") && all.split(separator: "HTTP/1.1").count == 1)
+    }
+
+    // MARK: Long batches
+
+    private func batch(_ connection: TestConnection, _ keys: some Collection<String>) throws {
+        let body = "{\"keys\":[\(keys.map { "\"\($0)\"" }.joined(separator: ","))]}"
+        try connection.send(
+            "POST /v1/namespaces/ns/batch/get HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                + "Content-Length: \(body.utf8.count)\r\n\r\n\(body)"
+        )
+    }
+
+    /// Keys of which some are in memory, with small values and large ones, some in the lower tier, and some nowhere.
+    private func fill(_ connection: TestConnection, _ count: Int) throws -> [String] {
+        connection.tier.answerAtOnce()
+        return try (0..<count).map { number in
+            let key = "k\(number)"
+            let value = String(repeating: "v\(number)", count: number % 7 == 1 ? 6000 : 600)
+            switch number % 5 {
+            case 0: break
+            case 1: connection.tier.plant(key, value)
+            default:
+                try connection.send(TestConnection.put(key, value))
+                connection.tier.commit()
+            }
+            return key
+        }
+    }
+
+    @Test("a long batch of gets comes in pieces, and is what short ones are", arguments: [65, 200, 1000])
+    func longBatch(count: Int) throws {
+        let connection = try TestConnection { $0.durability = .behind }
+        let keys = try fill(connection, count)
+        connection.eventLoop.run()
+        _ = try connection.answers()
+        try batch(connection, keys)
+        connection.eventLoop.run()
+        let long = try #require(try connection.answers().last)
+        #expect((long.fields["transfer-encoding"] == "chunked") == (count > 65))
+        var entries: [JSON] = []
+        var missing: [JSON] = []
+        for begin in stride(from: 0, to: count, by: 10) {
+            try batch(connection, keys[begin..<min(begin + 10, count)])
+            connection.eventLoop.run()
+            let short = try #require(try connection.answers().last)
+            #expect(short.fields["content-length"] != nil)
+            let json = JSON(Array(short.body.utf8))
+            entries += json["entries"].array
+            missing += json["missing"].array
+        }
+        let json = JSON(Array(long.body.utf8))
+        #expect(entries.count == count - (count + 4) / 5 && missing.count == (count + 4) / 5)
+        #expect(json["entries"].array.map { $0["key"].string } == entries.map { $0["key"].string })
+        #expect(json["entries"].array.map { $0["value_base64"].string } == entries.map { $0["value_base64"].string })
+        #expect(json["missing"].array.map(\.string) == missing.map(\.string))
+        #expect(json.names == ["entries", "missing"])
+    }
+
+    @Test("a long batch is looked up as its client takes it")
+    func batchWaits() throws {
+        let connection = try TestConnection { $0.durability = .behind }
+        let keys = try fill(connection, 1000)
+        connection.eventLoop.run()
+        _ = try connection.answers()
+        try batch(connection, keys)
+        connection.setWritable(false)
+        // The second was asked for before the socket was full.
+        connection.eventLoop.run()
+        let first = try connection.received().count
+        #expect(first > 512 << 10 && first < 2 << 20, "\(first)")
+        connection.eventLoop.run()
+        #expect(try connection.received().isEmpty)
+        var pieces = 1
+        while try !text(connection).hasSuffix("\r\n0\r\n\r\n"), pieces < 100 {
+            connection.setWritable(true)
+            connection.setWritable(false)
+            connection.eventLoop.run()
+            pieces += 1
+        }
+        #expect(pieces > 2 && pieces < 20, "\(pieces)")
+        #expect(connection.state.flight.figures.held == 0)
     }
 
     // MARK: Cancellation

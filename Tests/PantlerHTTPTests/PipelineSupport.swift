@@ -148,10 +148,29 @@ struct TestAnswer: CustomStringConvertible {
             let parts = line.split(separator: ":", maxSplits: 1)
             answer.fields[String(parts[0])] = String(parts[1].drop { $0 == " " })
         }
+        if answer.fields["transfer-encoding"] == "chunked" { return chunks(of: answer, in: bytes, from: end) }
         let length = end + (Int(answer.fields["content-length"] ?? "") ?? 0)
         guard bytes.count >= length else { return nil }
         answer.body = String(decoding: bytes[end..<length], as: UTF8.self)
         return (answer, length)
+    }
+
+    /// The answer with its body, of chunks from `start` on.
+    private static func chunks(of head: TestAnswer, in bytes: [UInt8], from start: Int) -> (TestAnswer, Int)? {
+        var answer = head
+        var body: [UInt8] = []
+        var offset = start
+        while let lineEnd = bytes[offset...].firstIndex(of: UInt8(ascii: "\n")) {
+            let line = String(decoding: bytes[offset..<lineEnd - 1], as: UTF8.self)
+            guard let size = Int(line, radix: 16), bytes.count >= lineEnd + 3 + size else { return nil }
+            body += bytes[lineEnd + 1..<lineEnd + 1 + size]
+            offset = lineEnd + 3 + size
+            if size == 0 {
+                answer.body = String(decoding: body, as: UTF8.self)
+                return (answer, offset)
+            }
+        }
+        return nil
     }
 }
 

@@ -43,6 +43,19 @@ struct WriterTests {
         #expect(try JSON.validate(writer.bytes, maxDepth: 4) == 0..<writer.bytes.count)
     }
 
+    @Test("what is taken out in the midst is missing from the rest, and nothing else is")
+    func takesBytes() {
+        var writer = JSONWriter()
+        var pieces: [String] = []
+        writer.beginArray()
+        for number in 0..<3 {
+            writer.integer(number)
+            pieces.append(text(writer.takeBytes()))
+        }
+        writer.endArray()
+        #expect(pieces + [text(writer.bytes)] == ["[0", ",1", ",2", "]"])
+    }
+
     @Test("an empty container needs no comma, and one after another does")
     func writesEmpty() {
         var writer = JSONWriter(capacity: 0)

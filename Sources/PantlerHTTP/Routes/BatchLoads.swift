@@ -3,13 +3,14 @@ import PantlerModel
 import PantlerStore
 internal import Synchronization
 
-/// The reads of the lower tier for one batch: small values some at a time, and then the large ones, whose sizes are known by then, one
+/// Reads of the lower tier for one batch: small values some at a time, and then the large ones, whose sizes are known by then, one
 /// after the other, as long as they fit into the answer. So a batch never has more read than it can answer with, but for one value.
 ///
 /// Reads end on any thread, or before the call that begins them returns; one thread at a time begins others (`isBusy`).
 final class BatchLoads: Sendable {
     private struct State {
-        var found: FoundBatch
+        /// `nil` once all is read.
+        var found: FoundBatch?
         /// Places and keys to ask for, the first first.
         var small: ArraySlice<(place: Int, index: Int)>
         var large: [(place: Int, index: Int, size: Int64)] = []
@@ -32,16 +33,16 @@ final class BatchLoads: Sendable {
     private let store: Store
     private let namespace: Namespace
     private let flight: Flight
-    private let completion: @Sendable (WireAnswer) -> Void
+    private let completion: @Sendable (FoundBatch) -> Void
 
-    /// - Parameter completion: gets the answer, on any thread.
+    /// - Parameter completion: gets what was found, with what the lower tier has of it; on any thread.
     init(
         _ found: FoundBatch,
         _ keys: KeyBatch,
         _ store: Store,
         _ namespace: Namespace,
         _ flight: Flight,
-        completion: @escaping @Sendable (WireAnswer) -> Void
+        completion: @escaping @Sendable (FoundBatch) -> Void
     ) {
         state = Mutex(State(found: found, small: found.below[...]))
         self.keys = keys
@@ -62,7 +63,9 @@ final class BatchLoads: Sendable {
                 }
             case .large(let place, let index, let size): load(place, index, isLarge: true) { $0 <= size }
             case .wait: return
-            case .end: return completion(state.withLock { $0.found.response() })
+            case .end:
+                if let found = state.withLock({ $0.found.take() }) { completion(found) }
+                return
             }
         }
     }
@@ -78,11 +81,11 @@ final class BatchLoads: Sendable {
         }
         while !state.large.isEmpty {
             let (place, index, size) = state.large.removeFirst()
-            if state.found.mayTake(size) {
+            if state.found?.mayTake(size) == true {
                 state.underWay += 1
                 return .large(place: place, index: index, size: size)
             }
-            state.found.omit(place)
+            state.found?.omit(place)
         }
         return .end
     }
@@ -90,14 +93,14 @@ final class BatchLoads: Sendable {
     private func load(_ place: Int, _ index: Int, isLarge: Bool, admits: @escaping ReadAdmission) {
         let address = store.address(namespace, keys[index])
         store.load(namespace, address, counts: true, admits: admits) { [self] hit in
-            state.withLock { $0.found.takes(place, hit, address) }
+            state.withLock { $0.found?.takes(place, hit, address) ?? false }
         } completion: { [self] result in
             let goesOn = state.withLock { state in
                 switch result {
                 // One that has grown since its size was told is omitted.
-                case .larger where isLarge: state.found.omit(place)
+                case .larger where isLarge: state.found?.omit(place)
                 case .larger(let size): state.large.append((place, index, size))
-                case .hit, .missing: state.found.settle(place, result, address)
+                case .hit, .missing: state.found?.settle(place, result, address)
                 }
                 state.underWay -= 1
                 defer { state.isBusy = true }

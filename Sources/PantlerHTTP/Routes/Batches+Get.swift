@@ -6,28 +6,25 @@ extension Router {
     func getBatch(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
         let keys = try request.body.withBytes { body throws(Problem) in try KeyBatch(body) }
         guard flight.isShort else {
-            return getBatch(call.namespace, keys, nil, room: 0, isLong(call, request), exchange)
+            return getBatch(call.namespace, keys, nil, room: 0, exchange)
         }
         // It begins with some room, or not at all: nothing is counted of what is refused.
         let room = min(Self.batchRoom, exchange.answerSize)
         exchange.withRoom(room) { [self] claim in
             guard let claim else { return exchange.respond(Response(problem: .noRoom, operation: .batchGet)) }
             // Who waited was told on the loop, and a long batch is none for that.
-            let isLong = isLong(call, request)
-            perform(isLong) { [self] in getBatch(call.namespace, keys, claim, room: room, isLong, exchange) }
+            perform(isLong(call, request)) { [self] in getBatch(call.namespace, keys, claim, room: room, exchange) }
         }
     }
 
     /// Room that a batch waits for while it is short.
     private static let batchRoom = 1 << 20
 
-    /// - Parameter isLong: whether this is on another thread than the loop, and may take its time.
     private func getBatch(
         _ name: String,
         _ keys: KeyBatch,
         _ claim: FlightClaim?,
         room: Int,
-        _ isLong: Bool,
         _ exchange: Exchange
     ) {
         var found = FoundBatch(keys, limit: exchange.answerSize, flight, claim, room: room)
@@ -36,36 +33,54 @@ extension Router {
             found.missAll()
             return exchange.respond(.batch, with: found.response())
         }
-        lookUp(found, keys, from: 0, namespace, isLong, exchange)
+        BatchGet(keys: keys, router: self, namespace: namespace, exchange: exchange).lookUp(found, from: 0, nil)
     }
+}
 
-    /// Keys that are looked up on a loop before it is seen how much they have brought, and what may be copied there.
+/// A batch of gets on its way: a long answer is looked up and written piece by piece, as the client takes it.
+private struct BatchGet: Sendable {
+    let keys: KeyBatch
+    let router: Router
+    let namespace: Namespace
+    let exchange: Exchange
+
+    /// Keys that are looked up before it is seen how much they have brought; for so many, at least, the lower tier is asked at a time.
     private static let keysAtOnce = 64
-    private static let copiedBytes = 256 << 10
+    /// Bytes of a piece, or some more, and of the longest answer to many keys that is written as a whole. To copy so many holds no loop for long.
+    private static let pieceBytes = 256 << 10
 
-    /// Looks up what is left of the keys. What was small by its keys may be long by its entries: then the rest is looked up elsewhere.
-    private func lookUp(
-        _ begun: consuming FoundBatch,
-        _ keys: KeyBatch,
-        from start: Int,
-        _ namespace: Namespace,
-        _ isLong: Bool,
-        _ exchange: Exchange
-    ) {
+    /// Looks up keys until there is enough for a piece.
+    func lookUp(_ begun: consuming FoundBatch, from start: Int, _ stream: AnswerStream?) {
         var found = begun
         var next = start
-        while next < keys.count {
-            let end = isLong ? keys.count : min(next + Self.keysAtOnce, keys.count)
-            found.lookUp(in: store, namespace, next..<end)
+        while next < keys.count, found.belowCount < Self.keysAtOnce, next == start || found.bytes <= Self.pieceBytes {
+            let end = min(next + Self.keysAtOnce, keys.count)
+            found.lookUp(in: router.store, namespace, next..<end)
             next = end
-            if !isLong, next < keys.count, found.textBytes > Self.copiedBytes {
-                noteLongCall()
-                let (found, next) = (found, next)
-                return perform(true) { [self] in lookUp(found, keys, from: next, namespace, true, exchange) }
-            }
         }
-        if found.isWhole { return exchange.respond(.batch, with: found.response()) }
-        BatchLoads(found, keys, store, namespace, flight) { exchange.respond(.batch, with: $0) }.go()
+        if found.belowCount == 0 { return goOn(found, from: next, stream) }
+        BatchLoads(found, keys, router.store, namespace, router.flight) { [next] loaded in
+            goOn(loaded, from: next, stream)
+        }.go()
+    }
+
+    /// Writes what is there, if it is enough, and looks up what is left. From any thread.
+    private func goOn(_ begun: consuming FoundBatch, from next: Int, _ stream: AnswerStream?) {
+        var found = begun
+        if next == keys.count {
+            let rest = found.response()
+            if let stream { stream.end(rest) } else { exchange.respond(.batch, with: rest) }
+        } else if found.bytes <= Self.pieceBytes {
+            exchange.onLoop { [found] in lookUp(found, from: next, stream) }
+        } else if exchange.takesPieces {
+            let stream = stream ?? exchange.begin(.batch)
+            let piece = found.takePiece()
+            stream.write(piece) { [found] in lookUp(found, from: next, stream) }
+        } else {
+            // Nothing of it can be written yet, and to gather it all may take long.
+            router.noteLongCall()
+            router.perform(true) { [found] in lookUp(found, from: next, nil) }
+        }
     }
 }
 

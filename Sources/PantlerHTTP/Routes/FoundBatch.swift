@@ -74,11 +74,12 @@ struct FoundBatch: Sendable {
         others = keys.places.indices.map { Other(index: $0, offset: offset, state: .missing) }
     }
 
-    /// Bytes of the answer that are there.
-    var textBytes: Int { answer.text.readableBytes }
+    /// Bytes of the answer that are there and have not been taken.
+    var bytes: Int { answer.count + loadedBytes }
+    private var loadedBytes = 0
 
-    /// Whether nothing has to be asked of the lower tier.
-    private(set) var isWhole = true
+    /// Keys for which the lower tier has to be asked.
+    private(set) var belowCount = 0
 
     /// Asks memory for some of the keys, which come after those that it was asked for before.
     mutating func lookUp(in store: Store, _ namespace: Namespace, _ range: Range<Int>) {
@@ -96,7 +97,7 @@ struct FoundBatch: Sendable {
                     case .omitted: .omitted
                     case .below: .below
                     }
-                if state == .below { isWhole = false }
+                if state == .below { belowCount += 1 }
                 others.append(Other(index: range.lowerBound + index, offset: answer.text.writerIndex, state: state))
             }
         }
@@ -166,10 +167,15 @@ struct FoundBatch: Sendable {
     /// Whether a value of so many bytes may be read at all.
     func mayTake(_ size: Int64) -> Bool { size <= Int64(limit - used) }
 
-    mutating func omit(_ place: Int) { others[place].state = .omitted }
+    /// It is not read.
+    mutating func omit(_ place: Int) {
+        belowCount -= 1
+        others[place].state = .omitted
+    }
 
     /// Takes what the lower tier says. Not under a shard's lock.
     mutating func settle(_ place: Int, _ loaded: LoadResult, _ address: EntryAddress) {
+        belowCount -= 1
         if others[place].state == .omitted { return }
         others[place].state = .missing
         guard case .hit(let hit) = loaded else { return }
@@ -177,13 +183,29 @@ struct FoundBatch: Sendable {
         var gap: ValueGap?
         hit.withFound(address) { gap = EntryObject($0).append($0, to: &object.text) }
         if let gap { object.add(gap.value(flight), at: gap.offset) }
+        loadedBytes += object.count
         others[place].object = object
         entryCount += 1
     }
 
     // MARK: The answer
 
-    /// `{"entries":[…],"missing":[…],"omitted"?:[…]}`. Takes what was found out of here: it is not copied for its end to be written.
+    /// Takes what is there of the answer, for more to follow it: one entry at least, and nothing has to be asked of the lower tier.
+    mutating func takePiece() -> WireAnswer {
+        var piece = takeEntries()
+        others.removeAll { $0.object != nil }
+        // The last entry's comma stands before the next, if there is one.
+        piece.text.moveWriterIndex(to: piece.text.writerIndex - 1)
+        answer.text.reserveCapacity(Self.firstRoom)
+        answer.text.writeStaticString(",")
+        // What is taken counts itself from here on.
+        claim = nil
+        owned = keys.namesBytes + Self.frameBytes
+        room = max(owned, Flight.free)
+        return piece
+    }
+
+    /// `{"entries":[…],"missing":[…],"omitted"?:[…]}`, or what has not been taken of it. Takes what was found out of here: it is not copied for its end to be written.
     mutating func response() -> WireAnswer {
         var body = takeEntries()
         // The last entry's comma.
@@ -217,10 +239,11 @@ struct FoundBatch: Sendable {
     private mutating func takeEntries() -> WireAnswer {
         var answer = WireAnswer()
         swap(&answer, &self.answer)
-        let loadedBytes = others.reduce(0) { $0 + ($1.object?.text.readableBytes ?? 0) }
         if loadedBytes == 0 { return answer }
+        loadedBytes = 0
         var whole = WireAnswer()
-        whole.text.reserveCapacity(answer.text.readableBytes + loadedBytes + 64)
+        let loadedText = others.reduce(0) { $0 + ($1.object?.text.readableBytes ?? 0) }
+        whole.text.reserveCapacity(answer.text.readableBytes + loadedText + 64)
         var copied = 0
         for other in others {
             guard let object = other.object else { continue }

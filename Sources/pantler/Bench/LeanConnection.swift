@@ -2,7 +2,7 @@ internal import Glibc
 
 /// One connection over a blocking socket, with one request at a time or a burst of them: what a benchmark's client may cost.
 ///
-/// Reads only what Pantler sends: HTTP/1.1 with a Content-Length. Anything else is an error, not a guess. Of one thread.
+/// Reads only what Pantler sends: HTTP/1.1 with a Content-Length or in chunks. Anything else is an error, not a guess. Of one thread.
 final class LeanConnection {
     /// Why a request got no answer.
     struct Failure: Error {
@@ -72,6 +72,11 @@ final class LeanConnection {
         let head = UnsafeRawBufferPointer(rebasing: buffer[start..<headEnd])
         let (status, length) = try Self.parse(head)
         start = headEnd
+        guard let length else {
+            while case let size = try receiveChunkSize(), size > 0 { try skip(size + 2) }
+            try skip(2)
+            return Answer(status: status, text: "")
+        }
         let keeps = status >= 400 && status != 404
         let text =
             keeps ? String(decoding: buffer[start..<min(end, start + min(length, Self.keptBytes))], as: UTF8.self) : ""
@@ -80,10 +85,24 @@ final class LeanConnection {
     }
 
     /// - Returns: where the body begins.
-    private func receiveHead() throws(Failure) -> Int {
+    private func receiveHead() throws(Failure) -> Int { try receive { emptyLine(from: $0) } }
+
+    /// The size of a chunk, whose line is passed.
+    private func receiveChunkSize() throws(Failure) -> Int {
+        let lineEnd = try receive { buffer[$0..<end].firstIndex(of: UInt8(ascii: "\n")) }
+        let digits = String(decoding: buffer[start..<lineEnd].prefix { $0 != UInt8(ascii: "\r") }, as: UTF8.self)
+        guard digits.utf8.count < 12, let size = Int(digits, radix: 16), size >= 0 else {
+            throw Failure("the size of a chunk is no number")
+        }
+        start = lineEnd + 1
+        return size
+    }
+
+    /// Receives until `find` finds something in what is there from a place on.
+    private func receive(until find: (Int) -> Int?) throws(Failure) -> Int {
         var searched = start
         while true {
-            if let found = emptyLine(from: searched) { return found }
+            if let found = find(searched) { return found }
             if start > 0 {
                 // The rest of an earlier read goes to the front: an answer to come has room behind it.
                 buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: buffer[start..<end]))
@@ -91,7 +110,9 @@ final class LeanConnection {
                 start = 0
             }
             searched = max(0, end - 3)
-            guard end < buffer.count else { throw Failure("the answer's head has over \(buffer.count) bytes") }
+            guard end < buffer.count else {
+                throw Failure("a head or a line of the answer has over \(buffer.count) bytes")
+            }
             end += try read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[end...]))
         }
     }
@@ -132,8 +153,8 @@ final class LeanConnection {
         }
     }
 
-    /// Status and Content-Length of a head with the empty line that ends it.
-    static func parse(_ head: UnsafeRawBufferPointer) throws(Failure) -> (status: Int, length: Int) {
+    /// Status and Content-Length of a head with the empty line that ends it; no length = the body comes in chunks.
+    static func parse(_ head: UnsafeRawBufferPointer) throws(Failure) -> (status: Int, length: Int?) {
         guard head.count > 13, head.starts(with: "HTTP/1.1 ".utf8) else { throw Failure("the answer is no HTTP/1.1") }
         var status = 0
         for byte in head[9..<12] {
@@ -144,10 +165,14 @@ final class LeanConnection {
         }
         if status == 204 || status == 304 { return (status, 0) }
         let name = StaticString("content-length:")
+        var isChunked = false
         var offset = 0
         while let lineEnd = head[offset...].firstIndex(of: UInt8(ascii: "\n")) {
             let line = head[offset..<lineEnd]
             offset = lineEnd + 1
+            if line.elementsEqual("transfer-encoding: chunked\r".utf8, by: { $0 | 0x20 == $1 | 0x20 }) {
+                isChunked = true
+            }
             guard line.count > name.utf8CodeUnitCount, (line.first ?? 0) | 0x20 == UInt8(ascii: "c") else { continue }
             let matches = (0..<name.utf8CodeUnitCount).allSatisfy { index in
                 let byte = line[line.startIndex + index]
@@ -166,7 +191,8 @@ final class LeanConnection {
             }
             if digits > 0 { return (status, length) }
         }
-        throw Failure("the answer has no Content-Length")
+        guard isChunked else { throw Failure("the answer has no Content-Length") }
+        return (status, nil)
     }
 
     private static func connect(_ address: ServiceAddress, _ timeoutMilliseconds: Int64) throws(Failure) -> Int32 {
