@@ -42,7 +42,7 @@ let package = Package(
         .target(
             name: "PantlerHTTP",
             dependencies: [
-                "PantlerStore", "PantlerMemory", "PantlerInsight", "PantlerJSON", "PantlerModel", "PantlerSockets",
+                "PantlerStore", "PantlerInsight", "PantlerJSON", "PantlerModel", "PantlerSockets",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
@@ -105,7 +105,7 @@ let package = Package(
         .testTarget(
             name: "PantlerHTTPTests",
             dependencies: [
-                "PantlerHTTP", "PantlerStore", "PantlerMemory", "PantlerInsight", "PantlerModel", "PantlerSockets",
+                "PantlerHTTP", "PantlerStore", "PantlerInsight", "PantlerModel", "PantlerSockets",
                 "Support",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),

@@ -1,3 +1,5 @@
+package import PantlerModel
+
 /// Where a walk over a namespace's entries in one shard stands, between two holds of the shard's lock.
 package struct WalkPosition: Sendable {
     /// An entry as it stood in its list.

@@ -103,7 +103,7 @@ extension MemoryShard {
 
         var flags: UInt64 = 0
         if content.isJSON { flags |= Record.Flags.json }
-        if isPlain(key) { flags |= Record.Flags.plainKey }
+        if EntryView.isPlain(key) { flags |= Record.Flags.plainKey }
         if shape.hasExtras { flags |= Record.Flags.extras }
         if isLarge { flags |= Record.Flags.large }
         var record = Record(

@@ -1,5 +1,5 @@
 import Glibc
-import PantlerModel
+package import PantlerModel
 import Synchronization
 
 /// A part of the tier: the entries whose hashes begin alike, with all that belongs to them under one lock.

@@ -1,3 +1,4 @@
+package import PantlerModel
 import Synchronization
 
 /// Where the background work stands.

@@ -1,6 +1,6 @@
 import PantlerInsight
 import PantlerJSON
-package import PantlerMemory
+import PantlerMemory
 package import PantlerModel
 import Synchronization
 
@@ -27,12 +27,27 @@ package struct Found {
     /// When it expires, as the caller is told it.
     package var expiresAt: WallTime { entry.expiresAt.wallTime(aheadBy: wallOffset) }
 
-    /// The bytes of a large value as an object that outlives the closure.
-    package var large: LargeValue? { unretainedLarge?.takeUnretainedValue() }
+    /// The bytes of a large value, for longer than the closure.
+    package var large: HeldValue? { unretainedLarge.map { HeldValue($0.takeUnretainedValue()) } }
 
     fileprivate mutating func setLarge(_ large: LargeValue?) {
         unretainedLarge = large.map { Unmanaged.passUnretained($0) }
     }
+}
+
+/// The bytes of a large value, which are there as long as anyone holds them, whatever becomes of the entry.
+package struct HeldValue: Sendable {
+    fileprivate let value: LargeValue
+
+    fileprivate init(_ value: LargeValue) { self.value = value }
+
+    package var bytes: UnsafeRawBufferPointer { value.bytes }
+
+    /// What they take of the process's memory, once for all who hold them.
+    package var heldBytes: Int { value.heldBytes }
+
+    /// One and the same for all who hold them.
+    package var id: ObjectIdentifier { ObjectIdentifier(value) }
 }
 
 /// What memory says of a key.
@@ -74,7 +89,7 @@ package struct LoadedHit: Sendable {
         let large = found.large
         self.init(
             Entry(found.entry, hasValue: large == nil),
-            large,
+            large?.value,
             found.tier,
             staleSince: found.staleSince,
             wallOffset: found.wallOffset

@@ -1,3 +1,4 @@
+import PantlerModel
 import Support
 import Synchronization
 
@@ -164,7 +165,7 @@ extension MemoryShard {
             census.bytes[record.slot] += Int64(cost(record))
             if record.isLarge { census.held += largeValue(record)._withUnsafeGuaranteedRef { $0.heldBytes } }
             let view = view(record)
-            if view.keyIsPlain != isPlain(view.key) { faults.append("key of \(number) is flagged wrongly") }
+            if view.keyIsPlain != EntryView.isPlain(view.key) { faults.append("key of \(number) is flagged wrongly") }
             if find(record.hash, record.slot, view.key)?.number != number { faults.append("\(number) is not found") }
         }
         census.held += records.heldBytes + index.heldBytes

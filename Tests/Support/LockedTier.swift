@@ -1,4 +1,5 @@
 package import PantlerMemory
+package import PantlerModel
 import Synchronization
 
 /// A memory tier with its shards, each under a lock of its own, and nothing else: what the store is to the tier, without a store.

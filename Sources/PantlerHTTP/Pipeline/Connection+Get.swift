@@ -1,6 +1,5 @@
 internal import NIOCore
 import PantlerInsight
-import PantlerMemory
 import PantlerModel
 import PantlerStore
 
@@ -81,7 +80,7 @@ extension Connection {
         var bytes = 0
         var value: ObjectIdentifier?
         _ = loop.store.lookup(namespace, hash, request.key, moment, counts: false) { found in
-            value = found.large.map { ObjectIdentifier($0) }
+            value = found.large?.id
             bytes = found.entry.value.count
         }
         guard let value, !loop.flight.isHeld(value) else { return .there }

@@ -1,6 +1,6 @@
 internal import NIOCore
 import PantlerInsight
-import PantlerMemory
+import PantlerStore
 import Synchronization
 
 /// The bytes in flight over all connections, and their budget: bodies being received, large answers that nobody has taken yet, and what
@@ -102,9 +102,9 @@ final class Flight: Sendable {
         _ = state.withLock { $0.answers.removeValue(forKey: id) }
     }
 
-    fileprivate func hold(_ value: LargeValue) { change { $0.hold(ObjectIdentifier(value), value.heldBytes) } }
+    fileprivate func hold(_ value: HeldValue) { change { $0.hold(value.id, value.heldBytes) } }
 
-    fileprivate func release(_ value: LargeValue) { decide { $0.release(ObjectIdentifier(value)) } }
+    fileprivate func release(_ value: HeldValue) { decide { $0.release(value.id) } }
 
     /// Changes the ledger, and tells those who waited what came of it, without the lock.
     private func decide(
@@ -177,10 +177,10 @@ final class FlightClaim: Sendable {
 
 /// A large value that an answer holds: counted once however many answers hold it, for it is there once.
 final class ValueHold: Sendable {
-    let value: LargeValue
+    let value: HeldValue
     private let flight: Flight
 
-    init(_ value: LargeValue, _ flight: Flight) {
+    init(_ value: HeldValue, _ flight: Flight) {
         self.value = value
         self.flight = flight
         flight.hold(value)

@@ -1,6 +1,5 @@
 internal import NIOCore
 import PantlerInsight
-import PantlerMemory
 import PantlerModel
 import PantlerStore
 
@@ -31,7 +30,7 @@ extension Router {
         var value: ObjectIdentifier?
         address.key.withUnsafeBytes { key in
             _ = store.lookup(namespace, address.hash, key, store.moment(), counts: false) { found in
-                value = found.large.map { ObjectIdentifier($0) }
+                value = found.large?.id
                 bytes = found.entry.value.count
             }
         }

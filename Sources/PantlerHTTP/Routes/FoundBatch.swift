@@ -1,6 +1,5 @@
 internal import NIOCore
 import PantlerJSON
-import PantlerMemory
 import PantlerModel
 import PantlerStore
 
@@ -125,7 +124,7 @@ struct FoundBatch: Sendable {
         let bytes = object.count + 1
         guard used + bytes <= limit else { return false }
         // A large value that another answer holds is there, and counted, already.
-        let isThere = found.large.map { flight.isHeld(ObjectIdentifier($0)) } ?? false
+        let isThere = found.large.map { flight.isHeld($0.id) } ?? false
         let owned = owned + (isThere ? object.textCount + 1 : bytes)
         if owned > room {
             let more = owned - room

@@ -1,7 +1,6 @@
 internal import NIOCore
 import PantlerInsight
 import PantlerJSON
-import PantlerMemory
 import PantlerModel
 import PantlerStore
 
@@ -164,7 +163,7 @@ struct EntryAnswer {
 
 /// The place of a large value in an answer: the value goes there once no lock is held any more.
 struct ValueGap {
-    let large: LargeValue
+    let large: HeldValue
     let isBase64: Bool
     /// In the buffer that holds the answer.
     var offset: Int

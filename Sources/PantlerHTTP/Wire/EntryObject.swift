@@ -1,6 +1,5 @@
 internal import NIOCore
 import PantlerJSON
-import PantlerMemory
 import PantlerModel
 import PantlerStore
 

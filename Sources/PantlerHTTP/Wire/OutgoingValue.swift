@@ -1,7 +1,7 @@
 internal import NIOCore
 import PantlerJSON
-import PantlerMemory
 import PantlerSockets
+import PantlerStore
 
 /// A large value in an answer: its bytes go from where memory has them to the socket.
 struct OutgoingValue: Sendable {

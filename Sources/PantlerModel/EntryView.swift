@@ -1,65 +1,11 @@
-package import PantlerModel
-
-/// Dense number of a namespace within this process; given by `MemoryTier.takeSlot`, reused after `giveBack`.
-package typealias NamespaceSlot = Int
-
-/// An entry of a shard. Valid until the shard's next mutation that is not `promote` or `setLife` without extras.
-package struct EntryRef: Equatable {
-    let number: UInt32
-}
-
-package enum InsertOutcome: Equatable, Sendable {
-    case stored
-    /// It could never fit the namespace's quota or the tier, or there is no memory; an older entry of the key is
-    /// removed.
-    case rejected
-}
-
-/// What an entry is made of on its way in. Pointers are read during the call only, and may point into the same shard.
-package struct EntryContent {
-    package var value: UnsafeRawBufferPointer
-    package var isJSON: Bool
-    /// At most 65,535 bytes; empty for JSON.
-    package var mediaType: UnsafeRawBufferPointer
-    /// Each of 1 to 255 bytes, 65,535 bytes in all with a byte of length each.
-    package var tags: [EntryTag]
-    package var version: Version
-    package var expiresAt: Timestamp
-    /// Milliseconds.
-    package var staleTTL: Int64
-    /// A copy of `value`, made before the lock was taken so that nobody waits for megabytes to be copied. Looked at
-    /// only for a value over `MemoryTier.largeValueBytes`, where without it the insert makes its own.
-    package var largeValue: LargeValue?
-
-    package init(
-        value: UnsafeRawBufferPointer,
-        isJSON: Bool,
-        mediaType: UnsafeRawBufferPointer,
-        tags: [EntryTag],
-        version: Version,
-        expiresAt: Timestamp,
-        staleTTL: Int64,
-        largeValue: LargeValue? = nil
-    ) {
-        self.value = value
-        self.isJSON = isJSON
-        self.mediaType = mediaType
-        self.tags = tags
-        self.version = version
-        self.expiresAt = expiresAt
-        self.staleTTL = staleTTL
-        self.largeValue = largeValue
-    }
-}
-
-/// An entry in place: pointers into the shard's memory, valid under its lock until its next mutation.
+/// An entry in place: pointers into memory, valid for as long as whoever shows it says.
 package struct EntryView {
     package let key: UnsafeRawBufferPointer
     package let value: UnsafeRawBufferPointer
     package let isJSON: Bool
     /// Whether the key needs no escaping in a JSON string: it has no `"`, no `\` and no control bytes.
     package let keyIsPlain: Bool
-    /// Whether `MemoryShard.largeValue` has the value.
+    /// Whether the value is one that memory keeps in an allocation of its own.
     package let isLarge: Bool
     package let mediaType: UnsafeRawBufferPointer
     /// Tags, each after a byte of its length.
@@ -70,7 +16,8 @@ package struct EntryView {
     /// Milliseconds.
     package let staleTTL: Int64
 
-    init(
+    // Inlined: it is made for every hit.
+    @inlinable package init(
         key: UnsafeRawBufferPointer,
         value: UnsafeRawBufferPointer,
         isJSON: Bool,
@@ -112,7 +59,7 @@ package struct EntryView {
             key: key,
             value: value,
             isJSON: isJSON,
-            keyIsPlain: isPlain(key),
+            keyIsPlain: Self.isPlain(key),
             isLarge: false,
             mediaType: mediaType,
             encodedTags: encodedTags,
@@ -124,7 +71,7 @@ package struct EntryView {
     }
 
     /// The same entry, as if it expired at another moment.
-    package func expiring(at moment: Timestamp) -> EntryView {
+    @inlinable package func expiring(at moment: Timestamp) -> EntryView {
         EntryView(
             key: key,
             value: value,
@@ -152,10 +99,10 @@ package struct EntryView {
         }
         return tags
     }
-}
 
-/// Whether a key can stand in a JSON string as it is. Complexity: O(length).
-func isPlain(_ key: UnsafeRawBufferPointer) -> Bool {
-    for byte in key where byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { return false }
-    return true
+    /// Whether a key can stand in a JSON string as it is. Complexity: O(length).
+    @inlinable package static func isPlain(_ key: UnsafeRawBufferPointer) -> Bool {
+        for byte in key where byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { return false }
+        return true
+    }
 }
