@@ -19,7 +19,7 @@ package struct DiskOptions: Hashable, Sendable {
 
     /// Milliseconds that the writer waits after a change, so that others can share its transaction. A `through` write wakes it
     /// at once.
-    package var lingerMilliseconds = 10
+    package var lingerMilliseconds = 5
 
     /// Threads that read, each over a connection of its own.
     package var readers = 2
@@ -45,7 +45,7 @@ package struct DiskOptions: Hashable, Sendable {
 
     /// Bytes in the journal, and entries that wait in it, from which on they come to their rows. The entries are held in memory meanwhile:
     /// half as many bytes of them while they gather, and as many again while those before them come to their rows. Where merging does not
-    /// keep up there can be several times as many; see `JournalState.way`.
+    /// keep up there can be several times as many; see `JournalState.destination`.
     package var journalBytes: Int64 = 16 << 20
     package var journalEntries = 32_768
 

@@ -11,7 +11,7 @@ import Synchronization
 /// When writing fails: a `through` write is told by its `settle`, and is taken back here, so that the store has to take it back in memory alone.
 /// Other changes are tried again, for as long as the queue has room for them; marks of invalidation and namespaces always, even those
 /// whose `settle` was told. While that lasts `health().fault` says so. What is given up in the end is a miss later: nothing older takes
-/// its place (see `Voids`), not after a restart either, unless the tier ended before it could write at all.
+/// its place (see `VoidMarks`), not after a restart either, unless the tier ended before it could write at all.
 package final class DiskTier: LowerTier {
     package let tier = Tier.disk
 
@@ -31,7 +31,7 @@ package final class DiskTier: LowerTier {
 
     /// What `close` ends.
     private struct Life: ~Copyable {
-        var writer: WorkerThread?
+        var writer: FreeThread?
         var lock: FolderLock?
     }
 
@@ -51,7 +51,7 @@ package final class DiskTier: LowerTier {
         let connection = try openFile(folder, path, options)
         do throws(SQLiteError) {
             if let readings { tell(try ClockReset.run(connection, readings), logger) }
-            return try DiskTier(path: path, options, SparseLog(logger), connection, lock)
+            return try DiskTier(path: path, options, RateLimitedLogger(logger), connection, lock)
         } catch {
             throw DiskOpenError(error, path: path)
         }
@@ -72,7 +72,7 @@ package final class DiskTier: LowerTier {
         _ folder: String,
         _ path: String,
         _ options: DiskOptions
-    ) throws(DiskOpenError) -> Connection {
+    ) throws(DiskOpenError) -> SQLiteConnection {
         do throws(DiskOpenError) {
             return try DatabaseFile.open(path: path, options)
         } catch {
@@ -84,17 +84,17 @@ package final class DiskTier: LowerTier {
     private init(
         path: String,
         _ options: DiskOptions,
-        _ log: SparseLog,
-        _ connection: consuming Connection,
+        _ log: RateLimitedLogger,
+        _ connection: consuming SQLiteConnection,
         _ lock: consuming FolderLock
     ) throws(SQLiteError) {
-        let found = try Restored(connection)
+        let found = try RestoredState(connection)
         restored = found.state
         context = TierContext(path: path, options: options, log: log, restored: found)
         jobs = JobQueue()
         hotSet = HotSetLoader(context: context)
         keyWalk = KeyWalk(context: context)
-        checkpointer = Checkpointer(log: log, trust: context.logTrust)
+        checkpointer = Checkpointer(log: log, trust: context.walTrust)
         let writer = try Writer(
             context: context,
             jobs: jobs,
@@ -105,10 +105,10 @@ package final class DiskTier: LowerTier {
         )
         cachedReads = try CachedReads(path: path, options)
         readers = try ReaderPool(context: context)
-        do throws(TierFault) {
+        do throws(ThreadFault) {
             try checkpointer.start(path: path)
             context.deflaters.start(threads: options.deflaters)
-            let thread = try WorkerThread(name: "disk-writer") { writer.run() }
+            let thread = try FreeThread(name: "disk-writer", nice: Writer.nice) { writer.run() }
             life = Mutex(Life(writer: thread, lock: lock))
         } catch {
             readers.close()
@@ -135,9 +135,9 @@ package final class DiskTier: LowerTier {
 
     /// Waits until everything that came so far is synced and in its row. Blocks.
     package func flush() throws(TierFault) {
-        let done = Waiting<TierFault?>()
+        let done = BlockingAnswer<TierFault?>()
         if !context.queue.flush(completion: { done.answer($0) }), let fault = done.wait() { throw fault }
-        let merged = Waiting<TierFault?>()
+        let merged = BlockingAnswer<TierFault?>()
         begin(.merge) { merged.answer($0.fault) }
         if let fault = merged.wait() { throw fault }
     }
@@ -162,7 +162,7 @@ package final class DiskTier: LowerTier {
         completion: @escaping @Sendable (Result<Entry?, TierFault>) -> Void
     ) {
         let (look, void) = context.queue.look(address)
-        let touches: EntryLook.Touches
+        let touches: EntryLookup.Touches
         switch look {
         case .known(let entry): return completion(.success(entry))
         case .below(let found): touches = found
@@ -183,7 +183,7 @@ package final class DiskTier: LowerTier {
         completion: @escaping @Sendable (Result<EntryHead?, TierFault>) -> Void
     ) {
         let (look, void) = context.queue.look(address)
-        let touches: EntryLook.Touches
+        let touches: EntryLookup.Touches
         switch look {
         case .known(let entry): return completion(.success(entry.map { EntryHead($0) }))
         case .below(let found): touches = found
@@ -212,7 +212,7 @@ package final class DiskTier: LowerTier {
         completion: @escaping @Sendable (Result<LowerRead, TierFault>) -> Void
     ) {
         let (look, void) = context.queue.look(address)
-        let touches: EntryLook.Touches
+        let touches: EntryLookup.Touches
         switch look {
         case .known(let entry): return completion(.success(LowerRead(entry, admits: admits)))
         case .below(let found): touches = found
@@ -261,7 +261,7 @@ package final class DiskTier: LowerTier {
         voidThrough void: Version,
         _ context: TierContext
     ) -> Entry? {
-        context.figures.noteReadSucceeded()
+        context.counters.noteReadSucceeded()
         guard let entry, entry.version > void else { return nil }
         context.recentUse.note(address.hash)
         return entry
@@ -290,10 +290,10 @@ package final class DiskTier: LowerTier {
         limit: Int,
         completion: @escaping @Sendable (Result<[ListedEntry], TierFault>) -> Void
     ) {
-        let listing = Listing(namespace: namespace, prefix: prefix, after: after, limit: limit)
+        let page = ListingPage(namespace: namespace, prefix: prefix, after: after, limit: limit)
         let isTaken = readers.submit { [context] reader in
             do throws(SQLiteError) {
-                completion(.success(try listing.entries(reader, context.queue)))
+                completion(.success(try page.entries(reader, context.queue)))
             } catch {
                 context.noteReadFailure(.fault(error.fault))
                 completion(.failure(error.fault))
@@ -322,7 +322,7 @@ package final class DiskTier: LowerTier {
     /// Removes what has expired and what is above the bounds, and returns when nothing of it is left. The tier does this by itself; this is
     /// for whoever cannot wait for it. Blocks.
     package func tidy() throws(TierFault) {
-        let done = Waiting<TierFault?>()
+        let done = BlockingAnswer<TierFault?>()
         begin(.tidy) { done.answer($0.fault) }
         if let fault = done.wait() { throw fault }
     }
@@ -379,13 +379,13 @@ package final class DiskTier: LowerTier {
     // MARK: Figures
 
     /// A commit whose sync failed may be left in the log, as a start would find it, until the log has been written anew.
-    package var mayBringBack: Bool { !context.logTrust.isSound }
+    package var mayBringBack: Bool { !context.walTrust.isSound }
 
-    package func usage(of namespace: NamespaceID) -> TierUsage { context.figures.usage(of: namespace) }
+    package func usage(of namespace: NamespaceID) -> TierUsage { context.counters.usage(of: namespace) }
 
     package func health() -> TierHealth {
         let now = monotonicNanoseconds() / 1000
-        let trust = context.logTrust
+        let trust = context.walTrust
         var health = context.queue.read { queue in
             var health = TierHealth()
             health.fault = queue.fault ?? trust.fault ?? context.files.fault
@@ -399,7 +399,7 @@ package final class DiskTier: LowerTier {
         if health.fault == nil, context.isShortOfRoom {
             health.fault = TierFault(.full, "What is left of the device is kept for deletes and invalidations.")
         }
-        context.figures.fill(&health)
+        context.counters.fill(&health)
         health.fileBytes = DatabaseFile.bytes(of: context.path)
         health.walBytes = DatabaseFile.bytes(of: context.path + "-wal")
         return health

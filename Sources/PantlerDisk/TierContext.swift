@@ -19,17 +19,17 @@ final class TierContext: Sendable {
     let maxFolderBytes: Atomic<Int64>
     let queue: WriteQueue
     let deflaters: DeflaterPool
-    let figures = Figures()
+    let counters = DiskCounters()
     let filters = KeyFilters()
     let recentUse = RecentUse()
-    let logTrust = LogTrust()
-    let log: SparseLog
+    let walTrust = WALTrust()
+    let log: RateLimitedLogger
     let files: FileWatch
     let entryHash: EntryHash
     /// Weak, since the store holds the tier; empty before `start`.
     private let links = Mutex(Links())
 
-    init(path: String, options: DiskOptions, log: SparseLog, restored: Restored) {
+    init(path: String, options: DiskOptions, log: RateLimitedLogger, restored: RestoredState) {
         self.path = path
         self.options = options
         maxBytes = Atomic(options.maxBytes)
@@ -37,24 +37,20 @@ final class TierContext: Sendable {
         self.log = log
         files = FileWatch(path: path, log: log)
         entryHash = EntryHash(seed: restored.state.hashSeed)
-        var limits = PendingWrites.Limits()
-        limits.bytes = options.queueBytes
-        limits.entries = options.queueEntries
-        limits.lingerMicroseconds = UInt64(max(0, options.lingerMilliseconds)) * 1000
         let queue = WriteQueue(
-            PendingWrites(limits: limits, voids: restored.voids),
+            PendingWrites(limits: QueueLimits(options), voids: restored.voids),
             journaled: JournaledChanges(restored.journal.changes),
-            figures: figures
+            counters: counters
         )
         self.queue = queue
         deflaters = DeflaterPool { queue.noteReady() }
         if !restored.damage.isEmpty {
-            figures.corruptions.add(UInt64(restored.damage.count), ordering: .relaxed)
+            counters.corruptions.add(UInt64(restored.damage.count), ordering: .relaxed)
             log.warn("The disk tier found damage in its state", restored.damage.joined(separator: "; ") + ".")
         }
         let damaged = restored.journal.damagedRows
         guard damaged > 0 else { return }
-        figures.corruptions.add(UInt64(damaged), ordering: .relaxed)
+        counters.corruptions.add(UInt64(damaged), ordering: .relaxed)
         log.warn("The disk tier found damage in its journal", "Rows that cannot be read: \(damaged).")
     }
 
@@ -117,7 +113,7 @@ final class TierContext: Sendable {
 
     /// A read failed: counts it, says so, and sees to it that a damaged row goes.
     func noteReadFailure(_ failure: ReadFailure) {
-        figures.noteRead(failure.fault)
+        counters.noteRead(failure.fault)
         switch failure {
         case .fault(let fault):
             // Not what a row holds, but what the file is made of.

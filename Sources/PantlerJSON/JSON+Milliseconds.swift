@@ -35,6 +35,16 @@ extension JSON {
         return Int64(exactly: whole).map { .milliseconds($0) } ?? .tooLarge
     }
 
+    /// Milliseconds, of which there are none below 0, as the shortest JSON number of seconds: `0.25`, `60`.
+    package static func seconds(milliseconds: Int64) -> String {
+        let (seconds, rest) = milliseconds.quotientAndRemainder(dividingBy: 1000)
+        if rest == 0 { return String(seconds) }
+        let digits = String(1000 + rest).dropFirst()
+        var text = "\(seconds).\(digits)"
+        while text.hasSuffix("0") { text.removeLast() }
+        return text
+    }
+
     /// The integer that a JSON number is, however it is written (`1e2`, `10.0`); `nil` where it is none, lies beyond ±(2^63 - 1), or is
     /// not a JSON number. Decimal throughout: nothing is rounded to an integer.
     ///

@@ -205,6 +205,11 @@ extension ClockReadings {
     }
 }
 
+extension WallTime {
+    /// What the machine's clock says.
+    package static func now() -> WallTime { WallTime(milliseconds: PantlerModel.milliseconds(CLOCK_REALTIME)) }
+}
+
 /// Nanoseconds of CLOCK_MONOTONIC.
 package func monotonicNanoseconds() -> UInt64 {
     var time = timespec()

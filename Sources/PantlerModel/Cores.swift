@@ -15,7 +15,7 @@ package struct Cores: Sendable, Equatable {
         return pantler_get_affinity(0, &set) ? Cores(set) : Cores([])
     }
 
-    /// Those that the process began with: its first thread keeps to none of them.
+    /// Those that the process began with. Its first thread, which nothing pins, still has them.
     package static func ofTheProcess() -> Cores {
         var set = cpu_set_t()
         return pantler_get_affinity(getpid(), &set) ? Cores(set) : Cores([])
@@ -25,6 +25,12 @@ package struct Cores: Sendable, Equatable {
         self = withUnsafeBytes(of: set) { bytes in
             Cores((0..<bytes.count * 8).filter { bytes[$0 / 8] >> ($0 % 8) & 1 != 0 })
         }
+    }
+
+    /// Opens all cores of the process to the calling thread, if it was pinned to some of them, as by the thread that made it.
+    package static func freeThisThread() {
+        let all = ofTheProcess()
+        if ofThisThread() != all { all.keepThisThread() }
     }
 
     /// Has the calling thread run on these alone. Where the system refuses, as it does for none, it stays where it was.

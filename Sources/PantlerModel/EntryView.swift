@@ -89,15 +89,7 @@ package struct EntryView {
 
     /// Complexity: O(tags), one allocation each that has more than 15 bytes.
     package func tags() -> [EntryTag] {
-        var tags: [EntryTag] = []
-        var offset = 0
-        while offset < encodedTags.count {
-            let length = Int(encodedTags[offset])
-            let bytes = UnsafeRawBufferPointer(rebasing: encodedTags[(offset + 1)..<(offset + 1 + length)])
-            tags.append(EntryTag(bytes: bytes))
-            offset += 1 + length
-        }
-        return tags
+        TagList.decode(encodedTags) ?? []
     }
 
     /// Whether a key can stand in a JSON string as it is. Complexity: O(length).

@@ -1,8 +1,12 @@
+internal import CPantler
 import Glibc
 
-/// A thread that all cores are open to, whoever makes it. A thread begins with the cores of the one that makes it, and with its name: one
-/// that an event loop made would keep to that loop's core, and be in its way there.
-package enum FreeThread {
+/// A thread of the service's own, with a name, and with all cores of the process. The event loops alone have threads that begin elsewhere
+/// (`SocketLoop`), and so do libraries.
+///
+/// A thread begins with the cores and with the name of the one that makes it. Where event loops are pinned to cores (`server.pin_threads`) a
+/// thread that one of them makes would keep to that loop's core, and be in its way there: so it gets the process's cores back first.
+package final class FreeThread: Sendable {
     private final class Start {
         let name: String
         let nice: Int32
@@ -15,13 +19,15 @@ package enum FreeThread {
         }
     }
 
-    /// Begins one, which nobody waits for.
+    private let thread: pthread_t
+
+    /// Begins a thread that is to be joined. What comes before the call is seen by `body`: `pthread_create` orders the two.
     ///
     /// - Parameters:
     ///   - name: up to 15 bytes, for `top -H`.
-    ///   - nice: see setpriority(2); on Linux it is the thread's own.
-    /// - Returns: `false` where the system has no thread left.
-    package static func begin(name: String, nice: Int32 = 0, _ body: @escaping @Sendable () -> Void) -> Bool {
+    ///   - nice: above 0, the thread gets a smaller part of a core that others want too: see setpriority(2); on Linux it is the thread's own.
+    /// - Throws: when the system has no thread left.
+    package init(name: String, nice: Int32 = 0, _ body: @escaping @Sendable () -> Void) throws(ThreadFault) {
         let start = Unmanaged.passRetained(Start(name, nice, body))
         var thread = pthread_t()
         let code = pthread_create(
@@ -30,8 +36,8 @@ package enum FreeThread {
             { argument in
                 guard let argument else { return nil }
                 let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-                Cores.ofTheProcess().keepThisThread()
-                FreeThread.nameThisThread(start.name)
+                Cores.freeThisThread()
+                pantler_name_thread(start.name)
                 // It can only fail where it would be a step forward.
                 if start.nice > 0 { _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, start.nice) }
                 start.body()
@@ -41,18 +47,32 @@ package enum FreeThread {
         )
         guard code == 0 else {
             start.release()
-            return false
+            throw ThreadFault(name: name, reason: systemReason(code))
         }
-        pthread_detach(thread)
-        return true
+        self.thread = thread
     }
 
-    /// Where there is no /proc it keeps the name that it has.
-    private static func nameThisThread(_ name: String) {
-        let file = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
-        guard file >= 0 else { return }
-        let bytes = Array(name.utf8.prefix(15))
-        _ = write(file, bytes, bytes.count)
-        close(file)
+    /// Waits until the thread has ended. Called once for each thread, unless `begin` has made it.
+    package func join() {
+        pthread_join(thread, nil)
+    }
+
+    /// Begins a thread that nobody waits for.
+    package static func begin(
+        name: String,
+        nice: Int32 = 0,
+        _ body: @escaping @Sendable () -> Void
+    ) throws(ThreadFault) {
+        pthread_detach(try FreeThread(name: name, nice: nice, body).thread)
+    }
+}
+
+/// The system has no thread left. The description says what to do about it.
+package struct ThreadFault: Error, CustomStringConvertible {
+    let name: String
+    let reason: String
+
+    package var description: String {
+        "No thread for \(name): raise the limit of threads with `ulimit -u`, or TasksMax in a systemd unit (\(reason))"
     }
 }

@@ -68,7 +68,7 @@ package enum RFC3339 {
     /// - Returns: `nil` for anything else, and for a moment whose year in UTC has not four digits.
     /// - Complexity: O(n).
     package static func parse(_ text: UnsafeRawBufferPointer) -> WallTime? {
-        var reader = Reader(text)
+        var reader = MomentReader(text)
         guard let century = reader.twoDigits(), let ofCentury = reader.twoDigits(), reader.pass("-", "-"),
             let month = reader.twoDigits(), (1...12).contains(month), reader.pass("-", "-"),
             let day = reader.twoDigits(), day >= 1, day <= days(inMonth: month, of: century * 100 + ofCentury),
@@ -91,7 +91,7 @@ package enum RFC3339 {
     }
 
     /// The parts of a moment, from left to right; each reads its own and stands behind it.
-    private struct Reader {
+    private struct MomentReader {
         private let text: UnsafeRawBufferPointer
         private var offset = 0
 

@@ -61,9 +61,12 @@ package final class WorkerPool: Sendable {
         case .nothing: break
         case .wake: signal.signal()
         case .begin:
-            if FreeThread.begin(name: name, nice: Self.nice, { self.run() }) { return }
-            // The system has no thread left: Dispatch may have one.
-            DispatchQueue.global(qos: .utility).async { self.run() }
+            do throws(ThreadFault) {
+                try FreeThread.begin(name: name, nice: Self.nice) { self.run() }
+            } catch {
+                // Dispatch may have one left.
+                DispatchQueue.global(qos: .utility).async { self.run() }
+            }
         }
     }
 

@@ -72,8 +72,8 @@ package final class SocketLoop: @unchecked Sendable {
         // Edge-triggered: each write is told once, and nobody needs to read what was written.
         try control(EPOLL_CTL_ADD, alarm, EPOLLIN.rawValue | EPOLLET.rawValue, Self.alarmToken)
         let thread = Thread {
-            // From within: only so does Foundation tell the system.
-            Thread.current.name = name
+            // Foundation tells the system of a name only once its own start of the thread has returned, which the thread may overtake.
+            pantler_name_thread(name)
             self.run()
         }
         thread.start()
@@ -114,13 +114,13 @@ package final class SocketLoop: @unchecked Sendable {
         _ = write(alarm, &one, MemoryLayout.size(ofValue: one))
     }
 
-    private enum Errand {
+    private enum LoopStep {
         case pieces
         case rest
         case end
     }
 
-    private func nextErrand() -> Errand {
+    private func nextStep() -> LoopStep {
         inbox.withLock { inbox in
             if !inbox.pieces.isEmpty { return .pieces }
             if inbox.isEnding { return .end }
@@ -151,7 +151,7 @@ package final class SocketLoop: @unchecked Sendable {
         defer { events.deallocate() }
         while true {
             let milliseconds = fireTimers()
-            switch nextErrand() {
+            switch nextStep() {
             case .end: return finish()
             case .pieces:
                 runPieces()
@@ -259,11 +259,11 @@ package final class SocketLoop: @unchecked Sendable {
         if outbox.isFull { sendAll() }
     }
 
-    /// Sends what has been gathered: all of it, also where a handler that hears of what comes of one parcel calls this for the sake of
-    /// another socket.
+    /// Sends all that has been gathered, also where this is called from within: sending to one socket may have a handler want to send to
+    /// another.
     func sendAll() {
         if outbox.isEmpty { return }
-        while let (parcel, bytes) = outbox.take() { parcel.socket.sendParcel(bytes, parcel.bytes) }
+        while let (first, bytes) = outbox.take() { first.socket.sendQueued(bytes, first.range) }
         outbox.reset()
     }
 

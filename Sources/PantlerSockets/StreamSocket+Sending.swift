@@ -7,11 +7,11 @@ extension StreamSocket {
     /// Sends bytes, behind what waits, by the end of the loop's turn. What the kernel does not take then goes as soon as it does.
     package func send(_ bytes: ByteBuffer) {
         guard isOpen, !endsOutput else { return }
-        guard waiting.isEmpty, !hasParcel, bytes.readableBytes <= Outbox.parcelBytes else {
+        guard waiting.isEmpty, !hasQueuedBytes, bytes.readableBytes <= Outbox.largestPiece else {
             append(bytes, nil)
             return sendWaiting()
         }
-        hasParcel = true
+        hasQueuedBytes = true
         loop.send(bytes, from: self)
     }
 
@@ -26,7 +26,7 @@ extension StreamSocket {
     /// The same with bytes that are sent from where they are. The source is let go of with the last of them.
     package func write(_ source: any ByteSource) {
         guard isOpen, !endsOutput, source.remaining > 0 else { return }
-        waiting.append(Waiting(content: .source(source), promise: nil))
+        waiting.append(UnsentOutput(content: .source(source), promise: nil))
         waitingBytes += source.remaining
     }
 
@@ -34,8 +34,8 @@ extension StreamSocket {
     package func sendGathered() { loop.sendAll() }
 
     /// Sends what was gathered.
-    func sendParcel(_ bytes: ByteBuffer, _ range: Range<Int>) {
-        hasParcel = false
+    func sendQueued(_ bytes: ByteBuffer, _ range: Range<Int>) {
+        hasQueuedBytes = false
         guard isOpen else { return }
         let sent = bytes.withUnsafeReadableBytes { bytes in
             let bytes = UnsafeRawBufferPointer(rebasing: bytes[range])
@@ -46,19 +46,19 @@ extension StreamSocket {
         let start = range.lowerBound + max(0, sent)
         guard let rest = bytes.getSlice(at: start, length: range.upperBound - start) else { return }
         // What the pipeline has written meanwhile comes behind it.
-        waiting.prepend(Waiting(content: .bytes(rest), promise: nil))
+        waiting.prepend(UnsentOutput(content: .bytes(rest), promise: nil))
         waitingBytes += rest.readableBytes
         fill()
     }
 
     func append(_ bytes: ByteBuffer, _ promise: EventLoopPromise<Void>?, _ companion: AnyObject? = nil) {
-        waiting.append(Waiting(content: .bytes(bytes), promise: promise, companion: companion))
+        waiting.append(UnsentOutput(content: .bytes(bytes), promise: promise, companion: companion))
         waitingBytes += bytes.readableBytes
     }
 
     /// Sends what waits, as far as the kernel takes it.
     func sendWaiting() {
-        if hasParcel { loop.sendAll() }
+        if hasQueuedBytes { loop.sendAll() }
         var inTurn = 0
         while !waiting.isEmpty, !isFull, isOpen {
             let (sent, offered) = sendPieces()
@@ -102,7 +102,7 @@ extension StreamSocket {
     }
 
     /// What of a piece can be sent now, and whether that is all of it.
-    private static func next(of piece: Waiting) -> (UnsafeRawBufferPointer, isWhole: Bool) {
+    private static func next(of piece: UnsentOutput) -> (UnsafeRawBufferPointer, isWhole: Bool) {
         switch piece.content {
         case .bytes(let bytes): return (bytes.withUnsafeReadableBytes { $0 }, true)
         case .source(let source):

@@ -22,7 +22,7 @@ package protocol StreamReader: AnyObject {
 // @unchecked: what is not a constant or atomic is the loop's own. `Channel`'s methods that may be called from any thread use the pipeline,
 // which goes to the loop by itself; those of `ChannelCore` are called there.
 package final class StreamSocket: EventSource, @unchecked Sendable {
-    struct Waiting {
+    struct UnsentOutput {
         enum Content {
             case bytes(ByteBuffer)
             case source(any ByteSource)
@@ -49,10 +49,10 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
     private var ownPipeline: ChannelPipeline?
 
     /// Bytes that are to be sent, in their order.
-    var waiting = CircularBuffer<Waiting>()
+    var waiting = CircularBuffer<UnsentOutput>()
     package internal(set) var waitingBytes = 0
     /// Whether the loop has bytes of this socket that are to be sent before those.
-    var hasParcel = false
+    var hasQueuedBytes = false
     /// Whether the kernel has said that it takes no more for now.
     var isFull = false
     /// Whether nothing more is sent once what waits has been.
@@ -195,7 +195,7 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
     }
 
     func finish(_ error: any Error) {
-        if hasParcel { loop.sendAll() }
+        if hasQueuedBytes { loop.sendAll() }
         // Sending may have ended it.
         guard isOpen else { return }
         isOpen = false

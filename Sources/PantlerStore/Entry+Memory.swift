@@ -42,11 +42,7 @@ extension Entry {
     ///
     /// - Parameter large: stands for the value, where there is one.
     func withView(_ address: EntryAddress, _ large: LargeValue?, _ body: (EntryView) -> Void) {
-        var encodedTags: [UInt8] = []
-        for tag in tags {
-            encodedTags.append(UInt8(truncatingIfNeeded: tag.byteCount))
-            encodedTags += tag.text.utf8
-        }
+        let encodedTags = TagList.encode(tags)
         address.key.withUnsafeBytes { key in
             value.withUnsafeBytes { value in
                 withMediaType { mediaType in

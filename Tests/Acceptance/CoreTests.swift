@@ -25,13 +25,15 @@ struct CoreTests {
     }
 
     @Test(
-        "with a loop for each core each keeps to its own, and nothing else is kept anywhere",
+        "with pin_threads and a loop for each core each keeps to its own, and nothing else is kept anywhere",
         .enabled(if: cores.count > 1)
     )
     func kept() throws {
         // Other tests have threads keep to one core, and whoever begins on such a thread begins there. So would the service.
         Cores(Self.cores).keepThisThread()
-        let server = try ServerProcess(.init(configuration: "server:\n  threads: \(Self.cores.count)\n"))
+        let server = try ServerProcess(
+            .init(configuration: "server:\n  threads: \(Self.cores.count)\n  pin_threads: true\n")
+        )
         // Connections for each, and work that a loop has others do.
         for number in 0..<Self.cores.count * 2 {
             _ = try server.client.put("/v1/namespaces/ns/values/\(number)", "1")
@@ -48,9 +50,15 @@ struct CoreTests {
         #expect(try server.terminate() == .exited(0))
     }
 
-    @Test("fewer loops run where there is room", .enabled(if: cores.count > 1))
-    func free() throws {
-        let server = try ServerProcess(.init(configuration: "server:\n  threads: 1\n"))
+    @Test(
+        "loops run where there is room: unless they are asked to keep to their cores, and where they are fewer",
+        .enabled(if: cores.count > 1),
+        arguments: ["threads: \(cores.count)", "threads: 1\n  pin_threads: true"]
+    )
+    func free(settings: String) throws {
+        // As above.
+        Cores(Self.cores).keepThisThread()
+        let server = try ServerProcess(.init(configuration: "server:\n  \(settings)\n"))
         #expect(expect(try server.client.get("/livez"), 200).text == #"{"status":"ok"}"#)
         #expect(Set(try allowed(server).map(\.cores)).count == 1)
     }

@@ -28,11 +28,11 @@ struct CachedReadsTests {
         try CachedReads(path: fixture.file, fixture.options)
     }
 
-    private func value(_ answer: CachedReads.Answer) -> [UInt8]? {
+    private func value(_ answer: CachedReads.CachedAnswer) -> [UInt8]? {
         if case .read(let entry?) = answer { entry.value } else { nil }
     }
 
-    private func isUnknown(_ answer: CachedReads.Answer) -> Bool {
+    private func isUnknown(_ answer: CachedReads.CachedAnswer) -> Bool {
         if case .unknown = answer { true } else { false }
     }
 

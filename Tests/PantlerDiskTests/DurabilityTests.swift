@@ -148,7 +148,7 @@ struct DurabilityTests {
         let fault = fixture.settle(fixture.tier.enqueue(.dropNamespace(1), .through))
         #expect(fault?.outcome == .kept)
         #expect(fixture.tier.health().fault != nil)
-        #expect(fixture.tier.usage(of: 1).entries == 1, "figures are those of the last commit")
+        #expect(fixture.tier.usage(of: 1).entries == 1, "counters are those of the last commit")
         #expect(fixture.putThrough("k", fixture.entry("2")) == nil)
         let crashed = try fixture.crashed { try $0.execute("DROP TRIGGER refusal") }
         #expect(try crashed.value("k") == "2")

@@ -133,7 +133,7 @@ struct FileWatchTests {
         fixture.put("k", fixture.entry("v"))
         try fixture.tier.flush()
         do {
-            let reader = try Connection(path: fixture.file, mode: .readOnly)
+            let reader = try SQLiteConnection(path: fixture.file, mode: .readOnly)
             try reader.execute("BEGIN")
             _ = try reader.integer("SELECT count(*) FROM entries")
             let value = [UInt8](repeating: 0, count: 32 << 10).map { _ in UInt8.random(in: 0...255) }

@@ -48,7 +48,7 @@ final class Fixture {
     /// Another tier with the same options on a copy of the folder as it is on disk now: what a `kill -9` at this moment would leave.
     ///
     /// - Parameter change: changes the copy's file before it is opened.
-    func crashed(_ change: (borrowing Connection) throws -> Void = { _ in }) throws -> Fixture {
+    func crashed(_ change: (borrowing SQLiteConnection) throws -> Void = { _ in }) throws -> Fixture {
         let copy = try Fixture { $0 = options }
         copy.tier.close()
         for name in names(in: copy.folder) { try remove(copy.directory.file(name)) }
@@ -57,7 +57,7 @@ final class Fixture {
             try Data(bytes).write(to: URL(fileURLWithPath: copy.directory.file(name)))
         }
         copy.versions = versions
-        try change(Connection(path: copy.file, mode: .readWrite))
+        try change(SQLiteConnection(path: copy.file, mode: .readWrite))
         try copy.open()
         return copy
     }
@@ -135,13 +135,13 @@ final class Fixture {
     }
 
     func head(_ key: String) throws -> EntryHead? {
-        let done = Waiting<Result<EntryHead?, TierFault>>()
+        let done = BlockingAnswer<Result<EntryHead?, TierFault>>()
         tier.readHead(address(key)) { done.answer($0) }
         return try done.wait().get()
     }
 
     func settle(_ ticket: WriteTicket, _ durability: Durability = .through) -> TierFault? {
-        let done = Waiting<TierFault?>()
+        let done = BlockingAnswer<TierFault?>()
         if tier.settle(ticket, durability, completion: { done.answer($0) }) { return nil }
         return done.wait()
     }
@@ -149,7 +149,7 @@ final class Fixture {
     func read(_ key: String, in namespace: NamespaceID = 1) throws -> Entry? { try read(address(key, in: namespace)) }
 
     func read(_ address: EntryAddress) throws -> Entry? {
-        let done = Waiting<Result<Entry?, TierFault>>()
+        let done = BlockingAnswer<Result<Entry?, TierFault>>()
         tier.read(address) { done.answer($0) }
         return try done.wait().get()
     }
@@ -166,7 +166,7 @@ final class Fixture {
     ) throws
         -> [ListedEntry]
     {
-        let done = Waiting<Result<[ListedEntry], TierFault>>()
+        let done = BlockingAnswer<Result<[ListedEntry], TierFault>>()
         tier.list(
             namespace: namespace,
             prefix: Array(prefix.utf8),
@@ -193,7 +193,7 @@ final class Fixture {
         in namespace: NamespaceID = 1,
         _ durability: Durability = .behind
     ) throws -> Int {
-        let done = Waiting<Result<Int, TierFault>>()
+        let done = BlockingAnswer<Result<Int, TierFault>>()
         tier.removePrefix(
             namespace: namespace,
             prefix: Array(prefix.utf8),
@@ -204,14 +204,14 @@ final class Fixture {
     }
 
     func sweep() -> TierFault? {
-        let done = Waiting<TierFault?>()
+        let done = BlockingAnswer<TierFault?>()
         tier.sweepInvalidated { done.answer($0) }
         return done.wait()
     }
 
     func loadHotSet() -> [(EntryAddress, Entry)] {
         let found = Shared<[(EntryAddress, Entry)]>([])
-        let done = Waiting<Bool>()
+        let done = BlockingAnswer<Bool>()
         tier.loadHotSet {
             let batch = $0
             found.update { $0 += batch }
@@ -231,14 +231,14 @@ final class Fixture {
 
     /// Runs SQL on the file over a connection of the test's own.
     func sql(_ text: String) throws {
-        let connection = try Connection(path: file, mode: .readWrite)
+        let connection = try SQLiteConnection(path: file, mode: .readWrite)
         try connection.setBusyTimeout(milliseconds: 5000)
         try connection.execute(text)
     }
 
     /// Keys of all rows in the order of their numbers.
     func rowOrder() throws -> [String] {
-        let connection = try Connection(path: file, mode: .readWrite)
+        let connection = try SQLiteConnection(path: file, mode: .readWrite)
         let rows = try Statement(connection, "SELECT key FROM entries ORDER BY id")
         var keys: [String] = []
         while try rows.step() { keys.append(String(decoding: rows.bytes(0), as: UTF8.self)) }
@@ -246,7 +246,7 @@ final class Fixture {
     }
 
     func number(_ text: String) throws -> Int64 {
-        let connection = try Connection(path: file, mode: .readWrite)
+        let connection = try SQLiteConnection(path: file, mode: .readWrite)
         try connection.setBusyTimeout(milliseconds: 5000)
         return try connection.integer(text)
     }

@@ -26,7 +26,7 @@ struct JournalTests {
     }
 
     @Test("what is in it is read, listed, and there after a crash; a flush brings it to its rows")
-    func way() throws {
+    func destination() throws {
         let fixture = try fixture()
         for number in 0..<40 { fixture.put("k/\(number)", fixture.entry("first")) }
         for number in 0..<20 { fixture.put("k/\(number)", fixture.entry("second", ttl: 60_000, tags: ["t"])) }
@@ -116,20 +116,20 @@ struct JournalTests {
         let options = DiskOptions()
         var state = JournalState(RestoredJournal())
         let large = Int64(1 << 20)
-        #expect(state.way(changes: 15, bytes: 15_000, waiting: 0, options) == .rows)
-        #expect(state.way(changes: 16, bytes: 16_000, waiting: 0, options) == .journal)
-        #expect(state.way(changes: 16, bytes: large, waiting: 0, options) == .rows)
+        #expect(state.destination(changes: 15, bytes: 15_000, waiting: 0, options) == .rows)
+        #expect(state.destination(changes: 16, bytes: 16_000, waiting: 0, options) == .journal)
+        #expect(state.destination(changes: 16, bytes: large, waiting: 0, options) == .rows)
         state.note(bytes: 1000, at: 0)
-        #expect(state.way(changes: 1, bytes: 1000, waiting: 16, options) == .journal)
-        #expect(state.way(changes: 1, bytes: large, waiting: 256, options) == .rowsOnceMerged)
-        #expect(state.way(changes: 1, bytes: large, waiting: 257, options) == .journalToBeMerged)
+        #expect(state.destination(changes: 1, bytes: 1000, waiting: 16, options) == .journal)
+        #expect(state.destination(changes: 1, bytes: large, waiting: 256, options) == .rowsOnceMerged)
+        #expect(state.destination(changes: 1, bytes: large, waiting: 257, options) == .journalToBeMerged)
         state.note(bytes: options.journalBytes * 2, at: 0)
-        #expect(state.way(changes: 1, bytes: 1000, waiting: 257, options) == .journalOnceEased)
+        #expect(state.destination(changes: 1, bytes: 1000, waiting: 257, options) == .journalOnceEased)
         state.note(bytes: options.journalBytes * 2, at: 0)
-        #expect(state.way(changes: 1, bytes: 1000, waiting: 257, options) == .rowsOnceMerged)
+        #expect(state.destination(changes: 1, bytes: 1000, waiting: 257, options) == .rowsOnceMerged)
         var damaged = RestoredJournal()
         damaged.isUsable = false
-        #expect(JournalState(damaged).way(changes: 16, bytes: 16_000, waiting: 0, options) == .rows)
+        #expect(JournalState(damaged).destination(changes: 16, bytes: 16_000, waiting: 0, options) == .rows)
     }
 
     @Test("it is merged once it is large, old, or has nothing added", arguments: ["entries", "bytes", "age", "idle"])

@@ -32,7 +32,7 @@ struct LongWorkTests {
         let fixture = try Fixture()
         for number in 0..<600 { fixture.put("k/\(number)", fixture.entry("v")) }
         let answers = (0..<4).map { number in
-            let done = Waiting<Result<Int, TierFault>>()
+            let done = BlockingAnswer<Result<Int, TierFault>>()
             fixture.tier.removePrefix(
                 namespace: 1,
                 prefix: Array("k/\(number)".utf8),

@@ -101,7 +101,7 @@ struct ModelTests {
             var reads = 0
             while !isOver.value || reads < 100 {
                 let place = reads % addresses.count
-                let done = Waiting<Result<Entry?, TierFault>>()
+                let done = BlockingAnswer<Result<Entry?, TierFault>>()
                 tier.read(addresses[place]) { done.answer($0) }
                 if let entry = try done.wait().get() {
                     guard entry.version >= seen[place] else {

@@ -27,7 +27,7 @@ extension QueueSuite {
     var full: TierFault { TierFault(.full, "full") }
 
     func queue(entries: Int = 100, bytes: Int64 = 1 << 20) -> PendingWrites {
-        var limits = PendingWrites.Limits()
+        var limits = QueueLimits()
         limits.lingerMicroseconds = 1000
         limits.entries = entries
         limits.bytes = bytes

@@ -9,7 +9,7 @@ struct StateDamageTests {
     /// A closed folder with a namespace, a tag's mark, some entries, and a ceiling of versions.
     private func folder() throws -> Fixture {
         let fixture = try Fixture()
-        let reserved = Waiting<TierFault?>()
+        let reserved = BlockingAnswer<TierFault?>()
         fixture.tier.reserveVersions(below: 5000) { reserved.answer($0) }
         #expect(reserved.wait() == nil)
         _ = fixture.tier.enqueue(.namespace(try fixture.record(1, "one")))

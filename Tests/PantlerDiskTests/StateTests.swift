@@ -81,7 +81,7 @@ struct StateTests {
         let fixture = try Fixture()
         #expect(fixture.tier.persistedState().versionCeiling == 1)
         for ceiling in [1000, 5000, 4000] as [Version] {
-            let done = Waiting<TierFault?>()
+            let done = BlockingAnswer<TierFault?>()
             fixture.tier.reserveVersions(below: ceiling) { done.answer($0) }
             #expect(done.wait() == nil)
         }
@@ -157,7 +157,7 @@ struct StateTests {
         fixture.tier.saveHotSet((0..<1000).map { fixture.address("\($0)").hash })
         try fixture.reopen()
         let batches = Shared(0)
-        let done = Waiting<Bool>()
+        let done = BlockingAnswer<Bool>()
         fixture.tier.loadHotSet { _ in
             batches.update { $0 += 1 }
             return false

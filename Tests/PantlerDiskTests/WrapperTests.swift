@@ -6,10 +6,10 @@ import Testing
 
 @Suite("The wrapper around SQLite")
 struct WrapperTests {
-    private func withConnection(_ body: (borrowing Connection) throws -> Void) throws {
+    private func withConnection(_ body: (borrowing SQLiteConnection) throws -> Void) throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
-        try body(try Connection(path: directory.file("test.db"), mode: .create))
+        try body(try SQLiteConnection(path: directory.file("test.db"), mode: .create))
     }
 
     private func failure(_ body: () throws(SQLiteError) -> Void) -> SQLiteError? {
@@ -96,7 +96,7 @@ struct WrapperTests {
     @Test("a file that cannot be opened is an error with the system's reason")
     func cannotOpen() throws {
         let error = #expect(throws: SQLiteError.self) {
-            _ = try Connection(path: "/nowhere/at/all.db", mode: .readWrite)
+            _ = try SQLiteConnection(path: "/nowhere/at/all.db", mode: .readWrite)
         }
         #expect(error?.code.primary == .cannotOpen)
         #expect(error?.fault.cause == .unavailable)
@@ -107,7 +107,7 @@ struct WrapperTests {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         func prepare() throws -> Statement {
-            let connection = try Connection(path: directory.file("test.db"), mode: .create)
+            let connection = try SQLiteConnection(path: directory.file("test.db"), mode: .create)
             return try Statement(connection, "SELECT 42")
         }
         let statement = try prepare()

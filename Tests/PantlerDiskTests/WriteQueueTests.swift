@@ -6,7 +6,9 @@ import Testing
 
 @Suite("The write queue beside the journal's changes")
 struct WriteQueueTests: QueueSuite {
-    private func shared(entries: Int = 100) -> WriteQueue { WriteQueue(queue(entries: entries), figures: Figures()) }
+    private func shared(entries: Int = 100) -> WriteQueue {
+        WriteQueue(queue(entries: entries), counters: DiskCounters())
+    }
 
     private func take(_ queue: WriteQueue) throws -> Batch {
         queue.close()
@@ -58,9 +60,9 @@ struct WriteQueueTests: QueueSuite {
 
     @Test("what is in the journal is void as its row would be, and what waits is not")
     func void() throws {
-        let pending = PendingWrites(limits: PendingWrites.Limits(), voids: [1: 5])
+        let pending = PendingWrites(limits: QueueLimits(), voids: [1: 5])
         let journaled = ["a": 5, "b": 6].map { KeyedChange(address($0.key), .delete(version: $0.value)) }
-        let queue = WriteQueue(pending, journaled: JournaledChanges(journaled), figures: Figures())
+        let queue = WriteQueue(pending, journaled: JournaledChanges(journaled), counters: DiskCounters())
         _ = queue.add(put("c", 4))
         #expect(queue.change(of: address("a")) == nil)
         #expect(queue.change(of: address("b"))?.version == 6)

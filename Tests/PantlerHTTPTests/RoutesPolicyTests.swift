@@ -88,13 +88,4 @@ struct PolicyTests {
         #expect(code { _ = try change("{\"\(member)\":null}", .whole) } == .policyInvalid)
         #expect(code { _ = try change("{\"\(member)\":null}", .patch) } == nil)
     }
-
-    @Test("durations are written as the shortest decimal seconds")
-    func seconds() {
-        for (milliseconds, text): (Int64, String) in [
-            (0, "0"), (1, "0.001"), (250, "0.25"), (1000, "1"), (61_500, "61.5"), (3_600_000, "3600"),
-        ] {
-            #expect(Seconds.text(milliseconds) == text)
-        }
-    }
 }

@@ -6,6 +6,17 @@ import struct Support.SeededGenerator
 @Suite("Seconds to milliseconds")
 struct MillisecondsTests {
     @Test(
+        "milliseconds are written as the shortest decimal seconds",
+        arguments: [
+            (0, "0"), (1, "0.001"), (250, "0.25"), (1000, "1"), (1500, "1.5"), (60_000, "60"), (61_500, "61.5"),
+            (3_600_000, "3600"),
+        ] as [(Int64, String)]
+    )
+    func written(milliseconds: Int64, text: String) {
+        #expect(JSON.seconds(milliseconds: milliseconds) == text)
+    }
+
+    @Test(
         "seconds become milliseconds without a double in between",
         arguments: [
             ("1", 1000), ("60", 60_000), ("0.1", 100), ("0.001", 1), ("1.005", 1005), ("1.5", 1500), ("2.0", 2000),

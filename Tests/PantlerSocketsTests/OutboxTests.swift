@@ -13,7 +13,7 @@ struct OutboxTests {
 
     @Test("each gets its own, also of more sockets than are gathered at a time")
     func several() throws {
-        let others = try (0..<Outbox.parcels * 2).map { _ in try SocketFixture(on: fixture.loop) }
+        let others = try (0..<Outbox.capacity * 2).map { _ in try SocketFixture(on: fixture.loop) }
         try fixture.onLoop { socket in
             socket.send(ByteBuffer(bytes: [255]))
             for (number, other) in others.enumerated() { other.socket.send(ByteBuffer(bytes: [UInt8(number), 7])) }
@@ -47,7 +47,7 @@ struct OutboxTests {
             switch way {
             case 0: socket.send(ByteBuffer(bytes: [2]))
             case 1: socket.writeAndFlush(ByteBuffer(bytes: [2]), promise: nil)
-            default: socket.send(ByteBuffer(repeating: 2, count: Outbox.parcelBytes + 1))
+            default: socket.send(ByteBuffer(repeating: 2, count: Outbox.largestPiece + 1))
             }
         }
         #expect(try fixture.peer.receive(2) == [1, 2])

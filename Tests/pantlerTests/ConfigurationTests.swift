@@ -102,7 +102,7 @@ struct ConfigurationTests {
 
     /// Of each key a value that is not its default.
     private static let others = [
-        "server.host": "::1", "server.port": "0", "server.threads": "3",
+        "server.host": "::1", "server.port": "0", "server.threads": "3", "server.pin_threads": "true",
         "server.allowed_hosts": "[cache, cache.example.org]",
         "server.shutdown_timeout": "3s", "data_dir": "/var/lib/pantler", "memory.max_memory": "1GiB",
         "memory.shards": "4",

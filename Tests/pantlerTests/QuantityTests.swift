@@ -56,14 +56,6 @@ struct QuantityTests {
         #expect(Quantity.milliseconds(Quantity.text(milliseconds: value)) == value)
     }
 
-    @Test(
-        "milliseconds become a JSON number of seconds",
-        arguments: [(60_000, "60"), (250, "0.25"), (1, "0.001"), (1500, "1.5"), (0, "0")] as [(Int64, String)]
-    )
-    func seconds(milliseconds: Int64, text: String) {
-        #expect(Quantity.seconds(milliseconds: milliseconds) == text)
-    }
-
     @Test("figures are grouped and rounded")
     func readable() {
         #expect(Readable.count(1_234_567) == "1,234,567")

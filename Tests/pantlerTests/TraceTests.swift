@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Traces")
 struct TraceTests {
-    private func parse(_ text: String, limit: Int = .max, chunk: Int = 3) throws -> [pantler.Trace.Request] {
+    private func parse(_ text: String, limit: Int = .max, chunk: Int = 3) throws -> [TracedRequest] {
         var parser = TraceParser(path: "trace.csv", limit: limit)
         let bytes = Array(text.utf8)
         for start in stride(from: 0, to: bytes.count, by: chunk) where !parser.isFull {

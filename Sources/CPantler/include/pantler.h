@@ -31,6 +31,9 @@ bool pantler_get_affinity(pid_t thread, cpu_set_t *cores);
 /// sched_setaffinity(2) of the calling thread.
 bool pantler_set_affinity(const cpu_set_t *cores);
 
+/// Names the calling thread, as `top -H` shows it: the first 15 bytes of `name`.
+void pantler_name_thread(const char *name);
+
 /// accept4(2): the next connection of a listening socket, closed on exec, and not blocking.
 int pantler_accept(int listener);
 

@@ -9,6 +9,8 @@ package struct HTTPOptions: Sendable {
     /// Names that a Host field may carry; empty = `host`, and the names of this machine to itself; `*` = any.
     package var allowedHosts: [String] = []
     package var limits = HTTPLimits()
+    /// Whether each event loop keeps to a core of its own, where there are as many loops as cores.
+    package var pinsThreads = false
 
     package init() {}
 }

@@ -10,7 +10,7 @@ import Synchronization
 ///
 /// One loop accepts and hands connections out to all (`LoopBalance`), so that a few long-lived ones are spread evenly; sockets of each
 /// loop's own (SO_REUSEPORT) spread 32 connections by a hash instead, 20 to 12 at times, and would let a second process listen
-/// on the same port unnoticed. With as many loops as cores each loop keeps to its core.
+/// on the same port unnoticed. With as many loops as cores each loop may keep to its core (`HTTPOptions.pinsThreads`).
 package final class HTTPServer: Sendable {
     private struct Running {
         let listener: ListeningSocket
@@ -80,7 +80,7 @@ package final class HTTPServer: Sendable {
                 let eventLoop = try SocketLoop(name: "http-\(number)", stays: stays)
                 loops.append(try await eventLoop.submit { self.loopState(eventLoop, tally) }.get())
             }
-            let cores = Self.cores(for: loops.count)
+            let cores = options.pinsThreads ? Self.cores(for: loops.count) : Cores([])
             let listener = try listen(loops, LoopBalance(loops: loops.count, cores: cores))
             try await listener.loop.submit { try listener.start() }.get()
             // Last: a thread that a loop starts, as to go on here, begins on the loop's core.

@@ -2,7 +2,7 @@ import PantlerModel
 
 /// How many connections each loop has, and which is to have the next.
 ///
-/// Where each loop keeps to a core, that is the one at whose core a connection's packets arrive (SO_INCOMING_CPU of socket(7)): what the kernel has of
+/// Where each loop keeps to a core (`HTTPOptions.pinsThreads`), that is the one at whose core a connection's packets arrive (SO_INCOMING_CPU of socket(7)): what the kernel has of
 /// them is in that core's caches, and to wake the loop takes no other core. Hits over connections that lie crosswise cost half as
 /// much again. A network card with one queue would give all to one loop, so none is to have much more than its share.
 struct LoopBalance: Sendable {

@@ -125,7 +125,7 @@ extension JSONWriter {
 
     /// Writes milliseconds as seconds.
     mutating func seconds(_ milliseconds: Int64?) {
-        if let milliseconds { raw(Seconds.text(milliseconds).utf8) } else { null() }
+        if let milliseconds { raw(JSON.seconds(milliseconds: milliseconds).utf8) } else { null() }
     }
 
     private mutating func limit(_ value: Int64?) {

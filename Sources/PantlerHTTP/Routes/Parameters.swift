@@ -50,16 +50,6 @@ enum Seconds {
         }
     }
 
-    /// Milliseconds as the shortest decimal number of seconds.
-    static func text(_ milliseconds: Int64) -> String {
-        let (seconds, rest) = milliseconds.quotientAndRemainder(dividingBy: 1000)
-        if rest == 0 { return String(seconds) }
-        let digits = String(1000 + rest).dropFirst()
-        var text = "\(seconds).\(digits)"
-        while text.hasSuffix("0") { text.removeLast() }
-        return text
-    }
-
     private static func shown(_ literal: UnsafeRawBufferPointer) -> String {
         Problem.quoted(String(decoding: literal.prefix(400), as: UTF8.self))
     }

@@ -1,4 +1,3 @@
-internal import Foundation
 internal import PantlerModel
 internal import Synchronization
 
@@ -27,9 +26,11 @@ struct ConnectionThreads: Sendable {
         let (results, continuation) = AsyncStream<Part>.makeStream()
         let begin = monotonicNanoseconds()
         for (number, owned) in open.enumerated() {
-            let thread = Thread { continuation.yield(body(number, owned)) }
-            thread.name = "bench"
-            thread.start()
+            do throws(ThreadFault) {
+                try FreeThread.begin(name: "bench") { continuation.yield(body(number, owned)) }
+            } catch {
+                throw CommandFailure(.failed, code: "no_thread", "\(error).")
+            }
         }
         let ticking = Task { await progress.follow(position) }
         var parts: [Part] = []
@@ -111,8 +112,8 @@ struct RenewedConnection {
     }
 }
 
-/// A count that threads draw from; each number is given out once.
-final class Cursor: Sendable {
+/// Numbers from 0 on that threads draw; each is given out once.
+final class DrawnNumbers: Sendable {
     private let index = Atomic(0)
 
     /// Relaxed: nothing else hangs on the order in which threads see this number.

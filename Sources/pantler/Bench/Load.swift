@@ -54,20 +54,20 @@ struct Load: Sendable {
             count: connections,
             timeoutMilliseconds: timeoutMilliseconds
         )
-        let cursor = Cursor()
+        let numbers = DrawnNumbers()
         let begin = monotonicNanoseconds()
         let progress: ProgressBar
         let position: @Sendable () -> Int
         switch end {
         case .requests(let count):
             progress = ProgressBar(total: count)
-            position = { cursor.position }
+            position = { numbers.position }
         case .milliseconds(let count):
             progress = ProgressBar(total: Int(count), unit: .milliseconds)
             position = { Int((monotonicNanoseconds() - begin) / 1_000_000) }
         }
         let (parts, seconds) = try await threads.run(progress: progress, position: position) { number, owned in
-            drive(owned, number, cursor, begin: begin)
+            drive(owned, number, numbers, begin: begin)
         }
         var total = LoadOutcome()
         for part in parts { total.add(part) }
@@ -76,7 +76,7 @@ struct Load: Sendable {
     }
 
     /// One connection's part, on its thread.
-    private func drive(_ owned: OwnedConnection, _ number: Int, _ cursor: Cursor, begin: UInt64) -> LoadOutcome {
+    private func drive(_ owned: OwnedConnection, _ number: Int, _ numbers: DrawnNumbers, begin: UInt64) -> LoadOutcome {
         var outcome = LoadOutcome()
         var random = Xorshift(seed: UInt64(number + 1) &* 0x9e37_79b9_7f4a_7c15)
         var connection = RenewedConnection(
@@ -85,7 +85,7 @@ struct Load: Sendable {
             timeoutMilliseconds: timeoutMilliseconds
         )
         var bytes: [UInt8] = []
-        while !connection.isHopeless, let count = nextBurst(cursor, begin: begin) {
+        while !connection.isHopeless, let count = nextBurst(numbers, begin: begin) {
             let failure = connection.use { connection throws(LeanConnection.Failure) in
                 bytes.removeAll(keepingCapacity: true)
                 for _ in 0..<count { wire.append(operation, &random, to: &bytes) }
@@ -97,10 +97,10 @@ struct Load: Sendable {
     }
 
     /// How many requests to send next; `nil` at the end.
-    private func nextBurst(_ cursor: Cursor, begin: UInt64) -> Int? {
+    private func nextBurst(_ numbers: DrawnNumbers, begin: UInt64) -> Int? {
         switch end {
         case .requests(let all):
-            let count = cursor.draw(pipeline, below: all)
+            let count = numbers.draw(pipeline, below: all)
             return count > 0 ? count : nil
         case .milliseconds(let length):
             return monotonicNanoseconds() - begin < UInt64(length) * 1_000_000 ? pipeline : nil

@@ -42,16 +42,16 @@ struct Replay: Sendable {
 
     /// - Throws: a failure if nobody answers.
     func run(progress: ProgressBar) async throws(CommandFailure) -> ReplayOutcome {
-        let cursor = Cursor()
+        let numbers = DrawnNumbers()
         let threads = ConnectionThreads(
             address: wire.address,
             count: connections,
             timeoutMilliseconds: timeoutMilliseconds
         )
         let (parts, seconds) = try await threads.run(progress: progress) {
-            cursor.position
+            numbers.position
         } _: { _, owned in
-            replay(owned, cursor)
+            replay(owned, numbers)
         }
         var total = ReplayOutcome()
         for part in parts { total.add(part) }
@@ -60,7 +60,7 @@ struct Replay: Sendable {
     }
 
     /// One connection's part, on its thread.
-    private func replay(_ owned: OwnedConnection, _ cursor: Cursor) -> ReplayOutcome {
+    private func replay(_ owned: OwnedConnection, _ numbers: DrawnNumbers) -> ReplayOutcome {
         var outcome = ReplayOutcome()
         var connection = RenewedConnection(
             owned.take(),
@@ -68,7 +68,7 @@ struct Replay: Sendable {
             timeoutMilliseconds: timeoutMilliseconds
         )
         var bytes: [UInt8] = []
-        while !connection.isHopeless, let index = cursor.next(below: trace.count) {
+        while !connection.isHopeless, let index = numbers.next(below: trace.count) {
             let failure = connection.use { connection throws(LeanConnection.Failure) in
                 try replay(trace[index], over: connection, &bytes, &outcome)
             }
@@ -78,7 +78,7 @@ struct Replay: Sendable {
     }
 
     private func replay(
-        _ request: Trace.Request,
+        _ request: TracedRequest,
         over connection: LeanConnection,
         _ bytes: inout [UInt8],
         _ outcome: inout ReplayOutcome

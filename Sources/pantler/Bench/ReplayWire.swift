@@ -17,7 +17,7 @@ struct ReplayWire: Sendable {
         putEnd = Array("\(common)Content-Type: application/json\r\nContent-Length: ".utf8)
     }
 
-    func appendGet(_ request: Trace.Request, to bytes: inout [UInt8]) {
+    func appendGet(_ request: TracedRequest, to bytes: inout [UInt8]) {
         appendGet(key: request.key, to: &bytes)
     }
 
@@ -27,7 +27,7 @@ struct ReplayWire: Sendable {
         bytes += getEnd
     }
 
-    func appendPut(_ request: Trace.Request, to bytes: inout [UInt8]) {
+    func appendPut(_ request: TracedRequest, to bytes: inout [UInt8]) {
         appendPut(key: request.key, size: Int(request.size), ttl: request.ttl, to: &bytes)
     }
 

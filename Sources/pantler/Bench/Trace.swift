@@ -1,17 +1,18 @@
 internal import CZlib
 internal import Glibc
 
+/// One request of a trace.
+struct TracedRequest: Hashable, Sendable {
+    var key: UInt32
+    /// Bytes of the value that is put.
+    var size: UInt32
+    var isSet: Bool
+    /// Seconds; 0 = none.
+    var ttl: UInt32
+}
+
 /// Requests in the order they came, held in 13 bytes each.
 struct Trace: Sendable {
-    struct Request: Hashable, Sendable {
-        var key: UInt32
-        /// Bytes of the value that is put.
-        var size: UInt32
-        var isSet: Bool
-        /// Seconds; 0 = none.
-        var ttl: UInt32
-    }
-
     /// Of a source that has no sizes.
     static let unknownSize: UInt32 = 256
 
@@ -24,9 +25,9 @@ struct Trace: Sendable {
 
     var count: Int { keys.count }
 
-    subscript(_ index: Int) -> Request {
+    subscript(_ index: Int) -> TracedRequest {
         let extra = extras.isEmpty ? 0 : extras[index]
-        return Request(key: keys[index], size: sizes[index], isSet: extra & 1 == 1, ttl: extra >> 1)
+        return TracedRequest(key: keys[index], size: sizes[index], isSet: extra & 1 == 1, ttl: extra >> 1)
     }
 
     /// Reads a file, plain or gzipped.
@@ -54,7 +55,7 @@ struct Trace: Sendable {
     }
 
     /// - Throws: a failure if there are none.
-    init(_ requests: [Request], path: String) throws(CommandFailure) {
+    init(_ requests: [TracedRequest], path: String) throws(CommandFailure) {
         guard !requests.isEmpty else { throw .usage("\(path) holds no requests: its lines are to be key,size.") }
         keys = requests.map(\.key)
         sizes = requests.map(\.size)
@@ -75,7 +76,7 @@ struct Trace: Sendable {
 
 /// Takes a trace's lines apart, chunk by chunk.
 struct TraceParser {
-    private(set) var requests: [Trace.Request] = []
+    private(set) var requests: [TracedRequest] = []
     private let path: String
     private let limit: Int
     private var line: [UInt8] = []
@@ -118,10 +119,10 @@ struct TraceParser {
         requests.append(request)
     }
 
-    private static func request(_ line: [UInt8]) -> Trace.Request? {
+    private static func request(_ line: [UInt8]) -> TracedRequest? {
         var rest = line[...]
         guard let key = number(&rest), comma(&rest), let size = number(&rest) else { return nil }
-        var request = Trace.Request(key: key, size: size == 1 ? Trace.unknownSize : size, isSet: false, ttl: 0)
+        var request = TracedRequest(key: key, size: size == 1 ? Trace.unknownSize : size, isSet: false, ttl: 0)
         if rest.isEmpty { return request }
         guard comma(&rest), let op = rest.popFirst(), op == UInt8(ascii: "g") || op == UInt8(ascii: "s") else {
             return nil

@@ -17,7 +17,7 @@ struct Client: Sendable {
     private let timeoutMilliseconds: Int64
     private let http: HTTPClient
 
-    enum Method: String {
+    enum Verb: String {
         case get = "GET"
         case put = "PUT"
         case post = "POST"
@@ -50,13 +50,13 @@ struct Client: Sendable {
     ///
     /// - Parameter path: below the service's address, encoded.
     func send(
-        _ method: Method,
+        _ verb: Verb,
         _ path: String,
         headers: [(String, String)] = [],
         json: [UInt8]? = nil
     ) async throws(CommandFailure) -> Reply {
         var request = HTTPClientRequest(url: url + path)
-        request.method = HTTPMethod(rawValue: method.rawValue)
+        request.method = HTTPMethod(rawValue: verb.rawValue)
         request.headers = HTTPHeaders(headers)
         request.headers.add(name: "User-Agent", value: "pantler/\(Build.version)")
         if let token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
@@ -81,18 +81,18 @@ struct Client: Sendable {
 
     /// The same, where only success is an answer.
     func expect(
-        _ method: Method,
+        _ verb: Verb,
         _ path: String,
         headers: [(String, String)] = [],
         json: [UInt8]? = nil
     ) async throws(CommandFailure) -> Reply {
-        try Self.success(try await send(method, path, headers: headers, json: json))
+        try Self.success(try await send(verb, path, headers: headers, json: json))
     }
 
     /// The same with a merge patch (RFC 7396).
-    func expect(_ method: Method, _ path: String, mergePatch: [UInt8]) async throws(CommandFailure) -> Reply {
+    func expect(_ verb: Verb, _ path: String, mergePatch: [UInt8]) async throws(CommandFailure) -> Reply {
         let headers = [("Content-Type", "application/merge-patch+json")]
-        return try Self.success(try await send(method, path, headers: headers, json: mergePatch))
+        return try Self.success(try await send(verb, path, headers: headers, json: mergePatch))
     }
 
     private static func success(_ reply: Reply) throws(CommandFailure) -> Reply {

@@ -160,7 +160,7 @@ extension JSONWriter {
     mutating func seconds(_ milliseconds: OrNone) {
         switch milliseconds {
         case .none: null()
-        case .number(let milliseconds): raw(Quantity.seconds(milliseconds: milliseconds).utf8)
+        case .number(let milliseconds): raw(JSON.seconds(milliseconds: milliseconds).utf8)
         }
     }
 }

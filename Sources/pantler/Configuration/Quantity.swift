@@ -59,15 +59,6 @@ enum Quantity {
         return milliseconds == 0 ? "0s" : "\(milliseconds)ms"
     }
 
-    /// Milliseconds as a JSON number of seconds: `0.25`, `60`.
-    static func seconds(milliseconds: Int64) -> String {
-        let (whole, rest) = milliseconds.quotientAndRemainder(dividingBy: 1000)
-        guard rest != 0 else { return "\(whole)" }
-        var fraction = String(repeating: "0", count: 3 - "\(rest)".count) + "\(rest)"
-        while fraction.last == "0" { fraction.removeLast() }
-        return "\(whole).\(fraction)"
-    }
-
     /// Digits with at most one point among them, and the unit behind them.
     private static func split(_ text: String) -> (number: Substring, unit: Substring)? {
         let number = text.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }

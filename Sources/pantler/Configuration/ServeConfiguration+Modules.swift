@@ -20,6 +20,7 @@ extension ServeConfiguration {
         options.host = server.host
         options.port = server.port
         options.allowedHosts = server.allowedHosts
+        options.pinsThreads = server.pinThreads
         options.limits.headSize = Int(limits.headSize)
         options.limits.targetSize = Int(limits.targetSize)
         options.limits.bodySize = Int(limits.bodySize)
@@ -55,8 +56,7 @@ extension ServeConfiguration.Disk {
         options.readers = readers
         options.queueEntries = queueEntries
         options.queueBytes = queueSize
-        let (seconds, attoseconds) = flushInterval.components
-        options.lingerMilliseconds = Int(seconds * 1000 + attoseconds / 1_000_000_000_000_000)
+        options.lingerMilliseconds = Int(flushInterval.milliseconds)
         options.walBytes = walSize
         options.writerCacheBytes = writerCache
         options.readerCacheBytes = readerCache

@@ -1,10 +1,14 @@
 internal import Logging
+internal import PantlerDisk
+internal import PantlerHTTP
 internal import PantlerModel
+internal import PantlerStore
 
 /// Everything that `pantler serve` can be told, with its defaults. Parsed once, at the edge (`ConfigurationSource`): nothing
 /// deeper down reads the environment or a file.
 ///
-/// `config/pantler.yaml` explains each key; `Setting.all` names each one, says what is allowed, and ties it to a field here.
+/// `config/pantler.yaml` explains each key; `Setting.all` names each one, says what is allowed, and ties it to a field here. A default that
+/// a module has for itself is taken from there.
 struct ServeConfiguration: Hashable, Sendable {
     var server = Server()
     /// Where the disk tier lives; made if it is not there.
@@ -12,79 +16,81 @@ struct ServeConfiguration: Hashable, Sendable {
     var memory = Memory()
     var disk = Disk()
     var namespaces = Namespaces()
-    var limits = Limits()
+    var limits = ClientLimits()
     var log = Log()
 
     /// Where and how it listens.
     struct Server: Hashable, Sendable {
         /// An address of this machine alone.
-        var host = "127.0.0.1"
+        var host = HTTPOptions().host
         /// 0 = any free port.
-        var port = 8080
+        var port = HTTPOptions().port
         /// Event loops; 0 = one for every two cores, at least one.
         var threads = 0
+        /// Whether each loop keeps to a core of its own, where there are as many of them.
+        var pinThreads = HTTPOptions().pinsThreads
         /// Names that a Host header may carry; empty = the address served, and localhost; `*` = any.
-        var allowedHosts: [String] = []
+        var allowedHosts = HTTPOptions().allowedHosts
         /// How long a stop waits for running requests.
         var shutdownTimeout: Duration = .seconds(10)
     }
 
     struct Memory: Hashable, Sendable {
         /// Bytes of the whole memory tier.
-        var maxMemory: Int64 = 256 << 20
+        var maxMemory = Int64(StoreOptions().maxMemory)
         /// Parts with a lock of their own.
-        var shards = 16
+        var shards = StoreOptions().shards
     }
 
     struct Disk: Hashable, Sendable {
         /// Bytes of the whole disk tier.
-        var maxDisk: Int64 = 10 << 30
+        var maxDisk = DiskOptions().maxBytes
         /// Connections that read.
-        var readers = 2
+        var readers = DiskOptions().readers
         /// Changes that may wait for the writer.
-        var queueEntries = 65_536
+        var queueEntries = DiskOptions().queueEntries
         /// Bytes of changes that may wait for the writer.
-        var queueSize: Int64 = 16 << 20
+        var queueSize = DiskOptions().queueBytes
         /// How long a change may wait for others to be committed with.
-        var flushInterval: Duration = .milliseconds(5)
+        var flushInterval = Duration.milliseconds(DiskOptions().lingerMilliseconds)
         /// Bytes of write-ahead log from which on it is copied into the file.
-        var walSize: Int64 = 16 << 20
+        var walSize = DiskOptions().walBytes
         /// Bytes of pages that the writer's connection keeps.
-        var writerCache: Int64 = 8 << 20
+        var writerCache = DiskOptions().writerCacheBytes
         /// Bytes of pages that each reader's connection keeps.
-        var readerCache: Int64 = 4 << 20
+        var readerCache = DiskOptions().readerCacheBytes
     }
 
     struct Namespaces: Hashable, Sendable {
         /// Whether a first write makes its namespace.
-        var autoCreate = true
-        var maxNamespaces = 1000
+        var autoCreate = StoreOptions().autoCreate
+        var maxNamespaces = StoreOptions().maxNamespaces
         /// The policy of a namespace that does not say otherwise.
-        var defaults = Policy()
+        var defaults = StoreOptions().defaultPolicy
     }
 
     /// What a client may ask of a connection.
-    struct Limits: Hashable, Sendable {
+    struct ClientLimits: Hashable, Sendable {
         /// Bytes of a request's line and headers.
-        var headSize: Int64 = 16 << 10
+        var headSize = Int64(HTTPLimits().headSize)
         /// Bytes of a request's target alone.
-        var targetSize: Int64 = 8 << 10
+        var targetSize = Int64(HTTPLimits().targetSize)
         /// Bytes of a request's body.
-        var bodySize: Int64 = 64 << 20
+        var bodySize = Int64(HTTPLimits().bodySize)
         /// Bytes of the answer to a batch of gets.
-        var answerSize: Int64 = 64 << 20
+        var answerSize = Int64(HTTPLimits().answerSize)
         /// Bytes of bodies being received and of large answers not taken yet, of all connections together.
-        var bytesInFlight: Int64 = 256 << 20
+        var bytesInFlight = Int64(HTTPLimits().bytesInFlight)
         /// Open connections.
-        var connections = 10_000
+        var connections = HTTPLimits().connections
         /// Requests of one connection that wait for their answers.
-        var pipelinedRequests = 1000
+        var pipelinedRequests = HTTPLimits().pipelinedRequests
         /// From a request's first byte to the end of its head.
-        var headTimeout: Duration = .seconds(10)
+        var headTimeout = HTTPLimits().headTimeout
         /// Without a byte of a body that is to come.
-        var bodyTimeout: Duration = .seconds(30)
+        var bodyTimeout = HTTPLimits().bodyTimeout
         /// Without a request.
-        var idleTimeout: Duration = .seconds(75)
+        var idleTimeout = HTTPLimits().idleTimeout
     }
 
     struct Log: Hashable, Sendable {

@@ -6,6 +6,7 @@ extension Setting {
         Setting("server.host", \.server.host, .loopback),
         Setting("server.port", \.server.port, .integer(0...65535)),
         Setting("server.threads", \.server.threads, .integer(0...1024)),
+        Setting("server.pin_threads", \.server.pinThreads, .bool),
         Setting("server.allowed_hosts", \.server.allowedHosts, .names, live: true),
         Setting("server.shutdown_timeout", \.server.shutdownTimeout, .duration(0...hour)),
 

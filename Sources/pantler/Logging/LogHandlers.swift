@@ -1,6 +1,7 @@
 internal import Glibc
 internal import Logging
 internal import PantlerJSON
+internal import PantlerModel
 internal import Synchronization
 
 /// The process's log: lines on stderr, for people or for programs, at a level that can change while it runs.
@@ -59,8 +60,8 @@ struct LineHandler: LogHandler {
         if let error = event.error, all["error"] == nil { all["error"] = "\(error)" }
         let pairs = all.sorted { $0.key < $1.key }
         switch format {
-        case .text: output(Self.textLine(timestamp(), event, pairs))
-        case .json: output(Self.jsonLine(timestamp(), event, label, pairs))
+        case .text: output(Self.textLine(RFC3339.string(.now()), event, pairs))
+        case .json: output(Self.jsonLine(RFC3339.string(.now()), event, label, pairs))
         }
     }
 
@@ -148,19 +149,4 @@ private let writeToStandardError: @Sendable ([UInt8]) -> Void = { line in
             rest = rest.dropFirst(count)
         }
     }
-}
-
-/// The wall clock by RFC 3339, in UTC with milliseconds.
-private func timestamp() -> String {
-    var now = timespec()
-    clock_gettime(CLOCK_REALTIME, &now)
-    var parts = tm()
-    gmtime_r(&now.tv_sec, &parts)
-    func digits(_ value: some BinaryInteger, _ count: Int) -> String {
-        let text = String(value)
-        return String(repeating: "0", count: max(0, count - text.count)) + text
-    }
-    let date = "\(digits(parts.tm_year + 1900, 4))-\(digits(parts.tm_mon + 1, 2))-\(digits(parts.tm_mday, 2))"
-    let time = "\(digits(parts.tm_hour, 2)):\(digits(parts.tm_min, 2)):\(digits(parts.tm_sec, 2))"
-    return "\(date)T\(time).\(digits(now.tv_nsec / 1_000_000, 3))Z"
 }

@@ -1,0 +1,33 @@
+import PantlerModel
+
+/// What is known of an entry before the file is looked at.
+enum EntryLookup: Sendable {
+    /// All: the entry, or that there is none.
+    case known(Entry?)
+    /// The row counts, with what touches make of it.
+    case below(Touches)
+
+    /// Touches in the order in which they are to be done.
+    struct Touches: Sendable {
+        private var touches: [Touch] = []
+
+        /// Takes account of a change that came before those so far.
+        ///
+        /// - Returns: the entry, where nothing earlier matters: `nil` within, if there is none then.
+        mutating func end(_ change: EntryChange?) -> Entry?? {
+            switch change {
+            case nil: return nil
+            case .delete: return .some(nil)
+            case .put(let entry, _): return .some(applied(to: entry))
+            case .touch(let touch):
+                touches.insert(touch, at: 0)
+                return nil
+            }
+        }
+
+        /// What they make of what is below.
+        func applied<Item: Headed>(to item: Item?) -> Item? {
+            touches.isEmpty ? item : touches.reduce(item) { item, touch in item.flatMap { touch.applied(to: $0) } }
+        }
+    }
+}

@@ -1,0 +1,373 @@
+import PantlerModel
+
+/// The bounds of the write queue, in microseconds and bytes.
+struct QueueLimits {
+    /// How long a change may wait for others to be committed with it.
+    var lingerMicroseconds: UInt64
+    /// Bytes of changes, and their number, above which whoever writes has to wait.
+    var bytes: Int64
+    var entries: Int
+    /// A commit begins at once when so many changes wait: more of them in one transaction would save nothing.
+    var ample = 2048
+    /// Pauses between attempts while writing fails; the first doubles up to the second unless someone waits.
+    var firstRetryMicroseconds: UInt64 = 25_000
+    var lastRetryMicroseconds: UInt64 = 1_000_000
+
+    init(_ options: DiskOptions = DiskOptions()) {
+        lingerMicroseconds = UInt64(max(0, options.lingerMilliseconds)) * 1000
+        bytes = options.queueBytes
+        entries = options.queueEntries
+    }
+}
+
+/// The state of the write queue as a value: events in, what is to be done out. It knows no threads, no clock and no disk; see
+/// `WriteQueue` and `Writer` for these.
+///
+/// A change is *pending*, then *in commit*, and then gone: into its row, or among the `JournaledChanges`. One that could not be committed
+/// becomes pending again, unless someone has to be told: see `PendingWrites+Failure`.
+struct PendingWrites {
+    typealias Completion = @Sendable (TierFault?) -> Void
+    typealias Answer = (completion: Completion, fault: TierFault?)
+
+    enum Work {
+        case commit(Batch, sync: Bool)
+        /// Nothing to do before that moment, in monotonic microseconds; `nil` = before something comes.
+        case wait(until: UInt64?)
+        case closed
+    }
+
+    let limits: QueueLimits
+    var pending = Batch()
+    var inCommit: Batch?
+    var pendingSince: UInt64 = 0
+    var inCommitSince: UInt64 = 0
+    /// The latest ticket that was given before what is in commit was taken: those up to it are in there, or over.
+    private(set) var inCommitThrough: WriteTicket = 0
+    private var nextTicket: WriteTicket = 1
+    /// No change with this ticket or a smaller one is in the queue.
+    var committed: WriteTicket = 0
+    /// Changes that were left behind by the batch that is in commit, or was last: they are not ready, or there were too many bytes before
+    /// them. All others up to `inCommitThrough` were in it, or before it.
+    private(set) var held: Set<WriteTicket> = []
+    /// Those up to here are synced.
+    private var synced: WriteTicket = 0
+    /// Those who wait for a change to be synced.
+    var waiters = TicketWaiters()
+    /// Those who wait for everything up to a ticket, and for no change in particular: no change is taken back for them.
+    private var flushWaiters = TicketWaiters()
+    private var roomWaiters: [Completion] = []
+    /// Awaited changes that failed before their writers came to ask, each of whom does.
+    var untold: [WriteTicket: TierFault] = [:]
+    /// Other changes that were given up, until someone asks.
+    var givenUp: [WriteTicket: TierFault] = [:]
+    private var isUrgent = false
+    /// Whether the writer found nothing that was ready.
+    private var isStarved = false
+    /// When others were last committed while changes stayed behind.
+    private var lingersSince: UInt64 = 0
+    var voids: VoidMarks
+    private(set) var isClosing = false
+    /// Commits that failed since.
+    var closingFailures = 0
+    private var isClosed = false
+    var fault: TierFault?
+    var failedAt: UInt64 = 0
+    var retryAt: UInt64 = 0
+    var retryDelay: UInt64 = 0
+
+    /// - Parameter voids: what an earlier run left; see `voidThrough`.
+    init(limits: QueueLimits, voids: [NamespaceID: Version] = [:]) {
+        self.limits = limits
+        self.voids = VoidMarks(voids)
+    }
+
+    // MARK: Figures
+
+    var count: Int { pending.count + (inCommit?.count ?? 0) }
+    var bytes: Int64 { pending.bytes + (inCommit?.bytes ?? 0) }
+    var isOverBound: Bool { count > limits.entries || bytes > limits.bytes }
+    /// Whether a writer has to wait until there is room.
+    var holdsWriters: Bool { isOverBound && !isClosed }
+    var latestTicket: WriteTicket { nextTicket - 1 }
+    /// Nothing with this ticket or a smaller one waits any more.
+    func isPast(_ ticket: WriteTicket) -> Bool { ticket <= committed }
+
+    /// When the oldest change came; `nil` if there is none.
+    var oldestMicroseconds: UInt64? {
+        if inCommit != nil { return inCommitSince }
+        return pending.isEmpty ? nil : pendingSince
+    }
+
+    // MARK: What the store does
+
+    /// - Parameter durability: with `through` the change is committed with a sync, although `settle` is only called later.
+    /// - Returns: the ticket, and whether the writer should look at once. Complexity: O(1).
+    mutating func add(
+        _ change: consuming Change,
+        _ durability: Durability = .behind,
+        at now: @autoclosure () -> UInt64
+    ) -> (ticket: WriteTicket, wake: Bool) {
+        let ticket = takeTicket()
+        guard !isClosed else {
+            giveUp(ticket, Self.closedFault)
+            return (ticket, false)
+        }
+        let wasEmpty = pending.isEmpty
+        if wasEmpty { pendingSince = now() }
+        pending.add(Batch.Item(ticket: ticket, change: change, isAwaited: durability == .through)) {
+            waiters.areWaiting(for: $0)
+        }
+        return (ticket, wasEmpty || pending.count == limits.ample)
+    }
+
+    /// The latest change of an entry that waits, if there is one.
+    func change(of address: EntryAddress) -> EntryChange? {
+        pending.change(of: address) ?? inCommit?.change(of: address)
+    }
+
+    /// The latest changes of a namespace's entries whose keys begin with `prefix`, of those that wait. Complexity: O(queue).
+    func changes(in namespace: NamespaceID, prefix: [UInt8]) -> [[UInt8]: EntryChange] {
+        var found: [[UInt8]: EntryChange] = [:]
+        for batch in [inCommit, pending] {
+            for item in batch?.items ?? [] {
+                guard case .entry(let keyed) = item.change, keyed.address.isIn(namespace, prefix: prefix) else {
+                    continue
+                }
+                found[keyed.address.key] = keyed.change.following(found[keyed.address.key])
+            }
+        }
+        return found
+    }
+
+    /// Rows of the namespace with this version or a smaller one must not be seen; 0 if all may. Looked at together with `change(of:)`, before
+    /// the row is: what is void only later was changed after the look.
+    func voidThrough(_ namespace: NamespaceID) -> Version { voids.through(namespace) }
+
+    /// No row up to this version is left.
+    mutating func endVoid(_ namespace: NamespaceID, through version: Version) {
+        voids.end(namespace, through: version)
+    }
+
+    enum Settling {
+        case settled
+        case failed(TierFault)
+        /// The completion will be called; whether the writer should look at once.
+        case waiting(wake: Bool)
+    }
+
+    mutating func settle(
+        _ ticket: WriteTicket,
+        _ durability: Durability,
+        _ completion: @escaping Completion
+    ) -> Settling {
+        if isSettled(ticket, durability) { return .settled }
+        switch durability {
+        case .memory: return .settled
+        case .behind: roomWaiters.append(completion)
+        case .through:
+            if let fault = untold.removeValue(forKey: ticket) ?? givenUp.removeValue(forKey: ticket) {
+                return .failed(fault)
+            }
+            if isClosed { return .failed(Self.closedFault) }
+            waiters.add(ticket, completion)
+        }
+        return .waiting(wake: hurry())
+    }
+
+    /// Whether a change is as durable as it is to be, and was not given up.
+    func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool {
+        switch durability {
+        case .memory: true
+        case .behind: !holdsWriters
+        case .through: ticket <= synced && untold[ticket] == nil && givenUp[ticket] == nil
+        }
+    }
+
+    /// Waits until everything that came so far is committed and synced, or has failed to be.
+    mutating func flush(_ completion: @escaping Completion) -> Settling {
+        if latestTicket <= synced { return .settled }
+        if isClosed { return .failed(Self.closedFault) }
+        flushWaiters.add(latestTicket, completion)
+        return .waiting(wake: hurry())
+    }
+
+    /// Someone waits now. Returns whether the writer has to be told: it may be asleep until a later moment than it is now wanted.
+    private mutating func hurry() -> Bool {
+        var wake = !isUrgent
+        isUrgent = true
+        if fault != nil, retryAt > failedAt + limits.firstRetryMicroseconds {
+            retryAt = failedAt + limits.firstRetryMicroseconds
+            wake = true
+        }
+        return wake
+    }
+
+    var isSyncAwaited: Bool { !waiters.isEmpty || !flushWaiters.isEmpty }
+
+    mutating func close() { isClosing = true }
+
+    // MARK: What the writer does
+
+    /// What to do now. `commit` has to be followed by `succeed` or `fail`.
+    ///
+    /// - Parameters:
+    ///   - limit: bytes of one commit, if it has more than one change.
+    ///   - isBound: whether no commit may have more. Otherwise many small changes are taken together: to choose among them would hold those
+    ///     up who put in more.
+    mutating func take(at now: UInt64, limit: Int64 = .max, isBound: Bool = true) -> Work {
+        if pending.isEmpty, !isSyncAwaited {
+            isUrgent = false
+            if isClosing { return .closed }
+            guard fault != nil else { return .wait(until: nil) }
+            guard now >= retryAt else { return .wait(until: retryAt) }
+            // Nobody waits, but only a commit can tell whether the fault is over.
+            inCommit = pending
+            inCommitSince = now
+            inCommitThrough = latestTicket
+            return .commit(pending, sync: true)
+        }
+        if !isClosing {
+            let due = fault != nil ? retryAt : max(pendingSince, lingersSince) + limits.lingerMicroseconds
+            let isRipe = now >= due || (fault == nil && (isUrgent || pending.count >= limits.ample))
+            if !isRipe { return .wait(until: due) }
+        }
+        isUrgent = false
+        held = []
+        // At the end nothing is waited for, and what is left after a failure is tried as a whole.
+        let isWhole =
+            isClosing
+            ? fault != nil || pending.bytes <= limit || pending.count == 1
+            : pending.isReady(limit: isBound || pending.count <= limits.ample ? limit : .max)
+        if isWhole {
+            let batch = pending
+            pending = Batch(like: batch)
+            inCommit = batch
+        } else {
+            let batch = pending.takeReady(limit: limit, evenUnready: isClosing) { waiters.areWaiting(for: $0) }
+            held = Set(pending.items.map(\.ticket))
+            lingersSince = now
+            // What was only too much comes next; what is not ready, when it is.
+            isUrgent = pending.items.contains { $0.isReady }
+            isStarved = batch.isEmpty && !isOtherSyncAwaited
+            if isStarved { return .wait(until: nil) }
+            inCommit = batch
+        }
+        inCommitSince = pendingSince
+        inCommitThrough = latestTicket
+        let batch = inCommit ?? Batch()
+        return .commit(batch, sync: isSyncAwaited || isClosing || batch.isAwaited)
+    }
+
+    /// Whether somebody waits for the sync of what is committed already.
+    private var isOtherSyncAwaited: Bool {
+        waiters.contains(where: { !held.contains($0) }) || flushWaiters.contains(where: { $0 <= committed })
+    }
+
+    /// A value is ready. Returns whether the writer has to be told.
+    mutating func noteReady() -> Bool {
+        defer { isStarved = false }
+        guard isSyncAwaited else { return isStarved }
+        return hurry() || isStarved
+    }
+
+    /// The batch is committed.
+    ///
+    /// - Parameters:
+    ///   - synced: whether it was synced too; everything before it then is as well.
+    ///   - rejected: changes that could not be made although the rest could. They are taken back where someone waits, and given up
+    ///     elsewhere.
+    /// - Returns: what to call once the lock is given back, and how many changes are lost without anyone being told.
+    mutating func succeed(
+        synced isSynced: Bool,
+        rejected: [WriteTicket: TierFault],
+        at now: @autoclosure () -> UInt64 = 0
+    ) -> (answers: [Answer], lost: Int) {
+        let batch = inCommit ?? Batch()
+        inCommit = nil
+        fault = nil
+        if rejected.isEmpty { retryDelay = 0 }
+        var answers: [Answer] = []
+        var lost = 0
+        if let anyFault = rejected.values.first {
+            var left: [Batch.Item] = []
+            var refusedControl: TierFault?
+            for item in batch.items {
+                guard let fault = rejected[item.ticket] else { continue }
+                let isAwaited = waiters.areWaiting(for: item)
+                answers += tell(item, item.isControl ? fault.with(.kept) : fault)
+                if item.isControl {
+                    // Never given up; but there is no hurry with what was refused.
+                    var item = item
+                    item.isAwaited = false
+                    left.append(item)
+                    refusedControl = fault
+                } else {
+                    left += isAwaited ? takeBack(item, &lost) : reject(item, fault, &lost)
+                }
+            }
+            if let refusedControl { pause(because: refusedControl, at: now()) }
+            // The tickets of this batch are over.
+            for place in left.indices { left[place].ticket = takeTicket() }
+            if pending.isEmpty { pendingSince = inCommitSince }
+            lost += keep(left, anyFault)
+        }
+        committed = pending.isEmpty ? latestTicket : max(committed, lastCommitted)
+        if isSynced {
+            synced = committed
+            answers += takeCommittedWaiters().map { ($0.completion, nil) }
+            answers += takeFlushWaiters(upTo: synced, nil)
+        }
+        // Some began to wait while the batch was on its way, too late for the sync: the next commit makes it up to them.
+        if isSyncAwaited { isUrgent = true }
+        if !isOverBound { answers += takeRoomWaiters() }
+        return (answers, lost)
+    }
+
+    /// The writer has ended.
+    mutating func end() -> [Answer] {
+        isClosed = true
+        let left: [Answer] = waiters.take(upTo: .max).map { ($0.completion, Self.closedFault) }
+        return left + takeFlushWaiters(upTo: .max, Self.closedFault) + takeRoomWaiters()
+    }
+
+    // MARK: Inside
+
+    /// All changes up to here have been in a batch.
+    private var lastCommitted: WriteTicket { held.min().map { $0 - 1 } ?? inCommitThrough }
+
+    /// Those who wait for changes that have been in a batch, or were given up.
+    mutating func takeCommittedWaiters() -> [(ticket: WriteTicket, completion: Completion)] {
+        waiters.take(upTo: max(committed, inCommitThrough), except: held)
+    }
+
+    static let closedFault = TierFault(.closed, "The disk tier is closed.")
+
+    mutating func takeTicket() -> WriteTicket {
+        defer { nextTicket += 1 }
+        return nextTicket
+    }
+
+    /// No attempt for a while, longer each time.
+    mutating func pause(because fault: TierFault, at now: UInt64) {
+        self.fault = fault
+        failedAt = now
+        retryDelay = min(max(retryDelay * 2, limits.firstRetryMicroseconds), limits.lastRetryMicroseconds)
+        retryAt = now + retryDelay
+    }
+
+    /// Tells those who wait for a change that it failed, or whoever comes to ask for it.
+    mutating func tell(_ item: Batch.Item, _ fault: TierFault) -> [Answer] {
+        let waiting = waiters.take(item.ticket)
+        if waiting.isEmpty, item.isAwaited { untold[item.ticket] = fault }
+        return waiting.map { ($0, fault) }
+    }
+
+    mutating func takeFlushWaiters(upTo ticket: WriteTicket, _ fault: TierFault?) -> [Answer] {
+        flushWaiters.take(upTo: ticket).map { ($0.completion, fault) }
+    }
+
+    mutating func takeRoomWaiters() -> [Answer] {
+        defer { roomWaiters = [] }
+        return roomWaiters.map { ($0, nil) }
+    }
+}

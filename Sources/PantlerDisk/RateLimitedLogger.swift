@@ -1,0 +1,41 @@
+import Logging
+import PantlerModel
+import Synchronization
+
+/// Says what goes wrong, each kind at most once in ten seconds and then with the number of times that it kept silent about: a broken
+/// disk must not fill the log as well.
+final class RateLimitedLogger: Sendable {
+    private struct Past {
+        var saidAt: UInt64
+        var silent = 0
+    }
+
+    private static let pauseNanoseconds: UInt64 = 10_000_000_000
+    private let logger: Logger
+    private let kinds = Mutex<[String: Past]>([:])
+
+    init(_ logger: Logger) {
+        self.logger = logger
+    }
+
+    /// - Parameter kind: a constant; what is counted together.
+    func warn(_ kind: String, _ detail: @autoclosure () -> String) {
+        let now = monotonicNanoseconds()
+        let silent: Int? = kinds.withLock {
+            if let past = $0[kind], now - past.saidAt < Self.pauseNanoseconds {
+                $0[kind]?.silent += 1
+                return nil
+            }
+            let silent = $0[kind]?.silent ?? 0
+            $0[kind] = Past(saidAt: now)
+            return silent
+        }
+        guard let silent else { return }
+        let before: Logger.Metadata = silent > 0 ? ["not_logged_before": "\(silent)"] : [:]
+        logger.warning("\(kind)", metadata: before.merging(["detail": "\(detail())"]) { $1 })
+    }
+
+    func notice(_ message: String) {
+        logger.notice("\(message)")
+    }
+}

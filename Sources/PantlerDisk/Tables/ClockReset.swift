@@ -1,0 +1,163 @@
+import PantlerCodec
+import PantlerModel
+
+/// The way back from a start with a wall clock far ahead (see `ClockDoubt`): the time line continues where it was before, and what
+/// was put on it meanwhile comes along, with what was left of its TTL. No entry is lost; of expiry times those that nobody can know, by
+/// as much as the machine was really away.
+enum ClockReset {
+    struct Report {
+        /// How far the time line went back, in milliseconds.
+        var milliseconds: Int64
+        /// Entries whose expiry went with it.
+        var entries = 0
+    }
+
+    /// Changes all in one transaction. Complexity: O(everything in the file).
+    ///
+    /// - Parameter connection: a writer's, to a file that nobody else has open.
+    /// - Returns: `nil` where the time line is not ahead of the clock, and nothing was changed.
+    static func run(
+        _ connection: borrowing SQLiteConnection,
+        _ readings: ClockReadings
+    ) throws(SQLiteError) -> Report? {
+        guard let anchor = try RestoredState(connection).state.clockAnchor else { return nil }
+        let (boot, wall) = (readings.bootMilliseconds(), readings.wallMilliseconds())
+        let elapsed = anchor.bootID == readings.bootID ? max(0, boot - anchor.bootMilliseconds) : 0
+        let now = anchor.serviceMilliseconds + elapsed
+        let target =
+            anchor.doubt.map {
+                $0.earlierServiceMilliseconds + max(0, wall - $0.earlierWallMilliseconds)
+            } ?? wall
+        var report = Report(milliseconds: now - target)
+        guard report.milliseconds > 0 else { return nil }
+        let moved = Moved(from: anchor.doubt?.serviceMilliseconds ?? .min, by: report.milliseconds)
+        try connection.execute("BEGIN IMMEDIATE")
+        do throws(SQLiteError) {
+            report.entries = try moveRows(connection, moved)
+            report.entries += try moveJournal(connection, moved)
+            try moveMarks(connection, moved)
+            let target = ClockAnchor(
+                bootID: readings.bootID,
+                bootMilliseconds: boot,
+                wallMilliseconds: wall,
+                serviceMilliseconds: target
+            )
+            try StateTables(connection).set(target)
+            try connection.execute("COMMIT")
+        } catch {
+            if connection.isInTransaction { try? connection.execute("ROLLBACK") }
+            throw error
+        }
+        return report
+    }
+
+    /// What of the time line goes back: all from a moment on, by so many milliseconds.
+    private struct Moved {
+        let from: Int64
+        let by: Int64
+
+        func moved(_ moment: Int64) -> Int64 { moment >= from && moment != .max ? moment - by : moment }
+    }
+
+    private static func moveRows(_ connection: borrowing SQLiteConnection, _ moved: Moved) throws(SQLiteError) -> Int {
+        let next = try Statement(
+            connection,
+            "SELECT \(RowReading.columns) FROM entries WHERE id > ?1 AND expires_at >= ?2 ORDER BY id LIMIT 1"
+        )
+        let update = try Statement(
+            connection,
+            "UPDATE entries SET expires_at = ?2, due_at = ?3, checksum = ?4 WHERE id = ?1"
+        )
+        var last = Int64.min
+        var count = 0
+        while true {
+            try next.bind(1, last)
+            try next.bind(2, moved.from)
+            defer { next.reset() }
+            guard try next.step() else { return count }
+            last = next.integer(0)
+            // A damaged row stays as it is, and is found to be so when it is read.
+            guard let (content, sums) = content(next, moved), sums.old == next.integer(6) else { continue }
+            let dead = Timestamp(milliseconds: content.expiresAt).advanced(byMilliseconds: content.staleTTL)
+            next.reset()
+            try update.bind(1, last)
+            try update.bind(2, content.expiresAt)
+            try update.bind(3, dead.milliseconds)
+            try update.bind(4, sums.new)
+            try update.run()
+            count += 1
+        }
+    }
+
+    /// A row's content with its new expiry, and its checksums before and after.
+    private static func content(
+        _ row: borrowing Statement,
+        _ moved: Moved
+    ) -> (content: RowContent, sums: (old: Int64, new: Int64))? {
+        guard let form = StoredForm(rawValue: row.integer(5)) else { return nil }
+        var content = RowContent(
+            namespace: NamespaceID(truncatingIfNeeded: row.integer(10)),
+            version: row.integer(1),
+            expiresAt: row.integer(2),
+            staleTTL: row.integer(3),
+            size: row.integer(4),
+            form: form,
+            mediaType: row.optionalText(7),
+            tags: Array(row.bytes(8))
+        )
+        let (key, stored) = (Array(row.bytes(11)), Array(row.bytes(9)))
+        func sum(_ content: RowContent) -> Int64 {
+            key.withUnsafeBytes { key in stored.withUnsafeBytes { content.checksum(key: key, stored: $0) } }
+        }
+        let old = sum(content)
+        content.expiresAt = moved.moved(content.expiresAt)
+        return (content, (old, sum(content)))
+    }
+
+    private static func moveJournal(_ connection: borrowing SQLiteConnection, _ moved: Moved) throws(SQLiteError) -> Int
+    {
+        let next = try Statement(connection, "SELECT id, changes FROM journal WHERE id > ?1 ORDER BY id LIMIT 1")
+        let update = try Statement(connection, "UPDATE journal SET changes = ?2 WHERE id = ?1")
+        var last = Int64.min
+        var count = 0
+        while true {
+            try next.bind(1, last)
+            defer { next.reset() }
+            guard try next.step() else { return count }
+            last = next.integer(0)
+            guard let changes = JournalRecord.decode(next.bytes(1)) else { continue }
+            next.reset()
+            let items = changes.map { namespace, key, change in
+                let address = EntryAddress(namespace: namespace, key: key, hash: 0)
+                guard case .put(var entry, let options) = change else {
+                    return Batch.Item(ticket: 0, change: .entry(KeyedChange(address, change)))
+                }
+                entry.expiresAt = Timestamp(milliseconds: moved.moved(entry.expiresAt.milliseconds))
+                return Batch.Item(ticket: 0, change: .entry(KeyedChange(address, .put(entry, options))))
+            }
+            var record: [UInt8] = []
+            JournalRecord.encode(items, into: &record)
+            try record.withBytes { (bytes) throws(SQLiteError) in
+                try update.bind(1, last)
+                try update.bind(2, borrowing: bytes)
+                try update.run()
+            }
+            count += items.count
+        }
+    }
+
+    private static func moveMarks(_ connection: borrowing SQLiteConnection, _ moved: Moved) throws(SQLiteError) {
+        for (table, column) in [("namespaces", "created_at"), ("namespaces", "stale_since"), ("tags", "stale_since")] {
+            let update = try Statement(
+                connection,
+                "UPDATE \(table) SET \(column) = \(column) - ?1 WHERE \(column) >= ?2 AND \(column) > 0"
+            )
+            try update.bind(1, moved.by)
+            try update.bind(2, moved.from)
+            try update.run()
+        }
+        for (name, table) in [("namespaces", CheckedTable.namespaces), ("tags", CheckedTable.tags)] {
+            try connection.execute("UPDATE \(name) SET checksum = \(table.checksum(table.columns))")
+        }
+    }
+}

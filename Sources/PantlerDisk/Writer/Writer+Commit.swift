@@ -1,0 +1,246 @@
+import PantlerModel
+import Synchronization
+
+// What the queue has gathered, committed in one transaction.
+extension Writer {
+    /// Changes in one commit from which on it is in a hurry, and for how long any other gives way.
+    private static let hurriedChanges = 256
+    private static let yieldingNanoseconds: UInt64 = 10_000_000
+
+    /// What has become of the changes of a batch so far.
+    private struct CommitOutcome {
+        var rejected: [WriteTicket: TierFault] = [:]
+        /// Committed, and synced where the batch is to be.
+        var done: Set<WriteTicket> = []
+    }
+
+    func commit(_ batch: Batch, sync isAwaited: Bool) {
+        var outcome = CommitOutcome()
+        isUndone = true
+        do throws(SQLiteError) {
+            var sync = false
+            do throws(SQLiteError) {
+                sync = try attempt(batch, sync: isAwaited, &outcome)
+            } catch {
+                // What the log took may be all that is missing.
+                guard error.fault.cause == .full, !context.isShortOfRoom, cutLogForRoom() else { throw error }
+                sync = try attempt(batch, sync: isAwaited, &outcome)
+            }
+            let rejected = outcome.rejected
+            // Counted before anyone is answered, so that whoever was answered finds it counted.
+            context.counters.commits.add(1, ordering: .relaxed)
+            context.counters.committedChanges.add(UInt64(batch.count - rejected.count), ordering: .relaxed)
+            context.queue.succeed(synced: sync, rejected: rejected)
+            if wasFaulty { context.log.notice("The disk tier writes again") }
+            wasFaulty = false
+        } catch {
+            let isUndone = isUndone
+            if error.fault.cause == .full {
+                outcome.done.formUnion(writeWithinBallast(batch.items.filter { !outcome.done.contains($0.ticket) }))
+            }
+            // The next attempt is one of the last: what is copied into the file makes room in the log.
+            if context.queue.read({ $0.isClosing }) { _ = try? checkpointer.copy(connection) }
+            context.queue.fail(error.fault, done: outcome.done, isUndone: isUndone)
+            context.log.warn("The disk tier cannot write", error.description)
+            wasFaulty = true
+        }
+        for fault in outcome.rejected.values { context.log.warn("A change could not be written", fault.description) }
+    }
+
+    /// - Returns: whether it was synced.
+    private func attempt(
+        _ batch: Batch,
+        sync isAwaited: Bool,
+        _ outcome: inout CommitOutcome
+    ) throws(SQLiteError) -> Bool {
+        if isAwaited { lookAtLog(isThorough: false) }
+        // The last of all commits is made whatever it is worth.
+        if isAwaited, !context.queue.read({ $0.isClosing }) { try context.files.checkDamage() }
+        try checkRoom(for: batch)
+        let sync = try isSynced(isAwaited)
+        let isJournaled = try takesJournal(batch)
+        // What an attempt before this one has come to is not made once more.
+        let items = batch.items.filter { !outcome.done.contains($0.ticket) && outcome.rejected[$0.ticket] == nil }
+        try write(items[...], journaled: isJournaled, sync: sync, &outcome)
+        return sync
+    }
+
+    /// Whether a commit is synced: where someone waits, and once a second.
+    ///
+    /// - Throws: where no sync would prove anything. Who waits for none goes on without, as far as the log may grow: a `kill -9` takes
+    ///   nothing, and the log will be written anew with all that is in it.
+    private func isSynced(_ isAwaited: Bool) throws(SQLiteError) -> Bool {
+        do throws(SQLiteError) {
+            try mendLog()
+            return isAwaited || monotonicNanoseconds() - syncedAt >= Self.secondNanoseconds
+        } catch {
+            if isAwaited || isLogLong { throw error }
+            return false
+        }
+    }
+
+    /// Commits items in one transaction; if one of them alone is to blame, each half of them in one of its own.
+    private func write(
+        _ items: ArraySlice<Batch.Item>,
+        journaled: Bool,
+        sync: Bool,
+        _ outcome: inout CommitOutcome
+    ) throws(SQLiteError) {
+        // Whoever waits for a sync, or for room in a queue that fills, is not to wait for others besides.
+        var slice =
+            sync || items.count >= Self.hurriedChanges
+            ? .none : YieldingSlice(for: Self.yieldingNanoseconds)
+        var journalBytes: Int64 = 0
+        do throws(SQLiteError) {
+            try transaction(sync: sync) { () throws(SQLiteError) in
+                if journaled { journalBytes = try journalTable.append(items, as: journal.nextID) }
+                for place in items.indices where !journaled || items[place].isControl {
+                    try apply(items[place])
+                    slice.giveWay()
+                }
+                let now = monotonicNanoseconds()
+                if now - anchoredAt >= Self.secondNanoseconds || items.isEmpty { try writeAnchor() }
+            }
+            if journalBytes > 0 { journal.note(bytes: journalBytes, at: monotonicNanoseconds()) }
+            if journaled { context.queue.noteJournaled(items) }
+        } catch {
+            guard error.concernsOneRow, let first = items.first else { throw error }
+            guard items.count > 1 else {
+                outcome.rejected[first.ticket] = error.fault
+                if error.code == .outdated {
+                    context.counters.corruptions.add(1, ordering: .relaxed)
+                    raiseCeiling()
+                }
+                return
+            }
+            let middle = items.startIndex + items.count / 2
+            try write(items[..<middle], journaled: journaled, sync: sync, &outcome)
+            // Should the second half fail altogether, the first has not.
+            for item in items[..<middle] where outcome.rejected[item.ticket] == nil { outcome.done.insert(item.ticket) }
+            try write(items[middle...], journaled: journaled, sync: sync, &outcome)
+        }
+    }
+
+    // MARK: A full disk
+
+    /// While the ballast is given up, its room is for what can make some: no value is written that would take it.
+    private func checkRoom(for batch: Batch) throws(SQLiteError) {
+        guard context.isShortOfRoom, !makeBallast(), batch.items.contains(where: { $0.isPut }) else { return }
+        throw SQLiteError(code: .full, message: "What is left of the device is kept for deletes and invalidations.")
+    }
+
+    /// There is no room: gives the ballast up, and commits what needs next to none, so that deletes can make some.
+    ///
+    /// - Returns: the changes that are committed and synced.
+    private func writeWithinBallast(_ items: [Batch.Item]) -> Set<WriteTicket> {
+        let hasGiven = giveBallast()
+        let lighter = items.filter { !$0.isPut }
+        var done: Set<WriteTicket> = []
+        if !lighter.isEmpty, hasGiven || lighter.count < items.count || !journal.isEmpty {
+            done = appendLighter(lighter) ?? writeLighter(lighter)
+        }
+        watchLog()
+        return done
+    }
+
+    /// Where the journal is in use, its next row takes little room.
+    ///
+    /// - Returns: `nil` if it cannot be done like that.
+    private func appendLighter(_ items: [Batch.Item]) -> Set<WriteTicket>? {
+        guard !journal.isEmpty, journal.isUsable else { return nil }
+        var outcome = CommitOutcome()
+        do throws(SQLiteError) {
+            try write(items[...], journaled: true, sync: true, &outcome)
+        } catch {
+            return nil
+        }
+        // What it holds is merged, or gone with the deletes: both make room.
+        journal.isWanted = true
+        return Set(items.map(\.ticket)).subtracting(outcome.rejected.keys)
+    }
+
+    /// - Returns: the changes that are committed and synced.
+    private func writeLighter(_ lighter: [Batch.Item]) -> Set<WriteTicket> {
+        var deletes: [EntryAddress: Version] = [:]
+        for case .entry(let keyed) in lighter.map(\.change) { deletes[keyed.address] = keyed.version }
+        do throws(SQLiteError) {
+            // A direct change of a row needs an empty journal. What these deletes end need not come to its row.
+            try mergeWhole(sync: true, with: deletes) { () throws(SQLiteError) in
+                for item in lighter { try apply(item) }
+            }
+            return Set(lighter.map { $0.ticket })
+        } catch {
+            return []
+        }
+    }
+
+    private func apply(_ item: Batch.Item) throws(SQLiteError) {
+        do throws(SQLiteError) {
+            switch item.change {
+            case .entry(let keyed): try apply(keyed)
+            case .control(let control): try apply(control)
+            }
+        } catch {
+            // What stands for a change that was given up only has to keep back what is older.
+            guard error.code == .outdated, item.isGivenUp else { throw error }
+        }
+    }
+
+    func apply(_ keyed: KeyedChange) throws(SQLiteError) {
+        let address = keyed.address
+        switch keyed.change {
+        case .put(let entry, let options):
+            // A write that overtook the end of its namespace.
+            if isGone(address.namespace) { return }
+            let (delta, replaced) = try entries.put(address, entry, options, keyed.deflation)
+            effects.move(address.namespace, by: delta)
+            if replaced { effects.rewritten.append(address.hash) } else { effects.inserted.append(address.hash) }
+        case .touch(let touch):
+            if isGone(address.namespace) { return }
+            guard let delta = try entries.touch(address, touch) else {
+                // Nothing older may stand in its place.
+                effects.move(address.namespace, by: try entries.delete(address, version: touch.head.version))
+                effects.missed.append((address, touch.head.version))
+                return
+            }
+            effects.move(address.namespace, by: delta)
+            effects.rewritten.append(address.hash)
+        case .delete(let version):
+            effects.move(address.namespace, by: try entries.delete(address, version: version))
+        }
+    }
+
+    /// Whether a namespace was dropped, in this run or while rows of it are left, or in the open transaction.
+    func isGone(_ namespace: NamespaceID) -> Bool {
+        housekeeping.gone.contains(namespace) || housekeeping.dropped.contains(namespace)
+            || effects.dropped.contains(namespace)
+    }
+
+    private func apply(_ control: Control) throws(SQLiteError) {
+        switch control {
+        // What overtook the end of its namespace would bring it back.
+        case .namespace(let record): if !isGone(record.id) { try tables.put(record) }
+        case .tag(let namespace, let tag, let mark):
+            if !isGone(namespace) { try tables.put(namespace, tag: tag, mark) }
+        case .forgetTags(let namespace, let before, let kept):
+            try tables.forgetTags(namespace, before: before, except: kept)
+        case .dropNamespace(let namespace):
+            try tables.drop(namespace)
+            effects.dropped.insert(namespace)
+            effects.voids[namespace] = nil
+        case .versionCeiling(let version): try tables.raise(.versionCeiling, to: Int64(clamping: version))
+        case .hotSet(let hashes): try tables.setHotSet(hashes)
+        case .void(let namespace, let through):
+            // Nobody reads a namespace that is gone.
+            if housekeeping.gone.contains(namespace) || effects.dropped.contains(namespace) {
+                effects.endedVoids.insert(namespace)
+                return
+            }
+            try tables.raiseVoid(namespace, through: through)
+            effects.voids[namespace] = through
+        case .removeDamaged(let row, let checksum):
+            guard let (namespace, delta) = try entries.deleteDamaged(id: row, checksum: checksum) else { return }
+            effects.move(namespace, by: delta)
+        }
+    }
+}
