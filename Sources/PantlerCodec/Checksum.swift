@@ -1,6 +1,6 @@
 import CZlib
 
-/// A running CRC-32 (RFC 1952, section 8): finds damage that happens by itself, not damage that someone means.
+/// A running CRC-32 (RFC 1952, section 8). It finds accidental damage, and no change that is made on purpose.
 package struct Checksum: Sendable {
     private var sum: UInt = 0
 
@@ -14,7 +14,7 @@ package struct Checksum: Sendable {
         sum = crc32_z(sum, start.assumingMemoryBound(to: UInt8.self), bytes.count)
     }
 
-    /// The checksum of something of which the beginning was exchanged and the rest is as it was. The rest is not looked at.
+    /// The checksum of bytes of which the beginning was replaced and the rest is unchanged. The rest is not read.
     ///
     /// - Parameters:
     ///   - whole: the checksum before that.

@@ -9,7 +9,7 @@ package struct Deflater: ~Copyable {
 
     private static let pieceBytes = 64 << 10
 
-    /// Deflating pays from one part in so many on.
+    /// Deflating pays where it saves at least one part in so many.
     package static let leastGain = 8
 
     /// - Parameter level: 1 (fast) to 9 (small); others are moved to the nearest.
@@ -30,7 +30,7 @@ package struct Deflater: ~Copyable {
     }
 
     deinit {
-        // Z_DATA_ERROR says that output was pending, which is so whenever deflating did not pay: nothing is lost by it.
+        // Z_DATA_ERROR says that output was pending, as it is whenever deflating did not pay. Nothing is lost then.
         _ = deflateEnd(stream.pointer)
     }
 

@@ -1,7 +1,7 @@
 import PantlerModel
 import Synchronization
 
-/// What the tier's threads count, for whoever asks.
+/// What the tier's threads count, for metrics and statistics.
 ///
 /// The counters are relaxed: each is right by itself, and nobody concludes from one about another.
 final class DiskCounters: Sendable {
@@ -17,7 +17,7 @@ final class DiskCounters: Sendable {
 
     /// What the rows of each namespace cost, as of the last commit.
     private let usage = Mutex<[NamespaceID: TierUsage]>([:])
-    /// Why the last read failed; gone with the next that succeeds. Damaged rows do not count: they are gone once seen.
+    /// Why the last read failed; `nil` again with the next that succeeds. A damaged row is no such failure: it is removed once it is seen.
     private let readFault = Mutex<TierFault?>(nil)
     private let hasReadFault = Atomic(false)
 
@@ -43,7 +43,7 @@ final class DiskCounters: Sendable {
         readFault.withLock { $0 = nil }
     }
 
-    /// All but what the queue and the file system know.
+    /// Fills in all that is counted here. The rest is known to the queue and to the file system.
     func fill(_ health: inout TierHealth) {
         health.fault = health.fault ?? readFault.withLock { $0 }
         health.compressionInBytes = compressionIn.load(ordering: .relaxed)

@@ -51,7 +51,7 @@ package enum DiskOpenError: Error, Hashable, Sendable, CustomStringConvertible {
         case .notADatabase: self = .notOurs(path: path, reason: error.message)
         case .corrupt: self = .damaged(path: path, reason: error.message)
         case .full: self = .full(path: path, reason: error.message)
-        // Of rights there is no lack then.
+        // The process has too many files open: that is no matter of rights.
         case .cannotOpen where [EMFILE, ENFILE].contains(error.systemError):
             self = .failed(path: path, reason: error.description)
         case .readOnly, .cannotOpen: self = .notAllowed(path: path, reason: error.description)

@@ -2,8 +2,8 @@ import PantlerModel
 
 /// What an operator may choose about the disk tier.
 package struct DiskOptions: Hashable, Sendable {
-    /// Bytes that the rows of all namespaces may cost the file (see `RowCost`). The file is at most a little larger, and for a while
-    /// so: room that rows leave behind is used again, and given back to the system once it is a quarter of the file. See also
+    /// Bytes that the rows of all namespaces may cost the file (see `RowCost`). The file is a little larger, and stays so for a while after
+    /// rows have left: room that rows leave behind is used again, and given back to the system once it is a quarter of the file. See also
     /// `DiskTier.setMaxBytes`.
     package var maxBytes: Int64 = 10 << 30
 
@@ -11,7 +11,7 @@ package struct DiskOptions: Hashable, Sendable {
     /// `DiskTier.setMaxFolderBytes`.
     package var maxFolderBytes = Int64.max
 
-    /// Bytes of keys and values that may wait for the writer. Above it writers are slowed down; see `LowerTier.settle`.
+    /// Bytes of keys and values that may wait for the writer. Above that, callers who write are slowed down; see `LowerTier.settle`.
     package var queueBytes: Int64 = 16 << 20
 
     /// Changes that may wait for the writer.
@@ -24,7 +24,7 @@ package struct DiskOptions: Hashable, Sendable {
     /// Threads that read, each over a connection of its own.
     package var readers = 2
 
-    /// Reads at a time that are made on the threads that ask, where they need not wait for the disk: as many as there are event loops; see
+    /// How many callers may read at a time on their own threads what need not be waited for: as many as there are event loops. See
     /// `CachedReads`.
     package var cachedReads = 1
 
@@ -39,18 +39,16 @@ package struct DiskOptions: Hashable, Sendable {
     /// writer stops to do it itself, which bounds the log. Less where the folder may hold little.
     package var walBytes: Int64 = 16 << 20
 
-    /// Changes in one commit from which on they go into the journal first, and from there to their rows, many commits together: see
-    /// `Journal`.
+    /// A commit of so many changes goes to the journal first, and from there to its rows together with many others: see `Journal`.
     package var journaledChanges = 16
 
-    /// Bytes in the journal, and entries that wait in it, from which on they come to their rows. The entries are held in memory meanwhile:
-    /// half as many bytes of them while they gather, and as many again while those before them come to their rows. Where merging does not
+    /// When the journal has so many bytes, or so many entries, its changes are merged into their rows. They are held in memory meanwhile:
+    /// half as many bytes of them while they gather, and as many again while those before them are merged. Where merging does not
     /// keep up there can be several times as many; see `JournalState.destination`.
     package var journalBytes: Int64 = 16 << 20
     package var journalEntries = 32_768
 
-    /// Milliseconds that a change may stay in the journal, and for which nothing must have come there for it to be emptied for want of other
-    /// work.
+    /// The journal is emptied when a change has been in it for so many milliseconds, and when no commit has gone there for so many.
     package var journalMilliseconds = 5000
     package var journalIdleMilliseconds = 200
 

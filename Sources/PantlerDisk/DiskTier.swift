@@ -4,11 +4,11 @@ import Synchronization
 
 /// The disk tier: one SQLite file, `pantler.sqlite`, in a data folder that no other process serves at the time.
 ///
-/// What comes in goes through a queue (`PendingWrites`) to one thread that commits many changes at a time (`Writer`). Reads look at the
+/// Every change goes through a queue (`PendingWrites`) to one thread that commits many changes at a time (`Writer`). Reads look at the
 /// queue first, on their caller's thread, then ask whether the key can have a row (`KeyFilter`), and only then look at the file, on one of
 /// a few threads with connections of their own (`ReaderPool`), which in WAL mode neither wait for the writer nor make it wait.
 ///
-/// When writing fails: a `through` write is told by its `settle`, and is taken back here, so that the store has to take it back in memory alone.
+/// When writing fails, the caller of a `through` write is told by `settle`, and the write is taken back here, so that the store has to take it back in memory alone.
 /// Other changes are tried again, for as long as the queue has room for them; marks of invalidation and namespaces always, even those
 /// whose `settle` was told. While that lasts `health().fault` says so. What is given up in the end is a miss later: nothing older takes
 /// its place (see `VoidMarks`), not after a restart either, unless the tier ended before it could write at all.
@@ -17,7 +17,7 @@ package final class DiskTier: LowerTier {
 
     /// The database's name in the data folder.
     package static let fileName = "pantler.sqlite"
-    /// Most hashes that are remembered as the hot set.
+    /// The most hashes that are remembered as the hot set.
     package static let hotSetLimit = 1 << 22
 
     private let context: TierContext
@@ -29,17 +29,18 @@ package final class DiskTier: LowerTier {
     private let keyWalk: KeyWalk
     private let restored: PersistedState
 
-    /// What `close` ends.
-    private struct Life: ~Copyable {
+    /// What is held until `close`.
+    private struct OpenFolder: ~Copyable {
         var writer: FreeThread?
         var lock: FolderLock?
     }
 
-    private let life: Mutex<Life>
+    private let openFolder: Mutex<OpenFolder>
 
     /// Opens a data folder, or makes one. Blocks, for a time that does not depend on the number of entries.
     ///
-    /// - Parameter readings: clocks that are right, where the time line is to be put back (`ClockReset`), which goes over all entries.
+    /// - Parameter readings: clocks that are right, if the time line is to be put back (`ClockReset`). That takes a time that depends on the
+    ///   number of entries.
     package static func open(
         folder: String,
         options: DiskOptions = DiskOptions(),
@@ -67,7 +68,7 @@ package final class DiskTier: LowerTier {
         )
     }
 
-    /// Opens the file; where the device is full, with the room that was kept back.
+    /// Opens the file, and on a full device does so with the room that was kept back (`Ballast`).
     private static func openFile(
         _ folder: String,
         _ path: String,
@@ -109,7 +110,7 @@ package final class DiskTier: LowerTier {
             try checkpointer.start(path: path)
             context.deflaters.start(threads: options.deflaters)
             let thread = try FreeThread(name: "disk-writer", nice: Writer.nice) { writer.run() }
-            life = Mutex(Life(writer: thread, lock: lock))
+            openFolder = Mutex(OpenFolder(writer: thread, lock: lock))
         } catch {
             readers.close()
             checkpointer.close()
@@ -124,16 +125,16 @@ package final class DiskTier: LowerTier {
 
     // MARK: Start and end
 
-    /// What expires does so by `clock`. If it is a `ServiceClock`, its anchor is written down with the commits, once a second at most, and at the
-    /// end.
+    /// Begins the background work. `clock` tells what has expired. The anchor of a `ServiceClock` is written down with the commits, once a second
+    /// at most, and at the end.
     package func start(delegate: any LowerTierDelegate, clock: any Clock) {
         context.link(delegate: delegate, clock: clock)
     }
 
-    /// As it was when the folder was opened.
+    /// The state as it was when the folder was opened.
     package func persistedState() -> PersistedState { restored }
 
-    /// Waits until everything that came so far is synced and in its row. Blocks.
+    /// Waits until all changes so far are synced and in their rows. Blocks.
     package func flush() throws(TierFault) {
         let done = BlockingAnswer<TierFault?>()
         if !context.queue.flush(completion: { done.answer($0) }), let fault = done.wait() { throw fault }
@@ -143,7 +144,7 @@ package final class DiskTier: LowerTier {
     }
 
     package func close() {
-        guard let writer = life.withLock({ $0.writer.take() }) else { return }
+        guard let writer = openFolder.withLock({ $0.writer.take() }) else { return }
         hotSet.close()
         keyWalk.close()
         readers.close()
@@ -152,7 +153,7 @@ package final class DiskTier: LowerTier {
         context.queue.close()
         writer.join()
         context.deflaters.close()
-        life.withLock { $0.lock = nil }
+        openFolder.withLock { $0.lock = nil }
     }
 
     // MARK: Entries
@@ -254,7 +255,7 @@ package final class DiskTier: LowerTier {
         }
     }
 
-    /// What has been read, unless it is void.
+    /// The entry that was read, unless it is void.
     private static func seen(
         _ entry: Entry?,
         _ address: EntryAddress,
@@ -319,8 +320,8 @@ package final class DiskTier: LowerTier {
         begin(.sweep(last: .min)) { completion($0.fault) }
     }
 
-    /// Removes what has expired and what is above the bounds, and returns when nothing of it is left. The tier does this by itself; this is
-    /// for whoever cannot wait for it. Blocks.
+    /// Removes rows that have expired and rows that are above the bounds, and returns when there are no more. The tier does so by itself; this
+    /// is for callers who cannot wait for that. Blocks.
     package func tidy() throws(TierFault) {
         let done = BlockingAnswer<TierFault?>()
         begin(.tidy) { done.answer($0.fault) }
@@ -361,7 +362,7 @@ package final class DiskTier: LowerTier {
 
     package func noteLastUse(_ hash: UInt64, at moment: UInt64) { context.recentUse.note(hash, at: moment) }
 
-    /// Remembers the first `hotSetLimit` of them; fewer where the folder may hold little.
+    /// Remembers the first `hotSetLimit` of the hashes; fewer where the folder may hold little.
     package func saveHotSet(_ hashes: [UInt64]) {
         let share = context.maxFolderBytes.load(ordering: .relaxed) / 64
         let limit = min(Self.hotSetLimit, Int(clamping: share / 8))

@@ -2,8 +2,8 @@ import Logging
 import PantlerModel
 import Synchronization
 
-/// Says what goes wrong, each kind at most once in ten seconds and then with the number of times that it kept silent about: a broken
-/// disk must not fill the log as well.
+/// Logs what goes wrong, each kind at most once in ten seconds, with the number of times that were not logged before: a broken disk must
+/// not fill the log as well.
 final class RateLimitedLogger: Sendable {
     private struct Past {
         var saidAt: UInt64
@@ -18,7 +18,7 @@ final class RateLimitedLogger: Sendable {
         self.logger = logger
     }
 
-    /// - Parameter kind: a constant; what is counted together.
+    /// - Parameter kind: the message, a constant. Warnings of one kind are counted together.
     func warn(_ kind: String, _ detail: @autoclosure () -> String) {
         let now = monotonicNanoseconds()
         let silent: Int? = kinds.withLock {

@@ -1,7 +1,7 @@
 import PantlerModel
 import Synchronization
 
-/// What the tier's threads share.
+/// All that the tier's threads share.
 final class TierContext: Sendable {
     private struct Links {
         weak var delegate: (any LowerTierDelegate)?
@@ -12,8 +12,9 @@ final class TierContext: Sendable {
     /// The data folder.
     var folder: String { String(path.dropLast(DiskTier.fileName.utf8.count + 1)) }
     let options: DiskOptions
-    /// `options.maxBytes`, or what it was set to since. Relaxed: house-keeping only has to see it some time.
+    /// `options.maxBytes`, or what it was set to since. Relaxed: house-keeping may see a change a little later.
     let maxBytes: Atomic<Int64>
+    /// See `isShortOfRoom`.
     let shortage = Atomic(false)
     /// The same for `options.maxFolderBytes`.
     let maxFolderBytes: Atomic<Int64>
@@ -54,7 +55,7 @@ final class TierContext: Sendable {
         log.warn("The disk tier found damage in its journal", "Rows that cannot be read: \(damaged).")
     }
 
-    /// The options, as far as the bound of the folder lets them.
+    /// The options, with sizes cut down to what the bound of the folder leaves for them.
     var boundedOptions: DiskOptions {
         let bounds = bounds
         var options = options
@@ -63,14 +64,13 @@ final class TierContext: Sendable {
         return options
     }
 
-    /// What the parts of the folder may take now. Complexity: O(1).
+    /// How many bytes each part of the folder may take now. Complexity: O(1).
     var bounds: FolderBounds {
         let bounds = FolderBounds(maxBytes: maxFolderBytes.load(ordering: .relaxed), options)
         return isShortOfRoom ? bounds.withinBallast() : bounds
     }
 
-    /// Whether the ballast was given up, and there is no room to make it again. Relaxed: who asks acts on it a moment later at the
-    /// latest.
+    /// Whether the ballast was given up, and there is no room to make it again. Relaxed: a thread may see a change a moment later.
     var isShortOfRoom: Bool { shortage.load(ordering: .relaxed) }
 
     /// Takes a change into the queue, and sees to it that its value is deflated meanwhile if that takes long.
@@ -93,10 +93,10 @@ final class TierContext: Sendable {
 
     var delegate: (any LowerTierDelegate)? { links.withLock { $0.delegate } }
 
-    /// `nil` before `start`: nothing is dead then.
+    /// The present moment; `nil` before `start`, when nothing counts as expired.
     var now: Timestamp? { links.withLock { $0.clock }?.now() }
 
-    /// Until when what has expired is to go: till now, but for what a clock in doubt has expired.
+    /// Rows that expire until this moment are to be removed: the present one, but an earlier one while the clock is in doubt (`ClockDoubt`).
     var expiryNow: Timestamp? {
         links.withLock { $0.clock }.map { min($0.now(), ($0 as? ServiceClock)?.expiryHorizon ?? .never) }
     }
@@ -111,12 +111,12 @@ final class TierContext: Sendable {
         EntryAddress(namespace: namespace, key: key, hash: entryHash.hash(namespace: namespace, key: key))
     }
 
-    /// A read failed: counts it, says so, and sees to it that a damaged row goes.
+    /// Counts a read that failed, logs it, and has a damaged row removed.
     func noteReadFailure(_ failure: ReadFailure) {
         counters.noteRead(failure.fault)
         switch failure {
         case .fault(let fault):
-            // Not what a row holds, but what the file is made of.
+            // A page of the file is damaged, and not only a row in it.
             if fault.cause == .corrupt { files.noteDamage(fault) }
             log.warn("The disk tier cannot read", fault.description)
         case .damaged(let row, let checksum, let fault):

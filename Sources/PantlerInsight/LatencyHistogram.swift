@@ -15,12 +15,12 @@ package struct LatencyHistogram: Sendable {
 
     /// How many durations each bucket took.
     private var counts = InlineArray<18, UInt64>(repeating: 0)
-    /// Of all durations together. Wraps after 584 years.
+    /// The sum of all durations. Wraps after 584 years.
     package private(set) var sumNanoseconds: UInt64 = 0
 
     package init() {}
 
-    /// With what was counted elsewhere, in the buckets of `bounds`.
+    /// A histogram of what was counted elsewhere, in the buckets of `bounds`.
     package init(sumNanoseconds: UInt64, counts: (Int) -> UInt64) {
         self.sumNanoseconds = sumNanoseconds
         for bucket in 0..<Self.bucketCount { self.counts[bucket] = counts(bucket) }

@@ -19,7 +19,7 @@ package struct MissMemory: ~Copyable {
     private static let setBytes = 64
     private static let reasonBits: UInt32 = 3
 
-    /// As `calloc` gave it; `nil` remembers nothing.
+    /// The memory as `calloc` has returned it; `nil` = nothing is remembered.
     private let allocation: UnsafeMutableRawPointer?
     /// The first set, at the beginning of a cache line within `allocation`.
     private let cells: UnsafeMutablePointer<UInt32>?

@@ -6,7 +6,7 @@
 ///
 /// It has no synchronisation of its own: it lives under a lock.
 package struct RateWindows: Sendable {
-    /// What was counted between the end of the step before it and its own.
+    /// The gets and hits that were counted between the end of the step before it and its own end.
     private struct Step {
         /// The second of the sample that closed it.
         var end: UInt32
@@ -22,7 +22,7 @@ package struct RateWindows: Sendable {
 
     /// From the oldest to the newest. Only steps in which something was counted.
     private var steps: [Step] = []
-    /// What the newest sample read.
+    /// The counters as the newest sample has read them.
     private var gets: UInt64 = 0
     private var hits: UInt64 = 0
 

@@ -152,7 +152,7 @@ package struct RequestFigures: Sendable {
         answersByOperation[operation.rawValue][AnswerCode.index(of: status)]
     }
 
-    /// What was answered at all, as labels and counts.
+    /// All counts that are not 0, with their labels.
     package var requests: [(operation: Operation, code: String, count: UInt64)] {
         Operation.allCases.flatMap { operation in
             (0..<AnswerCode.count).compactMap { code in

@@ -1,4 +1,4 @@
-/// What a number of seconds comes to.
+/// A number of seconds, read as milliseconds.
 package enum MillisecondsResult: Hashable, Sendable {
     /// Above 0; rounded to the nearest millisecond, halves up, but never down to 0.
     case milliseconds(Int64)
@@ -12,7 +12,7 @@ package enum MillisecondsResult: Hashable, Sendable {
 }
 
 extension JSON {
-    /// Reads a JSON number as seconds. Decimal throughout: 0.1 s is 100 ms and 9007199254740.993 s keeps every digit.
+    /// Reads a JSON number as seconds. All of it is done in decimal digits: 0.1 s is 100 ms and 9007199254740.993 s keeps every digit.
     ///
     /// - Complexity: O(n) in the bytes of the literal, whatever its exponent.
     package static func milliseconds(fromSeconds literal: UnsafeRawBufferPointer) -> MillisecondsResult {
@@ -46,7 +46,7 @@ extension JSON {
     }
 
     /// The integer that a JSON number is, however it is written (`1e2`, `10.0`); `nil` where it is none, lies beyond ±(2^63 - 1), or is
-    /// not a JSON number. Decimal throughout: nothing is rounded to an integer.
+    /// not a JSON number. All of it is done in decimal digits: nothing is rounded to an integer.
     ///
     /// - Complexity: O(n) in the bytes of the literal, whatever its exponent.
     package static func exactInteger(_ literal: UnsafeRawBufferPointer) -> Int64? {

@@ -1,4 +1,4 @@
-/// What a number literal says. The literal comes with nothing around it.
+/// Reads number literals. A literal comes with nothing around it.
 extension JSON {
     /// The integer that a number without fraction and exponent stands for.
     ///

@@ -1,4 +1,4 @@
-/// What a string literal says. The literal comes with its quotes and nothing around it.
+/// Reads string literals. A literal comes with its quotes and nothing around it.
 extension JSON {
     /// The characters of a string literal.
     ///
@@ -19,7 +19,7 @@ extension JSON {
     /// What becomes of an escape that stands for half a UTF-16 pair.
     enum LoneSurrogates {
         case refused
-        /// Written by the pattern of UTF-8 although it is none: equal strings give equal bytes, and others do not.
+        /// It is encoded as if it were a character, which is no valid UTF-8: equal strings give equal bytes, and different ones do not.
         case generalised
     }
 

@@ -1,6 +1,6 @@
 /// A value within a buffer. It borrows the buffer, as its reader does.
 package struct JSONElement {
-    /// What the first byte tells; the rest is valid too.
+    /// The value's type, as its first byte tells; the rest is valid too.
     package let type: JSONType
     /// Where the value stands in the reader's buffer.
     package let range: Range<Int>
@@ -18,9 +18,9 @@ package struct JSONElement {
 
 /// The name of a member, as it stands in the reader's buffer, which it borrows.
 package struct JSONName {
-    /// What stands between the quotes.
+    /// The bytes between the quotes.
     private let raw: UnsafeRawBufferPointer
-    /// What that says, where it has escapes.
+    /// The same with the escapes decoded, where there are any.
     private let decoded: [UInt8]?
 
     /// - Parameter literal: a valid string with its quotes.

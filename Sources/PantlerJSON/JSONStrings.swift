@@ -4,13 +4,13 @@ package struct JSONStrings {
     package struct Literal {
         /// Where it stands, with its quotes.
         package let range: Range<Int>
-        /// If it has none, what stands between its quotes is what it says: UTF-8 without control characters.
+        /// Whether it has escapes. If not, the bytes between its quotes are its characters: UTF-8 without control characters.
         package let hasEscapes: Bool
     }
 
-    /// In their order, up to the limit.
+    /// The places of the strings in their order, up to the limit.
     package fileprivate(set) var literals: [Literal] = []
-    /// Of all, also those over the limit.
+    /// The number of all strings, including those over the limit.
     package fileprivate(set) var count = 0
 }
 

@@ -27,7 +27,7 @@ extension JSON {
             return Array(patch)
         }
         var merge = Merge(target: target, patch: try PatchTree(patch, maxDepth: maxDepth), maxDepth: maxDepth)
-        // What is written is taken from either text.
+        // All bytes that are written come from either text.
         let atMost = target.count + patch.count
         if atMost <= limit { return try merge.result(reserving: atMost) }
         let size = try merge.size()
@@ -157,7 +157,7 @@ private struct Merge {
     }
 }
 
-/// What is written, or only counted.
+/// The bytes of the result, which are written or only counted.
 private struct Output {
     var bytes: [UInt8] = []
     var isMeasured = false

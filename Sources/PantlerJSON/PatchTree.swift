@@ -1,4 +1,4 @@
-/// A merge patch taken apart as far as it is objects within objects; what stands in arrays is plain value to it.
+/// A merge patch, parsed as far as it consists of objects within objects; arrays are values like others to it.
 ///
 /// A patch may have as many members as a body has room for, of five bytes each. So a member costs a node of 48 bytes and two
 /// places in one table of numbers for all objects together, and no allocation of its own.
@@ -11,7 +11,7 @@ struct PatchTree {
         fileprivate var lastChild: Int32 = -1
         /// The next of its parent's children, which stand in the order of their first occurrence.
         fileprivate(set) var sibling: Int32 = -1
-        /// What its children know it by: another one once a later member of its name has taken its place, with other children.
+        /// The number by which its children refer to it. It changes when a later member of its name takes its place, which has other children.
         fileprivate var identity: Int32
         /// The identity of the object that it is a member of.
         fileprivate let parent: Int32

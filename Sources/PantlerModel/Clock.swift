@@ -4,7 +4,7 @@ internal import Synchronization
 internal import Glibc
 #endif
 
-/// The seam for time: everything that asks what time it is holds one of these, so that tests move time by hand.
+/// What time it is. Everything that asks for the time holds a clock, so that tests can move time by hand.
 package protocol Clock: Sendable {
     /// The present moment on the service's time line. Never goes backwards, not even over a restart.
     func now() -> Timestamp
@@ -14,7 +14,7 @@ package protocol Clock: Sendable {
     var wallOffset: Int64 { get }
 }
 
-/// The readings a `ServiceClock` is made of; made up in tests.
+/// The machine's clocks, which a `ServiceClock` reads; tests make up their own.
 package struct ClockReadings: Sendable {
     /// Names the machine's present boot: two readings of `bootMilliseconds` compare only within one boot.
     package var bootID: String
@@ -91,11 +91,11 @@ package final class ServiceClock: Clock {
     private let offset: Int64
     private let readings: ClockReadings
     private let startedWith: ClockDoubt?
-    /// Written by `lookAtWall` alone. Nothing else is ordered by it: who reads it late goes by the difference of a moment ago.
+    /// Written by `lookAtWall` alone. Relaxed, since nothing else is ordered by it: a thread may see the earlier difference for a moment.
     private let seenWallOffset: Atomic<Int64>
 
-    /// How far the difference has to move before it counts as moved. Two clocks are not read at one instant, and what is told of an
-    /// entry is to stay what it is.
+    /// A smaller change of the difference between the two clocks does not count, in milliseconds: they are not read at one instant, and the
+    /// moments that are told of an entry are to stay what they are.
     private static let tolerance: Int64 = 10
 
     /// - Parameter anchor: what the previous run left, or `nil` in a new data folder: the time line then begins at the
@@ -110,7 +110,7 @@ package final class ServiceClock: Clock {
         } else if let anchor {
             let away = max(0, wall - anchor.wallMilliseconds)
             offset = anchor.serviceMilliseconds + away - boot
-            // Of several such starts in a row the first one counts: what was before it is what there is to come back to.
+            // Of several such starts in a row the first one counts: the time line before it is the one to come back to.
             if away > ClockDoubt.gap, doubt.map({ Self.isOver($0, at: anchor.serviceMilliseconds) }) ?? true {
                 doubt = ClockDoubt(
                     serviceMilliseconds: anchor.serviceMilliseconds + away,
@@ -122,7 +122,7 @@ package final class ServiceClock: Clock {
             offset = wall - boot
         }
         startedWith = doubt
-        // What the earlier run told of an entry is what this one tells, unless the clock was set meanwhile.
+        // Moments are told as the earlier run told them, unless the clock was set meanwhile.
         let told = anchor.map { $0.wallMilliseconds - $0.serviceMilliseconds } ?? 0
         let seen = Self.wallOffset(readings, offset) ?? told
         seenWallOffset = Atomic((seen - told).magnitude < Self.tolerance.magnitude ? told : seen)
@@ -140,7 +140,7 @@ package final class ServiceClock: Clock {
 
     /// Looks whether the wall clock was set. To be called a few times a second, by one thread at a time.
     ///
-    /// - Returns: the milliseconds by which it was set forward since the last look, negative = back; `nil` = it goes on as it went.
+    /// - Returns: the milliseconds by which it was set forward since the last look, negative = back; `nil` = it was not set.
     package func lookAtWall() -> Int64? {
         guard let seen = Self.wallOffset(readings, offset) else { return nil }
         let step = seen - wallOffset
@@ -151,7 +151,7 @@ package final class ServiceClock: Clock {
 
     /// How far the wall clock is ahead of the time line; `nil` where that cannot be told now.
     private static func wallOffset(_ readings: ClockReadings, _ offset: Int64) -> Int64? {
-        // Whoever is held up between two readings sees a difference that there is none of. So the shortest of some looks counts.
+        // A thread that is held up between two readings sees too large a difference. So the shortest of some attempts counts.
         var shortest: (width: Int64, offset: Int64)?
         for _ in 0..<8 {
             let before = readings.bootMilliseconds()
@@ -163,7 +163,7 @@ package final class ServiceClock: Clock {
         return shortest.flatMap { $0.width < tolerance ? $0.offset : nil }
     }
 
-    /// `nil` where there is none, or not any more.
+    /// The doubt about the wall clock; `nil` where there is none, or it is over.
     package var doubt: ClockDoubt? {
         guard let startedWith, !Self.isOver(startedWith, at: now().milliseconds) else { return nil }
         return startedWith
@@ -178,8 +178,8 @@ package final class ServiceClock: Clock {
         doubt.map { Timestamp(milliseconds: $0.earlierServiceMilliseconds) } ?? .never
     }
 
-    /// What to write down, so that the next run resumes here. Unless the wall clock was set, it is told as the difference has it, so that
-    /// this, and with it what is told of an entry, stays what it is over a restart.
+    /// What to write down, so that the next run resumes here. Unless the wall clock was set, its reading is computed from the difference and
+    /// not read: so the difference, and the moments that are told of an entry, stay the same over a restart.
     package func anchor() -> ClockAnchor {
         let boot = readings.bootMilliseconds()
         let wall = readings.wallMilliseconds()

@@ -1,4 +1,4 @@
-/// What there is to know of an entry besides its value: enough to judge it, and to change its life without looking at the value.
+/// All of an entry but its value: enough to judge whether it may be seen, and to change its expiry and tags without reading the value.
 package struct EntryHead: Hashable, Sendable {
     package var version: Version
     /// `never` for an entry without a TTL.
@@ -33,7 +33,8 @@ extension ListedEntry: Headed {}
 
 /// A change of an entry's head that leaves the value alone.
 package struct Touch: Hashable, Sendable {
-    /// Versions of the entry that have this value: to one of them the touch can be done, to no other.
+    /// The versions of the entry that have the value that is to stay. The touch can be done to an entry of one of these versions, and to no
+    /// other.
     package var bases: [Version]
     package var head: EntryHead
 

@@ -63,7 +63,7 @@ package struct TierFault: Error, Hashable, Sendable, CustomStringConvertible {
         self.description = description
     }
 
-    /// The same, of a change of which something else has become.
+    /// The same fault with another outcome.
     package func with(_ outcome: Outcome) -> TierFault {
         var fault = self
         fault.outcome = outcome
@@ -119,12 +119,13 @@ package enum DepartureCause: Sendable {
 
 /// What a lower tier asks back of the store. Called on the tier's own threads.
 package protocol LowerTierDelegate: AnyObject, Sendable {
-    /// When an entry ends by a flush, a tag, or its namespace's having left the tier; `nil` if by none of these. A moment that is past: it is
-    /// invalid already. Of a namespace that is not known it says `nil`: the tier remembers itself which were dropped.
+    /// The moment at which an entry ends by a flush, by a tag, or because its namespace has left the tier; `nil` if by none of these. A moment
+    /// in the past says that it has ended already. For a namespace that is not known it returns `nil`: the tier knows itself which were
+    /// dropped.
     func invalidAt(namespace: NamespaceID, version: Version, staleTTL: Int64, tags: [EntryTag]) -> Timestamp?
-    /// The tier did not have an entry that was touched. Called once that is committed.
+    /// Tells that the tier did not have an entry that was touched. Called once that is committed.
     func isMissing(_ address: EntryAddress, touched version: Version)
-    /// An entry left the tier by itself.
+    /// Tells that an entry has left the tier by itself.
     func departed(_ address: EntryAddress, cause: DepartureCause)
     /// The bytes that a namespace may hold in this tier; `nil` = as the whole tier.
     func maxDisk(of namespace: NamespaceID) -> Int64?
@@ -137,11 +138,11 @@ package protocol LowerTierDelegate: AnyObject, Sendable {
 /// waits.
 package typealias ReadAdmission = @Sendable (Int64) -> Bool
 
-/// What came of a read that need not take everything.
+/// The result of a read that takes only values of an admitted size.
 package enum LowerRead: Sendable {
     /// `nil` if there is none.
     case entry(Entry?)
-    /// There is one with a value of so many bytes, which was not read.
+    /// There is an entry with a value of so many bytes, which was not read.
     case larger(Int64)
 }
 
@@ -151,7 +152,7 @@ package enum LowerRead: Sendable {
 /// returns, on the caller's thread, or later on one of the tier's own threads; the caller sees to it that it gets back
 /// where it belongs.
 package protocol LowerTier: AnyObject, Sendable {
-    /// What its hits are counted as.
+    /// The tier that its hits are counted for.
     var tier: Tier { get }
 
     /// Begins background work. Called once, before any other call but `persistedState`.
@@ -164,10 +165,10 @@ package protocol LowerTier: AnyObject, Sendable {
     /// they stand: the store judges time and watermarks.
     func read(_ address: EntryAddress, completion: @escaping @Sendable (Result<Entry?, TierFault>) -> Void)
 
-    /// The same without the value, which is not read. What its checksum would say of the row is not known then.
+    /// The head of the entry at `address`; the value is not read, so that a damaged one is not noticed.
     func readHead(_ address: EntryAddress, completion: @escaping @Sendable (Result<EntryHead?, TierFault>) -> Void)
 
-    /// The same for who cannot take values of any size.
+    /// The same for callers who cannot take values of any size.
     ///
     /// - Parameter admits: asked before a value is read, once its size is known; after `false` the answer is `larger`.
     func read(
@@ -178,15 +179,15 @@ package protocol LowerTier: AnyObject, Sendable {
 
     /// Takes a change into the queue. Never blocks and never fails; see `settle`. Complexity: O(1).
     ///
-    /// - Parameter durability: what `settle` will be asked for. It is to be asked for `through` exactly once then: a change that waits for a
-    ///   sync must not be committed without one before its writer has come to say so.
+    /// - Parameter durability: what `settle` will be called with. With `through` the caller has to call it exactly once. The tier has to know this
+    ///   beforehand, or it might commit the change without a sync before `settle` is called.
     func enqueue(_ mutation: consuming Mutation, _ durability: Durability) -> WriteTicket
 
-    /// Whether a crash may bring back what was answered as failed (`TierFault.Outcome.uncertain`): nothing has been written since. Until
-    /// then nobody may be told that nothing is there without a removal that is as durable as any other. Complexity: O(1).
+    /// Whether a crash may bring back a write that was answered as failed (`TierFault.Outcome.uncertain`), since nothing was written after it. As
+    /// long as that is so, a removal has to be made durable even where nothing is there. Complexity: O(1).
     var mayBringBack: Bool { get }
 
-    /// Waits as long as the durability of a change asks.
+    /// Waits until a change is as durable as it is to be.
     ///
     /// - `behind`: until the queue is within its bound, which it nearly always is already.
     /// - `through`: until the change is committed and synced, or has failed.
@@ -198,8 +199,8 @@ package protocol LowerTier: AnyObject, Sendable {
         completion: @escaping @Sendable (TierFault?) -> Void
     ) -> Bool
 
-    /// Whether it is known, at little cost, that `settle` would have nothing to wait for and nothing to tell: asked first by who would
-    /// rather not make a completion. `false` says nothing.
+    /// Whether `settle` would surely have nothing to wait for and nothing to tell. Asked first by callers who would rather not make a
+    /// completion; `false` = `settle` has to be called.
     func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool
 
     /// Entries of a namespace whose keys begin with `prefix` and come after `after` in byte order, queue included; ordered
@@ -224,8 +225,8 @@ package protocol LowerTier: AnyObject, Sendable {
         completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
     )
 
-    /// Goes once over everything in small steps, in the background, and removes what the delegate says has ended; what is going to end is
-    /// removed when it does. The completion comes when the pass is over.
+    /// Goes over all entries once, in small steps in the background, and removes those that have ended as the delegate says. Entries that will
+    /// end later are removed then. The completion comes when all have been looked at.
     func sweepInvalidated(completion: @escaping @Sendable (TierFault?) -> Void)
 
     /// Sees to it that versions below `ceiling` are never given by a later run. The completion comes after the sync.
@@ -259,7 +260,7 @@ package protocol LowerTier: AnyObject, Sendable {
 }
 
 extension LowerTier {
-    /// Takes a change in for which nobody will wait to be synced.
+    /// Takes in a change whose sync nobody will wait for.
     package func enqueue(_ mutation: consuming Mutation) -> WriteTicket { enqueue(mutation, .behind) }
 }
 
@@ -274,9 +275,9 @@ package struct TierUsage: Hashable, Sendable {
     }
 }
 
-/// A lower tier's own account of itself.
+/// What a lower tier reports about itself.
 package struct TierHealth: Sendable {
-    /// `nil` while all is well.
+    /// Why the tier cannot read or write; `nil` while it can.
     package var fault: TierFault?
     /// Changes that wait for the next commit, their bytes, and the age of the oldest in milliseconds.
     package var queueEntries: Int64 = 0
@@ -302,7 +303,7 @@ package struct TierHealth: Sendable {
 }
 
 extension LowerTier {
-    /// For a tier that has its values in memory: they are looked at once they are read.
+    /// For a tier that has its values in memory: their sizes are asked about once they are read.
     package func read(
         _ address: EntryAddress,
         admits: @escaping ReadAdmission,

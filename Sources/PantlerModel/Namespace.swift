@@ -83,7 +83,7 @@ package struct NamespaceRecord: Hashable, Sendable {
     /// How many times it was flushed.
     package var generation: UInt64 = 0
     package var watermark = Watermark()
-    /// What the lower tier has of the namespace with a smaller version is void: it was written before the namespace last left that tier.
+    /// Entries of the namespace with a smaller version are void in the lower tier: they were written before the namespace last left that tier.
     package var lowerFrom: Version = 0
     package var createdAt: Timestamp
 

@@ -79,7 +79,7 @@ package struct Problem: Error, Hashable, Sendable {
         }
     }
 
-    /// What a code's callers may want besides the sentence.
+    /// What callers may need to know besides the sentence, with some of the codes.
     package enum Extra: Hashable, Sendable {
         case none
         /// `version_mismatch`: the version found; `nil` where there is no entry.
@@ -151,7 +151,7 @@ extension Problem {
             : Problem(.storageUnavailable, "The disk tier does not answer: " + outcome)
     }
 
-    /// What a caller sent, short enough and harmless enough to be said back to it.
+    /// A text that a caller sent, cut short and without control characters, so that it can stand in an answer.
     package static func quoted(_ text: String) -> String {
         let shown = text.unicodeScalars.prefix(80).map { $0.value < 0x20 || $0.value == 0x7f ? "?" : Character($0) }
         return "'" + String(shown) + (text.unicodeScalars.count > 80 ? "…'" : "'")

@@ -1,23 +1,23 @@
 import Dispatch
 import Synchronization
 
-/// A few threads for work that takes longer than an event loop may be held: first come, first served, off the event loops.
+/// A few threads for work that takes longer than an event loop may be held; it is done in the order in which it came.
 ///
-/// They are the pool's own, so that no other work keeps it waiting, and end when there has been nothing to do for a while. Each kind of work
-/// that must not wait for another has a pool of its own.
+/// The threads are the pool's own, so that no other work keeps it waiting, and end when there has been nothing to do for a while. A kind of
+/// work that must not wait for another has a pool of its own.
 package final class WorkerPool: Sendable {
     package typealias Piece = @Sendable () -> Void
 
     private struct State {
-        /// Those before `next` are taken.
+        /// The pieces of work in the order in which they came; those before `next` are taken.
         var pieces: [Piece?] = []
         var next = 0
-        /// Threads that there are.
+        /// How many threads there are.
         var running = 0
-        /// Those of them that wait, and have not been woken.
+        /// How many of them wait and have not been woken.
         var resting = 0
         var isClosed = false
-        /// Told once no thread is left.
+        /// Signalled once no thread is left, for those who close the pool.
         var idle: [DispatchSemaphore] = []
     }
 
@@ -33,7 +33,7 @@ package final class WorkerPool: Sendable {
     private let width: Int
 
     private static let restSeconds = 5
-    /// After whatever somebody waits for on a loop.
+    /// The pool's work comes after that of the event loops, for which somebody waits.
     private static let nice: Int32 = 2
 
     /// - Parameters:
@@ -44,7 +44,7 @@ package final class WorkerPool: Sendable {
         self.width = width
     }
 
-    /// Hands the pool something to do. From any thread.
+    /// Hands the pool a piece of work. From any thread.
     package func async(_ piece: @escaping Piece) {
         let step = state.withLock { state -> Step in
             if state.isClosed { return .nothing }
@@ -79,10 +79,10 @@ package final class WorkerPool: Sendable {
         }
     }
 
-    /// Pieces that have not begun.
+    /// How many pieces of work have not begun.
     package var waiting: Int { state.withLock { $0.pieces.count - $0.next } }
 
-    /// Takes nothing more, drops what has not begun, and waits for what has. Blocks.
+    /// Takes no more work, drops what has not begun, and waits until the rest is done. Blocks.
     package func close() {
         let idle = DispatchSemaphore(value: 0)
         let (waits, resting) = state.withLock { state in
@@ -113,7 +113,7 @@ package final class WorkerPool: Sendable {
             case .rest:
                 if signal.wait(timeout: .now() + .seconds(Self.restSeconds)) == .success { continue }
                 if endsAfterRest() { return }
-                // Somebody has just begun to wake it.
+                // A caller has just decided to wake this thread, and is about to signal.
                 signal.wait()
             }
         }

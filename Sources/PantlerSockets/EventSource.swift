@@ -5,9 +5,9 @@ package class EventSource {
     let descriptor: CInt
     package let loop: SocketLoop
 
-    /// What is waited for: `EPOLLIN`, `EPOLLOUT`, both or none; errors and the other side's going away always are.
+    /// What the loop waits for: `EPOLLIN`, `EPOLLOUT`, both or none; errors and the other side's going away always are.
     var interest: UInt32 = 0
-    /// What the loop knows it by.
+    /// The number by which the loop knows it.
     var token: UInt64 = 0
 
     init(_ descriptor: CInt, _ loop: SocketLoop) {
@@ -15,12 +15,12 @@ package class EventSource {
         self.loop = loop
     }
 
-    /// Something has come of it: epoll's bits.
+    /// Called when something is ready: with epoll's bits.
     func isReady(_ events: UInt32) {}
 
-    /// What its turn needs of memory.
+    /// The memory that its turn will need, to be fetched ahead.
     var ahead: (socket: MemoryAhead, reader: MemoryAhead) { (MemoryAhead(), MemoryAhead()) }
 
-    /// The loop ends, and is not to be waited for any more.
+    /// Called when the loop ends.
     func loopEnds() {}
 }

@@ -2,29 +2,29 @@ internal import CPantler
 import Glibc
 package import NIOCore
 
-/// A socket that takes connections. On its loop.
+/// A socket that takes connections. Used on its loop.
 // @unchecked: what is not a constant is the loop's own: only `start`, `stop` and what the loop says touch it.
 package final class ListeningSocket: EventSource, @unchecked Sendable {
     package let port: Int
     private let accepted: @Sendable (CInt, Int?) -> Void
     private let failed: @Sendable (IOError) -> Void
     private var isOpen = true
-    /// Whether the last try failed.
+    /// Whether the last attempt to take a connection failed.
     private var isFailing = false
 
-    /// Connections that wait to be taken.
+    /// How many connections may wait in the kernel to be taken.
     private static let backlog: CInt = 4096
-    /// Connections taken at a time, before others of the loop have their turn.
+    /// How many connections are taken at a time, before the loop's other sockets have their turn.
     private static let acceptsAtOnce = 16
-    /// Until it is tried again where no more descriptors are to be had: the connection that waits would have the loop run hot.
+    /// The pause before the next attempt where no descriptor is left: without one, the connection that waits would keep the loop busy.
     private static let pause = TimeAmount.milliseconds(100)
 
     /// Listens; nothing is taken before `start`.
     ///
     /// - Parameters:
-    ///   - accepted: has the descriptor of a connection, which is its to close, and the core at which its packets arrive, `nil` where
+    ///   - accepted: called with the descriptor of a connection, which it has to close, and the core at which its packets arrive, `nil` where
     ///     the system does not say. TCP_NODELAY is set, and it does not block.
-    ///   - failed: a connection could not be taken, as where the process has too many files open; told once until one can.
+    ///   - failed: called when a connection could not be taken, as where the process has too many files open; once, until one can.
     /// - Throws: `IOError`, as of an address that is in use.
     package init(
         on loop: SocketLoop,
@@ -45,10 +45,10 @@ package final class ListeningSocket: EventSource, @unchecked Sendable {
         super.init(descriptor, loop)
     }
 
-    /// Returns the port.
+    /// Binds the socket and listens. Returns the port.
     private static func listen(_ descriptor: CInt, at address: SocketAddress) throws -> Int {
         try set(descriptor, SOL_SOCKET, SO_REUSEADDR)
-        // What it takes has it from here.
+        // The connections that it takes inherit the option.
         try set(descriptor, CInt(IPPROTO_TCP), TCP_NODELAY)
         _ = try address.withSockAddr { address, size in
             try checked("bind") { Glibc.bind(descriptor, address, socklen_t(size)) }
@@ -78,7 +78,7 @@ package final class ListeningSocket: EventSource, @unchecked Sendable {
         try loop.add(self)
     }
 
-    /// Closes it: connections that wait are refused.
+    /// Closes the socket: connections that wait are refused.
     package func stop() {
         guard isOpen else { return }
         isOpen = false
@@ -98,7 +98,7 @@ package final class ListeningSocket: EventSource, @unchecked Sendable {
             }
             switch errno {
             case EAGAIN: return
-            // accept(2): errors of a connection that is gone already; the next one may be there.
+            // See accept(2): these are errors of a connection that is gone already. Another one may wait behind it.
             case EINTR, ECONNABORTED, EPROTO, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, ENETUNREACH,
                 EPERM:
                 continue
@@ -107,7 +107,7 @@ package final class ListeningSocket: EventSource, @unchecked Sendable {
         }
     }
 
-    /// `nil` where the system does not say.
+    /// The core at which a connection's packets arrive; `nil` where the system does not say.
     private static func core(of connection: CInt) -> Int? {
         var core: CInt = -1
         var size = socklen_t(MemoryLayout.size(ofValue: core))
@@ -124,12 +124,12 @@ package final class ListeningSocket: EventSource, @unchecked Sendable {
 
     private func waitAgainSoon() {
         _ = loop.scheduleTask(in: Self.pause) {
-            // Where epoll has no memory for it either, it is tried until it has: a service that listens no more is none.
+            // Where epoll has no memory for that, there are further attempts: a service has to listen.
             if !self.wait(for: EPOLLIN.rawValue) { self.waitAgainSoon() }
         }
     }
 
-    /// Returns whether that is what is waited for now.
+    /// Has the loop wait for connections, or not. Returns whether that could be done.
     @discardableResult
     private func wait(for events: UInt32) -> Bool {
         guard isOpen else { return true }

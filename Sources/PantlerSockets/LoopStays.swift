@@ -1,7 +1,7 @@
 import Synchronization
 
-/// How long single events have held a loop, in buckets: what one connection brought, a timer, a piece that another thread had for it.
-/// Whatever else the loop has to do waits for so long.
+/// How long single events have held a loop, counted in buckets. An event is what came over one connection, a timer, or work that another
+/// thread has handed over. Everything else that the loop has to do waits for so long.
 ///
 /// Counted by the loop alone, read by any thread: a count is a plain load, an addition and a plain store. All cells are relaxed: none
 /// publishes other memory.
@@ -37,35 +37,35 @@ package final class LoopStays: Sendable {
         cells[cell].store(sum, ordering: .relaxed)
     }
 
-    /// Stays that a bucket took; the last bucket, after those of `bounds`, is for all that are longer.
+    /// How many stays a bucket has counted; the last bucket, after those of `bounds`, is for all that are longer.
     package func count(_ bucket: Int) -> UInt64 { cells[bucket].load(ordering: .relaxed) }
 
-    /// Of all stays together.
+    /// The sum of all stays.
     package var sumNanoseconds: UInt64 { cells[bounds.count + 1].load(ordering: .relaxed) }
 }
 
-/// The present stay of a loop, by the times that are read anyway: the handlers of a connection read the clock as a burst begins and as
+/// The present stay of a loop. It is measured by times that are read for other reasons: the handlers of a connection read the clock as a burst begins and as
 /// it ends, and the loop itself before it rests.
 struct LoopStay {
     /// When the event began that holds the loop; 0 while it rests.
     private var began: UInt64 = 0
     private var latest: UInt64 = 0
 
-    /// A time was read on the loop.
+    /// Takes note of a time that was read on the loop.
     mutating func note(_ nanoseconds: UInt64) {
         if began == 0 { began = nanoseconds }
         latest = nanoseconds
     }
 
-    /// An event has ended, at the latest time that was read. What it took after that counts to the next one.
+    /// Ends the stay at the latest time that was read. What the event took after that counts as part of the next one.
     ///
-    /// - Returns: how long it was; `nil` where no time has been read since it began.
+    /// - Returns: how long the stay was; `nil` where no time was read since it began.
     mutating func endEvent() -> UInt64? {
         guard began > 0, latest > began else { return nil }
         defer { began = latest }
         return latest - began
     }
 
-    /// The loop rests: what comes next begins with the first time that is read then.
+    /// Notes that the loop rests: the next stay begins with the first time that is read after that.
     mutating func rest() { began = 0 }
 }

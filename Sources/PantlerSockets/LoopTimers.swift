@@ -9,7 +9,7 @@ final class LoopTimer: Sendable {
     private let dropped: @Sendable () -> Void
     private let isOver = Atomic(false)
 
-    /// - Parameter dropped: the loop ends before its time.
+    /// - Parameter dropped: called in the place of `body` where the loop ends before the deadline.
     init(_ deadline: NIODeadline, dropped: @escaping @Sendable () -> Void = {}, _ body: @escaping @Sendable () -> Void)
     {
         self.deadline = deadline
@@ -31,11 +31,11 @@ final class LoopTimer: Sendable {
     func cancel() -> Bool { !isOver.exchange(true, ordering: .relaxed) }
 }
 
-/// The timers of a loop: a heap by their deadlines. What is cancelled stays in it until its time, or until half of them are.
+/// The timers of a loop: a heap by their deadlines. A cancelled timer stays in it until its deadline, or until half of all are cancelled.
 struct LoopTimers {
     private struct Entry: Comparable {
         let timer: LoopTimer
-        /// Those of one deadline are fired in the order in which they were set.
+        /// Numbers timers in the order in which they were set, in which those of one deadline are fired.
         let number: UInt64
 
         static func == (left: Self, right: Self) -> Bool { left.number == right.number }
@@ -53,13 +53,13 @@ struct LoopTimers {
 
     var count: Int { heap.count }
 
-    /// O(log n).
+    /// Complexity: O(log n).
     mutating func add(_ timer: LoopTimer) {
         latest += 1
         heap.insert(Entry(timer: timer, number: latest))
     }
 
-    /// O(1) in the mean: what is cancelled is thrown out once it is the half.
+    /// Notes that a timer was cancelled, and throws cancelled ones out once they are half of all. Complexity: O(1) on average.
     mutating func noteCancelled() {
         cancelled += 1
         guard cancelled >= Self.cancelledAtLeast, cancelled * 2 >= heap.count else { return }
@@ -67,13 +67,13 @@ struct LoopTimers {
         cancelled = 0
     }
 
-    /// Takes all, whenever they are due.
+    /// Takes all timers out, whenever they are due.
     mutating func takeAll() -> [LoopTimer] {
         defer { self = LoopTimers() }
         return heap.unordered.map(\.timer)
     }
 
-    /// Takes what is due, the earliest first, up to a number: what is left stays due.
+    /// Takes timers out that are due, the earliest first, up to a number of them: the others stay due.
     mutating func due(at now: NIODeadline, atMost limit: Int = .max) -> [LoopTimer] {
         var due: [LoopTimer] = []
         while due.count < limit, let first = heap.min, first.timer.deadline <= now || first.timer.isCancelled {
@@ -83,7 +83,7 @@ struct LoopTimers {
         return due
     }
 
-    /// Milliseconds until the next is due, rounded up, as epoll_wait(2) takes them; -1 = there is none.
+    /// The milliseconds until the next timer is due, rounded up, as epoll_wait(2) takes them; -1 = there is none.
     func milliseconds(from now: NIODeadline) -> CInt {
         guard let next = heap.min?.timer.deadline else { return -1 }
         return CInt(clamping: max(0, ((next - now).nanoseconds + 999_999) / 1_000_000))

@@ -4,15 +4,15 @@ import Glibc
 internal import NIOCore
 import Synchronization
 
-/// An event loop over epoll(7): a thread's sockets, its timers, and what other threads have for it to do.
+/// An event loop over epoll(7): a thread with its sockets, its timers, and the work that other threads hand over.
 ///
 /// SwiftNIO's protocols, not its sockets: a channel here has its handlers, its promises and its TLS as any other, but a request
 /// that is answered in place passes none of them. What SwiftNIO's own sockets do between epoll and a handler, and back, was a fifth of
 /// a hit, and most of what was cold with a thousand connections (`Tests/Benchmarks/README.md`).
 ///
-/// An iteration fires the timers that are due, does what has come from other threads, waits, and deals with the sockets that are
-/// ready, in the order in which the kernel names them. Each of these ends with sending what it has gathered (`Outbox`): whatever
-/// comes of that, as a timer, is known before the loop rests.
+/// An iteration fires the timers that are due, does the work of other threads, waits, and deals with the sockets that are ready, in the
+/// order in which the kernel names them. Each of these ends with sending the answers that it has gathered (`Outbox`), so that whatever
+/// comes of that, as a timer, is known before the loop waits.
 // @unchecked: `inbox`, `isAsleep`, `thread` and the two descriptors are constants or synchronised. All else is the loop's own: `run`
 // and what it calls touch it, and whatever comes from outside does so through `execute`, or where `inEventLoop` holds.
 package final class SocketLoop: @unchecked Sendable {
@@ -49,16 +49,16 @@ package final class SocketLoop: @unchecked Sendable {
     private static let readBytes = 64 << 10
     /// Timers that are fired between two looks at the sockets: thousands of connections may come to their ends at one time.
     private static let timersAtOnce = 64
-    /// How far what a socket will need is asked for before its turn.
+    /// How many turns ahead the memory of a socket is fetched.
     private static let eventsAhead = 2
-    /// Stands for the alarm where else a socket's token does.
+    /// The alarm's token, which no socket has.
     private static let alarmToken = UInt64.max
 
     /// Starts the loop's thread.
     ///
     /// - Parameters:
     ///   - name: of the thread, for `top -H`; up to 15 bytes.
-    ///   - stays: has counted how long single events hold the loop.
+    ///   - stays: counts how long single events hold the loop.
     /// - Throws: `IOError`, where the process has no descriptor left.
     package init(name: String, stays: LoopStays = LoopStays(bounds: [])) throws {
         self.stays = stays
@@ -86,9 +86,9 @@ package final class SocketLoop: @unchecked Sendable {
 
     package var inEventLoop: Bool { thread.load(ordering: .relaxed) == UInt(pthread_self()) }
 
-    // MARK: What other threads have
+    // MARK: Work of other threads
 
-    /// Hands the loop something to do after what it has already. From any thread; dropped once the loop has ended.
+    /// Hands the loop a piece of work, to be done after those that it has. From any thread; the piece is dropped once the loop has ended.
     package func execute(_ piece: @escaping @Sendable () -> Void) {
         let wakes = inbox.withLock { inbox in
             guard !inbox.hasEnded else { return false }
@@ -174,15 +174,15 @@ package final class SocketLoop: @unchecked Sendable {
         return timers.milliseconds(from: now)
     }
 
-    /// Waits for what comes of the sockets, and deals with it. What other threads had for the loop before a socket's bytes came
-    /// is done before these are dealt with.
+    /// Waits until sockets are ready, and deals with them. Work that other threads handed over before a socket's bytes came is done before
+    /// these are dealt with.
     private func poll(_ events: UnsafeMutableBufferPointer<epoll_event>, milliseconds: CInt) {
         stay.rest()
         let count = Int(epoll_wait(epoll, events.baseAddress, CInt(events.count), milliseconds))
         // Whoever hands something to a loop that is asleep clears this first; to one that was not it may have been handed unseen.
         let mayHavePieces = !isAsleep.exchange(false, ordering: .relaxed)
         if mayHavePieces { runPieces() }
-        // Interrupted by a signal, at worst: the loop looks again.
+        // At worst a signal has interrupted the wait: the loop looks again.
         guard count > 0 else { return }
         for index in 0..<count {
             if index + Self.eventsAhead < count { sources.lookAhead(events[index + Self.eventsAhead].data.u64) }
@@ -196,7 +196,7 @@ package final class SocketLoop: @unchecked Sendable {
     private func finish() {
         repeat {
             runPieces()
-            // Those too that a piece has begun with.
+            // Including the sockets that a piece of work has just added.
             for source in sources.all { source.loopEnds() }
             for timer in timers.takeAll() { timer.drop() }
         } while !hasEnded()
@@ -209,7 +209,7 @@ package final class SocketLoop: @unchecked Sendable {
         thread.store(0, ordering: .relaxed)
     }
 
-    /// From here on nothing is taken any more, once all that was there is done.
+    /// Ends the taking of work, if none is left. Returns whether that is so.
     private func hasEnded() -> Bool {
         inbox.withLock { inbox in
             inbox.hasEnded = inbox.pieces.isEmpty
@@ -217,9 +217,9 @@ package final class SocketLoop: @unchecked Sendable {
         }
     }
 
-    // MARK: Its sockets, on the loop
+    // MARK: Sockets (on the loop)
 
-    /// Waits for what a socket is interested in, until `remove`.
+    /// Has the loop wait for what a socket is interested in, until `remove`.
     func add(_ source: EventSource) throws {
         let token = sources.insert(source)
         source.token = token
@@ -231,12 +231,12 @@ package final class SocketLoop: @unchecked Sendable {
         }
     }
 
-    /// Waits for something else from now on.
+    /// Has the loop wait for what the socket is interested in now.
     func update(_ source: EventSource) throws {
         try control(EPOLL_CTL_MOD, source.descriptor, source.interest, source.token)
     }
 
-    /// Before its descriptor is closed, which is what has epoll forget it.
+    /// Forgets a socket. To be called before its descriptor is closed, by which epoll forgets it too.
     func remove(_ source: EventSource) { sources.remove(source) }
 
     private func control(_ operation: CInt, _ descriptor: CInt, _ interest: UInt32, _ token: UInt64) throws {
@@ -244,7 +244,7 @@ package final class SocketLoop: @unchecked Sendable {
         _ = try checked("epoll_ctl") { epoll_ctl(epoll, operation, descriptor, &event) }
     }
 
-    /// Runs `body` with an empty buffer that a read fills. What wants to keep its bytes copies them, or keeps the buffer whole.
+    /// Runs `body` with an empty buffer for a read to fill. Whoever wants to keep the bytes copies them, or keeps the whole buffer.
     func withScratch(_ body: (inout ByteBuffer) -> Void) {
         var bytes = ByteBuffer()
         swap(&bytes, &scratch)
@@ -267,16 +267,16 @@ package final class SocketLoop: @unchecked Sendable {
         outbox.reset()
     }
 
-    // MARK: How long it is held
+    // MARK: How long events hold the loop
 
-    /// The time was read on the loop's thread.
+    /// Takes note of a time that was read on the loop's thread.
     func noteTime(_ time: NIODeadline) { stay.note(time.uptimeNanoseconds) }
 
     private func endEvent() {
         if let nanoseconds = stay.endEvent() { stays.record(nanoseconds: nanoseconds) }
     }
 
-    // MARK: Its timers
+    // MARK: Timers
 
     func add(_ timer: LoopTimer) {
         if inEventLoop { timers.add(timer) } else { execute { self.timers.add(timer) } }

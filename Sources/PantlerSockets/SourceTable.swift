@@ -6,7 +6,7 @@ import Glibc
 struct SourceTable {
     private struct Place {
         var source: EventSource?
-        /// What its turn will need.
+        /// The memory that its turn will need.
         var ahead: (socket: MemoryAhead, reader: MemoryAhead) = (MemoryAhead(), MemoryAhead())
         var generation: UInt32 = 0
     }
@@ -46,8 +46,8 @@ struct SourceTable {
         return places[index].source
     }
 
-    /// Has what a socket's turn will need come out of memory, while others have theirs. With a thousand connections none of it is
-    /// in the processor's caches else.
+    /// Fetches the memory that a socket's turn will need, while others have their turns. With a thousand connections none of it would be in
+    /// the processor's caches otherwise.
     func lookAhead(_ token: UInt64) {
         let index = Int(UInt32(truncatingIfNeeded: token))
         guard index < places.count else { return }
@@ -56,7 +56,7 @@ struct SourceTable {
     }
 }
 
-/// The lines of memory of an object. It may be gone: nothing is read.
+/// Where an object lies in memory. The object may be gone: nothing of it is read.
 struct MemoryAhead {
     private var address: UInt = 0
     private var lines: UInt = 0

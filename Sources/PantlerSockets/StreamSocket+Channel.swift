@@ -93,10 +93,10 @@ extension StreamSocket: ChannelCore {
         fail(promise, .operationUnsupported)
     }
 
-    /// What came through all handlers and was nobody's.
+    /// Drops what came through all handlers and none has taken.
     package func channelRead0(_ data: NIOAny) {}
 
-    /// What no handler has dealt with.
+    /// Drops an error that no handler has dealt with.
     package func errorCaught0(error: any Error) {}
 
     private func fail(_ promise: EventLoopPromise<Void>?, _ error: ChannelError) { promise?.fail(error) }

@@ -2,9 +2,10 @@ import Glibc
 package import NIOCore
 import Synchronization
 
-// What goes.
+// Output.
 extension StreamSocket {
-    /// Sends bytes, behind what waits, by the end of the loop's turn. What the kernel does not take then goes as soon as it does.
+    /// Sends bytes, behind those that wait, at the end of the loop's turn at the latest. What the kernel does not take then is sent as soon as it
+    /// does.
     package func send(_ bytes: ByteBuffer) {
         guard isOpen, !endsOutput else { return }
         guard waiting.isEmpty, !hasQueuedBytes, bytes.readableBytes <= Outbox.largestPiece else {
@@ -15,7 +16,7 @@ extension StreamSocket {
         loop.send(bytes, from: self)
     }
 
-    /// Has bytes sent behind what waits, with the next flush at the latest.
+    /// Has bytes sent behind those that wait, with the next flush at the latest.
     ///
     /// - Parameter companion: let go of once the kernel has the bytes, or the socket ends.
     package func write(_ bytes: ByteBuffer, with companion: AnyObject?) {
@@ -30,10 +31,10 @@ extension StreamSocket {
         waitingBytes += source.remaining
     }
 
-    /// Has all sockets of the loop send what they have gathered: something is about to take its time.
+    /// Has all sockets of the loop send what they have gathered. To be called before something that takes long.
     package func sendGathered() { loop.sendAll() }
 
-    /// Sends what was gathered.
+    /// Sends the bytes of this socket that the `Outbox` has gathered.
     func sendQueued(_ bytes: ByteBuffer, _ range: Range<Int>) {
         hasQueuedBytes = false
         guard isOpen else { return }
@@ -56,7 +57,7 @@ extension StreamSocket {
         waitingBytes += bytes.readableBytes
     }
 
-    /// Sends what waits, as far as the kernel takes it.
+    /// Sends the output that waits, as far as the kernel takes it.
     func sendWaiting() {
         if hasQueuedBytes { loop.sendAll() }
         var inTurn = 0
@@ -64,7 +65,7 @@ extension StreamSocket {
             let (sent, offered) = sendPieces()
             guard sent >= 0 || -sent == EAGAIN else { return fail(-sent) }
             inTurn += max(0, sent)
-            // Others have their turn before a side that takes it as fast as it is made gets more: epoll tells again at once.
+            // A side that takes output as fast as it is made must not keep the loop: epoll tells at once that there is room, after other sockets' turns.
             isFull = sent < offered || inTurn >= Self.bytesInTurn
             if sent >= 0 { drop(sent) }
         }
@@ -80,7 +81,7 @@ extension StreamSocket {
 
     /// Sends the first pieces in one call.
     ///
-    /// - Returns: the bytes that were taken, or the error's number, negated; and how many there were.
+    /// - Returns: how many bytes the kernel has taken, or the error's number, negated; and how many it was offered.
     private func sendPieces() -> (sent: Int, offered: Int) {
         withUnsafeTemporaryAllocation(of: iovec.self, capacity: Self.piecesAtOnce) { vectors in
             var count = 0
@@ -101,7 +102,7 @@ extension StreamSocket {
         }
     }
 
-    /// What of a piece can be sent now, and whether that is all of it.
+    /// The bytes of a piece that can be sent now, and whether they are all of it.
     private static func next(of piece: UnsentOutput) -> (UnsafeRawBufferPointer, isWhole: Bool) {
         switch piece.content {
         case .bytes(let bytes): return (bytes.withUnsafeReadableBytes { $0 }, true)
@@ -129,11 +130,11 @@ extension StreamSocket {
                 waiting[waiting.startIndex].content = .bytes(bytes)
             }
         }
-        // Last: who hears of it may send more, or close.
+        // At the end, since whoever is told may send more, or close the socket.
         for promise in kept { promise.succeed() }
     }
 
-    /// The kernel takes no more for now.
+    /// Notes that the kernel takes no more for now.
     private func fill() {
         isFull = true
         tellRoom()

@@ -3,15 +3,15 @@ import Glibc
 package import NIOCore
 import Synchronization
 
-/// What takes a socket's bytes without a way through its pipeline. On the socket's loop.
+/// Takes a socket's bytes directly, without its pipeline. Used on the socket's loop.
 package protocol StreamReader: AnyObject {
-    /// Bytes have come. The buffer is the loop's: what is wanted of it later is copied.
+    /// Called with bytes that have come. The buffer is the loop's: what is needed later has to be copied.
     func received(_ bytes: inout ByteBuffer)
 
     /// How many bytes it wants at a time; 0 = no more in this turn.
     var readLimit: Int { get }
 
-    /// That was all for now. Returns whether to go on reading; after `false` it takes a `read` of the channel.
+    /// Called when no more bytes have come for now. Returns whether to go on reading; after `false` the channel's `read` begins it again.
     func receivedAll() -> Bool
 }
 
@@ -30,7 +30,7 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
 
         var content: Content
         let promise: EventLoopPromise<Void>?
-        /// What lives as long as the bytes wait.
+        /// An object that is kept alive as long as the bytes wait.
         var companion: AnyObject?
 
         var count: Int {
@@ -41,21 +41,21 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
         }
     }
 
-    /// Takes the bytes, if that is not to be the pipeline.
+    /// Takes the bytes in the place of the pipeline; `nil` = the pipeline does.
     package var reader: (any StreamReader)?
 
     package let eventLoop: any EventLoop
     let closePromise: EventLoopPromise<Void>
     private var ownPipeline: ChannelPipeline?
 
-    /// Bytes that are to be sent, in their order.
+    /// Output that is still to be sent, in its order.
     var waiting = CircularBuffer<UnsentOutput>()
     package internal(set) var waitingBytes = 0
-    /// Whether the loop has bytes of this socket that are to be sent before those.
+    /// Whether the loop's `Outbox` has bytes of this socket, which are to be sent before those that wait.
     var hasQueuedBytes = false
     /// Whether the kernel has said that it takes no more for now.
     var isFull = false
-    /// Whether nothing more is sent once what waits has been.
+    /// Whether the output is to be closed once all that waits is sent.
     var endsOutput = false
     var isReading = false
     var isInputClosed = false
@@ -63,7 +63,7 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
     let takesMore = Atomic(true)
     let hasBegun = Atomic(false)
 
-    /// Reads of one turn, where each has filled the buffer.
+    /// The most reads of one turn, where each has filled the buffer.
     private static let readsAtOnce = 4
 
     /// Takes a connected socket, which it closes in the end. On the loop.
@@ -79,7 +79,7 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
         return ownPipeline
     }
 
-    /// Begins, once the handlers are there. On the loop.
+    /// Begins to read, once the handlers are there. On the loop.
     package func start() {
         isReading = true
         interest = EPOLLIN.rawValue
@@ -93,7 +93,7 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
         pipeline.fireChannelActive()
     }
 
-    // MARK: What the loop says
+    // MARK: Called by the loop
 
     override func isReady(_ events: UInt32) {
         if events & EPOLLOUT.rawValue != 0 {
@@ -105,7 +105,7 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
         if isReading, isOver || events & EPOLLIN.rawValue != 0 {
             receive()
         } else if isOver {
-            // Nobody reads, so it has to be said here: the other side has gone, or both have said their last.
+            // Nobody reads and would find out: the other side has gone, or both sides have closed their output.
             if events & EPOLLERR.rawValue != 0 {
                 end(IOError(errnoCode: ECONNRESET, reason: "epoll_wait"))
             } else {
@@ -120,7 +120,7 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
 
     override func loopEnds() { close0(error: EventLoopError.shutdown, mode: .all, promise: nil) }
 
-    // MARK: What comes
+    // MARK: Input
 
     private func receive() {
         loop.withScratch { bytes in
@@ -149,7 +149,7 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
         if isOpen { goOn() }
     }
 
-    /// Returns how many bytes came, 0 = there will be none any more, or the error's number, negated.
+    /// Reads once. Returns how many bytes came, 0 = the other side has closed its output, or the error's number, negated.
     private func receive(_ bytes: inout ByteBuffer, atMost limit: Int) -> Int {
         var count = 0
         bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: 1) { room in
@@ -159,7 +159,7 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
         return count
     }
 
-    /// Tells who reads that this was all for now, and goes on reading if that is wanted.
+    /// Tells the reader, or the pipeline, that this was all for now, and goes on reading if that is wanted.
     private func goOn() {
         if let reader {
             isReading = reader.receivedAll() && !isInputClosed
@@ -171,7 +171,7 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
         updateInterest()
     }
 
-    /// Has the loop wait for what is wanted now.
+    /// Has the loop wait for what the socket is interested in now.
     func updateInterest() {
         guard isOpen else { return }
         let wanted = (isReading ? EPOLLIN.rawValue : 0) | (isFull ? EPOLLOUT.rawValue : 0)
@@ -188,7 +188,7 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
 
     // MARK: Its end
 
-    /// Ends for a reason that is not of its handlers' making.
+    /// Ends the connection because of an error, of which its handlers are told.
     func end(_ error: any Error) {
         pipeline.syncOperations.fireErrorCaught(error)
         close0(error: error, mode: .all, promise: nil)
@@ -207,7 +207,7 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
         waiting.removeAll()
         waitingBytes = 0
         for piece in unsent { piece.promise?.fail(error) }
-        // Who was never told of a beginning is not told of its end.
+        // Handlers that were never told of a beginning are not told of an end.
         if hadBegun {
             pipeline.fireChannelInactive()
             pipeline.fireChannelUnregistered()

@@ -13,7 +13,7 @@ func checked(_ name: String, _ call: () -> CInt) throws -> CInt {
 
 /// The same for calls whose errors are dealt with where they are made.
 ///
-/// - Returns: what it does, or the error's number, negated.
+/// - Returns: what the call returns, or the error's number, negated.
 func retried(_ call: () -> Int) -> Int {
     while true {
         let result = call()

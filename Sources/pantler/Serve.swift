@@ -97,7 +97,7 @@ struct Service {
     }
 }
 
-/// Why nobody can be listened to.
+/// Why the service cannot listen.
 private struct ListenError: Error, CustomStringConvertible {
     let host: String
     let port: Int

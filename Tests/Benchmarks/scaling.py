@@ -137,8 +137,9 @@ def named(name, connections):
 def compare_loops(arguments, folder, servers):
     one, two = two_cores()
     both = one | two
-    # Two loops keep to a core each where these are all that they have.
+    # Two loops keep to a core each where these are all that they have, and they are asked to.
     os.sched_setaffinity(0, both)
+    os.environ["PANTLER_SERVER_PIN_THREADS"] = "true"
     loop, loops, near_one, near_two, far_one, far_two = (
         start(arguments, folder, servers, f"pantler-{number}", FEW, "--threads", "2" if number == 1 else "1")
         for number in range(6))

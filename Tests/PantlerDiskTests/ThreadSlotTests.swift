@@ -5,7 +5,7 @@ import Testing
 @testable import PantlerDisk
 
 @Suite("Room for one thread")
-struct ThreadPlaceTests {
+struct ThreadSlotTests {
     @Test("a thread has ended once the place is closed or the next has begun, and none begins afterwards")
     func closing() throws {
         let place = ThreadSlot()

@@ -6,7 +6,7 @@ import Testing
 @testable import PantlerDisk
 
 @Suite("The log as a file")
-struct LogFileTests {
+struct WALFileTests {
     /// A database in WAL mode with some rows in its log, none of them copied.
     private final class Database {
         let directory: TemporaryDirectory

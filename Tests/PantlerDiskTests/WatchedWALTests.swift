@@ -5,7 +5,7 @@ import Testing
 @testable import PantlerDisk
 
 @Suite("Syncs of the log that are relied on")
-struct WatchedLogTests {
+struct WatchedWALTests {
     private let directory: TemporaryDirectory
     private let trust = WALTrust()
 
@@ -14,7 +14,7 @@ struct WatchedLogTests {
         trust.answer(trust.doubt)
     }
 
-    private func connect(_ mode: SQLiteConnection.Mode = .create) throws -> SQLiteConnection {
+    private func connect(_ mode: SQLiteConnection.OpenMode = .create) throws -> SQLiteConnection {
         let connection = try SQLiteConnection(path: directory.file("a.sqlite"), mode: mode)
         try connection.keepLogOnClose(true)
         try connection.execute(

@@ -3,7 +3,7 @@ import Testing
 @testable import PantlerDisk
 
 @Suite("Giving way to other threads")
-struct CourtesyTests {
+struct YieldingSliceTests {
     /// A core on which time passes as the test says.
     private final class Core {
         var now: UInt64 = 1_000_000_000

@@ -1,7 +1,7 @@
 import Glibc
 
-/// Room that is kept back on the device: a file that is given up when the disk is full, so that deletes, invalidations and the like can still
-/// be written, by which room is won, and made again when there is enough.
+/// Room that is kept back on the device: a file that is removed when the disk is full, so that deletes and invalidations can still be written,
+/// which make room. It is made again when there is enough.
 ///
 /// Used by one thread at a time.
 struct Ballast {
@@ -14,12 +14,12 @@ struct Ballast {
         path = folder + "/" + Self.fileName
     }
 
-    /// Sees to it that the file takes so many bytes of the device, or a sixteenth of a small one. It is only made where as much is left
-    /// besides: what was given up must not be taken for room again.
+    /// Sees to it that the file takes so many bytes of the device, or a sixteenth of a small one. It is only made where as much is left beside
+    /// it, since the room that it has just given up is no reason to make it again.
     ///
-    /// Complexity: O(1) where it is there, else O(bytes).
+    /// Complexity: O(1) where the file is there, else O(bytes).
     ///
-    /// - Returns: whether it is there.
+    /// - Returns: whether the file is there.
     func make(bytes wanted: Int64) -> Bool {
         guard let device = Device(of: path) else { return false }
         let bytes = max(1, min(wanted, device.bytes / 16))
@@ -29,21 +29,21 @@ struct Ballast {
         let file = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard file >= 0 else { return false }
         defer { Glibc.close(file) }
-        // Blocks of the device, and no hole: zeros that are merely said to be there would be no room.
+        // The file must have blocks of the device: a hole would keep no room back.
         if present > bytes ? ftruncate(file, off_t(bytes)) == 0 : posix_fallocate(file, 0, off_t(bytes)) == 0 {
             return true
         }
-        // The part that it got is not what was asked for.
+        // The file may have got a part of what was asked for.
         unlink(path)
         return false
     }
 
-    /// Gives the room up.
+    /// Gives the room back to the device.
     ///
     /// - Returns: whether there was any.
     func give() -> Bool { unlink(path) == 0 }
 
-    /// How large the device is that a file lies on, and what is left of it for the likes of this process.
+    /// How large the device is that a file lies on, and how much of it is left for processes without privileges.
     private struct Device {
         let bytes: Int64
         let freeBytes: Int64

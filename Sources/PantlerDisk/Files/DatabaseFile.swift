@@ -22,7 +22,7 @@ enum DatabaseFile {
     private static func make(_ path: String) throws(DiskOpenError) -> SQLiteConnection {
         do throws(SQLiteError) {
             let connection = try SQLiteConnection(path: path, mode: .create)
-            // Whoever looks at the file by other means may hold it for a moment.
+            // Another program that looks at the file may lock it for a moment.
             try connection.setBusyTimeout(milliseconds: Self.busyMilliseconds)
             return connection
         } catch {
@@ -72,7 +72,7 @@ enum DatabaseFile {
             let what = exists(path) ? "it is empty" : "it is not there"
             throw .damaged(path: path, reason: "\(what), while its log '\(path)-wal' has \(log) bytes")
         }
-        // As long as there is a log, the file may be shorter than it will be.
+        // As long as there is a log, the file may be shorter than its header says.
         guard size > 0, log == 0, let whole = headerBytes(path), size < whole else { return }
         throw .damaged(path: path, reason: "it was cut short, and has \(size) bytes of \(whole)")
     }
@@ -92,7 +92,7 @@ enum DatabaseFile {
 
     static let headerCount = 100
 
-    /// The same of the header's bytes.
+    /// The same, from the bytes of the header.
     static func bytes(inHeader header: [UInt8]) -> Int64? {
         func number(_ range: Range<Int>) -> Int64 { header[range].reduce(0) { $0 << 8 | Int64($1) } }
         // The count of pages holds if it was written together with the last change.
@@ -114,7 +114,7 @@ enum DatabaseFile {
         _ = close(folder)
     }
 
-    /// 0 where there is no file.
+    /// The length of a file; 0 where there is none.
     static func bytes(of path: String) -> Int64 {
         var status = stat()
         return stat(path, &status) == 0 ? Int64(status.st_size) : 0

@@ -11,7 +11,7 @@ import Synchronization
 /// files come back all goes on. What was cut off, and pages that are not what was written, do not come back: such a fault
 /// stays until the next start, and since nobody can tell what else is missing, nothing is called synced any more.
 final class FileWatch: Sendable {
-    /// What a name stands for.
+    /// The file that a name stands for.
     private struct Identity: Equatable {
         let device: UInt64
         let number: UInt64
@@ -26,16 +26,16 @@ final class FileWatch: Sendable {
         var identities: [String: Identity] = [:]
         var bytes: Int64 = 0
         var lookedAt: UInt64 = 0
-        /// Gone with what it tells of.
+        /// That the files are not under their names; `nil` again once they are back.
         var absence: TierFault?
-        /// Stays.
+        /// That the files are damaged. It stays until the next start.
         var damage: TierFault?
     }
 
     private let path: String
     private let log: RateLimitedLogger
     private let state = Mutex(State())
-    /// Whether there is a fault: what most look at. Relaxed: the state itself is behind its lock.
+    /// Whether there is a fault, for a look without the lock. Relaxed: the state itself is behind its lock.
     private let isFaulty = Atomic(false)
 
     private static let pauseNanoseconds: UInt64 = 200_000_000
@@ -54,19 +54,19 @@ final class FileWatch: Sendable {
     /// Whether the names stand for other files than those that are open, which then must not be touched by their names.
     var isAbsent: Bool { isFaulty.load(ordering: .relaxed) && state.withLock { $0.absence != nil } }
 
-    /// Throws why no transaction may begin.
+    /// - Throws: why no transaction may begin, if so.
     func check() throws(SQLiteError) {
         guard isFaulty.load(ordering: .relaxed), let absence = state.withLock({ $0.absence }) else { return }
         throw SQLiteError(code: .ioError, message: absence.description)
     }
 
-    /// Throws why nothing that is committed now may be called synced.
+    /// - Throws: why nothing that is committed now may be called synced, if so.
     func checkDamage() throws(SQLiteError) {
         guard isFaulty.load(ordering: .relaxed), let damage = state.withLock({ $0.damage }) else { return }
         throw SQLiteError(code: .notADatabase, message: damage.description)
     }
 
-    /// A page of the file is not what was written, or cannot be read at all.
+    /// Notes that a page of the file is not what was written, or cannot be read at all.
     func noteDamage(_ fault: TierFault) {
         let isNew = state.withLock { state in
             defer { state.damage = state.damage ?? fault }
@@ -82,7 +82,7 @@ final class FileWatch: Sendable {
 
     // MARK: Looking
 
-    /// Takes the files as they are for those that are to stay. On the writer's thread, once, when all three are there.
+    /// Remembers which files stand under the names. Called once on the writer's thread, when all three are there.
     func begin() {
         state.withLock { state in
             for name in Self.names(path) {
@@ -114,7 +114,7 @@ final class FileWatch: Sendable {
         return true
     }
 
-    /// The log is not what was written: what was in it is lost but for what is in memory.
+    /// Notes that the log is not what was written: its changes are lost, but for those that are in memory.
     ///
     /// - Returns: the fault.
     func noteLogCut(_ reason: String? = nil) -> TierFault {

@@ -1,31 +1,31 @@
-/// What each part of a data folder may take, so that all of it together stays within its bound: the database, its log, the index of the
+/// How many bytes each part of a data folder may take, so that the folder stays within its bound: the database, its log, the index of the
 /// log, what waits in the journal, and the ballast.
 ///
 /// Each part that comes and goes is a small share of a small bound, and has its own size where the bound is large. What the database may
 /// take is what is left. A single value that is larger than a commit's share comes on top for a moment, once in the log and once in the
 /// database.
 struct FolderBounds: Hashable, Sendable {
-    /// Bytes of log from which on it is copied into the database, and those at which everything waits for that.
+    /// When the log has so many bytes it is copied into the database; when it has `mostLogBytes`, everything waits for that.
     private(set) var logBytes: Int64
     private(set) var mostLogBytes: Int64
-    /// Bytes in the journal from which on its changes come to their rows.
+    /// When the journal has so many bytes its changes are merged into their rows.
     let journalBytes: Int64
     /// Bytes of values in one commit.
     let commitBytes: Int64
-    /// Whether a commit has to be so short for want of room, and not only for the sake of those who wait beside it.
+    /// Whether `commitBytes` bounds a commit because the folder is small, and not only so that other writers need not wait long for it.
     let isCommitBound: Bool
-    /// Changes of rows in one transaction of merging or house-keeping; each may write some pages.
+    /// The most changes of rows in one transaction of merging or house-keeping; each may write some pages.
     private(set) var stepChanges: Int
     /// Bytes of the ballast.
     let ballastBytes: Int64
-    /// Bytes of the database from which on it gives free pages back.
+    /// When the database has so many bytes it gives free pages back to the system.
     let fileBytes: Int64
-    /// Bytes of pages in use from which on rows leave.
+    /// When the pages in use have so many bytes, rows leave.
     let usedBytes: Int64
-    /// Bytes that may come on top of these before anything else waits for rows to leave. So much again is room for a commit.
+    /// With so many bytes more than `usedBytes` everything waits for rows to leave. As many again are room for a commit.
     var growthBytes: Int64 { usedBytes == .max ? .max : (fileBytes - usedBytes) / 2 }
 
-    /// A commit whose values are more than these takes longer than a write that waits for it may.
+    /// A commit of more bytes would take longer than another write should have to wait for it.
     private static let longestCommitBytes: Int64 = 2 << 20
     private static let largestBallastBytes: Int64 = 1 << 20
     /// Pages that the change of a row writes: in the table, and in the indexes.
@@ -52,7 +52,7 @@ struct FolderBounds: Hashable, Sendable {
         usedBytes = max(0, fileBytes - 2 * growth)
     }
 
-    /// While only the room of the ballast is left: little log at a time, which is cut as soon as it is used up.
+    /// The bounds while only the room of the ballast is left: the log is kept short, and cut as soon as it has come to that.
     func withinBallast() -> FolderBounds {
         var bounds = self
         bounds.logBytes = min(logBytes, ballastBytes / 4)

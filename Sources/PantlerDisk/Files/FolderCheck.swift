@@ -13,7 +13,7 @@ package struct FolderReport: Sendable {
     package var deflated: Int64 = 0
     /// Changes in the journal, which come to their rows after the next start, or soon where the folder is served.
     package var journaled: Int64 = 0
-    /// Rows that are not what was written, of the journal too. Each is a miss, and goes once it is read.
+    /// Rows that are not what was written, those of the journal included. A damaged row is a miss, and is removed once it is read.
     package var damagedRows: Int64 = 0
     /// Sentences about what is wrong: SQLite's own findings, the first of the damaged rows, usage that does not add up.
     package var findings: [String] = []
@@ -23,7 +23,7 @@ package struct FolderReport: Sendable {
 
 /// Looks at a data folder without changing it, whether it is served at the time or not.
 package enum FolderCheck {
-    /// Damaged rows that are named; the others are only counted.
+    /// How many damaged rows are named; the others are only counted.
     private static let named = 20
 
     /// Complexity: O(everything in the file). Memory: one row's.
@@ -31,7 +31,7 @@ package enum FolderCheck {
     /// - Throws: where there is no file, or it is not Pantler's. Damage is no error but a finding, as long as anything can be read.
     package static func run(folder: String) throws(DiskOpenError) -> FolderReport {
         let path = folder + "/" + DiskTier.fileName
-        // Before anything looks at them: a check changes nothing.
+        // Before SQLite looks at the files, since it would change them and a check must not.
         try DatabaseFile.checkWhole(path)
         guard DatabaseFile.exists(path) else { throw .noData(path: path) }
         let connection = try open(path)

@@ -17,9 +17,9 @@ struct WALFile {
 
     private static let headerBytes = 32
     private static let frameHeaderBytes = 24
-    /// Bytes that are read and written at a time, give or take a frame: SQLite's files take less than 128 KiB in one call.
+    /// Bytes that are read and written at a time, rounded to whole frames: SQLite's files take less than 128 KiB in one call.
     private static let chunkBytes = 64 << 10
-    /// Of one region of the index; what is looked at here stands in the first.
+    /// Bytes of one region of the index; all that is read here stands in the first.
     private static let regionBytes: Int32 = 32 << 10
     /// Where the index says how many frames were copied into the database.
     private static let copiedOffset = 96
@@ -50,14 +50,14 @@ struct WALFile {
         return file
     }
 
-    // MARK: What is done to it
+    // MARK: Rewriting and cutting
 
-    /// Writes the whole log again as it is, from its beginning to the last commit, ends it there, and syncs it. From then on it holds after a
-    /// power cut what it holds now.
+    /// Writes the whole log again as it is, from its beginning to the last commit, ends it there, and syncs it. After a power cut it then still
+    /// holds what it holds now.
     ///
     /// Complexity: O(log).
     ///
-    /// - Throws: `corrupt` where frames are not what was written: then they are lost.
+    /// - Throws: `corrupt` where frames are not what was written, so that they are lost.
     func rewrite() throws(SQLiteError) {
         let index = try index()
         var end = Int64(Self.headerBytes)
@@ -88,30 +88,29 @@ struct WALFile {
         try sync()
     }
 
-    /// Sees to it that what stands behind the last commit is no part of the log, whatever happens: frames of a commit that failed.
+    /// Ends the log at the last commit: frames of a commit that failed may stand behind it, which no start may find.
     func cut() throws(SQLiteError) {
         let index = try index()
         try cut(at: Int64(Self.headerBytes) + Int64(index.frames) * Int64(Self.frameHeaderBytes + index.pageBytes))
     }
 
-    /// Has the whole log copied into the database again by the next checkpoint. After a failed sync of the database: what earlier checkpoints
-    /// have copied may not be there.
+    /// Has the next checkpoint copy the whole log into the database again. Called after a failed sync of the database: what earlier
+    /// checkpoints have copied may not be there.
     func forgetCopied() throws(SQLiteError) {
         try region().storeBytes(of: 0, toByteOffset: Self.copiedOffset, as: UInt32.self)
     }
 
-    /// What a look at the log has come to; see `holds`.
+    /// The frames that a look at the log has found in order; see `holds`.
     struct Look {
         fileprivate var salts: [UInt8] = []
         fileprivate var frames = 0
     }
 
-    /// Frames up to the last commit.
+    /// The number of frames up to the last commit.
     func frames() throws(SQLiteError) -> Int { try index().frames }
 
-    /// Whether what was written still stands there: the header, the last frame that the look before has seen, and those that came since, of
-    /// which not more than some are looked at. So it is noticed when the file was cut short and has grown again since by what is
-    /// written behind: there are holes then in the place of frames.
+    /// Whether the log still holds what was written: its header, the last frame that the earlier look has seen, and some of those that came
+    /// since. So a file is noticed that was cut short and has grown again by what was written behind: it has holes in the place of frames.
     ///
     /// Complexity: O(1), and at most some hundred reads of a few bytes.
     func holds(since look: inout Look) throws(SQLiteError) -> Bool {
@@ -122,7 +121,7 @@ struct WALFile {
             look = Look(salts: index.salts, frames: index.frames)
             return true
         }
-        // Somebody else may have copied it just now, and begun it anew.
+        // Another process may have copied the log just now, and begun it anew.
         let now = try self.index()
         return now.salts != index.salts || now.frames < index.frames
     }
@@ -152,18 +151,19 @@ struct WALFile {
             }
             return true
         } catch {
-            // It ends before that.
+            // The file ends before the frame.
             guard error.code == .corrupt else { throw error }
             return false
         }
     }
 
+    /// How many of the new frames are looked at, about.
     private static let mostProbes = 256
 
     private func cut(at end: Int64) throws(SQLiteError) {
         var length: Int64 = 0
         try check(log.pointee.pMethods.pointee.xFileSize?(log, &length))
-        // Nothing behind it is a frame where the next one is none.
+        // Zeros in the place of the next frame end the log for whoever reads it.
         if length > end { try write([UInt8](repeating: 0, count: Self.frameHeaderBytes), at: end) }
     }
 
@@ -171,9 +171,9 @@ struct WALFile {
 
     private struct Index {
         var pageBytes: Int
-        /// Up to the last commit.
+        /// The number of frames up to the last commit.
         var frames: Int
-        /// As they stand in the log's header too.
+        /// The random bytes that the header and every frame of the present log carry.
         var salts: [UInt8]
         /// Checksums of the last of the frames.
         var sums: (UInt32, UInt32)
@@ -248,7 +248,7 @@ private struct FrameChain {
         guard holds(header[24..<32]) else { return nil }
     }
 
-    /// Whether a frame, header and page, is the next.
+    /// Whether `frame`, header and page together, is the next one of the log.
     mutating func follows(_ frame: ArraySlice<UInt8>, salts: [UInt8]) -> Bool {
         let start = frame.startIndex
         guard frame[start + 8..<start + 16].elementsEqual(salts) else { return false }
@@ -257,9 +257,9 @@ private struct FrameChain {
         return holds(frame[start + 16..<start + 24])
     }
 
-    /// The next frame is the one after this.
+    /// Sets the chain behind a frame, without reading those before it.
     ///
-    /// - Parameter header: of a frame.
+    /// - Parameter header: the frame's, which holds the sums up to there.
     mutating func goOn(after header: [UInt8]) {
         sums = (Self.stored(header[16..<20]), Self.stored(header[20..<24]))
     }
@@ -272,7 +272,7 @@ private struct FrameChain {
         bytes.reduce(0) { $0 << 8 | UInt32($1) }
     }
 
-    /// Complexity: O(n). Of whole pairs of words.
+    /// Adds bytes to the sums; their number is a multiple of 8. Complexity: O(n).
     private mutating func add(_ bytes: ArraySlice<UInt8>) {
         var (first, second) = sums
         bytes.withUnsafeBytes { bytes in

@@ -1,6 +1,6 @@
 import CSQLite
 
-/// How many frames the write-ahead log holds after each commit of a connection. Takes the place of SQLite's own automatic checkpoints,
+/// Counts the frames that the write-ahead log holds after each commit of a connection. Takes the place of SQLite's own automatic checkpoints,
 /// which would run inside the writer's commits (https://www.sqlite.org/c3ref/wal_hook.html).
 struct WALGauge: ~Copyable {
     /// Written by the hook, which runs on the committing thread alone.
@@ -12,7 +12,7 @@ struct WALGauge: ~Copyable {
         pages = .allocate(capacity: 1)
         pages.initialize(to: 0)
         handle = connection.handle
-        // Returns the argument of the hook before, of which there is none.
+        // The call returns the argument of an earlier hook, of which there is none.
         _ = sqlite3_wal_hook(
             handle,
             { argument, _, _, count in
@@ -28,7 +28,7 @@ struct WALGauge: ~Copyable {
         pages.deallocate()
     }
 
-    /// Has it begin with what somebody else knows of the log.
+    /// Sets the number of frames, where it was read from the log or the log was cut.
     func set(frames: Int) { pages.pointee = Int32(clamping: frames) }
 
     /// Bytes of log in use, as of the last commit; the file may be longer.

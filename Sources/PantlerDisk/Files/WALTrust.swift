@@ -8,22 +8,24 @@ import Synchronization
 /// is answered as durable, and nothing of it is copied into the database: a power cut would leave the copies without the log that they
 /// came from.
 final class WALTrust: Sendable {
-    /// How many times it was doubted, and up to which of these times the doubt was answered. Any thread doubts; only the writer's answers.
+    /// How many doubts there have been, and how many of them are answered. Any thread may raise a doubt; only the writer's answers them. The
+    /// first doubt is the start's.
     private let doubts = Atomic<UInt64>(1)
     private let answered = Atomic<UInt64>(0)
+    /// The cause of the last doubt that a failure has raised.
     private let shown = Mutex<TierFault?>(nil)
     /// One sync of the log at a time; see `WatchedWAL`.
     private let turn = Mutex(())
 
     var isSound: Bool { doubts.load(ordering: .acquiring) == answered.load(ordering: .acquiring) }
 
-    /// Why it is not sound; `nil` also where only nobody has looked yet.
+    /// Why the log is not to be trusted; `nil` also where that is only because it has not been written anew since the start.
     var fault: TierFault? { isSound ? nil : shown.withLock { $0 } }
 
-    /// The doubt that there is now, to be given to `answer`.
+    /// The number of the latest doubt, to be given to `answer`.
     var doubt: UInt64 { doubts.load(ordering: .acquiring) }
 
-    /// A sync failed.
+    /// Raises a doubt, as after a failed sync.
     func doubt(because fault: TierFault) {
         shown.withLock { $0 = fault }
         doubts.add(1, ordering: .acquiringAndReleasing)
@@ -31,7 +33,7 @@ final class WALTrust: Sendable {
 
     /// Syncs the log by `body`, a call of SQLite's, and doubts it if that fails.
     ///
-    /// - Parameter isReliedOn: whether a success is to say that all of the log is on disk: it is none then while the log is not sound.
+    /// - Parameter isReliedOn: whether a success has to mean that all of the log is on disk. While the log is not sound the sync fails then.
     /// - Returns: SQLite's result code.
     func sync(isReliedOn: Bool, _ body: () -> Int32) -> Int32 {
         turn.withLock { _ in
@@ -45,6 +47,6 @@ final class WALTrust: Sendable {
         }
     }
 
-    /// The log was written anew and synced since this doubt came up.
+    /// Answers all doubts up to this one: the log was written anew and synced since they came up.
     func answer(_ doubt: UInt64) { answered.store(doubt, ordering: .releasing) }
 }

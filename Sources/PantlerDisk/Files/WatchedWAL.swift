@@ -1,6 +1,6 @@
 import CSQLite
 
-/// A connection's handle of the log, whose syncs `WALTrust` sees before anybody acts on them.
+/// A connection's handle of the log, whose syncs go through `WALTrust`.
 ///
 /// The writer and the checkpoint thread sync the same file. If the one's sync fails, what the other has just written is clean and not on
 /// disk, and the other's own sync, a moment later, says that all is well. (Linux tells each open descriptor of an error once, since 4.13:
@@ -12,10 +12,11 @@ import CSQLite
 /// own with two of them replaced, which lives as long as the file is open. Used by the connection's thread.
 struct WatchedWAL {
     private struct MethodTable {
-        // The first, so that a pointer to one is a pointer to the other.
+        // The first field, so that a pointer to the table is a pointer to SQLite's methods.
         var methods: sqlite3_io_methods
         let original: UnsafePointer<sqlite3_io_methods>
         let trust: Unmanaged<WALTrust>
+        /// Whether syncs have to fail while the log is not to be trusted.
         var isReliedOn: Bool
     }
 

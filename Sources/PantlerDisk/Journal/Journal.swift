@@ -67,11 +67,11 @@ final class Journal {
 
 /// What an earlier run left in the journal.
 struct RestoredJournal: Sendable {
-    /// In the order in which they came.
+    /// The changes in the order in which they came.
     var changes: [KeyedChange] = []
-    /// Numbers of its rows.
+    /// The numbers of the journal's rows.
     var rows: [Int64] = []
-    /// All rows with this number or a smaller one are over.
+    /// Rows with this number or a smaller one are merged, even if they are still there.
     var end: Int64 = 0
     var bytes: Int64 = 0
     /// Rows that are not what was written. Their changes are lost, and what they would have replaced is seen.
@@ -104,7 +104,7 @@ struct RestoredJournal: Sendable {
         for row in rows {
             try record.bind(1, row)
             defer { record.reset() }
-            // Where a page of it is damaged, the step fails or the column is empty.
+            // Where a page of the row is damaged, the step fails or the column is empty.
             guard (try? record.step()) == true, let found = JournalRecord.decode(record.bytes(0)) else {
                 damagedRows += 1
                 continue

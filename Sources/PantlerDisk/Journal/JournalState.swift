@@ -1,8 +1,8 @@
 import PantlerModel
 
-/// What the writer knows of the journal, and how far the merging of it has come.
+/// What the writer knows of the journal's rows, and how far the merging of them has come.
 struct JournalState {
-    /// What a merge has still to do: first its changes, then its rows.
+    /// What a merge still has to do: first the changes, then the removal of the journal's rows that held them.
     struct MergeProgress {
         /// In the order of namespaces and keys, so that changes of the same pages stand together.
         let changes: [KeyedChange]
@@ -23,7 +23,7 @@ struct JournalState {
     var merge: MergeProgress?
     /// Whether somebody waits for it to be empty.
     var isWanted = false
-    /// No merging before that moment, after a failure.
+    /// After a failure there is no merging before this moment; monotonic nanoseconds, as all moments here.
     var restsUntil: UInt64 = 0
     /// Why the last step failed.
     var fault: TierFault?
@@ -41,33 +41,33 @@ struct JournalState {
 
     // MARK: Which commits go there
 
-    /// Where a commit writes its changes of entries.
+    /// Where a commit writes its changes of entries; see rule 2 of `Journal`.
     enum Destination {
         case rows
         /// To their rows, after what is in the journal has come to its own.
         case rowsOnceMerged
         case journal
-        /// There, although it were better in its rows: the journal is to be emptied meanwhile, step by step.
+        /// To the journal, although its rows would be better: it is to be emptied meanwhile, step by step.
         case journalToBeMerged
-        /// There, once merging has had time to catch up.
+        /// To the journal, once merging has had some time to catch up.
         case journalOnceEased
     }
 
     /// Mean size of a change above which the journal does not pay: the bytes of large values are what they cost, and there they are
     /// written twice.
     private static let largeChangeBytes: Int64 = 2048
-    /// Changes that are merged between two commits without anyone noticing: a millisecond or two.
+    /// So many changes can be merged before a commit without anyone noticing: they take a millisecond or two.
     private static let fewChanges = 256
 
     /// - Parameters:
     ///   - changes: how many the commit has.
-    ///   - bytes: what they count with.
+    ///   - bytes: the sum of what they count for (`KeyedChange.bytes`).
     ///   - waiting: changes that are in the journal.
     func destination(changes: Int, bytes: Int64, waiting: Int, _ options: DiskOptions) -> Destination {
         guard isUsable else { return .rows }
         let isLarge = bytes > Int64(changes) * Self.largeChangeBytes
         if isEmpty { return isLarge || changes < options.journaledChanges ? .rows : .journal }
-        // Merging does not keep up. To merge all at once takes longer than a write may wait: only where nothing else helps.
+        // Merging does not keep up. To merge all at once takes longer than a write should wait, and is left for when nothing else helps.
         if self.bytes >= options.journalBytes * 4 { return .rowsOnceMerged }
         if self.bytes >= options.journalBytes * 2 { return .journalOnceEased }
         if !isLarge { return .journal }
@@ -76,7 +76,7 @@ struct JournalState {
 
     // MARK: What has come there
 
-    /// The next row was committed.
+    /// Notes that the next row is committed.
     mutating func note(bytes: Int64, at now: UInt64) {
         if rows.isEmpty { firstAt = now }
         lastAt = now
@@ -85,7 +85,7 @@ struct JournalState {
         self.bytes += bytes
     }
 
-    /// All that has come is to be merged.
+    /// Begins to merge all that has come so far.
     mutating func beginMerge(_ changes: [KeyedChange]) {
         merge = MergeProgress(changes: changes, rows: rows[...])
         rows = []
@@ -93,7 +93,7 @@ struct JournalState {
         isWanted = false
     }
 
-    /// Nothing is in the journal any more.
+    /// Notes that nothing is in the journal any more.
     mutating func clear() {
         merge = nil
         rows = []

@@ -9,7 +9,7 @@ struct JournaledChanges: Sendable {
 
     private struct Generation {
         var changes: Changes = [:]
-        /// Keys and values, and about what the dictionary takes around them.
+        /// The sum of `KeyedChange.bytes`.
         var bytes: Int64 = 0
         /// No change of it has a smaller ticket.
         var firstTicket: WriteTicket = .max
@@ -42,7 +42,7 @@ struct JournaledChanges: Sendable {
         (gathering.changes[address]?.change, merging.changes[address]?.change)
     }
 
-    /// Of each entry what all its changes come to. Complexity: O(n).
+    /// One change for each entry, which does what all its changes do. Complexity: O(n).
     var latest: Changes {
         if merging.changes.isEmpty { return gathering.changes }
         return merging.changes.merging(gathering.changes) { earlier, later in
@@ -77,7 +77,7 @@ struct JournaledChanges: Sendable {
         }
     }
 
-    /// What has gathered is merging from now on. Nothing must be merging.
+    /// Begins to merge what has gathered. To be called only while nothing is merging.
     ///
     /// - Returns: what is to be merged. Complexity: O(1).
     mutating func beginMerge() -> Changes {
@@ -88,17 +88,17 @@ struct JournaledChanges: Sendable {
         return merging.changes
     }
 
-    /// All that was merging is in its rows.
+    /// Notes that all that was merging is in its rows.
     ///
-    /// - Returns: it, for the caller to let go of once no lock is held: that takes a while.
+    /// - Returns: the changes, for the caller to release once it holds no lock: that takes a while.
     mutating func endMerge() -> Changes {
         defer { merging = Generation() }
         return merging.changes
     }
 
-    /// Nothing is in the journal any more.
+    /// Notes that nothing is in the journal any more.
     ///
-    /// - Returns: what was, for the caller to let go of.
+    /// - Returns: all that was there, for the caller to release once it holds no lock.
     mutating func removeAll() -> JournaledChanges {
         defer { self = JournaledChanges() }
         return self

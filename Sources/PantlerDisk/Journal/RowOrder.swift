@@ -3,8 +3,8 @@ import PantlerModel
 
 /// The order of rows in the index of keys: by namespaces, and within these by the bytes of keys. Changes in this order touch each page once.
 enum RowOrder {
-    /// What is compared first, and what is moved about: were it the objects, their references would be counted with each move, which took
-    /// more time than the comparing.
+    /// What is sorted in the place of a change, with what is compared first. To move the changes themselves, which are objects, would count
+    /// their references with each move, and that took more time than the comparing.
     private struct Head {
         let namespace: NamespaceID
         /// Bytes of the key after those that all keys have in common.

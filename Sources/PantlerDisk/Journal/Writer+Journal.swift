@@ -2,13 +2,13 @@ import Glibc
 import PantlerModel
 import Synchronization
 
-// Which commits go by way of the journal, and how its changes come to their rows.
+// Which commits go by way of the journal, and how its changes come to their rows. The rules stand at `Journal`.
 //
 // Once something is in the journal, all changes go there until it is empty: a row that was changed directly, and then left by itself (it
 // expired, say), would be followed by the older change of its key from the journal after a crash.
 extension Writer {
     private static let retryNanoseconds: UInt64 = 1_000_000_000
-    /// What a commit waits for merging to catch up: well below the 50 ms within which it is promised.
+    /// How long a commit waits for merging to catch up: well below the 50 ms within which a write is promised to be on disk.
     private static let easingNanoseconds: UInt64 = 20_000_000
 
     /// Whether a batch goes into the journal. If it must not, the journal is empty afterwards.
@@ -39,7 +39,7 @@ extension Writer {
         return nil
     }
 
-    /// One step of merging, if there is a reason for it.
+    /// Makes one step of merging, if there is a reason for it.
     ///
     /// - Returns: whether there is more to do.
     func stepMerge() -> Bool {
@@ -125,8 +125,8 @@ extension Writer {
         return next
     }
 
-    /// One of the changes is to blame for an error: each has a transaction of its own then. What cannot be merged is given up, as a commit
-    /// would have done, so that nothing older stands in its place.
+    /// Merges some changes in a transaction each, since one of them is to blame for an error. A change that cannot be merged is given up: a
+    /// delete takes its place, so that nothing older is seen.
     ///
     /// - Returns: the place after the last of them.
     private func mergeOneByOne(_ changes: ArraySlice<KeyedChange>) throws(SQLiteError) -> Int {
@@ -224,8 +224,7 @@ extension Writer {
         context.queue.endAllMerging()
     }
 
-    /// Makes a change of a row that the journal has. What came before the end of its namespace, or before something that was
-    /// given up, is not wanted any more.
+    /// Makes a change of the journal's in its row, unless it is void (see `VoidMarks`) or its namespace is gone.
     private func merge(_ keyed: KeyedChange) throws(SQLiteError) {
         switch keyed.change {
         case .put, .touch:

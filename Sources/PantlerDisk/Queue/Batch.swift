@@ -1,6 +1,6 @@
 import PantlerModel
 
-/// Changes in the order in which they came, the latest of an entry in the place of the earlier ones.
+/// Changes that are committed together, in the order in which they came. A later change of an entry takes the place of an earlier one.
 ///
 /// Order between different entries does not matter: each is judged by its own version.
 struct Batch: Sendable {
@@ -23,7 +23,7 @@ struct Batch: Sendable {
             if case .control(.void) = change { isGivenUp = true }
         }
 
-        /// Whether it gives the entry something: a value, or another life.
+        /// Whether it is a put or a touch, which gives the entry a value or another expiry.
         var isPut: Bool {
             guard case .entry(let keyed) = change else { return false }
             switch keyed.change {
@@ -32,7 +32,7 @@ struct Batch: Sendable {
             }
         }
 
-        /// Takes account of an earlier change of the same entry, if this is a touch.
+        /// Joins a touch with an earlier change of the same entry.
         fileprivate mutating func follow(_ earlier: Change) {
             guard case .entry(let keyed) = change, case .touch = keyed.change, case .entry(let first) = earlier else {
                 return
@@ -45,15 +45,15 @@ struct Batch: Sendable {
             if case .control = change { true } else { false }
         }
 
-        /// The way of its value, if that is not the writer's work alone.
+        /// How its value is deflated, if a thread of the `DeflaterPool` does so.
         var deflation: Deflation? {
             if case .entry(let keyed) = change { keyed.deflation } else { nil }
         }
 
-        /// Whether it can be written without its value having to be deflated first.
+        /// Whether it can be written now, since its value does not wait to be deflated.
         var isReady: Bool { deflation.map { !$0.isWaiting } ?? true }
 
-        /// `nil` if it is not of an entry.
+        /// The version of a change of an entry; `nil` for a control.
         var version: Version? {
             if case .entry(let keyed) = change { keyed.version } else { nil }
         }
@@ -66,7 +66,8 @@ struct Batch: Sendable {
             isGivenUp = true
         }
 
-        /// What is left to do when this change is taken back: that of the change whose place it took, whose value is lost.
+        /// What is left to do when this change is taken back: to delete what was there before the change whose place it took. The value of that one
+        /// is lost.
         var remainder: Item? {
             guard let covered, case .entry(let keyed) = change else { return nil }
             var item = Item(ticket: ticket, change: .entry(KeyedChange(keyed.address, .delete(version: covered))))
@@ -81,7 +82,7 @@ struct Batch: Sendable {
     private(set) var lastTicket: WriteTicket = 0
     /// Whether a change in it is awaited: it has to be synced with its commit.
     private(set) var isAwaited = false
-    /// How many items came whose values are, or were, to be deflated.
+    /// How many items came whose values a thread deflates, or has deflated.
     private var deflating = 0
     private var entries: [EntryAddress: Int] = [:]
     private var controls: [Control.Name: Int] = [:]
@@ -99,12 +100,14 @@ struct Batch: Sendable {
     var isEmpty: Bool { items.isEmpty }
     var count: Int { items.count }
 
-    /// - Parameter isAwaited: whether someone waits for a change: it then keeps a place of its own, since it has to succeed or fail by
-    ///   itself. So does one that is known to be awaited from its beginning: should it be taken back, what was there before it stays.
+    /// Adds a change, in the place of an earlier one of the same entry if nobody waits for either of the two.
+    ///
+    /// - Parameter isAwaited: whether someone waits for a change, which then has to succeed or fail by itself. An awaited change does not
+    ///   take another's place: should it be taken back, what was there before it stays.
     mutating func add(_ item: consuming Item, isAwaited: (borrowing Item) -> Bool) {
         lastTicket = max(lastTicket, item.ticket)
         if item.isAwaited { self.isAwaited = true }
-        // Mostly there is none before it: one look into the dictionary, and not two.
+        // Mostly there is no earlier one, and this is the only look into the dictionary.
         let earlier = setPlace(of: item.change, items.count)
         if let earlier { item.follow(items[earlier].change) }
         bytes += item.bytes
@@ -173,7 +176,7 @@ struct Batch: Sendable {
         return keyed.change
     }
 
-    /// - Returns: the place that it had before.
+    /// - Returns: the place that the earlier change of the same entry or control has, if there is one.
     private mutating func setPlace(of change: borrowing Change, _ place: Int) -> Int? {
         switch change {
         case .entry(let keyed): entries.updateValue(place, forKey: keyed.address)

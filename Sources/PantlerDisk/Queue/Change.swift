@@ -18,7 +18,7 @@ enum Change: Sendable {
         }
     }
 
-    /// What it counts with in the queue, in bytes; see `KeyedChange.bytes`.
+    /// The bytes that it counts for in the queue; see `KeyedChange.bytes`.
     var bytes: Int64 {
         switch self {
         case .entry(let keyed): keyed.bytes
@@ -35,10 +35,10 @@ enum Change: Sendable {
 final class KeyedChange: Sendable {
     let address: EntryAddress
     let change: EntryChange
-    /// Its own bytes, and about as many as objects and dictionary take around them. Kept: to ask arrays for their length is to fetch what
-    /// another core has last had.
+    /// The bytes of key and value, and about as many as the objects and the dictionary around them take. Stored, since to ask the arrays for
+    /// their lengths would fetch memory that another core has written.
     let bytes: Int64
-    /// The way of its value to its stored form, where that is not the writer's work.
+    /// How its value is deflated, where a thread of the `DeflaterPool` does so.
     let deflation: Deflation?
 
     init(_ address: consuming EntryAddress, _ change: consuming EntryChange) {
@@ -111,7 +111,7 @@ enum Control: Sendable {
     /// Changes of the namespace up to this version were given up: what the file has of it up to there must not be seen any more.
     case void(NamespaceID, through: Version)
 
-    /// Two changes with the same name: the later one says it all.
+    /// Of two controls with the same name the later one says all that the earlier one did.
     enum Name: Hashable {
         case namespace(NamespaceID)
         case tag(NamespaceID, EntryTag)

@@ -13,7 +13,7 @@ final class DeflaterPool: Sendable {
     }
 
     private struct State {
-        /// First come first served, of each kind. Those before the places are taken.
+        /// Changes in the order in which they came, of each kind. Those before `nextUrgent` and `nextOther` are taken.
         var urgent: [Weak] = []
         var others: [Weak] = []
         var nextUrgent = 0
@@ -23,7 +23,7 @@ final class DeflaterPool: Sendable {
         /// Threads that were woken and have not found the queues empty since.
         var awake = 0
 
-        /// The next that is still wanted. What nobody wants any more is passed over.
+        /// Takes the next change. One that was overwritten meanwhile is gone, and passed over.
         mutating func take(onlyUrgent: Bool) -> KeyedChange? {
             while nextUrgent < urgent.count {
                 defer { nextUrgent += 1 }
@@ -101,7 +101,7 @@ final class DeflaterPool: Sendable {
         }
     }
 
-    /// The next change; without one the calling thread is no longer awake.
+    /// Takes the next change; without one the calling thread no longer counts as awake.
     private func take() -> KeyedChange? {
         state.withLock { state in
             if !state.isClosed, let keyed = state.take(onlyUrgent: false) { return keyed }
@@ -110,7 +110,7 @@ final class DeflaterPool: Sendable {
         }
     }
 
-    /// A stream for values that nobody waits for, and one for those that come between.
+    /// A thread's two streams: one for values that nobody waits for, and one for awaited values that come in between.
     private struct Deflaters: ~Copyable {
         var slow = try? DeflaterBox()
         var urgent = try? DeflaterBox()

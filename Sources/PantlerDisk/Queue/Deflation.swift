@@ -9,18 +9,19 @@ final class Deflation: Sendable {
     static let leastBytes = 2048
 
     private enum State {
-        /// Nobody is at it: the writer would do it.
+        /// Nobody deflates the value: the writer does so when it writes it.
         case idle
         case waiting
-        /// `nil` = it does not pay.
+        /// The deflated value; `nil` = deflating does not pay.
         case done([UInt8]?)
     }
 
     private let state = Mutex(State.idle)
-    /// Whether `state` is `waiting`: for the writer, who looks at many. Releasing and acquiring: it sees what came before.
+    /// Whether `state` is `waiting`, without the lock, for the writer, which looks at many. Releasing and acquiring, so that the writer sees
+    /// what was stored before.
     private let waits = Atomic(false)
 
-    /// The way of a value; `nil` where the writer sees to it by itself, or it is to be stored as it is.
+    /// `nil` where the writer deflates the value as it writes it, or it is to be stored as it is.
     init?(of value: [UInt8], _ options: PutOptions) {
         guard value.count >= Self.leastBytes, Self.isWanted(value, options) else { return nil }
     }
@@ -32,13 +33,13 @@ final class Deflation: Sendable {
     /// Whether it waits for a thread of the pool.
     var isWaiting: Bool { waits.load(ordering: .acquiring) }
 
-    /// What is to be stored: `.some(nil)` = the value as it is; `nil` = it is not known.
+    /// What is to be stored: `.some(nil)` = the value as it is; `nil` = it is not known yet.
     var stored: [UInt8]?? {
         guard case .done(let bytes) = state.withLock({ $0 }) else { return nil }
         return .some(bytes)
     }
 
-    /// Somebody is going to see to it.
+    /// Notes that a thread is going to deflate the value.
     func begin() {
         state.withLock { $0 = .waiting }
         waits.store(true, ordering: .releasing)
@@ -49,7 +50,7 @@ final class Deflation: Sendable {
         waits.store(false, ordering: .releasing)
     }
 
-    /// Nobody sees to it after all.
+    /// Notes that no thread will deflate the value after all.
     func leaveToWriter() {
         state.withLock { $0 = .idle }
         waits.store(false, ordering: .releasing)

@@ -2,9 +2,9 @@ import PantlerModel
 
 /// What is known of an entry before the file is looked at.
 enum EntryLookup: Sendable {
-    /// All: the entry, or that there is none.
+    /// All is known: the entry, or that there is none.
     case known(Entry?)
-    /// The row counts, with what touches make of it.
+    /// The row has to be read, and the touches done to it.
     case below(Touches)
 
     /// Touches in the order in which they are to be done.
@@ -25,7 +25,7 @@ enum EntryLookup: Sendable {
             }
         }
 
-        /// What they make of what is below.
+        /// What the touches make of what the row holds.
         func applied<Item: Headed>(to item: Item?) -> Item? {
             touches.isEmpty ? item : touches.reduce(item) { item, touch in item.flatMap { touch.applied(to: $0) } }
         }

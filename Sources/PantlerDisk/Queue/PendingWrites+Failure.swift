@@ -25,7 +25,7 @@ extension PendingWrites {
         let faults = Faults(fault, isUndone: isUndone, isClosing: isClosing)
         let failed = inCommit ?? Batch()
         inCommit = nil
-        // Others wait for what was committed without a sync before they came to say that they want one: that stays.
+        // Some callers wait for changes that were committed, without a sync, before they asked for one: these changes stay.
         let last = isClosing ? WriteTicket.max : max(inCommitThrough, committed)
         let waiting = waiters.take(upTo: last, except: isClosing ? [] : held)
         let awaited = Set(waiting.map(\.ticket))
@@ -39,7 +39,7 @@ extension PendingWrites {
                 if !awaited.contains(item.ticket) { untold[item.ticket] = faults.of(item) }
             }
             item.isAwaited = false
-            // Controls are tried again even if someone was told.
+            // Controls are tried again, even those whose writer was told of the failure.
             if item.isControl || !isAwaited {
                 left.append(item)
             } else {
@@ -58,7 +58,7 @@ extension PendingWrites {
             if !failed.isEmpty { pendingSince = inCommitSince }
         }
         if pending.isEmpty { committed = latestTicket }
-        // Waiting shorter than that would only burn the processor; waiting longer would make the waiting wait.
+        // Where a caller waits for a sync the next attempt comes after the shortest pause, and else after one that grows.
         retryAt = now + (isSyncAwaited ? limits.firstRetryMicroseconds : retryDelay)
         return (answers + takeRoomWaiters(), lost)
     }
@@ -71,7 +71,7 @@ extension PendingWrites {
 
         init(_ fault: TierFault, isUndone: Bool, isClosing: Bool) {
             ofEntries = fault.with(isUndone ? .takenBack : .uncertain)
-            // No memory holds them once the tier has closed.
+            // A control that is not written when the tier has closed is in no memory either.
             ofControls = fault.with(isClosing ? .uncertain : .kept)
             ofCommitted = fault.with(.kept)
         }
@@ -79,7 +79,7 @@ extension PendingWrites {
         func of(_ item: Batch.Item) -> TierFault { item.isControl ? ofControls : ofEntries }
     }
 
-    /// Something else was written.
+    /// Notes that writing goes well again, which a commit of nothing has shown.
     mutating func noteRecovered() {
         fault = nil
         retryDelay = 0
@@ -87,7 +87,7 @@ extension PendingWrites {
 
     // MARK: Inside
 
-    /// Puts items back in front of the pending ones, as far as there is room; returns how many were lost.
+    /// Puts items back in front of the pending ones, as far as there is room; returns how many changes are lost.
     mutating func keep(_ items: [Batch.Item], _ fault: TierFault) -> Int {
         let all = items + pending.items
         let overflow = QueueOverflow(all, limits: limits) { waiters.areWaiting(for: $0) }
@@ -110,7 +110,8 @@ extension PendingWrites {
         return lost
     }
 
-    /// See `fail`. After the third failure nothing is pending.
+    /// Keeps what is to be tried again while the tier closes, as `fail` describes; after the third failure nothing. Returns how many changes
+    /// are lost.
     private mutating func giveUpWhileClosing(_ items: [Batch.Item], _ fault: TierFault) -> Int {
         closingFailures += 1
         var lost = 0
@@ -133,14 +134,14 @@ extension PendingWrites {
         return lost
     }
 
-    /// What is left to do when someone was told that the change failed.
+    /// What is left to do for a change whose writer was told that it failed.
     func takeBack(_ item: Batch.Item, _ lost: inout Int) -> [Batch.Item] {
         guard let remainder = item.remainder else { return [] }
         lost += 1
         return [remainder]
     }
 
-    /// What is left to do when a change cannot be made for which nobody waits.
+    /// What is left to do for a change that cannot be made and that nobody waits for.
     mutating func reject(_ item: Batch.Item, _ fault: TierFault, _ lost: inout Int) -> [Batch.Item] {
         lost += giveUp(item, fault)
         guard item.isPut else {
@@ -158,7 +159,7 @@ extension PendingWrites {
         }
     }
 
-    /// Tells whoever asks for the change; returns how many more are lost by it.
+    /// Notes that a change is given up, for whoever asks for it; returns how many more are lost by that.
     private mutating func giveUp(_ item: Batch.Item, _ fault: TierFault) -> Int {
         guard !item.isGivenUp else { return 0 }
         giveUp(item.ticket, fault)
@@ -166,7 +167,7 @@ extension PendingWrites {
     }
 
     mutating func giveUp(_ ticket: WriteTicket, _ fault: TierFault) {
-        // Asked for within microseconds, or never: forgetting is safe long before this many.
+        // Whoever asks for a change does so within microseconds of it. So all can be forgotten when there are as many as this.
         if givenUp.count >= 65_536 { givenUp = [:] }
         givenUp[ticket] = fault
     }

@@ -20,7 +20,7 @@ struct QueueLimits {
     }
 }
 
-/// The state of the write queue as a value: events in, what is to be done out. It knows no threads, no clock and no disk; see
+/// The state of the write queue as a value: it takes events, and returns what is to be done. It knows no threads, no clock and no disk; see
 /// `WriteQueue` and `Writer` for these.
 ///
 /// A change is *pending*, then *in commit*, and then gone: into its row, or among the `JournaledChanges`. One that could not be committed
@@ -31,7 +31,7 @@ struct PendingWrites {
 
     enum Work {
         case commit(Batch, sync: Bool)
-        /// Nothing to do before that moment, in monotonic microseconds; `nil` = before something comes.
+        /// There is nothing to do before that moment, in monotonic microseconds; `nil` = before another change comes.
         case wait(until: UInt64?)
         case closed
     }
@@ -39,43 +39,48 @@ struct PendingWrites {
     let limits: QueueLimits
     var pending = Batch()
     var inCommit: Batch?
+    /// When the first of the pending changes came, and of those in commit; monotonic microseconds, as all moments here.
     var pendingSince: UInt64 = 0
     var inCommitSince: UInt64 = 0
-    /// The latest ticket that was given before what is in commit was taken: those up to it are in there, or over.
+    /// The latest ticket that was given before the batch in commit was taken: every change up to it is in that batch, among the `held`, or gone.
     private(set) var inCommitThrough: WriteTicket = 0
     private var nextTicket: WriteTicket = 1
     /// No change with this ticket or a smaller one is in the queue.
     var committed: WriteTicket = 0
-    /// Changes that were left behind by the batch that is in commit, or was last: they are not ready, or there were too many bytes before
-    /// them. All others up to `inCommitThrough` were in it, or before it.
+    /// Pending changes that were left behind when the last batch was taken: their values were not deflated yet, or there were too many bytes
+    /// before them. All others up to `inCommitThrough` were in that batch, or in one before it.
     private(set) var held: Set<WriteTicket> = []
-    /// Those up to here are synced.
+    /// Changes up to this ticket are synced, but for those that were given up.
     private var synced: WriteTicket = 0
-    /// Those who wait for a change to be synced.
+    /// Callers who wait for a certain change to be synced.
     var waiters = TicketWaiters()
-    /// Those who wait for everything up to a ticket, and for no change in particular: no change is taken back for them.
+    /// Callers who wait for everything up to a ticket to be synced. No change is taken back for their sake.
     private var flushWaiters = TicketWaiters()
+    /// Callers who wait until the queue is within its bounds again.
     private var roomWaiters: [Completion] = []
-    /// Awaited changes that failed before their writers came to ask, each of whom does.
+    /// Changes that failed before their writers have called `settle`, as each of these does.
     var untold: [WriteTicket: TierFault] = [:]
-    /// Other changes that were given up, until someone asks.
+    /// Other changes that were given up, in case somebody asks for them.
     var givenUp: [WriteTicket: TierFault] = [:]
+    /// Whether the next batch is to be taken at once, and not when the linger is over.
     private var isUrgent = false
-    /// Whether the writer found nothing that was ready.
+    /// Whether the writer found no change whose value is deflated, and so has to be told of the next.
     private var isStarved = false
-    /// When others were last committed while changes stayed behind.
+    /// When a batch was last taken that left changes behind: they linger from then on.
     private var lingersSince: UInt64 = 0
     var voids: VoidMarks
     private(set) var isClosing = false
-    /// Commits that failed since.
+    /// How many commits have failed since the tier began to close.
     var closingFailures = 0
     private var isClosed = false
+    /// Why the last commit failed; `nil` after one that succeeded.
     var fault: TierFault?
     var failedAt: UInt64 = 0
+    /// When the next attempt is made after a failure, and the pause before it, which grows.
     var retryAt: UInt64 = 0
     var retryDelay: UInt64 = 0
 
-    /// - Parameter voids: what an earlier run left; see `voidThrough`.
+    /// - Parameter voids: the marks that an earlier run has left; see `voidThrough`.
     init(limits: QueueLimits, voids: [NamespaceID: Version] = [:]) {
         self.limits = limits
         self.voids = VoidMarks(voids)
@@ -89,10 +94,10 @@ struct PendingWrites {
     /// Whether a writer has to wait until there is room.
     var holdsWriters: Bool { isOverBound && !isClosed }
     var latestTicket: WriteTicket { nextTicket - 1 }
-    /// Nothing with this ticket or a smaller one waits any more.
+    /// Whether no change with this ticket or a smaller one is in the queue any more.
     func isPast(_ ticket: WriteTicket) -> Bool { ticket <= committed }
 
-    /// When the oldest change came; `nil` if there is none.
+    /// When the oldest change in the queue came; `nil` if it is empty.
     var oldestMicroseconds: UInt64? {
         if inCommit != nil { return inCommitSince }
         return pending.isEmpty ? nil : pendingSince
@@ -139,11 +144,11 @@ struct PendingWrites {
         return found
     }
 
-    /// Rows of the namespace with this version or a smaller one must not be seen; 0 if all may. Looked at together with `change(of:)`, before
-    /// the row is: what is void only later was changed after the look.
+    /// Rows of the namespace with this version or a smaller one must not be seen; 0 if all may. A read asks for this together with `change(of:)`,
+    /// before it looks at the row: a row that becomes void later could rightly be seen when the read began.
     func voidThrough(_ namespace: NamespaceID) -> Version { voids.through(namespace) }
 
-    /// No row up to this version is left.
+    /// Ends the mark of void rows: no row up to this version is left.
     mutating func endVoid(_ namespace: NamespaceID, through version: Version) {
         voids.end(namespace, through: version)
     }
@@ -174,7 +179,7 @@ struct PendingWrites {
         return .waiting(wake: hurry())
     }
 
-    /// Whether a change is as durable as it is to be, and was not given up.
+    /// Whether a change is as durable as its namespace asks, and was not given up.
     func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool {
         switch durability {
         case .memory: true
@@ -191,7 +196,7 @@ struct PendingWrites {
         return .waiting(wake: hurry())
     }
 
-    /// Someone waits now. Returns whether the writer has to be told: it may be asleep until a later moment than it is now wanted.
+    /// Notes that someone waits from now on. Returns whether the writer has to be woken, since it may sleep until a later moment.
     private mutating func hurry() -> Bool {
         var wake = !isUrgent
         isUrgent = true
@@ -233,7 +238,7 @@ struct PendingWrites {
         }
         isUrgent = false
         held = []
-        // At the end nothing is waited for, and what is left after a failure is tried as a whole.
+        // While the tier closes no value is waited for, and what is left after a failure is tried as a whole.
         let isWhole =
             isClosing
             ? fault != nil || pending.bytes <= limit || pending.count == 1
@@ -246,7 +251,7 @@ struct PendingWrites {
             let batch = pending.takeReady(limit: limit, evenUnready: isClosing) { waiters.areWaiting(for: $0) }
             held = Set(pending.items.map(\.ticket))
             lingersSince = now
-            // What was only too much comes next; what is not ready, when it is.
+            // What was left behind only for its size is committed next; what is not deflated yet, once it is.
             isUrgent = pending.items.contains { $0.isReady }
             isStarved = batch.isEmpty && !isOtherSyncAwaited
             if isStarved { return .wait(until: nil) }
@@ -263,17 +268,17 @@ struct PendingWrites {
         waiters.contains(where: { !held.contains($0) }) || flushWaiters.contains(where: { $0 <= committed })
     }
 
-    /// A value is ready. Returns whether the writer has to be told.
+    /// Notes that a value is deflated. Returns whether the writer has to be woken.
     mutating func noteReady() -> Bool {
         defer { isStarved = false }
         guard isSyncAwaited else { return isStarved }
         return hurry() || isStarved
     }
 
-    /// The batch is committed.
+    /// Notes that the batch in commit is committed.
     ///
     /// - Parameters:
-    ///   - synced: whether it was synced too; everything before it then is as well.
+    ///   - synced: whether it was synced too: everything that was committed before is then synced as well.
     ///   - rejected: changes that could not be made although the rest could. They are taken back where someone waits, and given up
     ///     elsewhere.
     /// - Returns: what to call once the lock is given back, and how many changes are lost without anyone being told.
@@ -296,7 +301,7 @@ struct PendingWrites {
                 let isAwaited = waiters.areWaiting(for: item)
                 answers += tell(item, item.isControl ? fault.with(.kept) : fault)
                 if item.isControl {
-                    // Never given up; but there is no hurry with what was refused.
+                    // A control is never given up, but there is no hurry to try again what was refused.
                     var item = item
                     item.isAwaited = false
                     left.append(item)
@@ -306,7 +311,7 @@ struct PendingWrites {
                 }
             }
             if let refusedControl { pause(because: refusedControl, at: now()) }
-            // The tickets of this batch are over.
+            // The tickets of this batch are behind `committed` from now on, so what is left needs new ones.
             for place in left.indices { left[place].ticket = takeTicket() }
             if pending.isEmpty { pendingSince = inCommitSince }
             lost += keep(left, anyFault)
@@ -317,13 +322,13 @@ struct PendingWrites {
             answers += takeCommittedWaiters().map { ($0.completion, nil) }
             answers += takeFlushWaiters(upTo: synced, nil)
         }
-        // Some began to wait while the batch was on its way, too late for the sync: the next commit makes it up to them.
+        // Some callers began to wait while the batch was written, too late for its sync: the next commit is made for them at once.
         if isSyncAwaited { isUrgent = true }
         if !isOverBound { answers += takeRoomWaiters() }
         return (answers, lost)
     }
 
-    /// The writer has ended.
+    /// Notes that the writer has ended, and returns what those are told who still wait.
     mutating func end() -> [Answer] {
         isClosed = true
         let left: [Answer] = waiters.take(upTo: .max).map { ($0.completion, Self.closedFault) }
@@ -332,10 +337,10 @@ struct PendingWrites {
 
     // MARK: Inside
 
-    /// All changes up to here have been in a batch.
+    /// All changes up to this ticket have been in a batch.
     private var lastCommitted: WriteTicket { held.min().map { $0 - 1 } ?? inCommitThrough }
 
-    /// Those who wait for changes that have been in a batch, or were given up.
+    /// Takes out callers who wait for changes that have been in a batch, or were given up.
     mutating func takeCommittedWaiters() -> [(ticket: WriteTicket, completion: Completion)] {
         waiters.take(upTo: max(committed, inCommitThrough), except: held)
     }
@@ -347,7 +352,7 @@ struct PendingWrites {
         return nextTicket
     }
 
-    /// No attempt for a while, longer each time.
+    /// Notes a failure: there is no attempt for a while, which is longer each time.
     mutating func pause(because fault: TierFault, at now: UInt64) {
         self.fault = fault
         failedAt = now

@@ -7,9 +7,9 @@ import PantlerModel
 /// all that stays. Controls stay, and so does every change of an entry for which someone waits: of such an entry an earlier change
 /// must not stay where a later one goes.
 struct QueueOverflow {
-    /// Places of changes that go altogether.
+    /// Places of changes that are given up altogether.
     private(set) var dropped: Set<Int> = []
-    /// Places of puts whose values go; deletes of their keys remain.
+    /// Places of puts whose values are given up; deletes of their keys remain.
     private(set) var shrunk: Set<Int> = []
 
     /// Complexity: O(items), and O(items · log items) if they are too many.
@@ -37,7 +37,7 @@ struct QueueOverflow {
             shrunk.insert(place)
             excessBytes -= items[place].bytes - Self.bytesWithoutValue(items[place])
         }
-        // Too many keys for the bytes.
+        // Where the keys alone are too many bytes, changes are given up altogether.
         for (_, place) in others where excessBytes > 0 {
             let left = shrunk.remove(place) == nil ? items[place].bytes : Self.bytesWithoutValue(items[place])
             dropped.insert(place)

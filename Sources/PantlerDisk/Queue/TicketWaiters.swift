@@ -1,6 +1,6 @@
 import PantlerModel
 
-/// Those who wait for changes in the queue, in the order of their tickets, and of one ticket in the order in which they came.
+/// Callers who wait for changes in the queue, in the order of their tickets, and those of one ticket in the order in which they came.
 ///
 /// An array: tickets are given in order and waited for at once, so that a new one nearly always belongs at the end; and a commit takes
 /// them from the front.
@@ -25,14 +25,14 @@ struct TicketWaiters {
     /// Whether a change has to succeed or fail by itself, because someone is to be told of it.
     func areWaiting(for item: borrowing Batch.Item) -> Bool { item.isAwaited || contains(item.ticket) }
 
-    /// All of a ticket. Complexity: O(n).
+    /// Takes out all who wait for a ticket. Complexity: O(n).
     mutating func take(_ ticket: WriteTicket) -> [Completion] {
         let range = place(after: ticket - 1)..<place(after: ticket)
         defer { waiters.removeSubrange(range) }
         return waiters[range].map(\.completion)
     }
 
-    /// All of tickets up to this one. Complexity: O(n).
+    /// Takes out all who wait for tickets up to this one. Complexity: O(n).
     mutating func take(upTo ticket: WriteTicket) -> [(ticket: WriteTicket, completion: Completion)] {
         let end = place(after: ticket)
         if end == waiters.count {
@@ -43,7 +43,7 @@ struct TicketWaiters {
         return Array(waiters[..<end])
     }
 
-    /// The same without those of some tickets.
+    /// The same but for those who wait for the `kept` tickets.
     mutating func take(
         upTo ticket: WriteTicket,
         except kept: Set<WriteTicket>

@@ -6,7 +6,7 @@ import PantlerModel
 /// still right; they are misses.
 struct VoidMarks {
     private var marks: [NamespaceID: Version]
-    /// Those that have grown and are to be written.
+    /// Namespaces whose marks have grown and are still to be written.
     private var grown: Set<NamespaceID> = []
 
     init(_ marks: [NamespaceID: Version]) {
@@ -16,7 +16,7 @@ struct VoidMarks {
     /// 0 if all rows may be seen.
     func through(_ namespace: NamespaceID) -> Version { marks[namespace] ?? 0 }
 
-    /// A change is given up altogether.
+    /// Notes that a change is given up altogether.
     mutating func note(_ change: Change) {
         guard case .entry(let keyed) = change else { return }
         let namespace = keyed.address.namespace
@@ -25,12 +25,12 @@ struct VoidMarks {
         grown.insert(namespace)
     }
 
-    /// No row up to this version is left.
+    /// Ends the mark of a namespace, if it is not larger: no row up to this version is left.
     mutating func end(_ namespace: NamespaceID, through version: Version) {
         if through(namespace) <= version { marks[namespace] = nil }
     }
 
-    /// What is to be written.
+    /// Takes what is to be written.
     mutating func takeGrown() -> [Control] {
         defer { grown = [] }
         return grown.map { .void($0, through: through($0)) }

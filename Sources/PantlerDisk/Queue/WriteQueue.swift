@@ -2,10 +2,10 @@ import Dispatch
 import PantlerModel
 import Synchronization
 
-/// `PendingWrites` between threads: the store's threads put in, the writer's thread takes out. And beside them, under a lock of their own,
-/// the `JournaledChanges`: the writer takes hundreds in at a time, and no put is to wait for that.
+/// `PendingWrites`, shared between the store's threads, which put changes in, and the writer's, which takes them out. Beside it, under a lock of its own,
+/// are the `JournaledChanges`: the writer puts hundreds in at a time, and no put of a caller's is to wait for that.
 ///
-/// Who asks for both asks the queue first. A change leaves the queue once the journal has it, and the journal once it is in its row: so it is
+/// Whoever looks into both looks into the queue first. A change leaves the queue once the journal has it, and the journal once it is in its row: so it is
 /// found somewhere, perhaps twice. The other way round it could be missed.
 final class WriteQueue: Sendable {
     private let state: Mutex<PendingWrites>
@@ -46,7 +46,7 @@ final class WriteQueue: Sendable {
     func change(of address: EntryAddress) -> EntryChange? {
         let (waiting, void) = state.withLock { ($0.change(of: address), $0.voidThrough(address.namespace)) }
         if let waiting { return waiting }
-        // What is in the journal is void as its row would be.
+        // A change in the journal is void like the row that it would become.
         guard let change = journaled.withLock({ $0.change(of: address) }), change.version > void else { return nil }
         return change
     }
@@ -61,7 +61,7 @@ final class WriteQueue: Sendable {
         if let entry = touches.end(pending) ?? touches.end(inCommit) { return (.known(entry), void) }
         let (gathering, merging) = journaled.withLock { $0.changes(of: address) }
         for case let change? in [gathering, merging] where change.version > void {
-            // What is in the journal is void as its row would be.
+            // A change in the journal is void like the row that it would become.
             if let entry = touches.end(change) { return (.known(entry), void) }
         }
         return (.below(touches), void)
@@ -111,7 +111,7 @@ final class WriteQueue: Sendable {
         answer(update { $0.settle(ticket, durability, completion) }, completion)
     }
 
-    /// Without the lock. A `through` change was never committed by the time that this is asked: `settle` knows.
+    /// Looks without the lock. A `through` change is hardly ever committed by the time that this is asked, so that `settle` has to look.
     func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool {
         switch durability {
         case .memory: true
@@ -120,12 +120,12 @@ final class WriteQueue: Sendable {
         }
     }
 
-    /// The value of a change is deflated.
+    /// Notes that the value of a change is deflated.
     func noteReady() {
         if update({ $0.noteReady() }) { signal.signal() }
     }
 
-    /// Waits for all that came so far; see `PendingWrites.flush`.
+    /// Waits until all changes so far are synced; see `PendingWrites.flush`.
     ///
     /// - Returns: `true` if there is nothing to wait for: `completion` is then not called.
     func flush(completion: @escaping @Sendable (TierFault?) -> Void) -> Bool {
@@ -169,7 +169,7 @@ final class WriteQueue: Sendable {
         _ = signal.wait(timeout: .now() + .microseconds(Int(clamping: microseconds)))
     }
 
-    /// The changes of entries are in the journal. A few at a time, so that no read waits long for the lock. To be followed by `succeed`, or
+    /// Takes the changes of entries among `items` in, which are in the journal now: a few at a time, so that no read waits long for the lock. To be followed by `succeed`, or
     /// `fail`.
     func noteJournaled(_ items: ArraySlice<Batch.Item>) {
         var next = items.startIndex
@@ -196,7 +196,7 @@ final class WriteQueue: Sendable {
         withExtendedLifetime(merged) {}
     }
 
-    /// Nothing is in the journal any more.
+    /// Notes that nothing is in the journal any more.
     func endAllMerging() {
         let merged = journaled.withLock { $0.removeAll() }
         withExtendedLifetime(merged) {}
@@ -221,7 +221,7 @@ final class WriteQueue: Sendable {
         for answer in answers { answer.completion(answer.fault) }
     }
 
-    /// Writing goes well again, and nothing of the queue was needed to see that.
+    /// Notes that writing goes well again, as a commit without any change of the queue has shown.
     func noteRecovered() {
         update { $0.noteRecovered() }
     }

@@ -4,15 +4,15 @@ import PantlerCodec
 import PantlerModel
 import Synchronization
 
-/// Reads on the thread that asks, of what is in memory anyway: in SQLite's page cache, or in the system's.
+/// Reads on the caller's own thread, of pages that are in memory: in SQLite's page cache, or in the system's.
 ///
 /// To hand a read to another thread, and its answer back, costs more than the read does (`Tests/Benchmarks/README.md`). But a thread
-/// that serves connections must not wait for a disk. So SQLite reads here by preadv2(2) with RWF_NOWAIT: what would have
-/// to wait fails, and is a matter of the `ReaderPool`, as are large values, faults and damage.
+/// that serves connections must not wait for a disk. So SQLite reads here by preadv2(2) with RWF_NOWAIT: a read that would have to
+/// wait fails, and is left to the `ReaderPool`, as are large values, faults and damage.
 final class CachedReads: Sendable {
     enum CachedAnswer {
         case read(Entry?)
-        /// It has to be read elsewhere.
+        /// The entry has to be read by the `ReaderPool`.
         case unknown
     }
 
@@ -21,10 +21,10 @@ final class CachedReads: Sendable {
         var budget = ReadBudget()
     }
 
-    /// Bytes of a value. A larger one takes as long to inflate as a few reads.
+    /// Bytes of the largest value that is read here. A larger one takes as long to inflate as a few reads.
     static let largestValue = 16 << 10
     private let slots: [Slot]
-    /// Whether the file system can do it. Relaxed: one more try does no harm.
+    /// Whether the file system can read without waiting. Relaxed: one more try does no harm.
     private let isPossible: Atomic<Bool>
 
     /// One reader behind its lock. A class, since a `Mutex` cannot be the element of an array.
@@ -46,14 +46,14 @@ final class CachedReads: Sendable {
         self.slots = slots
     }
 
-    /// Has SQLite's reads of this process go through `pantler_pread`, by the way that SQLite has for that
-    /// (https://www.sqlite.org/c3ref/vfs.html, xSetSystemCall). Whether it could be done.
+    /// Whether all of SQLite's reads in this process go through `pantler_pread`, which can be told not to wait. Asked for once, by the means
+    /// that SQLite has for that (https://www.sqlite.org/c3ref/vfs.html, xSetSystemCall).
     private static let readsCanBeTold: Bool = {
         guard let files = sqlite3_vfs_find(nil), let set = files.pointee.xSetSystemCall else { return false }
         let read: @convention(c) (Int32, UnsafeMutableRawPointer?, Int, off_t) -> Int = pantler_pread
         // SQLite keeps all its system calls as functions without parameters, and casts them back to what they are.
         let call = unsafeBitCast(read, to: sqlite3_syscall_ptr.self)
-        // The one that this build of SQLite uses; the other is unknown to it.
+        // This build of SQLite uses one of the two, and does not know the other.
         return set(files, "pread64", call) == SQLITE_OK || set(files, "pread", call) == SQLITE_OK
     }()
 
@@ -66,12 +66,12 @@ final class CachedReads: Sendable {
         } ?? .unknown
     }
 
-    /// The head of a key's entry, or that there is none; `nil` = it has to be read elsewhere.
+    /// The head of a key's entry, or that there is none; `nil` = the `ReaderPool` has to read it.
     func head(namespace: NamespaceID, key: [UInt8]) -> EntryHead?? {
         read { $0.head(namespace: namespace, key: key) }
     }
 
-    /// - Parameter body: `nil` = it cannot be told here.
+    /// - Parameter body: returns `nil` where the `ReaderPool` has to read.
     private func read<Found: Sendable>(_ body: @Sendable (CachedReader) -> Found?) -> Found? {
         guard isPossible.load(ordering: .relaxed) else { return nil }
         for slot in slots {
@@ -93,8 +93,8 @@ final class CachedReads: Sendable {
     }
 }
 
-/// How many reads are made on a thread that has other things to do: what is more is for others, so that hits of memory do not wait for
-/// a thousand of them.
+/// Bounds the reads that are made on threads that have other things to do. Further reads are for the `ReaderPool`, so that hits of memory
+/// do not wait for a thousand reads.
 struct ReadBudget {
     /// Reads in a stretch of about a millisecond.
     static let reads = 96
@@ -123,9 +123,9 @@ final class CachedReader {
     private var inflater: Inflater
 
     init(path: String, cacheBytes: Int64) throws(SQLiteError) {
-        // Opening may be waited for: whoever has just looked at the file locks it for a moment as they go.
+        // To open the file may take a wait: another process that has just looked at it locks it for a moment.
         connection = try Reader.connect(path: path, cacheBytes: cacheBytes)
-        // The pages that only a large value has are not read.
+        // Pages that hold nothing but a large value are not read.
         let value = "CASE WHEN size <= \(CachedReads.largestValue) THEN value END"
         byKey = try Statement(
             connection,
@@ -133,11 +133,11 @@ final class CachedReader {
         )
         headByKey = try Statement(connection, RowReading.headQuery)
         inflater = try Reader.makeInflater()
-        // A read is not: it is for other threads then.
+        // A read never waits: it is left to other threads then.
         try connection.setBusyTimeout(milliseconds: 0)
     }
 
-    /// The head of a key's entry, or that there is none; `nil` = it has to be read elsewhere.
+    /// The head of a key's entry, or that there is none; `nil` = the `ReaderPool` has to read it.
     func head(namespace: NamespaceID, key: [UInt8]) -> EntryHead?? {
         defer { headByKey.reset() }
         do {
@@ -154,7 +154,7 @@ final class CachedReader {
             if byKey.integer(4) > CachedReads.largestValue { return .unknown }
             return .read(try RowReading.entry(byKey, &inflater))
         } catch {
-            // Whatever it is, it will be met again where it can be waited for and told.
+            // The `ReaderPool` will meet the error again, and can wait for its end or report it.
             return .unknown
         }
     }

@@ -69,12 +69,12 @@ final class HotSetLoader: Sendable {
         return found.map { $0.row }
     }
 
-    /// The slots of hashes in the hot set. Sorted, since a dictionary of millions takes three times as much.
+    /// The places of hashes in the hot set. Sorted, since a dictionary of millions takes three times as much.
     private struct Ranks {
-        private let slots: [(hash: UInt64, rank: UInt32)]
+        private let places: [(hash: UInt64, rank: UInt32)]
 
         init(_ bytes: [UInt8]) {
-            slots = bytes.withUnsafeBytes { bytes in
+            places = bytes.withUnsafeBytes { bytes in
                 (0..<bytes.count / 8).map { rank in
                     let hash = bytes.loadUnaligned(fromByteOffset: rank * 8, as: UInt64.self)
                     return (UInt64(littleEndian: hash), UInt32(clamping: rank))
@@ -82,16 +82,16 @@ final class HotSetLoader: Sendable {
             }.sorted { $0.hash < $1.hash }
         }
 
-        var isEmpty: Bool { slots.isEmpty }
+        var isEmpty: Bool { places.isEmpty }
 
         /// Complexity: O(log n).
         subscript(hash: UInt64) -> UInt32? {
-            var (low, high) = (0, slots.count)
+            var (low, high) = (0, places.count)
             while low < high {
                 let middle = (low + high) / 2
-                if slots[middle].hash < hash { low = middle + 1 } else { high = middle }
+                if places[middle].hash < hash { low = middle + 1 } else { high = middle }
             }
-            return low < slots.count && slots[low].hash == hash ? slots[low].rank : nil
+            return low < places.count && places[low].hash == hash ? places[low].rank : nil
         }
     }
 
@@ -102,7 +102,7 @@ final class HotSetLoader: Sendable {
             guard let found = try reader.entry(row: row) else { return nil }
             let address = context.address(found.namespace, found.key)
             let (look, void) = context.queue.look(address)
-            // Void before, or since.
+            // The row may have become void before it was read, or since.
             let isVoid = found.entry.version <= max(void, voids.through(found.namespace))
             guard case .below(let touches) = look, !isVoid else { return nil }
             return touches.applied(to: found.entry).map { (address, $0) }

@@ -5,17 +5,17 @@ import Synchronization
 ///
 /// A Bloom filter whose bits for one key lie in one cache line (Putze, Sanders and Singler, "Cache-, hash- and space-efficient Bloom filters",
 /// 2007). With ten bits a key, eight of them set, it takes a key without a row for one with one in about a hundred times; never the other
-/// way round. A row that goes leaves its bits behind: see `KeyFilters` for how they are got rid of.
+/// way round. A row that is removed leaves its bits behind, until another filter replaces this one: see `KeyFilters`.
 ///
-/// Bits are only ever set, by atomic operations, so that any thread may do so. They are relaxed: what a thread that looks has to see, it has
-/// learnt of under the write queue's lock, after the bits were set.
+/// Bits are only ever set, by atomic operations, so that any thread may do so. These are relaxed: a thread that has to see a bit has before
+/// that taken the write queue's lock, which was released after the bit was set.
 final class KeyFilter: Sendable {
     private static let bitsAKey = 10
     private static let wordsALine = 8
     /// Bits that a key sets, one in each word of its line.
     private static let bitsSet = 8
 
-    /// Keys that it was made for.
+    /// How many keys it was made for.
     let capacity: Int
     private let lines: UInt64
     private let words: Words
@@ -38,7 +38,7 @@ final class KeyFilter: Sendable {
         }
     }
 
-    /// - Parameter capacity: keys; one more for each than this many makes it less sure.
+    /// - Parameter capacity: a number of keys. With more of them the filter is wrong more often.
     init(capacity: Int) {
         self.capacity = max(1, capacity)
         lines = UInt64(self.capacity * Self.bitsAKey / (Self.wordsALine * 64) + 1)
@@ -55,7 +55,7 @@ final class KeyFilter: Sendable {
         }
     }
 
-    /// `false` = it was not inserted. Complexity: O(1).
+    /// Whether the hash may have been inserted; `false` = it surely was not. Complexity: O(1).
     func mayContain(_ hash: UInt64) -> Bool {
         let line = line(of: hash)
         var bits = Self.bits(of: hash)
@@ -86,10 +86,11 @@ final class KeyFilters: Sendable {
     static let leastCapacity = 1 << 18
 
     private struct State {
-        /// `nil` until the first is ready.
+        /// The filter that is asked; `nil` until the first walk has ended.
         var ready: KeyFilter?
+        /// The filter that a walk is filling.
         var growing: KeyFilter?
-        /// Rows that came since the present one was begun.
+        /// How many rows came since the latest filter was begun.
         var inserted = 0
     }
 
@@ -100,7 +101,7 @@ final class KeyFilters: Sendable {
         state.withLock { $0.ready }?.mayContain(hash) ?? true
     }
 
-    /// A new row is about to be committed.
+    /// Inserts the hash of a new row.
     func insert(_ hash: UInt64) {
         state.withLock {
             $0.ready?.insert(hash)
@@ -129,7 +130,7 @@ final class KeyFilters: Sendable {
         return filter
     }
 
-    /// All rows are in the new filter; or the walk over them failed, and there is none until another attempt.
+    /// Takes the new filter into use, which has all rows; or drops it, where the walk over them has failed.
     func finish(isWhole: Bool) {
         state.withLock {
             if isWhole { $0.ready = $0.growing }

@@ -16,10 +16,10 @@ final class KeyWalk: Sendable {
         self.context = context
     }
 
-    /// Begins a walk if a new filter is due. By the writer, between transactions: of the rows that it does not see there is none that
-    /// the filter was not told of.
+    /// Begins a walk if a new filter is due. Called by the writer between transactions: rows that are committed later are inserted in the new
+    /// filter as they come, and all others are seen by the walk.
     ///
-    /// - Parameter rows: asked for how many there are.
+    /// - Parameter rows: tells how many rows there are.
     func beginIfDue(_ rows: () -> Int) {
         // Relaxed: only the writer's thread and the walk's, of which there is one at a time, look at it.
         guard context.filters.isDue, monotonicNanoseconds() >= restsUntil.load(ordering: .relaxed) else { return }
@@ -27,7 +27,7 @@ final class KeyWalk: Sendable {
         let filter = context.filters.begin(rows: rows)
         if rows == 0 { return context.filters.finish(isWhole: true) }
         do throws(ThreadFault) {
-            // Else the tier ends.
+            // It does not begin where the tier is closing.
             _ = try slot.begin(name: "disk-key-walk", nice: 10) { [self] in run(filter) }
         } catch {
             fail(error.description)

@@ -2,8 +2,8 @@ import PantlerModel
 
 /// One page of a listing: the rows of a reader merged with the changes that wait in the queue.
 ///
-/// The queue is looked at first. What is committed between that and the reading of rows is then seen twice, and the larger version counts;
-/// the other way round it could be missed.
+/// The queue is looked at first. A change that is committed between that and the reading of rows is then seen twice, and its larger version
+/// counts; the other way round it could be missed.
 struct ListingPage: Sendable {
     let namespace: NamespaceID
     let prefix: [UInt8]

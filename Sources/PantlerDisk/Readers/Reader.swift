@@ -40,7 +40,7 @@ final class Reader {
     static func connect(path: String, cacheBytes: Int64) throws(SQLiteError) -> SQLiteConnection {
         let connection = try SQLiteConnection(path: path, mode: .readWrite)
         try connection.setBusyTimeout(milliseconds: 1000)
-        // Only the writer knows whether the log may be copied.
+        // Closing a connection copies the log by default, and only the writer knows whether that may be done.
         try connection.keepLogOnClose(true)
         // No mmap: a disk that goes away would then kill the process by a signal instead of failing a read.
         try connection.execute(
@@ -92,7 +92,7 @@ final class Reader {
         return (NamespaceID(truncatingIfNeeded: byID.integer(10)), Array(byID.bytes(11)), entry)
     }
 
-    /// Rows of a namespace from a key on, in byte order, until `body` returns `false`. It must not read by this reader.
+    /// Shows the rows of a namespace from a key on, in byte order, until `body` returns `false`. `body` must not use this reader.
     func list(
         namespace: NamespaceID,
         from key: [UInt8],

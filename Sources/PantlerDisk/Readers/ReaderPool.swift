@@ -4,24 +4,24 @@ import Synchronization
 
 /// A few threads that read, each with a connection of its own, and the requests that wait for one of them, first come first served.
 ///
-/// A thread that is awake takes requests until there are none, and another is woken only where more wait than it will soon have
-/// come to: a read out of the page cache takes less time than waking a thread for it.
+/// A thread that is awake takes requests until there are none. Another is woken only where more requests wait than those that are awake will
+/// soon be done with: a read out of the page cache takes less time than to wake a thread for it.
 final class ReaderPool: Sendable {
-    typealias Read = @Sendable (Reader) -> Void
+    typealias ReadRequest = @Sendable (Reader) -> Void
 
     private struct State {
-        /// Those before `next` are taken.
-        var requests: [Read?] = []
+        /// The requests in the order in which they came; those before `next` are taken.
+        var requests: [ReadRequest?] = []
         var next = 0
         var isClosed = false
         var threads: [FreeThread] = []
-        /// Threads that were woken and have not found the queue empty since.
+        /// How many threads were woken and have not found the queue empty since.
         var awake = 0
 
         var waiting: Int { requests.count - next }
     }
 
-    /// Requests for each thread that is awake, above which another is woken.
+    /// With more waiting requests than this for each thread that is awake, another is woken.
     private static let backlog = 16
 
     private let state = Mutex(State())
@@ -45,7 +45,7 @@ final class ReaderPool: Sendable {
     /// Hands a request to the next free thread.
     ///
     /// - Returns: `false` if the pool is closed, and the request will not run.
-    func submit(_ request: @escaping Read) -> Bool {
+    func submit(_ request: @escaping ReadRequest) -> Bool {
         let (isTaken, wakes) = state.withLock { state in
             guard !state.isClosed else { return (false, false) }
             state.requests.append(request)
@@ -77,8 +77,8 @@ final class ReaderPool: Sendable {
         }
     }
 
-    /// The next request; without one the calling thread is no longer awake.
-    private func takeRequest() -> Read? {
+    /// Takes the next request; without one the calling thread no longer counts as awake.
+    private func takeRequest() -> ReadRequest? {
         state.withLock { state in
             guard state.waiting > 0 else {
                 state.awake -= 1

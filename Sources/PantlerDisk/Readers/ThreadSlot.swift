@@ -1,18 +1,18 @@
 import PantlerModel
 import Synchronization
 
-/// Room for one thread at a time, until it is closed: no thread begins once `close` has, and none is left when it returns.
+/// Holds one thread at a time, until it is closed: no thread begins once `close` was called, and none is left when it returns.
 final class ThreadSlot: Sendable {
     private let thread = Mutex<FreeThread?>(nil)
-    /// Set before the lock is taken to end the thread: whoever has it later sees that, and whoever had it before has left theirs there.
+    /// Set before `close` takes the lock: a `begin` that has the lock later sees it, and one that had it before has left its thread there.
     private let isClosing = Atomic(false)
 
-    /// Whether the thread is to end. Relaxed: it only has to see it some time.
+    /// Whether the thread is to end. Relaxed: the thread may see it a little later.
     var isClosed: Bool { isClosing.load(ordering: .relaxed) }
 
     /// Begins a thread; one before it has to have ended, or to be about to. Blocks until it has.
     ///
-    /// - Returns: `false` if the place is closed, and `body` will not run.
+    /// - Returns: `false` if the slot is closed, and `body` will not run.
     /// - Throws: when the system has no thread left.
     func begin(
         name: String,

@@ -5,7 +5,7 @@ import CSQLite
 struct SQLiteConnection: ~Copyable {
     let handle: OpaquePointer
 
-    enum Mode {
+    enum OpenMode {
         /// Makes the file if there is none.
         case create
         case readWrite
@@ -20,7 +20,7 @@ struct SQLiteConnection: ~Copyable {
         }
     }
 
-    init(path: String, mode: Mode) throws(SQLiteError) {
+    init(path: String, mode: OpenMode) throws(SQLiteError) {
         var database: OpaquePointer?
         let code = sqlite3_open_v2(path, &database, mode.flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nil)
         guard code == SQLITE_OK, let database else {
@@ -70,10 +70,10 @@ struct SQLiteConnection: ~Copyable {
     /// Whether a transaction is open: some errors end it by themselves, some do not.
     var isInTransaction: Bool { sqlite3_get_autocommit(handle) == 0 }
 
-    /// Rows changed by the last statement.
+    /// How many rows the last statement has changed.
     var changes: Int { Int(sqlite3_changes(handle)) }
 
-    /// The file's size is a multiple of it once `reserveFile` was called.
+    /// The file grows by multiples of this once `reserveFile` was called.
     static let chunkBytes: Int32 = 64 << 10
 
     /// Has the file take so many bytes of the device, and some more, so that it grows in few pieces.

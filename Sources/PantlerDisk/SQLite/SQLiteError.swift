@@ -15,13 +15,12 @@ package struct ResultCode: RawRepresentable, Hashable, Sendable {
     package static let row = ResultCode(rawValue: SQLITE_ROW)
     package static let done = ResultCode(rawValue: SQLITE_DONE)
     package static let busy = ResultCode(rawValue: SQLITE_BUSY)
-    package static let locked = ResultCode(rawValue: SQLITE_LOCKED)
     package static let full = ResultCode(rawValue: SQLITE_FULL)
     package static let ioError = ResultCode(rawValue: SQLITE_IOERR)
-    // Extended ones are macros that Swift does not import.
+    // Extended codes are macros that Swift does not import.
     package static let shortRead = ResultCode(rawValue: SQLITE_IOERR | 2 << 8)
     package static let failedSync = ResultCode(rawValue: SQLITE_IOERR | 4 << 8)
-    /// Our own: a change whose version is below that of its key's row.
+    /// A code of our own: a change whose version is below that of its key's row.
     package static let outdated = ResultCode(rawValue: SQLITE_CONSTRAINT | 0x7f << 8)
     package static let failedFolderSync = ResultCode(rawValue: SQLITE_IOERR | 5 << 8)
     package static let corrupt = ResultCode(rawValue: SQLITE_CORRUPT)
@@ -71,12 +70,12 @@ package struct SQLiteError: Error, Hashable, Sendable, CustomStringConvertible {
         code != .outdated && ([.corrupt, .notADatabase].contains(code.primary) || code == .shortRead)
     }
 
-    /// What it means to the store.
+    /// The error as the store knows it.
     package var fault: TierFault {
         switch code.primary {
         case .full: TierFault(.full, description)
         case _ where code == .outdated: TierFault(.corrupt, description)
-        // The limit of a file's size (`ulimit -f`) is room that is missing, too.
+        // A file at its size limit (`ulimit -f`) is missing room, too.
         case .ioError where [ENOSPC, EDQUOT, EFBIG].contains(systemError): TierFault(.full, description)
         case .corrupt, .notADatabase: TierFault(.corrupt, description)
         // The file ends where a page should be.

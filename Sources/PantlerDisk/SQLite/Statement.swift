@@ -97,7 +97,7 @@ struct Statement: ~Copyable {
         _ = try step()
     }
 
-    /// Ready to be bound and stepped again. What was bound stays bound.
+    /// Makes the statement ready to be bound and stepped again. What was bound stays bound.
     func reset() {
         // Repeats the error of the last step, which was thrown then.
         _ = sqlite3_reset(pointer)

@@ -2,8 +2,8 @@ import PantlerCodec
 import PantlerModel
 
 /// The way back from a start with a wall clock far ahead (see `ClockDoubt`): the time line continues where it was before, and what
-/// was put on it meanwhile comes along, with what was left of its TTL. No entry is lost; of expiry times those that nobody can know, by
-/// as much as the machine was really away.
+/// expires by the wrong times comes along, with what was left of its TTL. No entry is lost. Expiry times are off by as much as the machine
+/// was really away, which nobody can know.
 enum ClockReset {
     struct Report {
         /// How far the time line went back, in milliseconds.
@@ -12,7 +12,7 @@ enum ClockReset {
         var entries = 0
     }
 
-    /// Changes all in one transaction. Complexity: O(everything in the file).
+    /// Changes everything in one transaction. Complexity: O(everything in the file).
     ///
     /// - Parameter connection: a writer's, to a file that nobody else has open.
     /// - Returns: `nil` where the time line is not ahead of the clock, and nothing was changed.
@@ -51,7 +51,7 @@ enum ClockReset {
         return report
     }
 
-    /// What of the time line goes back: all from a moment on, by so many milliseconds.
+    /// Which moments of the time line go back: all from one on, by so many milliseconds.
     private struct Moved {
         let from: Int64
         let by: Int64

@@ -10,10 +10,10 @@ final class EntryTable {
         var namespace: NamespaceID
         var key: [UInt8]
         var version: Version
-        /// When it is dead; `nil` = never.
+        /// When it expires for good, in milliseconds; `nil` = never.
         var deadAt: Int64?
         var staleTTL: Int64
-        /// When it is looked at whether it is; `nil` = never.
+        /// When house-keeping looks whether it is dead; `nil` = never.
         var dueAt: Int64?
         var cost: Int64
         var tags: [UInt8]
@@ -52,7 +52,7 @@ final class EntryTable {
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
             """
         )
-        // Without namespace, key and due_at, so that it leaves the indexes alone.
+        // Namespace, key and due_at are not set, so that the indexes stay as they are.
         update = try Statement(
             connection,
             """
@@ -61,7 +61,7 @@ final class EntryTable {
             WHERE id = ?1
             """
         )
-        // The value stands last, and a row of the same length is overwritten where it differs: pages of the value alone are not.
+        // Where the row keeps its length, SQLite writes only the pages that differ. The value stands last, so that its own pages do not.
         updateHead = try Statement(
             connection,
             """
@@ -157,7 +157,7 @@ final class EntryTable {
         return (TierUsage(entries: old == nil ? 1 : 0, bytes: cost - (old?.cost ?? 0)), old != nil)
     }
 
-    /// Exchanges the head of an entry. Its value is neither inflated nor looked at.
+    /// Replaces the head of an entry. Its value is neither inflated nor read.
     ///
     /// - Returns: how the usage moved; `nil` if the entry is not here as the touch expects it.
     /// - Throws: `outdated` too, as `put`.
@@ -244,7 +244,7 @@ final class EntryTable {
         return (namespace, TierUsage(entries: -1, bytes: -cost))
     }
 
-    /// Looks at a row again at another time.
+    /// Has house-keeping look at a row at another time.
     func setDue(id: Int64, _ moment: Int64?) throws(SQLiteError) {
         try updateDue.bind(1, id)
         try updateDue.bind(2, moment)
@@ -266,7 +266,7 @@ final class EntryTable {
 
     // MARK: Choosing rows
 
-    /// Rows that may be dead at a moment, those due longest first.
+    /// Rows that are to be looked at by a moment, those that are due longest first.
     func due(at now: Int64, limit: Int) throws(SQLiteError) -> [Row] {
         try due.bind(1, now)
         return try rows(due, limit)

@@ -1,10 +1,10 @@
 import PantlerModel
 
-/// What a start reads, once, before the writer's thread exists. Complexity: O(namespaces + tags + journal), whatever the number of rows; where
+/// What a start reads from the small tables and the journal, once, before the writer's thread exists. Complexity: O(namespaces + tags + journal), whatever the number of rows; where
 /// something of it is damaged, O(rows).
 ///
-/// Each row carries a checksum (`RowChecksum`). What is damaged is not believed: its place takes what else is known of it, and where nothing is,
-/// what can bring nothing back that was ended. A number of which many things hang, as the versions' ceiling, is held against others besides.
+/// Each row carries a checksum (`RowChecksum`). A damaged row is not believed: in its place stands what is known from elsewhere, or else what
+/// brings back nothing that was ended. A number on which much depends, as the versions' ceiling, is compared with others besides.
 struct RestoredState: Sendable {
     var state = PersistedState()
     var usage: [NamespaceID: TierUsage] = [:]
@@ -12,29 +12,32 @@ struct RestoredState: Sendable {
     /// See `VoidMarks`.
     var voids: [NamespaceID: Version] = [:]
     var journal = RestoredJournal()
-    /// What of all this was not what was written, in words.
+    /// In words, what was damaged.
     private(set) var damage: [String] = []
 
-    /// Whether the ceiling is what was written; `nil` = there is none.
+    /// Whether the ceiling of versions is undamaged; `nil` = there is none yet.
     private var isCeilingKnown: Bool?
     /// The largest version met so far.
     private var largest: Version = 0
-    /// Namespaces of which a mark is lost: all that is in them is invalid.
+    /// Namespaces of which a mark of invalidation is lost: every entry in them counts as invalidated.
     private var emptied: Set<NamespaceID> = []
+    /// Whether such a mark is lost of a namespace that is not known: every namespace counts as one then.
     private var emptiesAll = false
-    /// Namespaces whose rows are to be counted, and all of whose rows are void.
+    /// Namespaces whose usage is lost, so that their rows are to be counted, and those of which all rows are void, since that mark is lost.
     private var uncounted: Set<NamespaceID> = []
     private var voided: Set<NamespaceID> = []
 
     /// Versions beyond this one are taken for damage.
     private static let plausible: Version = 1 << 52
-    /// What is left above the largest version found, for those that were given and left no trace.
+    /// How far a new ceiling is above the largest version found: later versions may have been given and have left no trace.
     private static let margin: Version = 1 << 24
-    /// Rows that are looked at to hold the ceiling against.
+    /// How many of the newest rows the ceiling is compared with.
     private static let sample = 256
 
-    /// - Throws: what SQLite has against it. What is there but makes no sense is left out, so that a later version's policies do not
-    ///   keep an earlier one from reading the rest.
+    /// Values that are undamaged and make no sense are left out, so that the policies of a later Pantler do not keep an earlier one from reading
+    /// the rest.
+    ///
+    /// - Throws: SQLite's errors.
     init(_ connection: borrowing SQLiteConnection) throws(SQLiteError) {
         try readFacts(connection)
         try readNamespaces(connection)
@@ -58,7 +61,7 @@ struct RestoredState: Sendable {
             let isSound = facts.integer(2) == 1
             if !isSound { damage.append("the fact '\(facts.text(0))'") }
             switch name {
-            // Any seed will do.
+            // A damaged seed is as good as another.
             case .hashSeed: state.hashSeed = UInt64(bitPattern: facts.integer(1))
             case .versionCeiling:
                 isCeilingKnown = isSound
@@ -83,7 +86,7 @@ struct RestoredState: Sendable {
             default: break
             }
         }
-        // A part of it alone says nothing.
+        // The three numbers mean something only together.
         if ![doubt.serviceMilliseconds, doubt.earlierServiceMilliseconds, doubt.earlierWallMilliseconds].contains(0) {
             anchor.doubt = doubt
         }
@@ -98,7 +101,7 @@ struct RestoredState: Sendable {
             let isSound = rows.integer(21) == 1
             if !isSound { damage.append("namespace \(rows.integer(0)), '\(rows.text(1))'") }
             guard let name = try? NamespaceName(rows.text(1)) else {
-                // Nobody can ask for what is in it.
+                // Without a name nobody can ask for its entries: it is dropped.
                 if !isSound, id > 0 { dropped.append(id) }
                 continue
             }
@@ -137,7 +140,7 @@ struct RestoredState: Sendable {
         while try rows.step() {
             let namespace = NamespaceID(clamping: rows.integer(0))
             guard rows.integer(6) == 1 else {
-                // Which tag was invalidated is not known, nor when.
+                // Nobody knows which tag was invalidated, nor when.
                 damage.append("the mark of a tag in namespace \(rows.integer(0))")
                 if known.contains(namespace) { emptied.insert(namespace) } else { emptiesAll = true }
                 continue
@@ -170,7 +173,7 @@ struct RestoredState: Sendable {
             let namespace = NamespaceID(clamping: rows.integer(0))
             if rows.integer(1) != 1 { damage.append("the end of namespace \(rows.integer(0))") }
             if live.contains(namespace) {
-                // One of the two is wrong: what is there is believed.
+                // One of the two records is wrong: the namespace's own is believed.
                 if rows.integer(1) == 1 { damage.append("the end of namespace \(namespace), which is there") }
             } else {
                 dropped.append(namespace)
@@ -203,14 +206,14 @@ struct RestoredState: Sendable {
         note(mark.newest)
     }
 
-    /// Holds the versions' ceiling, and the next namespace's number, against all that has come of them.
+    /// Compares the versions' ceiling and the next namespace's number with all that they were given to.
     private mutating func judgeNumbers(_ connection: borrowing SQLiteConnection) throws(SQLiteError) {
         var namespace = max(usage.keys.max() ?? 0, dropped.max() ?? 0, state.namespaces.last?.id ?? 0)
         for keyed in journal.changes {
             note(keyed.version)
             namespace = max(namespace, keyed.address.namespace)
         }
-        // Of the newest rows only: those of an old key have a row that came long ago. All are looked at where these raise a doubt.
+        // Only the newest rows are looked at first, although an old key's row may have a newer version. Where they raise a doubt, all rows are.
         note(try Self.largestVersion("(SELECT version FROM entries ORDER BY id DESC LIMIT \(Self.sample))", connection))
         if isCeilingKnown != true || largest >= state.versionCeiling { try raiseCeiling(connection) }
         do throws(SQLiteError) {
@@ -225,12 +228,12 @@ struct RestoredState: Sendable {
     private mutating func raiseCeiling(_ connection: borrowing SQLiteConnection) throws(SQLiteError) {
         note(try Self.largestVersion("entries", connection))
         if largest == 0 { return }
-        // That it was damaged is said already.
+        // Where the ceiling itself was damaged that is said already.
         if isCeilingKnown == true { damage.append("the ceiling of versions, below which some were given") }
         state.versionCeiling = max(state.versionCeiling, largest + 1 + Self.margin)
     }
 
-    /// 0 where there is none, and where damage keeps it from being known.
+    /// The largest plausible version of some rows; 0 where there is none, and where damage keeps it from being read.
     private static func largestVersion(
         _ source: String,
         _ connection: borrowing SQLiteConnection
@@ -244,7 +247,7 @@ struct RestoredState: Sendable {
         }
     }
 
-    /// Puts into the place of what is damaged what else is known.
+    /// Puts what is known from elsewhere in the place of what is damaged.
     private mutating func mend(_ connection: borrowing SQLiteConnection) throws(SQLiteError) {
         for place in state.namespaces.indices
         where emptiesAll || emptied.contains(state.namespaces[place].id) {

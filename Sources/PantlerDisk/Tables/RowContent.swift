@@ -7,7 +7,7 @@ enum StoredForm: Int64 {
     case deflated = 1
 }
 
-/// What of an entry stands in its row besides the key, and the checksum over all of it.
+/// The columns of an entry's row but for key and value, and the checksum over all of them.
 ///
 /// The checksum is a CRC-32 over the key, then namespace, version, expiry, stale TTL, size and form as 64-bit little-endian numbers, then the media type's
 /// length (-1 for JSON) and bytes, the encoded tags' length and bytes, and the value as it is stored.
@@ -31,12 +31,12 @@ struct RowContent {
     /// change its length with it. An earlier version stored it unsigned.
     static func stored(_ sum: UInt32) -> Int64 { Int64(Int32(bitPattern: sum)) }
 
-    /// Whether a column holds a checksum.
+    /// Whether a column holds the checksum `sum`, in the present form or in the earlier one.
     static func isSame(_ stored: Int64, _ sum: Int64) -> Bool {
         stored >> 32 <= 0 && stored >> 31 >= -1 && UInt32(truncatingIfNeeded: stored) == UInt32(truncatingIfNeeded: sum)
     }
 
-    /// That of all but the value.
+    /// The checksum over everything but the value.
     func headChecksum(key: UnsafeRawBufferPointer) -> Checksum {
         var sum = Checksum()
         sum.add(key)
@@ -68,9 +68,9 @@ extension RowContent {
         tags = TagList.encode(entry.tags)
     }
 
-    /// The entry around a value.
+    /// The entry with these columns and a value.
     ///
-    /// - Throws: `corrupt` if the tags are none.
+    /// - Throws: `corrupt` if the tags cannot be decoded.
     func entry(value: [UInt8]) throws(TierFault) -> Entry {
         guard let names = tags.withUnsafeBytes({ TagList.decode($0) }) else {
             throw TierFault(.corrupt, "The tags of a row cannot be read.")

@@ -9,13 +9,13 @@ enum RowCost {
     static let pageBytes = 4096
     /// Longest row that stays whole within its page.
     private static let longestLocal = pageBytes - 35
-    /// Shortest part of a longer row that stays within its page.
+    /// The shortest part of a longer row that SQLite keeps in the row's own page.
     private static let shortestLocal = (pageBytes - 12) * 32 / 255 - 23
-    /// Of a page that continues a row.
+    /// Bytes of a row in a page that continues it.
     private static let overflowBytes = pageBytes - 4
     /// Header of a row, its numbers, and its cell in the page.
     private static let fixedBytes = 42
-    /// What an entry of the index of ages takes, and one of the index of expiry.
+    /// Bytes of an entry in the index of ages, and of one in the index of expiry.
     private static let ageBytes = 12
     private static let dueBytes = 18
 

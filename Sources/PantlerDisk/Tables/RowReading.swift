@@ -12,7 +12,7 @@ extension Statement {
     }
 }
 
-/// From a row of `columns` to the entry in it.
+/// Reads entries from rows of `columns`.
 enum RowReading {
     static let columns = columns(value: "value")
 
@@ -23,11 +23,11 @@ enum RowReading {
 
     static let columnCount: Int32 = 12
 
-    /// The head of a key's entry.
+    /// The query for the head of a key's entry.
     static let headQuery =
         "SELECT version, expires_at, stale_ttl, tags FROM entries WHERE namespace = ?1 AND key = ?2"
 
-    /// What a row of `headQuery` says. The checksum is over the value too, so that it is not looked at.
+    /// The head in a row of `headQuery`. The checksum is not verified, since it is over the value too.
     static func head(_ row: borrowing Statement) -> EntryHead {
         EntryHead(
             version: Version(clamping: row.integer(0)),
@@ -37,7 +37,9 @@ enum RowReading {
         )
     }
 
-    /// - Throws: `damaged` if anything of it is not what was written.
+    /// The entry in a row of `columns`.
+    ///
+    /// - Throws: `damaged` if anything of the row is not what was written.
     static func entry(_ row: borrowing Statement, _ inflater: inout Inflater) throws(ReadFailure) -> Entry {
         let checksum = row.integer(6)
         do throws(TierFault) {

@@ -5,7 +5,7 @@ import PantlerModel
 enum StaleMarks {
     private static let bytes = 16
 
-    /// Empty where the columns say it all.
+    /// Empty where the columns say everything.
     static func encode(_ mark: Watermark) -> [UInt8] {
         guard mark.staleMarks.count > 1 else { return [] }
         var bytes: [UInt8] = []
@@ -17,7 +17,7 @@ enum StaleMarks {
         return bytes
     }
 
-    /// - Parameter last: what the columns say; it holds whatever became of the bytes.
+    /// - Parameter last: the mark in the columns, which is there even if the bytes are missing.
     static func decode(_ bytes: UnsafeRawBufferPointer, last: StaleMark?) -> [StaleMark] {
         var marks = last.map { [$0] } ?? []
         var offset = 0

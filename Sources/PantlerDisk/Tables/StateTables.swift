@@ -6,9 +6,9 @@ enum StateName: String {
     case hashSeed = "hash_seed"
     case versionCeiling = "version_ceiling"
     case nextNamespaceID = "next_namespace_id"
-    /// Moves with every sync that had nothing else to write.
+    /// Changes with every sync that has nothing else to write, so that there is something to commit.
     case commits
-    /// Rows of the journal with this number or a smaller one are over, even those that are still there.
+    /// Rows of the journal with this number or a smaller one are merged, even those that are still there.
     case journalEnd = "journal_end"
     /// The parts of a `ClockAnchor`.
     case anchorBoot = "anchor_boot"
@@ -213,7 +213,7 @@ final class StateTables {
         try endVoid(namespace, through: .max)
     }
 
-    /// The last row of a dropped namespace is gone.
+    /// Forgets a dropped namespace: its last row is gone.
     func forgetDropped(_ namespace: NamespaceID) throws(SQLiteError) {
         try deleteUsage.bind(1, Int64(namespace))
         try deleteUsage.run()
@@ -221,14 +221,14 @@ final class StateTables {
         try deleteDropped.run()
     }
 
-    /// Rows of the namespace up to this version must not be seen any more.
+    /// Marks the rows of a namespace up to this version as void: they must not be seen any more.
     func raiseVoid(_ namespace: NamespaceID, through version: Version) throws(SQLiteError) {
         try raiseVoid.bind(1, Int64(namespace))
         try raiseVoid.bind(2, Int64(clamping: version))
         try raiseVoid.run()
     }
 
-    /// No row up to this version is left.
+    /// Removes the mark of void rows: no row up to this version is left.
     func endVoid(_ namespace: NamespaceID, through version: Version) throws(SQLiteError) {
         try deleteVoid.bind(1, Int64(namespace))
         try deleteVoid.bind(2, Int64(clamping: version))
@@ -244,7 +244,7 @@ final class StateTables {
 
     // MARK: Damage
 
-    /// Writes what a start has found, or put in the place of what was damaged, over the damaged rows.
+    /// Writes the restored state over the damaged rows.
     func mend(_ restored: RestoredState, _ connection: borrowing SQLiteConnection) throws(SQLiteError) {
         for table in CheckedTable.allCases {
             try connection.execute("DELETE FROM \(table.rawValue) WHERE NOT (\(table.isSound))")

@@ -8,7 +8,7 @@ final class Checkpointer: Sendable {
     private let isBusy = Atomic(false)
     private let isClosing = Atomic(false)
     private let thread = Mutex<FreeThread?>(nil)
-    /// SQLite lets one connection copy at a time, and refuses the second at once: the writer would go on while the log grows.
+    /// Held while a connection copies: SQLite refuses a second one at once, so that the writer would go on while the log grows.
     private let turn = Mutex(())
     private let log: RateLimitedLogger
     private let trust: WALTrust
@@ -26,15 +26,15 @@ final class Checkpointer: Sendable {
 
     /// Begins a checkpoint, unless one is on its way.
     func poke() {
-        // Relaxed: the semaphore orders what there is to order.
+        // Relaxed: the semaphore orders what the two threads share.
         guard isBusy.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged else { return }
         signal.signal()
     }
 
-    /// Copies the log over the caller's connection, once the thread's own checkpoint is over. Blocks.
+    /// Copies the log by the caller's connection, once a checkpoint that is under way has ended. Blocks.
     ///
     /// - Returns: frames in the log, and how many of them are now in the file.
-    /// - Throws: `busy` too where the log is not to be trusted: what is copied from it has to be in it after a power cut.
+    /// - Throws: `busy` also where the log is not to be trusted: only what is surely in the log on disk may be copied from it.
     @discardableResult
     func copy(
         _ connection: borrowing SQLiteConnection,
@@ -48,7 +48,7 @@ final class Checkpointer: Sendable {
                 return try connection.checkpoint(kind)
             } catch {
                 if error.isFailedSync {
-                    // Of the log or of the database: SQLite does not say. What was copied is copied again, from a log that was written anew.
+                    // SQLite does not say whether it was a sync of the log or of the database. So the log is written anew, and copied again whole.
                     trust.doubt(because: error.fault)
                     try WALFile(connection).forgetCopied()
                 }
@@ -67,11 +67,11 @@ final class Checkpointer: Sendable {
     private func run(_ path: String) {
         do throws(SQLiteError) {
             let connection = try SQLiteConnection(path: path, mode: .readWrite)
-            // For this beginning: passive checkpoints wait for nobody.
+            // Opening the file may have to wait; passive checkpoints wait for nobody.
             try connection.setBusyTimeout(milliseconds: 1000)
             try connection.keepLogOnClose(true)
             try connection.execute("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256")
-            // The log is open once something was read.
+            // SQLite opens the log with the first read.
             _ = try connection.integer("PRAGMA schema_version")
             _ = try WatchedWAL(connection, trust: trust, isReliedOn: true)
             while true {
@@ -80,13 +80,13 @@ final class Checkpointer: Sendable {
                 do throws(SQLiteError) {
                     try copy(connection)
                 } catch {
-                    // Busy: the writer is at it. All else shows at the writer too, where it counts.
+                    // Busy means that the writer copies just now. Every other error will show at the writer too, which counts it.
                     if error.code.primary != .busy { log.warn("A checkpoint failed", error.description) }
                 }
                 isBusy.store(false, ordering: .relaxed)
             }
         } catch {
-            // The writer does it all then, when the log has become long.
+            // Without this thread the writer copies the log itself, once it has become long.
             log.warn("The checkpoint thread has no connection", error.description)
         }
     }

@@ -15,13 +15,13 @@ struct Job: Sendable {
     }
 
     var kind: Kind
-    /// The job sees what was put before it: it waits until these changes are committed, and in their rows.
+    /// The latest change that was put before the job. It waits until all up to there are committed, and in their rows.
     var ticket: WriteTicket
-    /// Whether it has begun before that, to make room: what it has removed is gone, and all of it is still to be gone through.
+    /// Whether it has begun before that to make room on a full disk. It then has to begin again from its first row.
     var isEarly = false
-    /// Whether it is over only once all of it is synced.
+    /// Whether it ends only once what it did is synced.
     var isSynced = false
-    /// Entries that it ended; those that were dead already do not count.
+    /// How many entries it has ended; those that were dead already do not count.
     var removed = 0
     var completion: @Sendable (Result<Int, TierFault>) -> Void
 
@@ -33,7 +33,7 @@ struct Job: Sendable {
         }
     }
 
-    /// From its first row on.
+    /// Sets it back to its first row.
     mutating func beginAgain() {
         isEarly = false
         switch kind {
@@ -63,12 +63,12 @@ final class JobQueue: Sendable {
         }
     }
 
-    /// The first job, which is out of the queue then.
+    /// Takes the first job out of the queue.
     func next() -> Job? {
         state.withLock { $0.jobs.isEmpty ? nil : $0.jobs.removeFirst() }
     }
 
-    /// Ends the queue; what is left in it.
+    /// Ends the queue, and returns the jobs that are left in it.
     func close() -> [Job] {
         state.withLock { state in
             state.isClosed = true

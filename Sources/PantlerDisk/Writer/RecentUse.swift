@@ -1,7 +1,7 @@
 import PantlerModel
 import Synchronization
 
-/// When keys were last used, roughly, between threads: what tells cold rows from those that are to stay when room is made.
+/// When keys were last used, roughly, shared between threads. It tells the rows that leave to make room from those that stay.
 final class RecentUse: Sendable {
     private let uses = Mutex(LastUses(capacity: LastUses.leastCapacity))
 
@@ -90,7 +90,7 @@ struct LastUses {
     private var starts = [UInt64](repeating: 0, count: LastUses.ages + 1)
     /// Keys whose use was noted in this epoch.
     private var noted = 0
-    /// How far the table is rid of the epoch whose number is the next one's.
+    /// How many words of the table are rid of uses of the epoch whose number the next one will have.
     private var cleared = 0
 
     init(capacity: Int) { table = SlotTable(capacity: capacity) }
@@ -124,7 +124,7 @@ struct LastUses {
                 if age > victim.age { victim = (word, shift, age) }
             }
         }
-        // Among nothing but younger ones it has no place.
+        // A use that is older than all in the line is not noted.
         if victim.age >= self.age(ofEpoch: wanted) { set(victim.word, victim.shift, tag, wanted) }
     }
 
@@ -176,7 +176,7 @@ struct LastUses {
     /// Does a piece of what is to be done before the next epoch can begin, and then begins it.
     mutating func advance(now: UInt64) {
         let next = epoch % UInt64(Self.ages) + 1
-        // What has its number is as old as can be told, and would be the youngest.
+        // Uses with the next number are of the oldest epoch that can be told, and would be taken for the youngest.
         let end = min(cleared + Self.step, table.words.count)
         for word in cleared..<end where table.words[word] != 0 {
             for slot in 0..<UInt64(Self.slotsAWord) where table.words[word] >> (slot * 16) & Self.epochMask == next {

@@ -1,16 +1,16 @@
 import PantlerModel
 import Synchronization
 
-// What the queue has gathered, committed in one transaction.
+// How the changes that the queue has gathered are committed, in one transaction where that is possible.
 extension Writer {
-    /// Changes in one commit from which on it is in a hurry, and for how long any other gives way.
+    /// A commit of so many changes is in a hurry and never gives way to other threads; any other one does for so long.
     private static let hurriedChanges = 256
     private static let yieldingNanoseconds: UInt64 = 10_000_000
 
     /// What has become of the changes of a batch so far.
     private struct CommitOutcome {
         var rejected: [WriteTicket: TierFault] = [:]
-        /// Committed, and synced where the batch is to be.
+        /// Changes that are committed, and synced if the batch is to be.
         var done: Set<WriteTicket> = []
     }
 
@@ -22,7 +22,7 @@ extension Writer {
             do throws(SQLiteError) {
                 sync = try attempt(batch, sync: isAwaited, &outcome)
             } catch {
-                // What the log took may be all that is missing.
+                // To cut the log may be enough to make room.
                 guard error.fault.cause == .full, !context.isShortOfRoom, cutLogForRoom() else { throw error }
                 sync = try attempt(batch, sync: isAwaited, &outcome)
             }
@@ -38,7 +38,7 @@ extension Writer {
             if error.fault.cause == .full {
                 outcome.done.formUnion(writeWithinBallast(batch.items.filter { !outcome.done.contains($0.ticket) }))
             }
-            // The next attempt is one of the last: what is copied into the file makes room in the log.
+            // While the tier closes there are few attempts left: to copy the log makes room in it for the next one.
             if context.queue.read({ $0.isClosing }) { _ = try? checkpointer.copy(connection) }
             context.queue.fail(error.fault, done: outcome.done, isUndone: isUndone)
             context.log.warn("The disk tier cannot write", error.description)
@@ -54,21 +54,21 @@ extension Writer {
         _ outcome: inout CommitOutcome
     ) throws(SQLiteError) -> Bool {
         if isAwaited { lookAtLog(isThorough: false) }
-        // The last of all commits is made whatever it is worth.
+        // While the tier closes a commit is made even where nobody can tell whether it will last.
         if isAwaited, !context.queue.read({ $0.isClosing }) { try context.files.checkDamage() }
         try checkRoom(for: batch)
         let sync = try isSynced(isAwaited)
         let isJournaled = try takesJournal(batch)
-        // What an attempt before this one has come to is not made once more.
+        // What an attempt before this one has committed or rejected is not tried again.
         let items = batch.items.filter { !outcome.done.contains($0.ticket) && outcome.rejected[$0.ticket] == nil }
         try write(items[...], journaled: isJournaled, sync: sync, &outcome)
         return sync
     }
 
-    /// Whether a commit is synced: where someone waits, and once a second.
+    /// Whether a commit is synced: it is where someone waits for that, and once a second.
     ///
-    /// - Throws: where no sync would prove anything. Who waits for none goes on without, as far as the log may grow: a `kill -9` takes
-    ///   nothing, and the log will be written anew with all that is in it.
+    /// - Throws: where a sync would prove nothing, and someone waits for it or the log has come to its bound. Otherwise the commit is made
+    ///   without a sync: it survives a `kill -9`, and the log will be written anew with all that is in it.
     private func isSynced(_ isAwaited: Bool) throws(SQLiteError) -> Bool {
         do throws(SQLiteError) {
             try mendLog()
@@ -79,7 +79,7 @@ extension Writer {
         }
     }
 
-    /// Commits items in one transaction; if one of them alone is to blame, each half of them in one of its own.
+    /// Commits items in one transaction. If that fails by the fault of one of them, each half has a transaction of its own.
     private func write(
         _ items: ArraySlice<Batch.Item>,
         journaled: Bool,
@@ -115,7 +115,7 @@ extension Writer {
             }
             let middle = items.startIndex + items.count / 2
             try write(items[..<middle], journaled: journaled, sync: sync, &outcome)
-            // Should the second half fail altogether, the first has not.
+            // Should the second half fail altogether, the first is committed all the same.
             for item in items[..<middle] where outcome.rejected[item.ticket] == nil { outcome.done.insert(item.ticket) }
             try write(items[middle...], journaled: journaled, sync: sync, &outcome)
         }
@@ -129,7 +129,7 @@ extension Writer {
         throw SQLiteError(code: .full, message: "What is left of the device is kept for deletes and invalidations.")
     }
 
-    /// There is no room: gives the ballast up, and commits what needs next to none, so that deletes can make some.
+    /// Gives the ballast up on a full device, and commits what needs next to no room, so that deletes can make some.
     ///
     /// - Returns: the changes that are committed and synced.
     private func writeWithinBallast(_ items: [Batch.Item]) -> Set<WriteTicket> {
@@ -143,7 +143,7 @@ extension Writer {
         return done
     }
 
-    /// Where the journal is in use, its next row takes little room.
+    /// Writes changes that need little room as the next row of the journal, where that is in use.
     ///
     /// - Returns: `nil` if it cannot be done like that.
     private func appendLighter(_ items: [Batch.Item]) -> Set<WriteTicket>? {
@@ -154,7 +154,7 @@ extension Writer {
         } catch {
             return nil
         }
-        // What it holds is merged, or gone with the deletes: both make room.
+        // The journal is to be emptied: its changes come to their rows, or end with the deletes, and its own rows make room.
         journal.isWanted = true
         return Set(items.map(\.ticket)).subtracting(outcome.rejected.keys)
     }
@@ -164,7 +164,7 @@ extension Writer {
         var deletes: [EntryAddress: Version] = [:]
         for case .entry(let keyed) in lighter.map(\.change) { deletes[keyed.address] = keyed.version }
         do throws(SQLiteError) {
-            // A direct change of a row needs an empty journal. What these deletes end need not come to its row.
+            // Rows may be changed directly only with an empty journal, so it is merged with them, but for changes that these deletes end.
             try mergeWhole(sync: true, with: deletes) { () throws(SQLiteError) in
                 for item in lighter { try apply(item) }
             }
@@ -181,7 +181,7 @@ extension Writer {
             case .control(let control): try apply(control)
             }
         } catch {
-            // What stands for a change that was given up only has to keep back what is older.
+            // A delete in the place of a change that was given up only has to keep older ones from being seen: a newer row is no fault.
             guard error.code == .outdated, item.isGivenUp else { throw error }
         }
     }
@@ -190,7 +190,7 @@ extension Writer {
         let address = keyed.address
         switch keyed.change {
         case .put(let entry, let options):
-            // A write that overtook the end of its namespace.
+            // This write came in after the end of its namespace.
             if isGone(address.namespace) { return }
             let (delta, replaced) = try entries.put(address, entry, options, keyed.deflation)
             effects.move(address.namespace, by: delta)
@@ -198,7 +198,7 @@ extension Writer {
         case .touch(let touch):
             if isGone(address.namespace) { return }
             guard let delta = try entries.touch(address, touch) else {
-                // Nothing older may stand in its place.
+                // The row that the touch was meant for is not there, and an older one must not be seen in its place.
                 effects.move(address.namespace, by: try entries.delete(address, version: touch.head.version))
                 effects.missed.append((address, touch.head.version))
                 return
@@ -218,7 +218,7 @@ extension Writer {
 
     private func apply(_ control: Control) throws(SQLiteError) {
         switch control {
-        // What overtook the end of its namespace would bring it back.
+        // A record that came in after the end of its namespace would bring that back.
         case .namespace(let record): if !isGone(record.id) { try tables.put(record) }
         case .tag(let namespace, let tag, let mark):
             if !isGone(namespace) { try tables.put(namespace, tag: tag, mark) }
@@ -231,7 +231,7 @@ extension Writer {
         case .versionCeiling(let version): try tables.raise(.versionCeiling, to: Int64(clamping: version))
         case .hotSet(let hashes): try tables.setHotSet(hashes)
         case .void(let namespace, let through):
-            // Nobody reads a namespace that is gone.
+            // Nobody reads in a namespace that is gone, so that it needs no mark.
             if housekeeping.gone.contains(namespace) || effects.dropped.contains(namespace) {
                 effects.endedVoids.insert(namespace)
                 return

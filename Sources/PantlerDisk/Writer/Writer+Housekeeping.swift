@@ -1,32 +1,34 @@
 import PantlerModel
 import Synchronization
 
-/// Where house-keeping stands.
+/// What house-keeping has to do, and how far it has come.
 struct Housekeeping {
-    /// Namespaces whose rows are to go, in turn.
+    /// Namespaces that are gone and whose rows are still to be removed, one after the other.
     var dropped: [NamespaceID] = []
-    /// The latest change that came before each was dropped: until the journal is rid of these, rows can still come of them.
+    /// Of each of these the latest ticket that was given before it was dropped. As long as the journal has changes up to there, new rows can
+    /// come of them.
     var dropTickets: [NamespaceID: WriteTicket] = [:]
-    /// Rows that are void and are to go, in turn.
+    /// Namespaces with void rows that are still to be removed, one after the other.
     var voids: [VoidSweep] = []
-    /// Rows that could not be removed, in this run.
+    /// How many rows of this run could not be removed.
     var unremovable = 0
-    /// All that were dropped in this run: what still comes for them is not written.
+    /// All namespaces that were dropped in this run: what still comes for them is not written.
     var gone: Set<NamespaceID> = []
-    /// Namespaces whose usage moved since it was last held against their bounds.
+    /// Namespaces whose usage has changed since it was last compared with their bounds.
     var touched: Set<NamespaceID> = []
-    /// Namespaces that were found above theirs.
+    /// Namespaces that were found above their bounds.
     var crowded: Set<NamespaceID> = []
-    /// By how much the rows were above their bound when there was last a look at that, and what the bound of the pages was then.
+    /// By how many bytes the rows were above their bound after the last step, and what the bound of the pages in use was then.
     var excess: Int64 = 0
     var usedBytes: Int64 = 0
     /// Where eviction stands among the rows of a namespace or (`nil`) of all.
     var hands: [NamespaceID?: EvictionHand] = [:]
-    /// When time was last asked for what it ended, when all bounds were last looked at, and until when nothing is tried after an
-    /// error, or nothing that time ended; monotonic nanoseconds.
+    /// When expired rows were last looked for, and until when they are not, after an error; monotonic nanoseconds, as the next two.
     var dueAskedAt: UInt64 = 0
     var dueRestsUntil: UInt64 = 0
+    /// When all namespaces were last compared with their bounds.
     var boundsAskedAt: UInt64 = 0
+    /// Until when no house-keeping is done, after an error.
     var restsUntil: UInt64 = 0
 }
 
@@ -34,11 +36,11 @@ struct Housekeeping {
 struct VoidSweep {
     let namespace: NamespaceID
     let through: Version
-    /// The latest change that came before: until the journal is rid of those before it, a restart can make rows of them.
+    /// The latest ticket that was given before. As long as the journal has changes up to there, new rows can come of them.
     let ticket: WriteTicket
     /// The row that was looked at last.
     var last: Int64 = 0
-    /// Whether all so far is gone that should be.
+    /// Whether all void rows so far could be removed.
     var isWhole = true
 }
 
@@ -49,9 +51,11 @@ struct EvictionHand {
     /// How many rows of each age were seen lately.
     private var seen = [Int](repeating: 0, count: LastUses.ages + 1)
 
-    /// Of those seen the oldest quarter leaves: so a row leaves for every four that are looked at, whatever their ages are.
+    /// One part in so many leaves, the oldest of those seen: so a row leaves for every four that are looked at, whatever their ages are.
     private static let leaving = 4
+    /// Rows above which the counts are halved, so that the latest weigh most.
     private static let remembered = 4096
+    /// Rows whose ages tell well enough what there is.
     private static let enough = 1024
 
     /// Whether it has seen as many rows as tell what ages there are.
@@ -71,7 +75,7 @@ struct EvictionHand {
     }
 }
 
-// House-keeping: what is dead goes, then what is too much.
+// House-keeping removes rows: first those that are dead, then those that are too many.
 //
 // Order of leaving. What has expired (and is past its stale TTL) goes first, always: eviction only begins when nothing is due. Then the rows
 // are looked at that have been here longest, by their row numbers, and those of them leave that were not used for longest: here, as
@@ -83,18 +87,19 @@ struct EvictionHand {
 extension Writer {
     /// Rows that one step looks at, at most.
     static let mostStepRows = 128
-    /// What one step may take, in nanoseconds; see `YieldingSlice`.
+    /// How long one step may take, in nanoseconds; see `YieldingSlice`.
     static let stepNanoseconds: UInt64 = 3_000_000
     private static let dueEveryNanoseconds: UInt64 = 100_000_000
     private static let boundsEveryNanoseconds: UInt64 = 1_000_000_000
     private static let restNanoseconds: UInt64 = 1_000_000_000
-    /// Rows that are passed over where they cannot be read.
+    /// How many rows are passed over where rows cannot be read.
     private static let damagedRows: Int64 = 1024
     /// Cost of a row up to which it moves when it stays. A larger one has pages of its own: to move it would write them anew for nothing.
     private static let mostMovedBytes: Int64 = 16 << 10
-    /// What is above a bound by so small a part of it may wait for the next step.
+    /// Rows that are above their bound by less than one part in so many may wait for the next step.
     private static let slackShare: Int64 = 64
-    /// Rows that are looked at in a row while they are further above their bound than that: what goes is as fast as what comes.
+    /// Rows that are looked at one step after the other while they are further above their bound than that, so that rows go as fast as they
+    /// come.
     private static let hastyRows = 2048
 
     /// Rows that one step looks at: fewer where the log must not grow by much at a time.
@@ -122,8 +127,9 @@ extension Writer {
         }
     }
 
-    /// Some steps while the rows are well above their bound, and as many as it takes while the file would grow beyond its own: what comes in
-    /// never outruns what goes, however slow the machine is. Only when the bound has become smaller there is time.
+    /// Makes some steps while the rows are well above their bound, and as many as it takes while the file would grow beyond its own: so what
+    /// comes in never outruns what goes, however slow the machine is. Where the rows are above their bound only because that has become
+    /// smaller, they may leave in the background.
     ///
     /// - Parameter more: whether there is anything to do.
     /// - Returns: whether there still is.
@@ -143,7 +149,7 @@ extension Writer {
         return more
     }
 
-    /// The same while the journal is emptied at once. Where it cannot be done, the rest of house-keeping finds out why.
+    /// The same between the steps by which the journal is emptied at once. An error is logged, and met again by house-keeping.
     func catchUp() {
         let now = monotonicNanoseconds()
         guard now >= housekeeping.restsUntil else { return }
@@ -163,7 +169,7 @@ extension Writer {
         let isCrowded = excess > 0 || !housekeeping.crowded.isEmpty
         let isTime = always || isCrowded || now - housekeeping.dueAskedAt >= Self.dueEveryNanoseconds
         if isTime, now >= housekeeping.dueRestsUntil {
-            // If this fails, as it does in a damaged part of the index, eviction has its turn all the same.
+            // Set before the attempt: if that fails, as it does in a damaged part of the index, eviction has its turn all the same.
             housekeeping.dueRestsUntil = now + 60 * Self.restNanoseconds
             if try removeDue() {
                 housekeeping.dueRestsUntil = 0
@@ -205,8 +211,8 @@ extension Writer {
         return true
     }
 
-    /// Removes rows in the place of which nothing newer could be written, and then the mark that keeps them from being seen. Where damage
-    /// leaves some of them the mark stays, for good.
+    /// Removes void rows (see `VoidMarks`), and then the mark that keeps them from being seen. Where damage keeps some of them, the mark stays
+    /// for good.
     ///
     /// - Returns: whether there was anything.
     private func removeVoid() throws(SQLiteError) -> Bool {
@@ -271,7 +277,7 @@ extension Writer {
         context.delegate?.maxDisk(of: namespace) ?? .max
     }
 
-    /// Holds namespaces against their bounds: those that moved, and once a second all, since policies change.
+    /// Compares namespaces with their bounds: those whose usage has changed, and once a second all, since policies change.
     private func noteCrowded(at now: UInt64) {
         if now - housekeeping.boundsAskedAt >= Self.boundsEveryNanoseconds {
             housekeeping.boundsAskedAt = now
@@ -286,7 +292,7 @@ extension Writer {
     /// - Returns: whether there are rows left to look at.
     private func evict(from namespace: NamespaceID?, excess: Int64) throws(SQLiteError) -> Bool {
         var hand = housekeeping.hands[namespace] ?? EvictionHand()
-        // Where rows cannot be read, the next attempt begins behind them: one damaged page must not end all eviction.
+        // Set before the rows are read: where that fails, the next attempt begins behind them. One damaged page must not end all eviction.
         housekeeping.hands[namespace, default: hand].row = hand.row + Self.damagedRows
         let rows = try entries.oldest(of: namespace, after: hand.row, limit: stepRows)
         guard !rows.isEmpty else {
@@ -294,7 +300,7 @@ extension Writer {
             return hand.row != 0
         }
         if !hand.hasSeenEnough { try lookAhead(of: namespace, &hand, after: rows.last?.id ?? 0) }
-        // Where none of them can be dealt with, as in a damaged part of the file, the next attempt begins behind them, too.
+        // The same for the rows that were read: where none of them can be removed, the next attempt begins behind them.
         housekeeping.hands[namespace] = hand
         housekeeping.hands[namespace]?.row = rows.last?.id ?? hand.row
         let ages = age(rows)
@@ -319,7 +325,7 @@ extension Writer {
         return true
     }
 
-    /// A hand that has seen little looks at what it is about to come to: the first rows are no measure for the others.
+    /// Has a hand that has seen few rows look at those that it is about to come to: the first rows alone are no measure for the others.
     private func lookAhead(of namespace: NamespaceID?, _ hand: inout EvictionHand, after row: Int64) throws(SQLiteError)
     {
         var next = row
@@ -331,7 +337,7 @@ extension Writer {
         }
     }
 
-    /// Ages of rows, by their numbers: in epochs since their last use, as far as anyone knows of it.
+    /// The ages of rows, by their numbers: how many epochs ago each was last used, as far as anyone knows.
     private func age(_ rows: [EntryTable.Row]) -> [Int64: Int] {
         let delegate = context.delegate
         var ages: [Int64: Int] = [:]
@@ -342,7 +348,7 @@ extension Writer {
         return ages
     }
 
-    /// A row was written.
+    /// Notes that a row was written, which counts as a use of its key.
     func noteUse(_ hash: UInt64) {
         advanceRecentUse()
         context.recentUse.note(hash)
@@ -364,8 +370,8 @@ extension Writer {
     /// Does the same to some rows in one transaction, until the step's time is over. Where damage keeps it from ending, each row has a
     /// transaction of its own, and those that still fail are passed over.
     ///
-    /// - Returns: how many it came to: at least one, unless there was none.
-    /// - Throws: if it could do nothing at all.
+    /// - Returns: how many rows it has dealt with: at least one, unless there was none.
+    /// - Throws: if it could deal with none.
     @discardableResult
     func step(
         _ rows: [EntryTable.Row],

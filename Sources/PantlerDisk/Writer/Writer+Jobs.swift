@@ -39,8 +39,8 @@ extension Writer {
         return true
     }
 
-    /// The disk is full, and so what came before the job may wait for the very room that it makes: the rows that there are go at once. What
-    /// is in the queue or the journal becomes rows later: then the job begins again, or it is told to come again.
+    /// A step of a job that removes rows, on a full disk, before all changes that came before the job are in their rows: these may wait for the
+    /// very room that the job makes. Once they are in their rows the job begins again; if it ends before that, it ends with the fault.
     ///
     /// - Returns: whether there is more to do now.
     private func stepEarly(_ job: Job, _ fault: TierFault?) -> Bool {
@@ -58,7 +58,7 @@ extension Writer {
         return true
     }
 
-    /// Whoever waits for a job in a `through` namespace is answered once what it did is on disk.
+    /// Syncs what was committed: whoever waits for a job in a `through` namespace is answered once that is on disk.
     private func syncAll() throws(SQLiteError) {
         lookAtLog(isThorough: false)
         try context.files.checkDamage()
@@ -73,14 +73,13 @@ extension Writer {
             let rows = try entries.rows(of: namespace, from: next, limit: stepRows)
             let wanted = rows.prefix { $0.key.starts(with: prefix) }
             let gone = wanted.filter { $0.version < before }
-            // Judged before they are gone.
+            // Which of them could still be seen is judged before they are removed.
             let void = context.queue.voidThrough(namespace)
             let visible = gone.map { $0.version > void && isVisible($0) }
             let count = try gone.isEmpty ? 0 : step(gone) { (row) throws(SQLiteError) in try remove(row, .invalidated) }
             job.removed += visible.prefix(count).count { $0 }
             if count == gone.count, rows.count < stepRows || wanted.count < rows.count { return true }
-            // On from the smallest key after the last one that was dealt with. `step` always comes to one at least; did it come to none,
-            // they would all have their turn again.
+            // The job goes on at the smallest key after the last one that was dealt with: `step` deals with one row at least.
             let last = count < gone.count ? gone[..<count].last : wanted.last
             let rest = last.map { $0.key + [0] } ?? next
             job.kind = .removePrefix(namespace, prefix: prefix, before: before, next: rest)
@@ -96,7 +95,7 @@ extension Writer {
                 try ended.isEmpty
                 ? 0
                 : step(ended) { (row) throws(SQLiteError) in
-                    // What is stale has its time, and then goes with what has expired.
+                    // A row that was made stale ends later: it goes then, with those that have expired.
                     if let end = ends[row.id], end > now { return try entries.setDue(id: row.id, end) }
                     try remove(row, .invalidated)
                 }
@@ -104,14 +103,14 @@ extension Writer {
             job.kind = .sweep(last: count < ended.count ? ended[count].id - 1 : end)
             return false
         case .merge:
-            // The journal is rid of what came before the job, or its turn would not have come.
+            // `stepJob` has waited until the journal is rid of all that came before the job.
             return true
         case .tidy:
             return try !stepHousekeeping(at: monotonicNanoseconds(), always: true)
         }
     }
 
-    /// When a row ends by marks, in milliseconds; `nil` if it does not.
+    /// The moment, in milliseconds, at which a row ends by a flush or by a tag's invalidation; `nil` if it does not.
     func invalidAt(_ row: EntryTable.Row) -> Int64? {
         guard let delegate = context.delegate else { return nil }
         let tags = row.tags.withUnsafeBytes { TagList.decode($0) } ?? []
@@ -123,7 +122,7 @@ extension Writer {
         )?.milliseconds
     }
 
-    /// Before the start nothing has ended by time.
+    /// The present moment; before the tier is started nothing has expired.
     private var nowMilliseconds: Int64 { context.now?.milliseconds ?? .min }
 
     /// Whether a row that is removed could still be seen until now.

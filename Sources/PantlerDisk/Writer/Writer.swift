@@ -29,27 +29,32 @@ final class Writer: @unchecked Sendable {
     private(set) var totals: [NamespaceID: TierUsage]
     private(set) var totalBytes: Int64 = 0
     private(set) var rowCount: Int64 = 0
-    /// What the open transaction brings about besides.
+    /// What the open transaction brings about outside of the file; see `TransactionEffects`.
     var effects = TransactionEffects()
     var housekeeping = Housekeeping()
 
-    /// What a start found where something was damaged, until it is written.
+    /// What the start has found and put in the place of damaged rows; `nil` once it is written, or where nothing was damaged.
     private var unwritten: RestoredState?
 
+    /// Whether the connection is set to sync the log with each commit (synchronous = FULL).
     private var isSynchronous = true
+    /// When the log was last synced; monotonic nanoseconds, as all moments here.
     var syncedAt: UInt64 = 0
-    /// Whether something was committed since.
+    /// Whether something was committed since the last sync.
     private(set) var isUnsynced = false
     private var hasRaisedCeiling = false
-    /// Whether nothing of the last transaction that failed is left in the log.
+    /// Whether the log is known to hold nothing of the last transaction that failed.
     var isUndone = true
-    /// Why the log could not be written anew, and until when it is not tried again.
+    /// Why the log could not be written anew the last time, and until when no other attempt is made.
     private var mendError: SQLiteError?
     private var mendRestsUntil: UInt64 = 0
+    /// When the clock's anchor was last written.
     var anchoredAt: UInt64 = 0
+    /// Whether the last commit failed: the next one that succeeds is logged.
     var wasFaulty = false
-    /// Whether somebody else has cut the log short, and what the last look at it came to.
+    /// Whether somebody else has cut the log short.
     private var isLogCut = false
+    /// What the last look at the log came to.
     private var logLook = WALFile.Look()
     /// Until when the log is not cut back.
     private var logRestsUntil: UInt64 = 0
@@ -57,16 +62,17 @@ final class Writer: @unchecked Sendable {
     private var restedBytes: Int64 = 0
     /// Bytes that the database's file has on the device, at least.
     private var reservedBytes: Int64 = 0
-    /// When there was last a look at whether there is room for the ballast, and when writing was last tried for its own sake.
+    /// When the writer last looked whether there is room for the ballast.
     private var ballastAskedAt: UInt64 = 0
+    /// When a transaction was last tried only to see whether writing goes well again.
     private var recoveryTriedAt: UInt64 = 0
-    /// Its length when it last could not be cut; 0 = it could.
+    /// The log's length when it last could not be cut, since somebody read in it; 0 = it could.
     private var heldLogBytes: Int64 = 0
 
     static let secondNanoseconds: UInt64 = 1_000_000_000
-    /// Longest sleep: what only time brings about is seen at the latest then.
+    /// The longest sleep: what nobody tells of, as an expiry, is seen at the latest when it ends.
     private static let tickMicroseconds: UInt64 = 500_000
-    /// Least log that is worth copying when there is nothing else to do.
+    /// The shortest log that is worth copying when there is nothing else to do.
     private static let idleLogBytes: Int64 = 1 << 20
     private static let mendPauseNanoseconds: UInt64 = 250_000_000
     /// How long readers are waited for when the log is to be cut: those of this tier are done sooner.
@@ -146,10 +152,11 @@ final class Writer: @unchecked Sendable {
         if context.files.look(connection) { lookAtLog(isThorough: true) }
     }
 
-    /// Whether the log is as long as what was written to it, and, if it is to be `isThorough`, is that. If it is not, nothing that follows in it is
-    /// found by a start, and what is copied from it into the database would spoil that: it is not trusted any more, in this run.
+    /// Looks whether the log still is what was written: whether it is long enough, and with `isThorough` also whether its bytes are those.
+    /// Where it was cut short, a start would find nothing of what follows in it, and what is copied from it into the database would spoil
+    /// that: so it is not trusted any more in this run.
     ///
-    /// Before each commit for which somebody waits: what is written behind the place where a log was cut makes it long again.
+    /// Called before each commit for which somebody waits: what is written behind the place where a log was cut makes it long again.
     func lookAtLog(isThorough: Bool) {
         let path = context.path + "-wal"
         let isShort = DatabaseFile.bytes(of: path) < gauge.bytes
@@ -182,7 +189,7 @@ final class Writer: @unchecked Sendable {
         defer { context.queue.end() }
         for job in jobs.close() { job.completion(.failure(PendingWrites.closedFault)) }
         do throws(SQLiteError) {
-            // What cannot be merged now is merged after the next start.
+            // What of the journal cannot be merged now is merged after the next start.
             try mergeBySteps()
         } catch {
             context.log.warn("The journal could not be merged at the end", error.description)
@@ -193,9 +200,9 @@ final class Writer: @unchecked Sendable {
             context.log.warn("The disk tier could not tidy up at its end", error.description)
         }
         do throws(SQLiteError) {
-            // What the log and its index take of a full device is all that the next start may find: they stay, as long as they are.
+            // The device is full: the room that the log and its index have is all that the next start may find. So they keep their length.
             if context.isShortOfRoom { return try connection.execute("PRAGMA journal_size_limit = -1") }
-            // Also where the names are gone: what only the log has is in the file then, should that be found again.
+            // The log is copied where the files' names are gone too: should somebody find the database again, it is complete.
             try checkpointer.copy(connection, .truncate)
             // SQLite removes a log by its name, which may be somebody else's by now.
             if !context.files.isAbsent { try connection.keepLogOnClose(false) }
@@ -204,7 +211,7 @@ final class Writer: @unchecked Sendable {
         }
     }
 
-    /// Writes over what was damaged what the start has put in its place.
+    /// Writes what the start has put in the place of damaged rows over them.
     private func mendState() {
         guard let restored = unwritten else { return }
         do throws(SQLiteError) {
@@ -234,10 +241,10 @@ final class Writer: @unchecked Sendable {
 
     // MARK: Transactions
 
-    /// Runs `body` in a transaction of its own, with the usage that it moved. What it brings about besides (`effects`) takes effect once it is
-    /// committed.
+    /// Runs `body` in a transaction of its own, and writes the usage that it has moved in the same one. What it brings about outside of the file
+    /// (`effects`) takes effect once it is committed.
     ///
-    /// - Parameter sync: whether it is on disk when this returns. If the log is not to be trusted, it is made so first.
+    /// - Parameter sync: whether the transaction is on disk when this returns. A log that is not to be trusted is written anew first.
     func transaction(sync: Bool, _ body: () throws(SQLiteError) -> Void) throws(SQLiteError) {
         try context.files.check()
         if sync { try mendLog() }
@@ -306,7 +313,7 @@ final class Writer: @unchecked Sendable {
 
     private func noteDropped(_ effects: TransactionEffects) {
         guard !effects.dropped.isEmpty || !effects.voids.isEmpty || !effects.endedVoids.isEmpty else { return }
-        // Later than those of the changes in the transaction: at worst what is to go goes later.
+        // This ticket is later than those of the changes in the transaction. At worst, what is to go goes a little later.
         let ticket = context.queue.read { $0.latestTicket }
         for namespace in effects.dropped {
             housekeeping.gone.insert(namespace)
@@ -351,7 +358,7 @@ final class Writer: @unchecked Sendable {
 
     // MARK: The log and the file
 
-    /// Sees to it that the log is on disk as it is: an earlier run may have left what a failed sync, or none, has not brought there.
+    /// Sees to it that the log that an earlier run has left is on disk: a part of it may be in the system's cache alone.
     private func beginLog() {
         do throws(SQLiteError) {
             try WALFile(connection).forgetCopied()
@@ -363,7 +370,7 @@ final class Writer: @unchecked Sendable {
 
     /// Writes the log anew where it is not to be trusted; see `WALTrust`.
     ///
-    /// - Throws: why it still is not.
+    /// - Throws: why it still is not to be trusted.
     func mendLog() throws(SQLiteError) {
         let trust = context.walTrust
         if trust.isSound { return }
@@ -391,7 +398,7 @@ final class Writer: @unchecked Sendable {
     private func withLog(_ body: (WALFile) throws(SQLiteError) -> Void) throws(SQLiteError) {
         let isLocked = connection.isInTransaction
         if !isLocked { try connection.execute("BEGIN IMMEDIATE") }
-        // Nothing was changed by way of SQLite.
+        // SQLite has changed nothing within the transaction, so that there is nothing to lose.
         defer { if !isLocked { try? connection.execute("ROLLBACK") } }
         try body(WALFile(connection))
     }
@@ -409,7 +416,7 @@ final class Writer: @unchecked Sendable {
             isUndone = true
         } catch {
             isUndone = false
-            // Nor does a sync of the log prove anything of what follows in it, and it is written anew before the next.
+            // What follows in the log then would be found by no start, whatever a sync says. So the log is written anew before the next sync.
             context.walTrust.doubt(because: error.fault)
             context.log.warn("What failed to be written may be left in the log on disk", error.description)
         }
@@ -418,7 +425,7 @@ final class Writer: @unchecked Sendable {
     /// Whether the log has grown so long that the writer has to copy it itself.
     var isLogLong: Bool { gauge.bytes >= context.bounds.mostLogBytes }
 
-    /// Keeps the log within its bound: the checkpointer's work first, the writer's own where that does not keep up.
+    /// Keeps the log within its bound. The checkpointer copies it; where that does not keep up, the writer does so itself.
     func watchLog() {
         let bounds = context.bounds
         let bytes = gauge.bytes
@@ -427,8 +434,8 @@ final class Writer: @unchecked Sendable {
         cutLog(bounds)
     }
 
-    /// Copies the whole log and begins it anew. Where somebody else reads, who has begun before the last commit, it can only be copied
-    /// as far as they read; the next attempt is made when it has grown some more.
+    /// Copies the whole log and begins it anew. Whoever reads and has begun before the last commit keeps it from being copied beyond what
+    /// they see; the next attempt is made when the log has grown some more.
     private func cutLog(_ bounds: FolderBounds) {
         if gauge.bytes < heldLogBytes + bounds.logBytes, gauge.bytes >= heldLogBytes, heldLogBytes > 0 { return }
         do throws(SQLiteError) {
@@ -444,7 +451,7 @@ final class Writer: @unchecked Sendable {
         }
     }
 
-    /// Cuts back a log that grew beyond its bound while somebody outside kept it from being begun anew, once they are gone. The pragma
+    /// Cuts back a log that grew beyond its bound while another process read in it, once that has ended. The pragma
     /// `journal_size_limit` does so as well, but only with a write that begins the log anew.
     private func cutLogAtRest() {
         let now = monotonicNanoseconds()
@@ -455,7 +462,7 @@ final class Writer: @unchecked Sendable {
         do throws(SQLiteError) {
             let (frames, copied) = try checkpointer.copy(connection)
             guard frames == copied else { return }
-            // Whoever still reads is not waited for: it is tried again.
+            // Nobody who still reads is waited for: there will be another attempt.
             try connection.setBusyTimeout(milliseconds: 0)
             defer { try? connection.setBusyTimeout(milliseconds: DatabaseFile.busyMilliseconds) }
             try checkpointer.copy(connection, .truncate)
@@ -465,7 +472,7 @@ final class Writer: @unchecked Sendable {
         }
     }
 
-    /// A write failed, and nothing waits that would show that writing goes well again: tries by itself, once a second.
+    /// After a write that failed, and while no change waits that would show whether writing goes well again, tries that once a second.
     private func recover() throws(SQLiteError) {
         guard !context.isShortOfRoom, context.queue.read({ $0.fault != nil && $0.count == 0 }),
             monotonicNanoseconds() - recoveryTriedAt >= Self.secondNanoseconds
@@ -477,12 +484,12 @@ final class Writer: @unchecked Sendable {
         wasFaulty = false
     }
 
-    /// Sees to it that the database has room on the device for all pages that the log has of it. So the log can always be copied and cut,
-    /// and what is full is known before a commit, which can be refused, and not when its log is to be copied, which cannot.
+    /// Sees to it that the database has room on the device for all pages that the log has of it. So the log can always be copied and cut: a
+    /// full device is met before a commit, which can be refused, and not when the log is to be copied, which cannot.
     private func reserveFile() throws(SQLiteError) {
         let bytes = try pages.count() * Int64(RowCost.pageBytes)
         if bytes <= reservedBytes {
-            // The file may be cut to that when the log is copied.
+            // When the log is copied, SQLite may cut the file to that length.
             reservedBytes = bytes
             return
         }
@@ -492,21 +499,21 @@ final class Writer: @unchecked Sendable {
 
     // MARK: The ballast
 
-    /// Once a second: there may be room for it again, or its size another one.
+    /// Looks once a second whether there is room for the ballast again, and whether another bound gives it another size.
     func watchBallast(at now: UInt64) {
         if now >= ballastAskedAt + Self.secondNanoseconds { _ = makeBallast() }
     }
 
     /// Gives up the room that is kept back.
     ///
-    /// - Returns: whether there was any.
+    /// - Returns: whether any was kept back.
     func giveBallast() -> Bool {
         context.shortage.store(true, ordering: .relaxed)
         ballastAskedAt = monotonicNanoseconds()
         return ballast.give()
     }
 
-    /// Keeps room back, if there is enough for that.
+    /// Keeps room back on the device, if there is enough for that.
     ///
     /// - Returns: whether it is kept.
     func makeBallast() -> Bool {
@@ -517,7 +524,7 @@ final class Writer: @unchecked Sendable {
         return isMade
     }
 
-    /// The device is full: cuts the log, which gives all of it back.
+    /// Cuts the log to nothing, so that a full device has its room back.
     ///
     /// - Returns: whether there was any to give back.
     func cutLogForRoom() -> Bool {
@@ -529,7 +536,7 @@ final class Writer: @unchecked Sendable {
 
     // MARK: The database's pages
 
-    /// By how many bytes the rows are above what all of them may take: by their own account, or by the pages that are in use.
+    /// By how many bytes the rows are above their bound: by what they cost together, or by the pages in use, whichever is more.
     func excessBytes() throws(SQLiteError) -> Int64 {
         let byRows = totalBytes - context.maxBytes.load(ordering: .relaxed)
         let usedBytes = context.bounds.usedBytes
@@ -538,7 +545,7 @@ final class Writer: @unchecked Sendable {
     }
 
     /// Gives some free pages back to the system where the file is above its bound, where the device is full, or where a quarter of it is
-    /// unused and nothing else is to be done. A piece of a few milliseconds.
+    /// unused and nothing else is to be done. One call takes a few milliseconds.
     ///
     /// - Returns: whether there is more to give.
     func stepVacuum(isResting: Bool = false) throws(SQLiteError) -> Bool {
@@ -555,7 +562,8 @@ final class Writer: @unchecked Sendable {
         return try pages.free() < free
     }
 
-    /// Nothing to do: syncs what the last commits left, copies a short log too, and gives room that rows left behind back to the system.
+    /// What is done while no change waits: syncs what the last commits left, has a short log copied too, and gives room that rows have left
+    /// behind back to the system.
     private func tidyAtRest() {
         cutLogAtRest()
         let bytes = gauge.bytes
@@ -578,7 +586,7 @@ final class Writer: @unchecked Sendable {
     }
 }
 
-/// How many pages the database has. Used by the thread of its connection.
+/// How many pages the database has, and how many of them are free. Used on the thread of its connection.
 final class PageGauge {
     private let all: Statement
     private let unused: Statement

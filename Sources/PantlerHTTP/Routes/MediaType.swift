@@ -1,3 +1,5 @@
+import PantlerModel
+
 /// Media types (RFC 9110, section 8.3.1), as far as Pantler looks into them: their form, and what stands before the
 /// parameters.
 enum MediaType {
@@ -12,7 +14,7 @@ enum MediaType {
 
     /// Whether `text` is a type and a subtype, and whatever printable after a semicolon; 3 to 255 bytes.
     static func isValid(_ text: String) -> Bool {
-        guard (3...255).contains(text.utf8.count) else { return false }
+        guard (3...Limits.mediaTypeBytes).contains(text.utf8.count) else { return false }
         let end = endOfEssence(text)
         let parameters = text[end...]
         let name = parameters.isEmpty ? Substring(text) : trimmedEnd(text[..<end])

@@ -1,4 +1,4 @@
-/// What requests of a benchmark are written with: no string is made on the way.
+/// Writes the parts of a benchmark's requests as bytes, without making strings.
 enum BenchBytes {
     /// Letters that values are cut from: random, so that they deflate no better than they would in life.
     private static let letters: [UInt8] = {

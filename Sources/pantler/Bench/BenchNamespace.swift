@@ -16,7 +16,7 @@ struct BenchNamespace: Sendable {
     /// Makes the namespace where it is not there, so that the first get counts too, gives it what it needs, and leaves the rest
     /// of its policy.
     ///
-    /// - Parameter isNew: whether it must not be there yet.
+    /// - Parameter isNew: whether it is a failure if the namespace is there already.
     func prepare(_ client: Client, isNew: Bool = false) async throws {
         let found = try await client.send(.get, path)
         guard found.status == 200 || found.status == 404 else { throw CommandFailure(found) }

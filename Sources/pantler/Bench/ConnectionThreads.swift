@@ -61,7 +61,7 @@ final class OwnedConnection: Sendable {
         self.connection = Mutex(connection)
     }
 
-    /// Once.
+    /// Takes the connection out; a second call returns `nil`.
     func take() -> sending LeanConnection? {
         connection.withLock { connection in
             let taken = connection
@@ -71,7 +71,7 @@ final class OwnedConnection: Sendable {
     }
 }
 
-/// A connection that is made anew after each failure, until too many have come in a row. On one thread.
+/// A connection that is made anew after each failure, until too many have come in a row. Used by one thread.
 struct RenewedConnection {
     private let address: ServiceAddress
     private let timeoutMilliseconds: Int64
@@ -122,7 +122,7 @@ final class DrawnNumbers: Sendable {
         return next < count ? next : nil
     }
 
-    /// Draws up to `wanted` numbers at once; how many of them are below `count`.
+    /// Draws up to `wanted` numbers at once. Returns how many of them are below `count`.
     func draw(_ wanted: Int, below count: Int) -> Int {
         let first = index.wrappingAdd(wanted, ordering: .relaxed).oldValue
         return max(0, min(wanted, count - first))

@@ -1,8 +1,8 @@
 internal import Glibc
 
-/// One connection over a blocking socket, with one request at a time or a burst of them: what a benchmark's client may cost.
+/// One connection over a blocking socket, for one request at a time or a burst of them: cheap enough for a benchmark's client.
 ///
-/// Reads only what Pantler sends: HTTP/1.1 with a Content-Length or in chunks. Anything else is an error, not a guess. Of one thread.
+/// It reads only what Pantler sends: HTTP/1.1 with a Content-Length or in chunks. Anything else is an error, not a guess. Used by one thread.
 final class LeanConnection {
     /// Why a request got no answer.
     struct Failure: Error {
@@ -19,19 +19,19 @@ final class LeanConnection {
         }
     }
 
-    struct Answer {
+    struct LeanAnswer {
         let status: Int
-        /// Of an error, the beginning of its body.
+        /// The beginning of an error's body; else empty.
         let text: String
     }
 
     private static let bufferSize = 1 << 16
-    /// Of an error's body, how much is kept.
+    /// How much of an error's body is kept.
     private static let keptBytes = 1000
 
     private let socket: Int32
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bufferSize, alignment: 16)
-    /// What has been received and not been looked at.
+    /// Where the bytes begin and end in the buffer that were received and not read yet.
     private var start = 0
     private var end = 0
 
@@ -45,12 +45,12 @@ final class LeanConnection {
     }
 
     /// Sends a whole request and reads its whole answer.
-    func exchange(_ request: [UInt8]) throws(Failure) -> Answer {
+    func exchange(_ request: [UInt8]) throws(Failure) -> LeanAnswer {
         try send(request)
         return try receive()
     }
 
-    /// Sends whole requests, each of which `receive` has an answer to.
+    /// Sends whole requests. `receive` is to be called once for each of them.
     ///
     /// The service reads on while it can write its answers: a burst with large requests and large answers would wait for itself, until
     /// the timeout ends it.
@@ -67,7 +67,7 @@ final class LeanConnection {
     }
 
     /// The next answer.
-    func receive() throws(Failure) -> Answer {
+    func receive() throws(Failure) -> LeanAnswer {
         let headEnd = try receiveHead()
         let head = UnsafeRawBufferPointer(rebasing: buffer[start..<headEnd])
         let (status, length) = try Self.parse(head)
@@ -75,13 +75,13 @@ final class LeanConnection {
         guard let length else {
             while case let size = try receiveChunkSize(), size > 0 { try skip(size + 2) }
             try skip(2)
-            return Answer(status: status, text: "")
+            return LeanAnswer(status: status, text: "")
         }
         let keeps = status >= 400 && status != 404
         let text =
             keeps ? String(decoding: buffer[start..<min(end, start + min(length, Self.keptBytes))], as: UTF8.self) : ""
         try skip(length)
-        return Answer(status: status, text: text)
+        return LeanAnswer(status: status, text: text)
     }
 
     /// - Returns: where the body begins.
@@ -132,7 +132,7 @@ final class LeanConnection {
         return nil
     }
 
-    /// Passes a body; a part of it may have come with the head.
+    /// Skips a body, of which a part may have come with the head.
     private func skip(_ length: Int) throws(Failure) {
         var left = length
         let present = min(left, end - start)

@@ -1,16 +1,16 @@
 internal import Histogram
 internal import PantlerModel
 
-/// What came of a load, or of one connection's part in it.
+/// The results of a load, or of one connection's part in it.
 struct LoadOutcome: Sendable {
-    /// Requests that were answered as they should be; a miss is.
+    /// Requests that were answered as they should be; a miss counts as one.
     var answered = 0
-    /// Of gets, those that found nothing. What a batch did not find is not looked at.
+    /// Gets that found nothing. What a batch did not find is not counted.
     var misses = 0
     var errors = 0
-    /// What the first of them met.
+    /// The first error, in words.
     var firstError: String?
-    /// In nanoseconds, from the burst that a request was sent with to its answer.
+    /// Nanoseconds from the sending of a burst to the answer of each request in it.
     var latency = Histogram<UInt64>(highestTrackableValue: 3_600_000_000_000)
     var seconds = 0.0
 

@@ -9,7 +9,7 @@ struct LoadFill: Sendable {
     private static let entriesPerRequest = 500
     private static let bytesPerRequest = 4 << 20
 
-    /// - Throws: what the service has against an entry.
+    /// - Throws: the service's reason, where it refuses an entry.
     func run(_ client: Client) async throws(CommandFailure) {
         let count = max(1, min(Self.entriesPerRequest, Self.bytesPerRequest / (wire.size + 32)))
         let done = Counter()

@@ -1,7 +1,7 @@
 internal import Histogram
 internal import PantlerJSON
 
-/// What a load ends in.
+/// What is told at the end of a load.
 struct LoadReport {
     let load: Load
     let outcome: LoadOutcome

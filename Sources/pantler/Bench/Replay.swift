@@ -1,14 +1,14 @@
 internal import Histogram
 internal import PantlerModel
 
-/// What came of a replay, or of one connection's part in it.
+/// The results of a replay, or of one connection's part in it.
 struct ReplayOutcome: Sendable {
     var gets = 0
     var hits = 0
     var puts = 0
     /// Requests that failed; the replay went on with the next.
     var errors = 0
-    /// What the first of them met.
+    /// The first error, in words.
     var firstError: String?
     /// In nanoseconds.
     var getLatency = Histogram<UInt64>(highestTrackableValue: 3_600_000_000_000)

@@ -1,7 +1,7 @@
 internal import Histogram
 internal import PantlerJSON
 
-/// What a replay ends in.
+/// What is told at the end of a replay.
 struct ReplayReport {
     let path: String
     let trace: Trace

@@ -13,7 +13,7 @@ struct TracedRequest: Hashable, Sendable {
 
 /// Requests in the order they came, held in 13 bytes each.
 struct Trace: Sendable {
-    /// Of a source that has no sizes.
+    /// The size that is taken where a trace has none.
     static let unknownSize: UInt32 = 256
 
     private var keys: [UInt32] = []
@@ -74,7 +74,7 @@ struct Trace: Sendable {
     }
 }
 
-/// Takes a trace's lines apart, chunk by chunk.
+/// Parses a trace's lines, chunk by chunk.
 struct TraceParser {
     private(set) var requests: [TracedRequest] = []
     private let path: String

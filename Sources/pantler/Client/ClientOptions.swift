@@ -9,7 +9,7 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
     case json
 }
 
-/// What every command that calls a service takes.
+/// The options of every command that calls a service.
 struct ClientOptions: ParsableArguments {
     @Option(help: "The service's address. (default: PANTLER_URL, else http://127.0.0.1:8080)")
     var url: String?
@@ -37,7 +37,7 @@ struct NamespaceOption: ParsableArguments {
 
     var path: String { "/v1/namespaces/\(name.percentEncoded)" }
 
-    /// The view that has the key in the query, where no library on the way folds it.
+    /// The path that has the key in its query, where no library changes it on the way.
     func entry(_ key: String) -> String { "\(path)/entry?key=\(key.percentEncoded)" }
     func value(_ key: String) -> String { "\(path)/value?key=\(key.percentEncoded)" }
 }
@@ -49,7 +49,7 @@ protocol ClientCommand: AsyncParsableCommand {
     func run(_ session: Session) async throws
 }
 
-/// What such a command works with.
+/// What a command that calls a service works with.
 struct Session: Sendable {
     let client: Client
     let output: OutputFormat
@@ -113,7 +113,7 @@ extension ClientCommand {
     }
 }
 
-/// A variable of the environment; an empty one is none.
+/// A variable of the environment; an empty one counts as missing.
 func environment(_ name: String) -> String? {
     guard let value = getenv(name), value.pointee != 0 else { return nil }
     return String(cString: value)

@@ -1,10 +1,10 @@
 internal import PantlerJSON
 
-/// How a command ends. Thrown by itself where everything has been said.
+/// How a command ends. It is thrown by itself where the user has been told everything already.
 enum ExitStatus: Int32, Error, Hashable, Sendable {
     case done = 0
     case failed = 1
-    /// The command line, or the configuration, says what cannot be.
+    /// The command line or the configuration is wrong.
     case usage = 2
     case notFound = 3
     case notAllowed = 4
@@ -25,7 +25,7 @@ enum ExitStatus: Int32, Error, Hashable, Sendable {
         }
     }
 
-    /// What an answer of the service comes to; only for errors.
+    /// The status for an error that the service has answered.
     init(httpStatus: Int) {
         self =
             switch httpStatus {

@@ -1,13 +1,13 @@
-/// The command line as the bytes that it is.
+/// The command line as bytes.
 ///
 /// ArgumentParser works on strings, and Swift repairs what is no UTF-8 in them: each odd byte becomes U+FFFD, and different keys one.
 /// So arguments that are no UTF-8 go to the parser with every byte above ASCII replaced by a character of its own, out of a row of
 /// private ones that no argument has, and what takes bytes gets them back with `bytes(of:)`. Nothing else may take such
 /// an argument: see `checkText`.
 struct RawArguments: Sendable {
-    /// What the parser is given.
+    /// The arguments as the parser gets them.
     let texts: [String]
-    /// What stands for byte 0x80; the next 127 characters for the bytes after it.
+    /// The character that stands for byte 0x80; the next 127 characters stand for the bytes after it.
     private let base: UInt32
     /// The arguments that are no UTF-8.
     private let odd: [[UInt8]]

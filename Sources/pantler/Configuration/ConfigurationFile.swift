@@ -4,7 +4,7 @@ internal import Yams
 struct ConfigurationFile: Sendable {
     /// By key: the text of a scalar, or the texts of a list.
     private(set) var values: [String: [String]] = [:]
-    /// What the file says that no setting is.
+    /// Faults: what stands in the file and is no setting.
     private(set) var faults: [String] = []
     private let path: String
     private var lines: [String: Int] = [:]

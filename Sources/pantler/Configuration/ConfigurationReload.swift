@@ -1,6 +1,6 @@
-/// What reading the configuration again came to.
+/// The result of reading the configuration again.
 struct ConfigurationReload: Hashable, Sendable {
-    struct Change: Hashable, Sendable, CustomStringConvertible {
+    struct SettingChange: Hashable, Sendable, CustomStringConvertible {
         let key: String
         let old: String
         let new: String
@@ -8,12 +8,12 @@ struct ConfigurationReload: Hashable, Sendable {
         var description: String { "\(key): \(old) -> \(new)" }
     }
 
-    /// What is in force from now on: the old configuration with the live changes alone.
+    /// The configuration that holds from now on: the old one with the live changes alone.
     let configuration: ServeConfiguration
-    /// Changes that are in it.
-    let applied: [Change]
-    /// Changes that only a restart brings.
-    let needsRestart: [Change]
+    /// Changes that take effect at once.
+    let applied: [SettingChange]
+    /// Changes that take effect with a restart.
+    let needsRestart: [SettingChange]
 }
 
 extension ConfigurationSource {
@@ -24,10 +24,10 @@ extension ConfigurationSource {
     func reload(_ old: ServeConfiguration) throws(ConfigurationError) -> ConfigurationReload {
         let new = try load()
         var configuration = old
-        var applied: [ConfigurationReload.Change] = []
-        var needsRestart: [ConfigurationReload.Change] = []
+        var applied: [ConfigurationReload.SettingChange] = []
+        var needsRestart: [ConfigurationReload.SettingChange] = []
         for setting in Setting.all {
-            let change = ConfigurationReload.Change(
+            let change = ConfigurationReload.SettingChange(
                 key: setting.key,
                 old: setting.text(in: old),
                 new: setting.text(in: new)

@@ -60,9 +60,9 @@ struct ConfigurationSource: Sendable {
 /// One source's settings.
 private struct ConfigurationLayer {
     private let reader: ConfigReader
-    /// What it says that no setting is.
+    /// Faults: what this source says that is no setting.
     let faults: [String]
-    /// Where a setting stands in it.
+    /// Where a setting stands in this source, in words.
     let place: (Setting) -> String
 
     init(_ file: ConfigurationFile) {

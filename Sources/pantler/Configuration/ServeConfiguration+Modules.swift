@@ -36,7 +36,7 @@ extension ServeConfiguration {
 }
 
 extension ServeConfiguration {
-    /// What a setting says that another one keeps from being so, each as a sentence for the operator.
+    /// Settings that have no effect because of another one, each as a sentence for the operator.
     var doubts: [String] {
         let bound = limits.bytesInFlight
         let others: [(key: String, what: String, bytes: Int64)] = [

@@ -28,7 +28,7 @@ enum Terminal {
         }
     }
 
-    /// Writes it, or not: for messages.
+    /// Writes a message; an error is ignored.
     static func write(_ text: String, to stream: Stream) {
         _ = writeAll(Array(text.utf8), to: stream)
     }
@@ -65,7 +65,7 @@ enum Terminal {
         try read(file: Array(path.utf8))
     }
 
-    /// - Parameter path: as the system has it, which knows no encodings; without NUL.
+    /// - Parameter path: as bytes, since file names have no encoding; without NUL.
     static func read(file path: [UInt8]) throws(CommandFailure) -> [UInt8] {
         let name = String(decoding: path, as: UTF8.self)
         let file = (path + [0]).withUnsafeBufferPointer { bytes in
@@ -105,10 +105,7 @@ struct Style: Sendable {
     }
 
     func bold(_ text: String) -> String { wrap(text, "1") }
-    func dim(_ text: String) -> String { wrap(text, "2") }
     func red(_ text: String) -> String { wrap(text, "31") }
-    func green(_ text: String) -> String { wrap(text, "32") }
-    func yellow(_ text: String) -> String { wrap(text, "33") }
 
     private func wrap(_ text: String, _ code: String) -> String {
         isOn ? "\u{1b}[\(code)m\(text)\u{1b}[0m" : text
