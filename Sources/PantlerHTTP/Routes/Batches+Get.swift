@@ -6,25 +6,28 @@ extension Router {
     func getBatch(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
         let keys = try request.body.withBytes { body throws(Problem) in try KeyBatch(body) }
         guard flight.isShort else {
-            return getBatch(call.namespace, keys, nil, room: 0, exchange)
+            return getBatch(call.namespace, keys, nil, room: 0, isLong(call, request), exchange)
         }
         // It begins with some room, or not at all: nothing is counted of what is refused.
         let room = min(Self.batchRoom, exchange.answerSize)
         exchange.withRoom(room) { [self] claim in
             guard let claim else { return exchange.respond(Response(problem: .noRoom, operation: .batchGet)) }
             // Who waited was told on the loop, and a long batch is none for that.
-            perform(isLong(call, request)) { [self] in getBatch(call.namespace, keys, claim, room: room, exchange) }
+            let isLong = isLong(call, request)
+            perform(isLong) { [self] in getBatch(call.namespace, keys, claim, room: room, isLong, exchange) }
         }
     }
 
     /// Room that a batch waits for while it is short.
     private static let batchRoom = 1 << 20
 
+    /// - Parameter isLong: whether this is on another thread than the loop, and may take its time.
     private func getBatch(
         _ name: String,
         _ keys: KeyBatch,
         _ claim: FlightClaim?,
         room: Int,
+        _ isLong: Bool,
         _ exchange: Exchange
     ) {
         var found = FoundBatch(keys, limit: exchange.answerSize, flight, claim, room: room)
@@ -33,7 +36,8 @@ extension Router {
             found.missAll()
             return exchange.respond(.batch, with: found.response())
         }
-        BatchGet(keys: keys, router: self, namespace: namespace, exchange: exchange).lookUp(found, from: 0, nil)
+        let batch = BatchGet(keys: keys, router: self, namespace: namespace, exchange: exchange)
+        batch.lookUp(found, from: 0, atOnce: isLong ? BatchGet.manyKeysAtOnce : BatchGet.keysAtOnce, nil)
     }
 }
 
@@ -45,16 +49,23 @@ private struct BatchGet: Sendable {
     let exchange: Exchange
 
     /// Keys that are looked up before it is seen how much they have brought; for so many, at least, the lower tier is asked at a time.
-    private static let keysAtOnce = 64
+    static let keysAtOnce = 64
+    /// The same off the loop: fewer passes through the shards, of which each costs the same for few keys as for many.
+    static let manyKeysAtOnce = 256
     /// Bytes of a piece, or some more, and of the longest answer to many keys that is written as a whole. To copy so many holds no loop for long.
     private static let pieceBytes = 256 << 10
 
     /// Looks up keys until there is enough for a piece.
-    func lookUp(_ begun: consuming FoundBatch, from start: Int, _ stream: AnswerStream?) {
+    func lookUp(
+        _ begun: consuming FoundBatch,
+        from start: Int,
+        atOnce: Int = keysAtOnce,
+        _ stream: AnswerStream?
+    ) {
         var found = begun
         var next = start
         while next < keys.count, found.belowCount < Self.keysAtOnce, next == start || found.bytes <= Self.pieceBytes {
-            let end = min(next + Self.keysAtOnce, keys.count)
+            let end = min(next + atOnce, keys.count)
             found.lookUp(in: router.store, namespace, next..<end)
             next = end
         }
