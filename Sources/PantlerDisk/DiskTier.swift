@@ -280,6 +280,10 @@ package final class DiskTier: LowerTier {
         context.queue.settle(ticket, durability, completion: completion)
     }
 
+    package func settleAll(completion: @escaping @Sendable (TierFault?) -> Void) -> Bool {
+        context.queue.flush(completion: completion)
+    }
+
     package func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool {
         context.queue.isSettled(ticket, durability)
     }

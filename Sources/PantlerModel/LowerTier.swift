@@ -199,6 +199,10 @@ package protocol LowerTier: AnyObject, Sendable {
         completion: @escaping @Sendable (TierFault?) -> Void
     ) -> Bool
 
+    /// Waits until everything that came so far is committed and synced, or has failed to be, which takes nothing back. Calls its
+    /// completion as `settle` does.
+    func settleAll(completion: @escaping @Sendable (TierFault?) -> Void) -> Bool
+
     /// Whether `settle` would surely have nothing to wait for and nothing to tell. Asked first by callers who would rather not make a
     /// completion; `false` = `settle` has to be called.
     func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool

@@ -151,6 +151,13 @@ extension Problem {
             : Problem(.storageUnavailable, "The disk tier does not answer: " + outcome)
     }
 
+    /// The same problem, where the change was one of many entries, and may have been made of some.
+    package var ofSome: Problem {
+        guard code == .storageUnavailable || code == .storageFull else { return self }
+        let cause = code == .storageFull ? "The disk is full" : "The disk tier does not answer"
+        return Problem(code, cause + ": some of the entries may be changed, others are not; try again.")
+    }
+
     /// A text that a caller sent, cut short and without control characters, so that it can stand in an answer.
     package static func quoted(_ text: String) -> String {
         let shown = text.unicodeScalars.prefix(80).map { $0.value < 0x20 || $0.value == 0x7f ? "?" : Character($0) }

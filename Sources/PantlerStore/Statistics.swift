@@ -102,7 +102,7 @@ extension Store {
     }
 
     /// What is wrong with the lower tier; `nil` while all is well.
-    package func readiness() -> TierFault? { lower?.health().fault }
+    package func readiness() -> TierFault? { lower?.health().fault ?? removals.fault }
 
     private func figures(_ namespace: Namespace) -> Figures {
         var figures = Figures()

@@ -1,3 +1,4 @@
+import Dispatch
 import PantlerInsight
 import PantlerMemory
 package import PantlerModel
@@ -18,7 +19,10 @@ extension Store {
         countInvalidation(namespace)
         switch what {
         case .keys(let addresses):
-            let countdown = Countdown(addresses.count) { completion($0.map { Invalidated(count: $0) }) }
+            let isOne = addresses.count == 1
+            let countdown = Countdown(addresses.count) { result in
+                completion(result.map { Invalidated(count: $0) }.mapError { isOne ? $0 : $0.ofSome })
+            }
             for address in addresses { invalidate(namespace, address, mode) { countdown.count($0) } }
         case .tags(let tags):
             invalidate(namespace, tags: tags, mode, completion)
@@ -123,11 +127,13 @@ extension Store {
             durability: namespace.policy.durability
         ) { [self] result in
             if case .failure(let fault) = result, fault.cause != .closed, !namespace.isDropped {
+                removals.hold(namespace.id, prefix, fault)
                 completion(.failure(fault.with(.kept)))
                 return background.async(afterMilliseconds: Self.removalRetryMilliseconds) { [weak self] in
                     self?.removeFromLower(namespace, prefix, before: version) { _ in }
                 }
             }
+            removals.end(namespace.id, prefix)
             // What was read before the removal and arrives after this must not be believed.
             dropPendingLoads(namespace, prefix: prefix)
             namespace.end(prefix: prefix, before: version)
@@ -136,6 +142,24 @@ extension Store {
     }
 
     private static let removalRetryMilliseconds = 1000
+
+    /// Tries the removals that have failed so far once more, before the lower tier closes. Blocks.
+    func removeWhatIsHeld() {
+        guard let lower else { return }
+        let group = DispatchGroup()
+        for namespace in namespaces() {
+            for removal in namespace.removals(touching: [[]]) {
+                group.enter()
+                lower.removePrefix(
+                    namespace: namespace.id,
+                    prefix: removal.prefix,
+                    before: removal.before,
+                    durability: namespace.policy.durability
+                ) { _ in group.leave() }
+            }
+        }
+        group.wait()
+    }
 
     /// Reads that are under way are done again.
     func dropPendingLoads(_ namespace: Namespace, prefix: [UInt8] = []) {

@@ -11,6 +11,8 @@ struct PolicyTurn: Sendable {
     var ticket: WriteTicket?
     /// Where the namespace has come to the lower tier: entries with a smaller version were written before.
     var entersBelow: Version?
+    /// Whether what was written by the former policy is to be as durable as what is written now.
+    var coversAll = false
 }
 
 extension Store {
@@ -34,16 +36,17 @@ extension Store {
         }
         // Where the namespace enters, what is waited for comes after it, and is synced with it.
         let ticket = lower.enqueue(.namespace(record), enters ? .behind : .through)
+        let coversAll = enters || former == .behind && policy.durability == .through
         if leaves {
             // What is being read is void by now.
             dropPendingLoads(namespace)
             askForSweep()
         }
-        return PolicyTurn(ticket: ticket, entersBelow: enters ? next : nil)
+        return PolicyTurn(ticket: ticket, entersBelow: enters ? next : nil, coversAll: coversAll)
     }
 
     /// Answers once a change of policy is committed and synced, and with it all that the namespace has in memory where it has come to
-    /// the lower tier.
+    /// the lower tier, or to a policy by which all of it would have been synced.
     func settle(
         _ done: Result<(PolicySet, PolicyTurn), Problem>,
         _ completion: @escaping @Sendable (Result<PolicySet, Problem>) -> Void
@@ -51,21 +54,31 @@ extension Store {
         switch done {
         case .failure(let problem): completion(.failure(problem))
         case .success((let set, let turn)):
-            guard let version = turn.entersBelow else { return settle(.success((set, turn.ticket)), completion) }
-            background.async { [self] in
-                enterLower(set.namespace, EntryWalk(before: version, ticket: turn.ticket)) { [self] in
-                    settle(.success((set, requeue(set.namespace) ?? turn.ticket)), completion)
+            if let version = turn.entersBelow {
+                return background.async { [self] in
+                    enterLower(set.namespace, EntryWalk(before: version, ticket: turn.ticket)) { [self] in
+                        settleAll(set, completion)
+                    }
                 }
+            }
+            settle(.success((set, turn.ticket))) { [self] result in
+                guard turn.coversAll, case .success = result else { return completion(result) }
+                settleAll(set, completion)
             }
         }
     }
 
-    /// Queues a namespace's record once more, behind all that came before: who waits for it waits for that too. The record and not the last
-    /// entry, since a change of an entry that someone waits for is taken back where it fails, and these are in force.
-    private func requeue(_ namespace: Namespace) -> WriteTicket? {
-        registry.withLock { _ in
-            namespace.isDropped ? nil : lower?.enqueue(.namespace(namespace.update { _ in }), .through)
+    /// Waits for the whole queue: a change of an entry whose value is still being deflated is committed later than what came after it. Nor
+    /// is it taken back where it fails, since it is in force.
+    private func settleAll(
+        _ set: PolicySet,
+        _ completion: @escaping @Sendable (Result<PolicySet, Problem>) -> Void
+    ) {
+        guard let lower else { return completion(.success(set)) }
+        let isSettled = lower.settleAll { fault in
+            completion(fault.map { .failure(.storage($0.with(.kept))) } ?? .success(set))
         }
+        if isSettled { completion(.success(set)) }
     }
 
     // MARK: Into the lower tier

@@ -140,10 +140,11 @@ extension Store {
         prefixes.finish(walk.orders.count)
         settleHidden(walk.namespace, walk.stale.uncovered) { problem in
             for (order, result) in zip(walk.orders, walk.tally.results) {
-                if order.mode == .stale, let problem, case .success = result {
-                    order.completion(.failure(problem))
-                } else {
-                    order.completion(result.map { Invalidated(count: $0) })
+                switch (order.mode, problem, result) {
+                case (.stale, let problem?, .success): order.completion(.failure(problem))
+                // Each entry is written by itself.
+                case (.stale, _, .failure(let problem)): order.completion(.failure(problem.ofSome))
+                default: order.completion(result.map { Invalidated(count: $0) })
                 }
             }
         }

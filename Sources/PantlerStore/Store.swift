@@ -51,6 +51,8 @@ package final class Store: Sendable {
     let background = WorkerPool("background")
     /// Invalidations by prefix that are under way.
     let prefixes = PrefixQueue()
+    /// Those of them that the lower tier has still to be told of.
+    let removals = HeldRemovals()
     /// Where ticks run, one at a time, and after whatever somebody waits for (on Linux: nice 2).
     let ticker = DispatchQueue(label: "pantler.maintenance", qos: .utility)
     let startedAt: Timestamp
@@ -112,6 +114,7 @@ package final class Store: Sendable {
     /// Ends background work and closes the lower tier, with its queue written. Blocks. No call may be under way or come after.
     package func close() {
         stopMaintenance()
+        removeWhatIsHeld()
         saveWholeHotSet()
         lower?.close()
     }

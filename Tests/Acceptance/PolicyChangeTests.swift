@@ -69,6 +69,24 @@ struct PolicyChangeTests {
         #expect(try server.terminate() == .exited(0))
     }
 
+    @Test(
+        "large values too, whose deflating takes longer than a commit, are on disk once a change of durability is answered",
+        arguments: [("memory", "behind"), ("memory", "through"), ("behind", "through")]
+    )
+    func large(from: String, to: String) throws {
+        let ns = "/v1/namespaces/s"
+        var server = try ServerProcess()
+        expect(try server.client.put(ns, #"{"durability":"\#(from)"}"#), 201)
+        let value = String(repeating: "what deflates well ", count: 20_000)
+        for number in 0..<30 { try server.client.store(ns, "k\(number)", "\"\(number) \(value)\"") }
+        try set(server, to)
+        server = try restart(server, .kill)
+        for number in 0..<30 {
+            #expect(try server.client.get("\(ns)/values/k\(number)").text.hasPrefix("\"\(number) "), "\(number)")
+        }
+        #expect(try server.terminate() == .exited(0))
+    }
+
     @Test("back and forth in one run, a stop and a start find what memory said last", arguments: End.allCases)
     func backAndForth(end: End) throws {
         let ns = "/v1/namespaces/s"

@@ -24,8 +24,9 @@ struct BallastTests {
         #expect(!DatabaseFile.exists(path))
     }
 
-    @Test("a folder that is not there has none")
+    @Test("a folder that is not there says nothing of the room on its device")
     func nowhere() {
-        #expect(!Ballast(folder: "/nowhere/at/all").make(bytes: 4096))
+        #expect(Ballast(folder: "/nowhere/at/all").make(bytes: 4096))
+        #expect(!DatabaseFile.exists("/nowhere"))
     }
 }

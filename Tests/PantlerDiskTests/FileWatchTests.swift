@@ -9,7 +9,8 @@ import Testing
 struct FileWatchTests {
     /// What can be done to the files of a running tier.
     enum Harm: String, CaseIterable {
-        case fileGone, fileReplaced, logGone, indexGone, folderMoved, cutToNothing, cutInHalf, logCut
+        case fileGone, fileReplaced, logGone, logLinked, indexGone, lockGone, folderMoved, cutToNothing, cutInHalf,
+            logCut
 
         /// Whether what is lost can come back.
         var comesBack: Bool { ![.cutToNothing, .cutInHalf, .logCut].contains(self) }
@@ -23,7 +24,11 @@ struct FileWatchTests {
                 try #require(rename(file, aside) == 0)
                 try #require(rename(fixture.folder + "/../" + DiskTier.fileName, file) == 0)
             case .logGone: try #require(rename(file + "-wal", aside) == 0)
+            case .logLinked:
+                try #require(rename(file + "-wal", aside) == 0)
+                try #require(symlink(aside, file + "-wal") == 0)
             case .indexGone: try #require(rename(file + "-shm", aside) == 0)
+            case .lockGone: try #require(rename(fixture.folder + "/lock", aside) == 0)
             case .folderMoved: try #require(rename(fixture.folder, fixture.folder + ".aside") == 0)
             case .cutToNothing: try #require(truncate(file, 0) == 0)
             case .cutInHalf: try #require(truncate(file, off_t(DatabaseFile.bytes(of: file) / 2)) == 0)
@@ -36,7 +41,11 @@ struct FileWatchTests {
             switch self {
             case .fileGone, .fileReplaced: try #require(rename(aside, file) == 0)
             case .logGone: try #require(rename(aside, file + "-wal") == 0)
+            case .logLinked:
+                try #require(unlink(file + "-wal") == 0)
+                try #require(rename(aside, file + "-wal") == 0)
             case .indexGone: try #require(rename(aside, file + "-shm") == 0)
+            case .lockGone: try #require(rename(aside, fixture.folder + "/lock") == 0)
             case .folderMoved: try #require(rename(fixture.folder + ".aside", fixture.folder) == 0)
             case .cutToNothing, .cutInHalf, .logCut: break
             }

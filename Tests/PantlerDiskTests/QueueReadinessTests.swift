@@ -30,11 +30,11 @@ struct QueueReadinessTests: QueueSuite {
         #expect(answers.fault(second) == nil)
         #expect(!queue.isPast(first))
         #expect(!queue.isSettled(first, .through))
-        #expect(isWaiting(&queue, at: 100_000, until: nil), "nothing is ready")
+        #expect(isWaiting(&queue, at: 20_000, until: 35_000), "nothing is ready")
         deflation.finish(nil)
         let isTold = queue.noteReady()
         #expect(isTold, "the writer found nothing")
-        let (rest, _) = try self.batch(&queue, at: 200_000)
+        let (rest, _) = try self.batch(&queue, at: 30_000)
         #expect(keys(rest) == ["slow"])
         _ = queue.succeed(synced: true, rejected: [:])
         #expect(queue.isPast(second))
@@ -56,7 +56,7 @@ struct QueueReadinessTests: QueueSuite {
         answers.deliver(queue.succeed(synced: true, rejected: [:]).answers)
         #expect(!answers.isAnswered(first))
         #expect(!answers.isAnswered(99))
-        #expect(isWaiting(&queue, at: 2, until: nil))
+        #expect(isWaiting(&queue, at: 2, until: 35_000))
         deflation.finish([1, 2])
         let isTold = queue.noteReady()
         #expect(isTold)
@@ -80,6 +80,43 @@ struct QueueReadinessTests: QueueSuite {
         #expect(sync)
         answers.deliver(queue.succeed(synced: true, rejected: [:]).answers)
         #expect(answers.isAnswered(second))
+    }
+
+    @Test("a change for which nobody waits is not kept for longer than it may while its value is being deflated")
+    func overdue() throws {
+        var queue = queue()
+        let (slow, deflation) = try slowPut("slow")
+        let ticket = queue.add(slow, at: 0).ticket
+        #expect(isWaiting(&queue, at: 10_000, until: 35_000))
+        let (batch, _) = try batch(&queue, at: 35_000)
+        #expect(keys(batch) == ["slow"])
+        #expect(batch.isUnready)
+        _ = queue.succeed(synced: false, rejected: [:])
+        #expect(queue.isPast(ticket))
+        // One that was written twice for it, or for which somebody waits, is waited for.
+        _ = queue.add(try slowPut("large", size: 17 << 20).change, at: 40_000)
+        let awaited = queue.add(try slowPut("awaited").change, .through, at: 40_000).ticket
+        _ = queue.settle(awaited, .through) { _ in }
+        #expect(isWaiting(&queue, at: 80_000, until: nil))
+        deflation.finish(nil)
+    }
+
+    @Test("what is refused at the end is given up, and the end comes")
+    func refusedAtTheEnd() throws {
+        var queue = queue()
+        let ticket = queue.add(put("a"), at: 0).ticket
+        let control = queue.add(.control(.versionCeiling(7)), at: 0).ticket
+        queue.close()
+        var attempts = 0
+        while case .commit(let batch, _) = queue.take(at: UInt64(attempts)) {
+            attempts += 1
+            try #require(attempts < 10)
+            let fault = TierFault(.corrupt, "damaged")
+            let refused = Dictionary(batch.items.map { ($0.ticket, fault) }) { first, _ in first }
+            _ = queue.succeed(synced: true, rejected: refused)
+        }
+        #expect(attempts > 1)
+        #expect(queue.isPast(ticket) && queue.isPast(control))
     }
 
     @Test("changes of one entry stay in their order")

@@ -311,6 +311,10 @@ final class LateTier: LowerTier {
         return false
     }
 
+    func settleAll(completion: @escaping @Sendable (TierFault?) -> Void) -> Bool {
+        settle(0, .through, completion: completion)
+    }
+
     func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool {
         switch durability {
         case .memory: true

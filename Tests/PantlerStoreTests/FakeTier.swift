@@ -175,6 +175,10 @@ final class FakeTier: LowerTier {
         return false
     }
 
+    func settleAll(completion: @escaping @Sendable (TierFault?) -> Void) -> Bool {
+        settle(0, .through, completion: completion)
+    }
+
     func isSettled(_ ticket: WriteTicket, _ durability: Durability) -> Bool {
         durability != .through || state.withLock { $0.fault } == nil
     }

@@ -309,6 +309,34 @@ struct WriteTests {
         #expect(problem?.detail.contains("holds in memory") == true)
         driver.tier?.fail(with: nil)
         #expect(try driver.get(ns, "p/a") == "invalidated")
+        #expect(driver.store.readiness() != nil, "the tier does what it is asked to again, but has not been asked yet")
         try eventually("it is removed") { driver.tier?.rows.isEmpty == true }
+        try eventually("all is well") { driver.store.readiness() == nil }
+    }
+
+    @Test("a prefix that could not be removed below is removed before the store closes")
+    func removalAtTheEnd() throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace { $0.durability = .through }
+        try driver.put(ns, "p/a")
+        let tier = try #require(driver.tier)
+        tier.fail(with: TierFault(.unavailable, "away"))
+        #expect(throws: Problem.self) { _ = try driver.invalidate(ns, .prefix(Array("p/".utf8))) }
+        tier.fail(with: nil)
+        driver.store.close()
+        #expect(tier.rows.isEmpty)
+    }
+
+    @Test("what fails for some of many entries is said to have failed for some", arguments: ["keys", "prefix"])
+    func ofSome(what: String) throws {
+        let driver = try StoreDriver()
+        let ns = try driver.namespace { $0.durability = .through }
+        for key in ["p/a", "p/b"] { try driver.put(ns, key, staleTTL: 60_000) }
+        driver.tier?.fail(with: TierFault(.unavailable, "away"))
+        let addresses = ["p/a", "p/b"].map { driver.address(ns, $0) }
+        let invalidation: Invalidation = what == "keys" ? .keys(addresses) : .prefix(Array("p/".utf8))
+        let problem = #expect(throws: Problem.self) { _ = try driver.invalidate(ns, invalidation, .stale) }
+        #expect(problem?.code == .storageUnavailable)
+        #expect(problem?.detail.contains("some of the entries") == true)
     }
 }

@@ -19,15 +19,15 @@ struct Ballast {
     ///
     /// Complexity: O(1) where the file is there, else O(bytes).
     ///
-    /// - Returns: whether the file is there.
+    /// - Returns: whether the file is there, or cannot be for another reason than want of room, which says nothing of the device.
     func make(bytes wanted: Int64) -> Bool {
-        guard let device = Device(of: path) else { return false }
+        guard let device = Device(of: path) else { return true }
         let bytes = max(1, min(wanted, device.bytes / 16))
         let present = DatabaseFile.bytes(of: path)
         if present == bytes { return true }
         if present < bytes, device.freeBytes < 2 * bytes { return false }
         let file = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard file >= 0 else { return false }
+        guard file >= 0 else { return ![ENOSPC, EDQUOT].contains(errno) }
         defer { Glibc.close(file) }
         // The file must have blocks of the device: a hole would keep no room back.
         if present > bytes ? ftruncate(file, off_t(bytes)) == 0 : posix_fallocate(file, 0, off_t(bytes)) == 0 {

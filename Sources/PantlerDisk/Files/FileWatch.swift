@@ -11,14 +11,17 @@ import Synchronization
 /// files come back all goes on. What was cut off, and pages that are not what was written, do not come back: such a fault
 /// stays until the next start, and since nobody can tell what else is missing, nothing is called synced any more.
 final class FileWatch: Sendable {
-    /// The file that a name stands for.
+    /// The file that a name stands for, and the link to it where there is one, which SQLite would not follow at the next start.
     private struct Identity: Equatable {
-        let device: UInt64
-        let number: UInt64
+        private let devices: [UInt64]
+        private let numbers: [UInt64]
 
-        init(_ status: stat) {
-            device = UInt64(status.st_dev)
-            number = UInt64(status.st_ino)
+        /// `nil` where there is nothing, with the reason in `errno`.
+        init?(name: String) {
+            var (link, file) = (Glibc.stat(), Glibc.stat())
+            guard lstat(name, &link) == 0, stat(name, &file) == 0 else { return nil }
+            devices = [UInt64(link.st_dev), UInt64(file.st_dev)]
+            numbers = [UInt64(link.st_ino), UInt64(file.st_ino)]
         }
     }
 
@@ -82,13 +85,10 @@ final class FileWatch: Sendable {
 
     // MARK: Looking
 
-    /// Remembers which files stand under the names. Called once on the writer's thread, when all three are there.
+    /// Remembers which files stand under the names. Called once on the writer's thread, when all of them are there.
     func begin() {
         state.withLock { state in
-            for name in Self.names(path) {
-                var status = stat()
-                if stat(name, &status) == 0 { state.identities[name] = Identity(status) }
-            }
+            for name in Self.names(path) { state.identities[name] = Identity(name: name) }
             state.bytes = DatabaseFile.bytes(of: path)
         }
     }
@@ -144,14 +144,13 @@ final class FileWatch: Sendable {
     private static func absence(_ path: String, _ identities: [String: Identity]) -> TierFault? {
         for name in names(path) {
             guard let identity = identities[name] else { continue }
-            var status = stat()
-            guard stat(name, &status) == 0 else {
+            guard let found = Identity(name: name) else {
                 return TierFault(
                     .unavailable,
                     "'\(name)' is not there any more: \(systemReason(errno)). Put it back where it was, or start the service again."
                 )
             }
-            if Identity(status) != identity {
+            if found != identity {
                 return TierFault(
                     .unavailable,
                     "'\(name)' is another file than the one that was opened. Put that one back, or start the service again."
@@ -161,7 +160,11 @@ final class FileWatch: Sendable {
         return nil
     }
 
-    private static func names(_ path: String) -> [String] { [path, path + "-wal", path + "-shm"] }
+    /// The lock among them: without its name another service would take the folder.
+    private static func names(_ path: String) -> [String] {
+        let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
+        return [path, path + "-wal", path + "-shm", folder + FolderLock.fileName]
+    }
 }
 
 extension SQLiteConnection {

@@ -4,12 +4,14 @@ import PantlerModel
 /// The right to write in a data folder: an exclusive `flock` on its file `lock`, which the kernel takes back when the process
 /// ends, however it ends. The file holds the process's number, for the message to whoever comes second.
 struct FolderLock: ~Copyable {
+    static let fileName = "lock"
+
     private let descriptor: Int32
 
     /// Makes the folder where there is none, and takes the lock.
     init(folder: String) throws(DiskOpenError) {
         try Self.makeFolder(folder)
-        let path = folder + "/lock"
+        let path = folder + "/" + Self.fileName
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else {
             switch errno {

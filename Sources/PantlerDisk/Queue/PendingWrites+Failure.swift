@@ -112,7 +112,7 @@ extension PendingWrites {
 
     /// Keeps what is to be tried again while the tier closes, as `fail` describes; after the third failure nothing. Returns how many changes
     /// are lost.
-    private mutating func giveUpWhileClosing(_ items: [Batch.Item], _ fault: TierFault) -> Int {
+    mutating func giveUpWhileClosing(_ items: [Batch.Item], _ fault: TierFault) -> Int {
         closingFailures += 1
         var lost = 0
         for var item in items {

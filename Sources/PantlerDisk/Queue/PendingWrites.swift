@@ -9,6 +9,10 @@ struct QueueLimits {
     var entries: Int
     /// A commit begins at once when so many changes wait: more of them in one transaction would save nothing.
     var ample = 2048
+    /// How long a change waits for its value to be deflated, where nobody waits for it: it is to be on disk within 50 ms of its coming.
+    var deflationMicroseconds: UInt64 = 35_000
+    /// A change of more bytes waits for that as long as it takes, since it would be written twice otherwise.
+    var mostUnreadyBytes: Int64 = 16 << 20
     /// Pauses between attempts while writing fails; the first doubles up to the second unless someone waits.
     var firstRetryMicroseconds: UInt64 = 25_000
     var lastRetryMicroseconds: UInt64 = 1_000_000
@@ -248,13 +252,16 @@ struct PendingWrites {
             pending = Batch(like: batch)
             inCommit = batch
         } else {
-            let batch = pending.takeReady(limit: limit, evenUnready: isClosing) { waiters.areWaiting(for: $0) }
+            let overdueAt = pendingSince + limits.deflationMicroseconds
+            let patience: Batch.Patience =
+                isClosing ? .none : now >= overdueAt ? .onlyFor(above: limits.mostUnreadyBytes) : .whole
+            let batch = pending.takeReady(limit: limit, patience) { waiters.areWaiting(for: $0) }
             held = Set(pending.items.map(\.ticket))
             lingersSince = now
             // What was left behind only for its size is committed next; what is not deflated yet, once it is.
             isUrgent = pending.items.contains { $0.isReady }
             isStarved = batch.isEmpty && !isOtherSyncAwaited
-            if isStarved { return .wait(until: nil) }
+            if isStarved { return .wait(until: now < overdueAt ? overdueAt : nil) }
             inCommit = batch
         }
         inCommitSince = pendingSince
@@ -314,7 +321,7 @@ struct PendingWrites {
             // The tickets of this batch are behind `committed` from now on, so what is left needs new ones.
             for place in left.indices { left[place].ticket = takeTicket() }
             if pending.isEmpty { pendingSince = inCommitSince }
-            lost += keep(left, anyFault)
+            lost += isClosing ? giveUpWhileClosing(left, anyFault) : keep(left, anyFault)
         }
         committed = pending.isEmpty ? latestTicket : max(committed, lastCommitted)
         if isSynced {

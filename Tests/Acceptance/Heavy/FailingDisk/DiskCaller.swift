@@ -89,7 +89,13 @@ struct DiskCaller {
             return response
         }
         guard expected.contains(response.status) else {
-            complain("\(what) was to be answered with one of \(expected.sorted())")
+            // The second word is the address.
+            let address = what.split(separator: " ").dropFirst().first?.split(separator: "/", maxSplits: 1) ?? []
+            complain(
+                "\(what) was to be answered with one of \(expected.sorted())",
+                ofWhatIsAt: address.first.map { String($0) } ?? "",
+                address.count > 1 ? String(address[1]) : nil
+            )
             record(&model, .unknown, response)
             return response
         }
