@@ -87,14 +87,19 @@ package final class Store: Sendable {
 
     /// Reserves the first versions and begins background work. Blocks until the reservation is synced.
     ///
-    /// - Throws: the lower tier's fault where nothing can be written: without a reservation no write could be given a version
-    ///   that no crash can make it give again.
+    /// On a full device the service starts all the same: from memory, and over what the lower tier can still read.
+    ///
+    /// - Throws: the lower tier's fault where nothing can be written for another reason: without a reservation no write could be given a
+    ///   version that no crash can make it give again.
     package func start() throws(TierFault) {
         if let lower {
             lower.start(delegate: self, clock: clock)
             var fault = reserveFirst()
             for _ in 1..<Self.startAttempts where fault != nil { fault = reserveFirst() }
-            if let fault { throw fault }
+            if let fault {
+                guard fault.cause == .full else { throw fault }
+                versions.beginUnreserved()
+            }
         }
         startMaintenance()
         loadHotSet()

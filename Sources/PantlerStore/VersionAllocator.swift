@@ -31,6 +31,19 @@ package final class VersionAllocator: Sendable {
         extend(from: ceiling.load(ordering: .relaxed), completion)
     }
 
+    /// How far above what was ever given a run begins that could not reserve its versions.
+    private static let leap: ClosedRange<Version> = 1 << 32...1 << 40
+
+    /// Begins without a reservation, because the lower tier has no room to write it down: so far above all versions that were ever given
+    /// that a later run, which may know nothing of this one, does not give the same. The reservation waits in the lower tier's
+    /// queue, before all that this run puts there.
+    package func beginUnreserved() {
+        let first = ceiling.load(ordering: .relaxed) + .random(in: Self.leap)
+        next.store(first, ordering: .relaxed)
+        ceiling.store(first + block, ordering: .relaxed)
+        lower?.reserveVersions(below: first + block) { _ in }
+    }
+
     /// Reserves the block that begins at the present ceiling. One caller at a time.
     private func extend(from old: Version, _ completion: @escaping @Sendable (TierFault?) -> Void) {
         guard let lower else { return completion(nil) }

@@ -314,6 +314,27 @@ struct WriteTests {
         try eventually("all is well") { driver.store.readiness() == nil }
     }
 
+    @Test(
+        "a store begins over a device that is full, with versions that no later run gives again; not over one that fails"
+    )
+    func startOnFullDisk() throws {
+        let first = try StoreDriver()
+        let ns = try first.namespace()
+        let before = try first.put(ns, "a").version
+        first.store.close()
+        let tier = try #require(first.tier?.reopened())
+        tier.fail(with: TierFault(.unavailable, "away"))
+        #expect(throws: TierFault.self) { _ = try StoreDriver(tier: tier, clock: first.clock) }
+        tier.fail(with: TierFault(.full, "full"))
+        let driver = try StoreDriver(tier: tier, clock: first.clock)
+        let again = try #require(driver.store.namespace("ns"))
+        let version = try driver.put(again, "b").version
+        #expect(version > before + 1 << 32)
+        #expect(try driver.put(again, "b").version == version + 1)
+        #expect(try driver.get(again, "b") == "1 memory")
+        #expect(driver.store.readiness()?.cause == .full)
+    }
+
     @Test("a prefix that could not be removed below is removed before the store closes")
     func removalAtTheEnd() throws {
         let driver = try StoreDriver()
