@@ -7,7 +7,7 @@ extension Call {
     private static let shortBatch = 4 << 10
     /// The same of a batch of gets, each of which may find 16 KiB to copy.
     private static let shortGets = 3 << 10
-    /// Namespaces whose figures, or policies, are told on the loop.
+    /// Namespaces whose policies are told on the loop.
     private static let fewNamespaces = 100
 
     /// Whether answering takes so long that it is done elsewhere.
@@ -15,7 +15,9 @@ extension Call {
         switch resource {
         case .batchGet: bodyBytes > Self.shortGets
         case .batchSet, .batchDelete, .invalidate: bodyBytes > Self.shortBatch
-        case .metrics, .stats, .namespaces: namespaces() > Self.fewNamespaces
+        // A page of all figures takes half a millisecond even of one namespace, and many may come on each of many connections.
+        case .metrics, .stats: true
+        case .namespaces: namespaces() > Self.fewNamespaces
         // Such a change passes through all shards and takes the marks of all tags along.
         case .namespace: !method.isSafe
         default: readsBody && bodyBytes > Self.shortBody
