@@ -69,7 +69,8 @@ def source_statuses():
     """Every code of `Problem.Code` with its status, read from the Swift source."""
     codes = dict(re.findall(r'case (\w+) = "(\w+)"', PROBLEMS))
     body = PROBLEMS[PROBLEMS.index("package var status: Int") :]
-    body = body[: body.index("/// What a code's callers")]
+    # The end of the property's body, by its indentation.
+    body = body[: body.index("\n        }\n    }")]
     statuses = {}
     for cases, status in re.findall(r"case ([^:]+):\s*(\d{3})", body):
         for name in re.findall(r"\.(\w+)", cases):
