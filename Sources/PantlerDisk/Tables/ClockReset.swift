@@ -57,6 +57,20 @@ enum ClockReset {
         let by: Int64
 
         func moved(_ moment: Int64) -> Int64 { moment >= from && moment != .max ? moment - by : moment }
+
+        func moved(_ moment: Timestamp) -> Timestamp { Timestamp(milliseconds: moved(moment.milliseconds)) }
+
+        func moved(_ change: EntryChange) -> EntryChange {
+            switch change {
+            case .put(var entry, let options):
+                entry.expiresAt = moved(entry.expiresAt)
+                return .put(entry, options)
+            case .touch(var touch):
+                touch.head.expiresAt = moved(touch.head.expiresAt)
+                return .touch(touch)
+            case .delete: return change
+            }
+        }
     }
 
     private static func moveRows(_ connection: borrowing SQLiteConnection, _ moved: Moved) throws(SQLiteError) -> Int {
@@ -129,11 +143,7 @@ enum ClockReset {
             next.reset()
             let items = changes.map { namespace, key, change in
                 let address = EntryAddress(namespace: namespace, key: key, hash: 0)
-                guard case .put(var entry, let options) = change else {
-                    return Batch.Item(ticket: 0, change: .entry(KeyedChange(address, change)))
-                }
-                entry.expiresAt = Timestamp(milliseconds: moved.moved(entry.expiresAt.milliseconds))
-                return Batch.Item(ticket: 0, change: .entry(KeyedChange(address, .put(entry, options))))
+                return Batch.Item(ticket: 0, change: .entry(KeyedChange(address, moved.moved(change))))
             }
             var record: [UInt8] = []
             JournalRecord.encode(items, into: &record)
@@ -146,18 +156,74 @@ enum ClockReset {
         }
     }
 
+    /// Moves when marks made entries stale, and when namespaces were made. A damaged row stays as it is, and is found to be so.
     private static func moveMarks(_ connection: borrowing SQLiteConnection, _ moved: Moved) throws(SQLiteError) {
-        for (table, column) in [("namespaces", "created_at"), ("namespaces", "stale_since"), ("tags", "stale_since")] {
-            let update = try Statement(
+        try moveMarks(.namespaces, "id = ?1", moments: ["created_at", "stale_since"], connection, moved)
+        try moveMarks(.tags, "namespace = ?1 AND tag = ?2", moments: ["stale_since"], connection, moved)
+    }
+
+    private struct Mark {
+        let number: Int64
+        let tag: [UInt8]
+        let moments: [Int64]
+        let marks: [StaleMark]
+    }
+
+    /// - Parameters:
+    ///   - row: the condition by which a row is found.
+    ///   - moments: the columns of single moments.
+    private static func moveMarks(
+        _ table: CheckedTable,
+        _ row: String,
+        moments: [String],
+        _ connection: borrowing SQLiteConnection,
+        _ moved: Moved
+    ) throws(SQLiteError) {
+        let isOfTags = table == .tags
+        let name = table.rawValue
+        var found: [Mark] = []
+        do {
+            let rows = try Statement(
                 connection,
-                "UPDATE \(table) SET \(column) = \(column) - ?1 WHERE \(column) >= ?2 AND \(column) > 0"
+                """
+                SELECT \(isOfTags ? "namespace, tag" : "id, ''"), stale_marks, \(moments.joined(separator: ", ")) FROM \(name)
+                WHERE \(table.isSound)
+                """
             )
-            try update.bind(1, moved.by)
-            try update.bind(2, moved.from)
-            try update.run()
+            while try rows.step() {
+                found.append(
+                    Mark(
+                        number: rows.integer(0),
+                        tag: Array(rows.bytes(1)),
+                        moments: moments.indices.map { rows.integer(Int32(3 + $0)) },
+                        marks: StaleMarks.decode(rows.bytes(2), last: nil)
+                    )
+                )
+            }
         }
-        for (name, table) in [("namespaces", CheckedTable.namespaces), ("tags", CheckedTable.tags)] {
-            try connection.execute("UPDATE \(name) SET checksum = \(table.checksum(table.columns))")
+        let settings = moments.indices.map { "\(moments[$0]) = ?\(4 + $0)" }.joined(separator: ", ")
+        let update = try Statement(connection, "UPDATE \(name) SET stale_marks = ?3, \(settings) WHERE \(row)")
+        let seal = try Statement(
+            connection,
+            "UPDATE \(name) SET checksum = \(table.checksum(table.columns)) WHERE \(row)"
+        )
+        for mark in found {
+            try update.bind(1, mark.number)
+            try seal.bind(1, mark.number)
+            if isOfTags {
+                let tag = EntryTag(bytes: mark.tag.withUnsafeBytes { $0 })
+                try update.bind(2, tag.text)
+                try seal.bind(2, tag.text)
+            }
+            for (place, moment) in mark.moments.enumerated() {
+                try update.bind(Int32(4 + place), moment > 0 ? moved.moved(moment) : moment)
+            }
+            let marks = mark.marks.map { StaleMark(before: $0.before, since: moved.moved($0.since)) }
+            try StaleMarks.encode(Watermark(staleMarks: marks)).withBytes { (bytes) throws(SQLiteError) in
+                if bytes.isEmpty { try update.bindNull(3) } else { try update.bind(3, borrowing: bytes) }
+                try update.run()
+            }
+            try seal.run()
         }
     }
 }
