@@ -17,7 +17,8 @@ struct OddInputTests {
         let server = try ServerTrait.server
         let before = try server.metrics().sum("pantler_long_requests_total")
         try body()
-        return Int(try server.metrics().sum("pantler_long_requests_total") - before)
+        // The page that says so is one of them, and counts itself on the next.
+        return Int(try server.metrics().sum("pantler_long_requests_total") - before) - 1
     }
 
     private static let members = (0..<50_000).map { "\"a\($0)\":0" }.joined(separator: ",")

@@ -221,8 +221,9 @@ struct PendingWrites {
     ///
     /// - Parameters:
     ///   - limit: bytes of one commit, if it has more than one change.
-    ///   - isBound: whether no commit may have more. Otherwise many small changes are taken together: to choose among them would hold those
-    ///     up who put in more.
+    ///   - isBound: whether no commit may have more, since the folder is small. Otherwise many small changes are taken together: to choose
+    ///     among them would hold those up who put in more. And only then what is still being deflated is taken in the end, which
+    ///     has to be written twice for it.
     mutating func take(at now: UInt64, limit: Int64 = .max, isBound: Bool = true) -> Work {
         if pending.isEmpty, !isSyncAwaited {
             isUrgent = false
@@ -252,16 +253,17 @@ struct PendingWrites {
             pending = Batch(like: batch)
             inCommit = batch
         } else {
-            let overdueAt = pendingSince + limits.deflationMicroseconds
+            let overdueAt = isBound ? nil : pendingSince + limits.deflationMicroseconds
+            let isOverdue = overdueAt.map { now >= $0 } ?? false
             let patience: Batch.Patience =
-                isClosing ? .none : now >= overdueAt ? .onlyFor(above: limits.mostUnreadyBytes) : .whole
+                isClosing ? .none : isOverdue ? .onlyFor(above: limits.mostUnreadyBytes) : .whole
             let batch = pending.takeReady(limit: limit, patience) { waiters.areWaiting(for: $0) }
             held = Set(pending.items.map(\.ticket))
             lingersSince = now
             // What was left behind only for its size is committed next; what is not deflated yet, once it is.
             isUrgent = pending.items.contains { $0.isReady }
             isStarved = batch.isEmpty && !isOtherSyncAwaited
-            if isStarved { return .wait(until: now < overdueAt ? overdueAt : nil) }
+            if isStarved { return .wait(until: overdueAt.flatMap { now < $0 ? $0 : nil }) }
             inCommit = batch
         }
         inCommitSince = pendingSince
