@@ -87,18 +87,20 @@ struct QueueReadinessTests: QueueSuite {
         var queue = queue()
         let (slow, deflation) = try slowPut("slow")
         let ticket = queue.add(slow, at: 0).ticket
-        guard case .wait(until: 35_000) = queue.take(at: 10_000, isBound: false),
-            case .commit(let batch, _) = queue.take(at: 35_000, isBound: false)
+        guard case .wait(until: 35_000) = queue.take(at: 10_000, takesUnready: true),
+            case .commit(let batch, _) = queue.take(at: 35_000, takesUnready: true)
         else { throw Failure("it is taken at its time") }
         #expect(keys(batch) == ["slow"])
         #expect(batch.isUnready)
         _ = queue.succeed(synced: false, rejected: [:])
         #expect(queue.isPast(ticket))
-        // One that is too large to be written twice, or for which somebody waits, is waited for; and any where the folder is small.
+        // One that is too large to be written twice, or for which somebody waits, is waited for; and any where that is not wanted.
         _ = queue.add(try slowPut("large", size: 17 << 20).change, at: 40_000)
         let awaited = queue.add(try slowPut("awaited").change, .through, at: 40_000).ticket
         _ = queue.settle(awaited, .through) { _ in }
-        guard case .wait(until: nil) = queue.take(at: 80_000, isBound: false) else { throw Failure("nothing is ready") }
+        guard case .wait(until: nil) = queue.take(at: 80_000, takesUnready: true) else {
+            throw Failure("nothing is ready")
+        }
         _ = queue.add(try slowPut("other").change, at: 80_000)
         #expect(isWaiting(&queue, at: 200_000, until: nil))
         deflation.finish(nil)

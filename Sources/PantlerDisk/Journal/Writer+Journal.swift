@@ -21,6 +21,8 @@ extension Writer {
             waiting: waiting,
             context.boundedOptions
         )
+        // It is to leave memory as soon as it is deflated.
+        if batch.isUnready { journal.isWanted = true }
         switch destination {
         case .rows: return false
         case .rowsOnceMerged where context.queue.readJournaled({ $0.isUnready }):

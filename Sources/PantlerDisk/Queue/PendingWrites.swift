@@ -222,9 +222,15 @@ struct PendingWrites {
     /// - Parameters:
     ///   - limit: bytes of one commit, if it has more than one change.
     ///   - isBound: whether no commit may have more, since the folder is small. Otherwise many small changes are taken together: to choose
-    ///     among them would hold those up who put in more. And only then what is still being deflated is taken in the end, which
-    ///     has to be written twice for it.
-    mutating func take(at now: UInt64, limit: Int64 = .max, isBound: Bool = true) -> Work {
+    ///     among them would hold those up who put in more.
+    ///   - takesUnready: whether what has waited too long for its value to be deflated is taken without, which has to be written twice
+    ///     for it.
+    mutating func take(
+        at now: UInt64,
+        limit: Int64 = .max,
+        isBound: Bool = true,
+        takesUnready: Bool = false
+    ) -> Work {
         if pending.isEmpty, !isSyncAwaited {
             isUrgent = false
             if isClosing { return .closed }
@@ -253,7 +259,7 @@ struct PendingWrites {
             pending = Batch(like: batch)
             inCommit = batch
         } else {
-            let overdueAt = isBound ? nil : pendingSince + limits.deflationMicroseconds
+            let overdueAt = takesUnready ? pendingSince + limits.deflationMicroseconds : nil
             let isOverdue = overdueAt.map { now >= $0 } ?? false
             let patience: Batch.Patience =
                 isClosing ? .none : isOverdue ? .onlyFor(above: limits.mostUnreadyBytes) : .whole
