@@ -146,7 +146,11 @@ extension Problem {
                 "the write could not be made durable. It is not seen any more, but may come back with a crash until the disk is written again."
             case .kept: "the change holds in memory, and is tried again until it is durable."
             }
-        return fault.cause == .full
+        return storage(isFull: fault.cause == .full, outcome)
+    }
+
+    private static func storage(isFull: Bool, _ outcome: String) -> Problem {
+        isFull
             ? Problem(.storageFull, "The disk is full: " + outcome)
             : Problem(.storageUnavailable, "The disk tier does not answer: " + outcome)
     }
@@ -154,8 +158,10 @@ extension Problem {
     /// The same problem, where the change was one of many entries, and may have been made of some.
     package var ofSome: Problem {
         guard code == .storageUnavailable || code == .storageFull else { return self }
-        let cause = code == .storageFull ? "The disk is full" : "The disk tier does not answer"
-        return Problem(code, cause + ": some of the entries may be changed, others are not; try again.")
+        return .storage(
+            isFull: code == .storageFull,
+            "some of the entries may be changed, others are not; try again."
+        )
     }
 
     /// A text that a caller sent, cut short and without control characters, so that it can stand in an answer.

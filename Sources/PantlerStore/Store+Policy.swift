@@ -36,7 +36,7 @@ extension Store {
         }
         // Where the namespace enters, what is waited for comes after it, and is synced with it.
         let ticket = lower.enqueue(.namespace(record), enters ? .behind : .through)
-        let coversAll = enters || former == .behind && policy.durability == .through
+        let coversAll = former == .behind && policy.durability == .through
         if leaves {
             // What is being read is void by now.
             dropPendingLoads(namespace)

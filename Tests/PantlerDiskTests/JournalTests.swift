@@ -119,7 +119,6 @@ struct JournalTests {
         #expect(state.destination(changes: 15, bytes: 15_000, waiting: 0, options) == .rows)
         #expect(state.destination(changes: 16, bytes: 16_000, waiting: 0, options) == .journal)
         #expect(state.destination(changes: 16, bytes: large, waiting: 0, options) == .rows)
-        #expect(state.destination(changes: 1, bytes: large, isUnready: true, waiting: 0, options) == .journal)
         state.note(bytes: 1000, at: 0)
         #expect(state.destination(changes: 1, bytes: 1000, waiting: 16, options) == .journal)
         #expect(state.destination(changes: 1, bytes: large, waiting: 256, options) == .rowsOnceMerged)

@@ -82,30 +82,6 @@ struct QueueReadinessTests: QueueSuite {
         #expect(answers.isAnswered(second))
     }
 
-    @Test("a change for which nobody waits is not kept for longer than it may while its value is being deflated")
-    func overdue() throws {
-        var queue = queue()
-        let (slow, deflation) = try slowPut("slow")
-        let ticket = queue.add(slow, at: 0).ticket
-        guard case .wait(until: 35_000) = queue.take(at: 10_000, takesUnready: true),
-            case .commit(let batch, _) = queue.take(at: 35_000, takesUnready: true)
-        else { throw Failure("it is taken at its time") }
-        #expect(keys(batch) == ["slow"])
-        #expect(batch.isUnready)
-        _ = queue.succeed(synced: false, rejected: [:])
-        #expect(queue.isPast(ticket))
-        // One that is too large to be written twice, or for which somebody waits, is waited for; and any where that is not wanted.
-        _ = queue.add(try slowPut("large", size: 17 << 20).change, at: 40_000)
-        let awaited = queue.add(try slowPut("awaited").change, .through, at: 40_000).ticket
-        _ = queue.settle(awaited, .through) { _ in }
-        guard case .wait(until: nil) = queue.take(at: 80_000, takesUnready: true) else {
-            throw Failure("nothing is ready")
-        }
-        _ = queue.add(try slowPut("other").change, at: 80_000)
-        #expect(isWaiting(&queue, at: 200_000, until: nil))
-        deflation.finish(nil)
-    }
-
     @Test("what is refused at the end is given up, and the end comes")
     func refusedAtTheEnd() throws {
         var queue = queue()

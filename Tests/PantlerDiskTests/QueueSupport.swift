@@ -45,12 +45,8 @@ extension QueueSuite {
     }
 
     /// A put whose value is being deflated, until its `deflation` is told otherwise.
-    func slowPut(
-        _ key: String,
-        _ version: Version = 1,
-        size: Int = 4096
-    ) throws -> (change: Change, deflation: Deflation) {
-        let change = put(key, version, size: size)
+    func slowPut(_ key: String, _ version: Version = 1) throws -> (change: Change, deflation: Deflation) {
+        let change = put(key, version, size: 4096)
         guard case .entry(let keyed) = change else { throw Failure("a put is a change of an entry") }
         let deflation = try #require(keyed.deflation)
         deflation.begin()

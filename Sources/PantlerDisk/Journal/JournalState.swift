@@ -9,9 +9,6 @@ struct JournalState {
         var next = 0
         /// Numbers of the journal's rows that go with it.
         var rows: ArraySlice<Int64>
-
-        /// Whether the next change has a value that is still being deflated.
-        var isUnready: Bool { next < changes.count && !changes[next].isReady }
     }
 
     /// Whether commits may go there.
@@ -65,19 +62,10 @@ struct JournalState {
     /// - Parameters:
     ///   - changes: how many the commit has.
     ///   - bytes: the sum of what they count for (`KeyedChange.bytes`).
-    ///   - isUnready: whether some of their values are still being deflated. In the journal they are safe meanwhile, and no transaction
-    ///     lasts as long as deflating takes.
     ///   - waiting: changes that are in the journal.
-    func destination(
-        changes: Int,
-        bytes: Int64,
-        isUnready: Bool = false,
-        waiting: Int,
-        _ options: DiskOptions
-    ) -> Destination {
+    func destination(changes: Int, bytes: Int64, waiting: Int, _ options: DiskOptions) -> Destination {
         guard isUsable else { return .rows }
-        let isLarge = !isUnready && bytes > Int64(changes) * Self.largeChangeBytes
-        if isEmpty, isUnready { return .journal }
+        let isLarge = bytes > Int64(changes) * Self.largeChangeBytes
         if isEmpty { return isLarge || changes < options.journaledChanges ? .rows : .journal }
         // Merging does not keep up. To merge all at once takes longer than a write should wait, and is left for when nothing else helps.
         if self.bytes >= options.journalBytes * 4 { return .rowsOnceMerged }

@@ -29,11 +29,6 @@ struct JournaledChanges: Sendable {
     /// Entries in all; one that was changed again while it merges counts twice.
     var countInAll: Int { merging.changes.count + gathering.changes.count }
 
-    /// Whether some have values that are still being deflated. Complexity: O(n).
-    var isUnready: Bool {
-        [gathering.changes, merging.changes].contains { $0.values.contains { !$0.isReady } }
-    }
-
     /// Whether all changes with this ticket or a smaller one have left the journal.
     func isMerged(_ ticket: WriteTicket) -> Bool { ticket < min(gathering.firstTicket, merging.firstTicket) }
 

@@ -14,21 +14,8 @@ extension Writer {
     /// Whether a batch goes into the journal. If it must not, the journal is empty afterwards.
     func takesJournal(_ batch: Batch) throws(SQLiteError) -> Bool {
         let waiting = context.queue.readJournaled { $0.countInAll }
-        let destination = journal.destination(
-            changes: batch.count,
-            bytes: batch.bytes,
-            isUnready: batch.isUnready,
-            waiting: waiting,
-            context.boundedOptions
-        )
-        // It is to leave memory as soon as it is deflated.
-        if batch.isUnready { journal.isWanted = true }
-        switch destination {
+        switch journal.destination(changes: batch.count, bytes: batch.bytes, waiting: waiting, context.boundedOptions) {
         case .rows: return false
-        case .rowsOnceMerged where context.queue.readJournaled({ $0.isUnready }):
-            // To merge them now would be to deflate them now, with everybody waiting.
-            journal.isWanted = true
-            return true
         case .rowsOnceMerged:
             try mergeBySteps()
             return false
@@ -62,8 +49,6 @@ extension Writer {
             guard isMergeDue(at: now) else { return false }
             beginMerge()
         }
-        // It comes to its row deflated, later.
-        if journal.merge?.isUnready == true { return false }
         do throws(SQLiteError) {
             try advanceMerge()
             journal.fault = nil
@@ -135,7 +120,7 @@ extension Writer {
                 slice.giveWay()
                 bytes += changes[next].bytes
                 next += 1
-            } while next < limit && changes[next].isReady && bytes < bounds.commitBytes && !slice.isOver
+            } while next < limit && bytes < bounds.commitBytes && !slice.isOver
         }
         return next
     }

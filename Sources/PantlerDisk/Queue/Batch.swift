@@ -51,9 +51,7 @@ struct Batch: Sendable {
         }
 
         /// Whether it can be written now, since its value does not wait to be deflated.
-        var isReady: Bool {
-            if case .entry(let keyed) = change { keyed.isReady } else { true }
-        }
+        var isReady: Bool { deflation.map { !$0.isWaiting } ?? true }
 
         /// The version of a change of an entry; `nil` for a control.
         var version: Version? {
@@ -124,31 +122,16 @@ struct Batch: Sendable {
         }
     }
 
-    /// Which changes wait for their values to be deflated.
-    enum Patience {
-        case whole
-        /// Those for which somebody waits, and those that have more bytes.
-        case onlyFor(above: Int64)
-        case none
-
-        fileprivate func waits(for item: borrowing Item, isAwaited: Bool) -> Bool {
-            switch self {
-            case .whole: true
-            case .onlyFor(let bytes): isAwaited || item.isAwaited || item.bytes > bytes
-            case .none: false
-            }
-        }
-    }
-
     /// Takes out what is to be committed next: what somebody waits for, and of the rest what came first, as long as its value need not be
     /// deflated before and `limit` bytes are not passed. At least one change is taken if any is ready. Of an entry a later change is not
     /// taken before an earlier one.
     ///
     /// Complexity: O(n).
     ///
+    /// - Parameter evenUnready: whether what has to be deflated first is taken all the same.
     mutating func takeReady(
         limit: Int64,
-        _ patience: Patience = .whole,
+        evenUnready: Bool = false,
         isAwaited: (borrowing Item) -> Bool
     ) -> Batch {
         var previous = [Int?](repeating: nil, count: items.count)
@@ -164,7 +147,7 @@ struct Batch: Sendable {
             if isTaken[place] { return true }
             if let earlier = previous[place], !take(earlier) { return false }
             let item = items[place]
-            let isReady = item.isReady || !patience.waits(for: item, isAwaited: isAwaited(item))
+            let isReady = evenUnready || item.isReady
             guard item.isControl || isReady && (taken == 0 || taken + item.bytes <= limit) else { return false }
             isTaken[place] = true
             taken += item.bytes
@@ -181,10 +164,6 @@ struct Batch: Sendable {
         }
         return batch
     }
-
-    /// Whether a value in it would have to be deflated in the transaction that writes it to its row. Complexity: O(n) if one is to be
-    /// deflated.
-    var isUnready: Bool { deflating > 0 && items.contains { !$0.isReady } }
 
     /// Whether everything can be committed together. Complexity: O(1) if no value is to be deflated, else O(n).
     func isReady(limit: Int64) -> Bool {

@@ -55,9 +55,6 @@ final class KeyedChange: Sendable {
     }
 
     var version: Version { change.version }
-
-    /// Whether it can be written without its value having to be deflated first.
-    var isReady: Bool { deflation.map { !$0.isWaiting } ?? true }
 }
 
 /// What is to become of an entry.

@@ -9,10 +9,6 @@ struct QueueLimits {
     var entries: Int
     /// A commit begins at once when so many changes wait: more of them in one transaction would save nothing.
     var ample = 2048
-    /// How long a change waits for its value to be deflated, where nobody waits for it: it is to be on disk within 50 ms of its coming.
-    var deflationMicroseconds: UInt64 = 35_000
-    /// A change of more bytes waits for that as long as it takes, since it would be written twice otherwise.
-    var mostUnreadyBytes: Int64 = 16 << 20
     /// Pauses between attempts while writing fails; the first doubles up to the second unless someone waits.
     var firstRetryMicroseconds: UInt64 = 25_000
     var lastRetryMicroseconds: UInt64 = 1_000_000
@@ -223,14 +219,7 @@ struct PendingWrites {
     ///   - limit: bytes of one commit, if it has more than one change.
     ///   - isBound: whether no commit may have more, since the folder is small. Otherwise many small changes are taken together: to choose
     ///     among them would hold those up who put in more.
-    ///   - takesUnready: whether what has waited too long for its value to be deflated is taken without, which has to be written twice
-    ///     for it.
-    mutating func take(
-        at now: UInt64,
-        limit: Int64 = .max,
-        isBound: Bool = true,
-        takesUnready: Bool = false
-    ) -> Work {
+    mutating func take(at now: UInt64, limit: Int64 = .max, isBound: Bool = true) -> Work {
         if pending.isEmpty, !isSyncAwaited {
             isUrgent = false
             if isClosing { return .closed }
@@ -259,17 +248,13 @@ struct PendingWrites {
             pending = Batch(like: batch)
             inCommit = batch
         } else {
-            let overdueAt = takesUnready ? pendingSince + limits.deflationMicroseconds : nil
-            let isOverdue = overdueAt.map { now >= $0 } ?? false
-            let patience: Batch.Patience =
-                isClosing ? .none : isOverdue ? .onlyFor(above: limits.mostUnreadyBytes) : .whole
-            let batch = pending.takeReady(limit: limit, patience) { waiters.areWaiting(for: $0) }
+            let batch = pending.takeReady(limit: limit, evenUnready: isClosing) { waiters.areWaiting(for: $0) }
             held = Set(pending.items.map(\.ticket))
             lingersSince = now
             // What was left behind only for its size is committed next; what is not deflated yet, once it is.
             isUrgent = pending.items.contains { $0.isReady }
             isStarved = batch.isEmpty && !isOtherSyncAwaited
-            if isStarved { return .wait(until: overdueAt.flatMap { now < $0 ? $0 : nil }) }
+            if isStarved { return .wait(until: nil) }
             inCommit = batch
         }
         inCommitSince = pendingSince

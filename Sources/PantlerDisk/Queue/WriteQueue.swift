@@ -159,10 +159,9 @@ final class WriteQueue: Sendable {
     /// - Parameters:
     ///   - limit: bytes of one commit, if it has more than one change.
     ///   - isBound: whether no commit may have more.
-    ///   - takesUnready: whether what has waited too long for its value to be deflated is taken without.
-    func take(limit: Int64 = .max, isBound: Bool = true, takesUnready: Bool = false) -> PendingWrites.Work {
+    func take(limit: Int64 = .max, isBound: Bool = true) -> PendingWrites.Work {
         let now = monotonicNanoseconds() / 1000
-        return update { $0.take(at: now, limit: limit, isBound: isBound, takesUnready: takesUnready) }
+        return update { $0.take(at: now, limit: limit, isBound: isBound) }
     }
 
     /// Sleeps until a signal, or that many microseconds.
