@@ -34,7 +34,7 @@ package struct NamespaceName: Hashable, Sendable, CustomStringConvertible {
 package enum Durability: String, Sendable, CaseIterable {
     /// Never on disk.
     case memory
-    /// Answered at once, on disk within 50 ms.
+    /// Answered at once, on disk within 50 ms, or once the value is deflated where that takes longer.
     case behind
     /// Answered once committed and synced.
     case through
