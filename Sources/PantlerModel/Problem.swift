@@ -18,6 +18,7 @@ package struct Problem: Error, Hashable, Sendable {
         case limitInvalid = "limit_invalid"
         case headerInvalid = "header_invalid"
         case ttlConflict = "ttl_conflict"
+        case confirmationRequired = "confirmation_required"
         // 422: the request can be read, but says what cannot be
         case ttlInvalid = "ttl_invalid"
         case expiresAtInvalid = "expires_at_invalid"
@@ -55,7 +56,8 @@ package struct Problem: Error, Hashable, Sendable {
         package var status: Int {
             switch self {
             case .badRequest, .invalidJSON, .jsonTooDeep, .duplicateMember, .keyRequired, .keyTooLong, .keyInvalid,
-                .namespaceInvalid, .queryInvalid, .cursorInvalid, .limitInvalid, .headerInvalid, .ttlConflict:
+                .namespaceInvalid, .queryInvalid, .cursorInvalid, .limitInvalid, .headerInvalid, .ttlConflict,
+                .confirmationRequired:
                 400
             case .entryNotFound, .namespaceNotFound, .routeNotFound: 404
             case .methodNotAllowed: 405

@@ -96,7 +96,8 @@ struct BadInputTests {
             ("\(ns)/entry?key=kept", ["GET", "HEAD", "PUT", "PATCH", "DELETE"]),
             ("\(ns)/values/kept", ["GET", "HEAD", "PUT", "DELETE"]),
             ("\(ns)/value?key=kept", ["GET", "HEAD", "PUT", "DELETE"]),
-            ("\(ns)/counters/kept", ["POST"]), ("\(ns)/batch/get", ["POST"]), ("\(ns)/batch/set", ["POST"]),
+            ("\(ns)/counters/kept", ["POST"]), ("\(ns)/counter?key=kept", ["POST"]), ("\(ns)/batch/get", ["POST"]),
+            ("\(ns)/batch/set", ["POST"]),
             ("\(ns)/batch/delete", ["POST"]), ("\(ns)/invalidate", ["POST"]), ("\(ns)/entries", ["GET", "HEAD"]),
             ("\(ns)/stats", ["GET", "HEAD"]), (ns, ["GET", "HEAD", "PUT", "PATCH", "DELETE"]),
             ("/v1/namespaces", ["GET", "HEAD"]), ("/v1/stats", ["GET", "HEAD"]), ("/metrics", ["GET", "HEAD"]),
@@ -112,7 +113,7 @@ struct BadInputTests {
                 ("entry?key=", ["GET", "HEAD", "PUT", "PATCH", "DELETE"]),
                 ("entry", ["GET", "HEAD", "PUT", "PATCH", "DELETE"]), ("values/", ["GET", "HEAD", "PUT", "DELETE"]),
                 ("value?key=", ["GET", "HEAD", "PUT", "DELETE"]), ("value", ["GET", "HEAD", "PUT", "DELETE"]),
-                ("counters/", ["POST"]),
+                ("counters/", ["POST"]), ("counter", ["POST"]), ("counter?key=", ["POST"]),
             ]
             for (view, methods) in views {
                 for method in methods {

@@ -196,4 +196,58 @@ struct EntryTests {
         expect(try http.get("\(ns)/entries/a?peek=false"), 200)
         #expect(try http.get("\(ns)/stats").json["gets"].int == 1)
     }
+
+    @Test("PUT judges the body as JSON, whatever a client calls it but parts of a form")
+    func contentTypes() throws {
+        let types: [String?] = [
+            nil, "text/plain", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded",
+            "application/json; charset=utf-8",
+            "application/octet-stream", "nonsense", "",
+        ]
+        for (number, type) in types.enumerated() {
+            let key = "\(ns)/entries/k\(number)"
+            expect(try http.put(key, bytes: #"{"value":{"a":1}}"#.utf8, type: type), 201)
+            #expect(try http.get(key).json["value"]["a"].int == 1)
+            expect(try http.put(key, bytes: "value=1".utf8, type: type), 400, "invalid_json")
+        }
+    }
+
+    @Test("what serialisers write of fields that are not set says nothing")
+    func nulls() throws {
+        let none = #","expires_at":null,"stale_ttl":null,"tags":null"#
+        let put = try http.put(
+            "\(ns)/entries/a",
+            #"{"value":1,"value_base64":null,"content_type":null,"ttl":60\#(none)}"#
+        )
+        #expect(expect(put, 201).json["expires_at"].string != nil)
+        expect(
+            try http.put(
+                "\(ns)/entries/b",
+                #"{"value":null,"value_base64":"AQI=","content_type":"a/b","ttl":60\#(none)}"#
+            ),
+            201
+        )
+        #expect(try http.get("\(ns)/values/b").body == [1, 2])
+        expect(try http.put("\(ns)/entries/c", #"{"value":null,"value_base64":null\#(none)}"#), 201)
+        #expect(try http.get("\(ns)/values/c").text == "null")
+        expect(try http.put("\(ns)/entries/d", #"{"value_base64":null}"#), 422, "missing_member")
+        expect(try http.put("\(ns)/entries/d", #"{"value":1,"content_type":"a/b"}"#), 422, "member_invalid")
+    }
+
+    @Test("there is one representation, and it comes whatever is said to be acceptable")
+    func accept() throws {
+        expect(try http.put("\(ns)/values/a", bytes: [1, 2], type: "image/png"), 201)
+        for accept in ["text/html", "*/*;q=0", "application/json;q=0, */*", "nonsense", "application/xml, text/xml"] {
+            let fields = ["Accept": accept]
+            for target in ["entries/a", "values/a", "entry?key=a", "value?key=a", "entries", "stats"] {
+                expect(try http.get("\(ns)/\(target)", fields), 200)
+                expect(try http.head("\(ns)/\(target)", fields), 200)
+            }
+            expect(try http.put("\(ns)/entries/b", #"{"value":1}"#, fields), accept == "text/html" ? 201 : 200)
+            expect(try http.patch("\(ns)/entries/b", #"{"ttl":9}"#, fields), 200)
+            expect(try http.post("\(ns)/batch/get", #"{"keys":["a"]}"#, fields), 200)
+            expect(try http.get("/v1/namespaces", fields), 200)
+            expect(try http.get("/metrics", fields), 200)
+        }
+    }
 }

@@ -86,14 +86,60 @@ struct NamespaceTests {
         expect(try http.get("\(ns)-new"), 404)
     }
 
+    @Test("DELETE drops nothing unless it says the namespace's name: clients fold an entry's path to it")
+    func unconfirmed() throws {
+        let ns = try http.namespace("{}")
+        let name = ns.split(separator: "/").last ?? ""
+        try http.store(ns, "a")
+        for query in [
+            "", "?confirm", "?confirm=", "?confirm=other", "?confirm=\(name)x", "?confirm=\(name.uppercased())",
+        ] {
+            expect(try http.delete(ns + query), 400, "confirmation_required")
+        }
+        expect(try http.delete("\(ns)?ttl=60"), 400, "query_invalid")
+        expect(try http.delete("\(ns)?confirm=\(name)&confirm=\(name)"), 400, "query_invalid")
+        expect(try http.get("\(ns)?confirm=\(name)"), 400, "query_invalid")
+        expect(try http.get("\(ns)/entries/a"), 200)
+        expect(try http.delete("\(ns)-none"), 400, "confirmation_required")
+    }
+
+    @Test("a policy is not changed by a call of an entry whose path was folded")
+    func folded() throws {
+        let ns = try http.namespace(#"{"default_ttl":600}"#)
+        let before = try http.get(ns).text
+        let put = #"{"value":1,"ttl":60}"#
+        for body in [put, #"{"value":1}"#, #"{"value":null}"#, #"{"value_base64":"AA=="}"#, #"{"absent":true}"#] {
+            expect(try http.put(ns, body), 422, "unknown_member")
+        }
+        for body in [#"{"ttl":60}"#, #"{"value":{}}"#, #"{"tags":[]}"#, #"{"stale_ttl":1,"expires_at":null}"#] {
+            expect(try http.patch(ns, body), 422, "unknown_member")
+        }
+        for query in ["ttl=60", "stale_ttl=60", "expires_at=2099-01-01T00:00:00Z", "key=..", "peek"] {
+            expect(try http.put("\(ns)?\(query)", "{}"), 400, "query_invalid")
+            expect(try http.patch("\(ns)?\(query)", "{}"), 400, "query_invalid")
+        }
+        for field in ["If-Match": "*", "If-None-Match": "*", "Cache-Tag": "a", "Lease": "x"] {
+            let fields = [field.key: field.value]
+            expect(try http.put(ns, "{}", fields), 400, "header_invalid")
+            expect(try http.patch(ns, "{}", fields), 400, "header_invalid")
+            expect(
+                try http.delete("\(ns)?confirm=\(ns.split(separator: "/").last ?? "")", fields),
+                400,
+                "header_invalid"
+            )
+        }
+        expect(try http.put(ns, bytes: [1, 2], type: "image/png"), 415)
+        #expect(try http.get(ns).text == before)
+    }
+
     @Test("DELETE drops the entries too, and a namespace of the same name begins anew")
     func delete() throws {
         let ns = try http.namespace(#"{"default_ttl":600}"#)
         let version = try http.store(ns, "a")
-        expect(try http.delete(ns), 204)
+        expect(try http.drop(ns), 204)
         expect(try http.get(ns), 404, "namespace_not_found")
         expect(try http.get("\(ns)/entries/a"), 404)
-        expect(try http.delete(ns), 404, "namespace_not_found")
+        expect(try http.drop(ns), 404, "namespace_not_found")
         #expect(try http.store(ns, "b") > version)
         expect(try http.get("\(ns)/entries/a"), 404)
         #expect(try http.get("\(ns)/entries").json["entries"].array.count == 1)
@@ -188,7 +234,7 @@ struct ConfiguredNamespaceTests {
         #expect(shown["default_ttl"].int == 300)
         #expect(shown["max_value_size"].int == 1024)
         expect(try http.put("/v1/namespaces/a/entries/k", #"{"value":1}"#), 201)
-        expect(try http.delete("/v1/namespaces/b"), 204)
+        expect(try http.drop("/v1/namespaces/b"), 204)
         expect(try http.put("/v1/namespaces/d", "{}"), 201)
     }
 }

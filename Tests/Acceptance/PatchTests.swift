@@ -83,9 +83,24 @@ struct PatchTests {
         expect(try http.patch("\(ns)/entries/none", #"{"ttl":60}"#), 404, "entry_not_found")
         expect(try http.patch("\(ns)/entries/a", #"{"tll":60}"#), 422, "unknown_member")
         expect(try http.patch("\(ns)/entries/a", #"{"ttl":0}"#), 422, "ttl_invalid")
-        expect(try http.patch("\(ns)/entries/a", #"{"ttl":60,"expires_at":null}"#), 400, "ttl_conflict")
-        let type = ["Content-Type": "application/json"]
-        expect(try http.patch("\(ns)/entries/a", #"{"ttl":60}"#, type), 415, "unsupported_media_type")
+        expect(
+            try http.patch("\(ns)/entries/a", #"{"ttl":60,"expires_at":"2099-01-01T00:00:00Z"}"#),
+            400,
+            "ttl_conflict"
+        )
         #expect(try http.get("\(ns)/entries/a").version == version)
+    }
+
+    @Test("a patch may be called plain JSON, and a null beside the other of ttl and expires_at says nothing")
+    func plainJSON() throws {
+        try http.store(ns, "a", #"{"b":1}"#)
+        let type = ["Content-Type": "application/json"]
+        let body = #"{"value":{"b":null,"c":2},"ttl":60,"expires_at":null}"#
+        #expect(expect(try http.patch("\(ns)/entries/a", body, type), 200).json["expires_at"].string != nil)
+        #expect(try http.get("\(ns)/values/a").text == #"{"c":2}"#)
+        expect(try http.patch("\(ns)/entries/a", #"{"ttl":null,"expires_at":"2099-01-01T00:00:00Z"}"#, type), 200)
+        #expect(try http.get("\(ns)/entries/a").json["expires_at"].string == "2099-01-01T00:00:00.000Z")
+        expect(try http.patch("\(ns)/entries/a", #"{"ttl":null,"expires_at":null}"#, type), 200)
+        #expect(try http.get("\(ns)/entries/a").json["expires_at"].isNull)
     }
 }

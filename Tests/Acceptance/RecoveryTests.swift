@@ -23,7 +23,7 @@ struct RecoveryTests {
         ]
         for (name, policy) in policies { expect(try server.client.put("/v1/namespaces/\(name)", policy), 201) }
         expect(try server.client.put("/v1/namespaces/dropped", "{}"), 201)
-        expect(try server.client.delete("/v1/namespaces/dropped"), 204)
+        expect(try server.client.drop("/v1/namespaces/dropped"), 204)
         for _ in 0..<3 { expect(try server.client.post("/v1/namespaces/plain/invalidate", #"{"all":true}"#), 200) }
         let before = try server.client.get("/v1/namespaces").text
 
@@ -158,7 +158,7 @@ struct RecoveryTests {
         let server = try ServerProcess()
         let ns = try server.client.namespace()
         let version = try server.client.store(ns, "a")
-        expect(try server.client.delete(ns), 204)
+        expect(try server.client.drop(ns), 204)
         let next = try restart(server)
         let made = try next.client.store(ns, "b")
         #expect(made > version)

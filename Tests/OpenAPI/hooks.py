@@ -66,6 +66,9 @@ def before_call(context, case, kwargs):
     for place in (query, case.body):
         if isinstance(place, dict) and "expires_at" in place:
             place["expires_at"] = ahead(place["expires_at"])
+    # A namespace is dropped by who says its name once more.
+    if "confirm" in query:
+        query["confirm"] = case.path_parameters["ns"]
     # The cursor that there is belongs to one listing.
     if "cursor" in query:
         case.path_parameters["ns"] = CURSOR_NAMESPACE

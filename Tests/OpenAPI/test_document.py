@@ -175,7 +175,7 @@ def test_refused_requests_are_refused_by_the_schemas_too():
             {"value": 1, "tags": [""]}, {"value": 1, "tags": "a"}, {"value": 1, "tags": ["t"] * 65},
             {"value_base64": "%"}, {"value_base64": "AAA"}, {"value": 1, "tags": ["x" * 256]},
         ],
-        "EntryPatch": [[], {"version": 3}, {"ttl": 0}, {"ttl": 1, "expires_at": None}, {"key": "k"}],
+        "EntryPatch": [[], {"version": 3}, {"ttl": 0}, {"ttl": 1, "expires_at": "2099-01-01T00:00:00Z"}, {"key": "k"}],
         "CounterAdd": [{"by": 1.5}, {"by": "1"}, {"by": 2**53}, {"initial": None}, {"ttl": 0}, {"add": 1}],
         "KeyBatch": [{}, {"keys": "a"}, {"keys": [""]}, {"keys": [1]}, {"keys": ["a\x00"]}, {"keys": ["k"] * 1001}],
         "BatchSet": [{}, {"entries": {}}, {"entries": [1]}, {"entries": [{"value": 1}]}],

@@ -196,7 +196,7 @@ struct PipelineEndingTests {
     @Test("the short body of a refused request is passed over, and the connection kept")
     func passedOver() throws {
         let connection = try TestConnection(limits: limits())
-        let head = "PUT /v1/namespaces/ns/entries/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
+        let head = "PUT /v1/namespaces/ns/entries/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/mixed\r\n"
         try connection.send(head + "Content-Length: 40\r\n\r\n")
         #expect(try connection.answers().map(\.status) == [415])
         try connection.send("GET /v1/namespaces/ns/values/a HTTP/1.1\r\n")

@@ -33,7 +33,7 @@ struct AdmissionTests {
         #expect(admit(.options, "*") == nil)
         let key = try #require(admit(.get, "/v1/namespaces/shop/entries/"))
         #expect(key == (.keyRequired, .get))
-        #expect(try #require(admit(.put, "/v1/namespaces/shop/entries/a")) == (.unsupportedMediaType, .put))
+        #expect(try #require(admit(.patch, "/v1/namespaces/shop/entries/a")) == (.unsupportedMediaType, .patch))
         #expect(try #require(admit(.post, "/v1/namespaces/shop/batch/get?x")) == (.queryInvalid, .batchGet))
         #expect(try #require(admit(.get, "/nothing")) == (.routeNotFound, .other))
         #expect(try #require(admit(.options, "/nothing")) == (.routeNotFound, .other))

@@ -52,20 +52,20 @@ struct AnswerTests {
         #expect(body.contains(#"{"key":"\u0000","code":"key_invalid","#))
     }
 
-    @Test("what is found below is answered like what is found in memory: whole, not modified, or not acceptable")
+    @Test("what is found below is answered like what is found in memory: whole, or not modified")
     func below() throws {
         let connection = try TestConnection { $0.durability = .behind }
         connection.tier.plant("a", "A")
         for (fields, view, status) in [
             ("If-None-Match: \"1\"\r\n", "values", 304), ("If-None-Match: \"2\"\r\n", "entries", 200),
-            ("Accept: image/*\r\n", "values", 406), ("Accept: text/*\r\n", "values", 200),
+            ("Accept: image/*\r\n", "values", 200),
         ] {
             try connection.send(request("GET", "\(ns)/\(view)/a?peek", fields))
             connection.tier.answer("a")
             connection.eventLoop.run()
             let answer = try #require(try connection.answers().first)
             #expect(answer.status == status, "\(fields)")
-            if status < 400 { #expect(answer.fields["cache-status"] == "pantler; hit; detail=disk") }
+            #expect(answer.fields["cache-status"] == "pantler; hit; detail=disk")
         }
         try connection.send(request("GET", "\(ns)/stats"))
         #expect(try connection.answers().first?.body.contains(#""gets":0,"#) == true, "a peek is counted nowhere")

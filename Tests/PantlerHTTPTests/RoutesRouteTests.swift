@@ -33,6 +33,7 @@ struct RouteTests {
             ("/v1/namespaces/shop/counters/a/b", .counter, "shop", "a/b"),
             ("/v1/namespaces/shop/entry", .entry, "shop", "?"),
             ("/v1/namespaces/shop/value", .value, "shop", "?"),
+            ("/v1/namespaces/shop/counter", .counter, "shop", "?"),
             ("/v1/namespaces/shop/entries", .entries, "shop", nil),
             ("/v1/namespaces/shop/batch/get", .batchGet, "shop", nil),
             ("/v1/namespaces/shop/batch/set", .batchSet, "shop", nil),

@@ -51,6 +51,11 @@ package final class HTTPClient {
         try request("DELETE", target, headers)
     }
 
+    /// DELETE of a namespace, with all that it takes.
+    package func drop(_ path: String) throws -> Response {
+        try delete("\(path)?confirm=\(path.split(separator: "/").last ?? "")")
+    }
+
     /// PUT of a JSON text.
     package func put(_ target: String, _ json: String, _ headers: [String: String] = [:]) throws -> Response {
         try send("PUT", target, json, "application/json", headers)

@@ -24,18 +24,15 @@ extension LoopState {
     /// Reads an entry from the lower tier. A large value is read once there is room for it, and counts until `completion` returns: whatever
     /// holds it then counts it itself.
     ///
-    /// - Parameters:
-    ///   - wants: as `Store.load` has it.
-    ///   - completion: runs on the loop.
+    /// - Parameter completion: runs on the loop.
     func load(
         _ namespace: Namespace,
         _ address: EntryAddress,
         counts: Bool,
-        wants: (@Sendable (LoadedHit) -> Bool)? = nil,
         _ completion: @escaping @Sendable (RoomyLoad) -> Void
     ) {
         let flight = flight
-        load(namespace, address, counts: counts, wants, nil, completion) { size in
+        load(namespace, address, counts: counts, nil, completion) { size in
             size <= Int64(Flight.free) || size <= Int64(Flight.freeRead) && !flight.isShort
         }
     }
@@ -44,13 +41,12 @@ extension LoopState {
         _ namespace: Namespace,
         _ address: EntryAddress,
         counts: Bool,
-        _ wants: (@Sendable (LoadedHit) -> Bool)?,
         _ claim: FlightClaim?,
         _ completion: @escaping @Sendable (RoomyLoad) -> Void,
         admits: @escaping ReadAdmission
     ) {
         let state = NIOLoopBound(self, eventLoop: eventLoop)
-        store.load(namespace, address, counts: counts, admits: admits, wants: wants) { result in
+        store.load(namespace, address, counts: counts, admits: admits) { result in
             state.eventLoop.perform {
                 switch result {
                 case .missing(let reason): completion(.missing(reason))
@@ -58,7 +54,7 @@ extension LoopState {
                 case .larger(let size):
                     state.value.withRoom(Int(clamping: size)) { claim in
                         guard let claim else { return completion(.refused) }
-                        state.value.load(namespace, address, counts: counts, wants, claim, completion) { $0 <= size }
+                        state.value.load(namespace, address, counts: counts, claim, completion) { $0 <= size }
                     }
                 }
             }

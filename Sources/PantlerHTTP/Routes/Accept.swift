@@ -24,9 +24,6 @@ struct Accept: Sendable {
         self.ranges = ranges
     }
 
-    /// Whether there is anything that is not acceptable.
-    var isSelective: Bool { !ranges.isEmpty }
-
     /// How much a type is wanted, 0 = not at all. The most specific range decides.
     ///
     /// - Parameter type: in lower case, without parameters.

@@ -15,11 +15,12 @@ struct Call: Sendable {
     let query: Query
     /// Of an entry or a value; on a GET `If-None-Match` alone.
     let condition: Condition
+    /// Of the metrics, which have two formats; all else has one, and comes whatever is said to be acceptable.
     let accept: Accept
 
     var operation: Operation { resource.operation(method) }
 
-    /// Faults are looked for in a fixed order: path, method, namespace, key, query, conditions, `Accept`, `Content-Type`. An
+    /// Faults are looked for in a fixed order: path, method, namespace, key, query, conditions, `Content-Type`. An
     /// empty key is found before the method is looked at, so that no method makes anything of `entries/`.
     ///
     /// - Parameters:
@@ -39,7 +40,7 @@ struct Call: Sendable {
         let resource = route.resource
         self.resource = resource
         self.method = method
-        accept = Accept(headers)
+        accept = resource == .metrics ? Accept(headers) : Accept([:])
         if method == .options {
             namespace = ""
             key = []
@@ -63,7 +64,6 @@ struct Call: Sendable {
             if inQuery { try KeyForm.check(key) }
         }
         condition = try Self.condition(resource, method, headers)
-        try checkAccept()
         try checkContentType(headers)
     }
 
@@ -81,34 +81,34 @@ struct Call: Sendable {
         _ method: Method,
         _ headers: HTTPHeaders
     ) throws(Problem) -> Condition {
+        if resource == .namespace, !method.isSafe { try refuseEntryFields(headers) }
         guard resource == .entry || resource == .value else { return .none }
         var condition = try Condition(headers)
         if method == .get || method == .head { condition.ifMatch = nil }
         return condition
     }
 
-    /// Probes, metrics and the document come as they are, to whoever asks; a value's type is known only once it is found.
-    private func checkAccept() throws(Problem) {
-        switch (resource, method) {
-        case (.metrics, _), (.livez, _), (.readyz, _), (.document, _), (_, .delete): return
-        case (.value, .get), (.value, .head): return
-        default: try accept.check(MediaType.json)
+    /// A client that folds `entries/..` makes a call of a namespace of one that was meant for an entry. What only the latter can say
+    /// shows it.
+    private static func refuseEntryFields(_ headers: HTTPHeaders) throws(Problem) {
+        for name in ["If-Match", "If-None-Match", "Cache-Tag", "Lease"] where headers.contains(name: name) {
+            throw Problem(.headerInvalid, "\(name) goes with an entry, and this path is a namespace's.")
         }
     }
 
     private func checkContentType(_ headers: HTTPHeaders) throws(Problem) {
+        let types = headers["content-type"]
         let taken: [String]
         switch (resource, method) {
-        case (.value, .put):
+        case (.value, .put), (.entry, .put):
             try Self.checkCoding(headers)
+            try Self.refuseMultipart(types)
             return
-        case (.entry, .patch): taken = [MediaType.mergePatch]
-        case (.namespace, .patch): taken = [MediaType.mergePatch, MediaType.json]
+        case (.entry, .patch), (.namespace, .patch): taken = [MediaType.mergePatch, MediaType.json]
         case (_, .put), (_, .post): taken = [MediaType.json]
         default: return
         }
         try Self.checkCoding(headers)
-        let types = headers["content-type"]
         guard types.count == 1, taken.contains(MediaType.essence(types[0])) else {
             let came = types.isEmpty ? "of no Content-Type" : Problem.quoted(types.joined(separator: ", "))
             throw Problem(
@@ -116,6 +116,15 @@ struct Call: Sendable {
                 "The body is \(came); taken here: \(taken.joined(separator: ", "))."
             )
         }
+    }
+
+    /// An entry's envelope is JSON, whatever a client calls it, and a value is kept as it comes; but a form's parts are neither.
+    private static func refuseMultipart(_ types: [String]) throws(Problem) {
+        guard let type = types.first(where: { MediaType.essence($0).hasPrefix("multipart/") }) else { return }
+        throw Problem(
+            .unsupportedMediaType,
+            "The body is \(Problem.quoted(type)): a form of several parts. A body is taken as a whole, as with curl's --data-binary."
+        )
     }
 
     /// A value is kept as it comes, and what would have to be told with it beside its media type would be lost.
@@ -129,13 +138,6 @@ struct Call: Sendable {
     }
 }
 
-extension Accept {
-    /// Throws `not_acceptable` if the type is not wanted.
-    func check(_ type: String) throws(Problem) {
-        if quality(of: type) == 0 { throw Problem(.notAcceptable, "Served here: \(type).") }
-    }
-}
-
 extension Resource {
     /// What the query may hold, besides the key where it stands there.
     fileprivate func parameters(_ method: Method) -> Set<QueryName> {
@@ -143,6 +145,7 @@ extension Resource {
         case (.entry, .get), (.entry, .head), (.value, .get), (.value, .head): [.peek]
         case (.value, .put): [.ttl, .expiresAt, .staleTTL]
         case (.entries, _): [.prefix, .limit, .cursor]
+        case (.namespace, .delete): [.confirm]
         default: []
         }
     }

@@ -41,32 +41,20 @@ extension Router {
     private func read(_ namespace: Namespace, _ address: EntryAddress, _ reading: Reading, _ exchange: Exchange) {
         let moment = store.moment()
         var answer: EntryAnswer?
-        var refusal: Problem?
         let lookup = address.key.withUnsafeBytes { key in
-            store.lookup(namespace, address.hash, key, moment, counts: reading.counts) { view in
-                refusal = reading.refusal(view)
-                return refusal == nil
-            } _: { found in
+            store.lookup(namespace, address.hash, key, moment, counts: reading.counts) { found in
                 answer = reading.answer(found, moment.now, exchange)
             }
         }
         switch lookup {
-        case nil:
-            if let refusal { exchange.respond(Response(problem: refusal, operation: .get)) }
-        case .hit:
-            if let answer { exchange.respond(answer) }
+        case .hit: if let answer { exchange.respond(answer) }
         case .missing(let reason): exchange.respond(MissAnswer.response(reason))
         case .below, .omitted:
-            exchange.load(namespace, address, counts: reading.counts) {
-                reading.refusal($0.kind) == nil
-            } completion: { [store] loaded in
+            exchange.load(namespace, address, counts: reading.counts) { [store] loaded in
                 switch loaded {
                 case .missing(let reason): exchange.respond(MissAnswer.response(reason))
                 case .refused: exchange.respond(Response(problem: .noRoom, operation: .get))
                 case .hit(let hit):
-                    if let refusal = reading.refusal(hit.kind) {
-                        return exchange.respond(Response(problem: refusal, operation: .get))
-                    }
                     var answer: EntryAnswer?
                     hit.withFound(address) { answer = reading.answer($0, store.moment().now, exchange) }
                     if let answer { exchange.respond(answer) }
@@ -80,33 +68,12 @@ extension Router {
 private struct Reading: Sendable {
     let aspect: EntryAspect
     let condition: EntityTags?
-    let accept: Accept
     let counts: Bool
 
     init(_ call: Call, counts: Bool) {
         aspect = call.resource == .entry ? .entry : .value
         condition = call.condition.ifNoneMatch
-        accept = call.accept
         self.counts = counts
-    }
-
-    /// Why an entry that is there is not what was asked for; `nil` where it is.
-    func refusal(_ view: EntryView) -> Problem? {
-        guard aspect == .value, accept.isSelective else { return nil }
-        return refusal(view.isJSON ? .json : .bytes(mediaType: String(decoding: view.mediaType, as: UTF8.self)))
-    }
-
-    func refusal(_ kind: ValueKind) -> Problem? {
-        guard aspect == .value else { return nil }
-        do throws(Problem) {
-            switch kind {
-            case .json: try accept.check(MediaType.json)
-            case .bytes(let mediaType): try accept.check(MediaType.essence(mediaType))
-            }
-            return nil
-        } catch {
-            return error
-        }
     }
 
     func answer(_ found: Found, _ now: Timestamp, _ exchange: Exchange) -> EntryAnswer {

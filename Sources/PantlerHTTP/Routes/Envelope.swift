@@ -11,31 +11,37 @@ extension Put {
         try self.init(Members(body, allowed: EnvelopeMember.ofPut), now: now)
     }
 
+    /// A null says nothing beside what it would have to be instead of: serialisers write their fields' nulls.
+    ///
     /// - Parameter members: those of a put, or of a batch's entry, whose key has been looked at.
     init(_ members: Members<EnvelopeMember>, now: WallTime) throws(Problem) {
         let lifetime = try Lifetime(members, now: now) ?? .byPolicy
         try members.checkUnknown()
         let value: [UInt8]
         let kind: ValueKind
-        switch (members[.value], members[.valueBase64]) {
+        let text = members[.valueBase64].unlessNull
+        let type = members[.contentType].unlessNull
+        switch (text == nil ? members[.value] : members[.value].unlessNull, text) {
         case (nil, nil):
             throw Problem(.missingMember, "An entry needs 'value', or 'value_base64' with its 'content_type'.")
         case (.some, .some):
             throw Problem(.memberInvalid, "An entry takes 'value' or 'value_base64', not both.")
         case (let json?, nil):
-            if members[.contentType] != nil {
+            if type != nil {
                 throw Problem(.memberInvalid, "'content_type' goes with 'value_base64'; 'value' is JSON.")
             }
             value = Array(json.bytes)
             kind = .json
         case (nil, let text?):
             value = try Self.bytes(text)
-            let mediaType = try Self.mediaType(members[.contentType])
+            let mediaType = try Self.mediaType(type)
             kind = MediaType.essence(mediaType) == MediaType.json ? .json : .bytes(mediaType: mediaType)
             if kind == .json { try Self.checkJSON(value) }
         }
-        let staleTTL = try members[.staleTTL].map { element throws(Problem) in try Seconds.staleTTL(element.bytes) }
-        let tags = try members[.tags].map { element throws(Problem) in try Tags.read(element) } ?? []
+        let staleTTL = try members[.staleTTL].unlessNull.map { element throws(Problem) in
+            try Seconds.staleTTL(element.bytes)
+        }
+        let tags = try members[.tags].unlessNull.map { element throws(Problem) in try Tags.read(element) } ?? []
         self.init(value: value, kind: kind, lifetime: lifetime, staleTTL: staleTTL, tags: tags)
     }
 
@@ -108,21 +114,24 @@ extension Lifetime {
     ///
     /// - Throws: `ttl_conflict`, `ttl_invalid`, `expires_at_invalid`.
     fileprivate init?(_ members: Members<EnvelopeMember>, now: WallTime) throws(Problem) {
-        switch (members[.ttl], members[.expiresAt]) {
-        case (nil, nil): return nil
+        switch (members[.ttl].unlessNull, members[.expiresAt].unlessNull) {
+        case (nil, nil):
+            if members[.ttl] == nil, members[.expiresAt] == nil { return nil }
+            self = .never
         case (.some, .some): throw .ttlConflict
-        case (let ttl?, nil): self = try Seconds.lifetime(ttl)
+        case (let ttl?, nil): self = .milliseconds(try Seconds.ttl(ttl.bytes))
         case (nil, let moment?):
-            guard moment.type != .null else {
-                self = .never
-                return
-            }
             guard moment.type == .string, let text = try? JSON.stringBytes(moment.bytes) else {
                 throw Problem(.expiresAtInvalid, "'expires_at' takes a string (RFC 3339), or null for never.")
             }
             self = try .until(Expiry.read(text, now: now))
         }
     }
+}
+
+extension JSONElement? {
+    /// `nil` for a null too.
+    fileprivate var unlessNull: JSONElement? { self?.type == .null ? nil : self }
 }
 
 extension Problem {

@@ -3,7 +3,8 @@ import PantlerModel
 
 /// What is a key, wherever it stands.
 enum KeyForm {
-    /// A key in a path or a query.
+    /// A key in a path. Most URL libraries fold `.` and `..` away, so that a call would be another one by the time that it is here: a
+    /// client that could send them is told of the way on which none does.
     ///
     /// - Throws: `key_required`, `key_too_long`, `key_invalid`.
     static func decode(_ encoded: UnsafeRawBufferPointer) throws(Problem) -> [UInt8] {
@@ -11,7 +12,17 @@ enum KeyForm {
             throw .keyInvalid("it has a '%' without two hexadecimal digits")
         }
         try check(key)
+        if isFolded(key) {
+            throw .keyInvalid(
+                "'.' and '..' cannot stand in a path, from which clients fold them away, but in '…/entry?key='"
+            )
+        }
         return key
+    }
+
+    /// Whether URL libraries take a key for a step through folders when they find it in a path.
+    static func isFolded(_ key: some Collection<UInt8>) -> Bool {
+        key.count <= 2 && key.allSatisfy { $0 == UInt8(ascii: ".") } && !key.isEmpty
     }
 
     /// A key in a JSON body; `literal` is a valid string with its quotes. Throws as `decode` does.

@@ -52,8 +52,15 @@ extension Router {
 
     private func madeAt(_ namespace: Namespace) -> WallTime { store.wallTime(namespace.createdAt) }
 
+    /// Clients fold `entries/..` to a namespace's own path: only who names what is to be lost has meant this call.
     private func deleteNamespace(_ call: Call, _ exchange: Exchange) throws(Problem) {
         let name = try NamespaceName(call.namespace)
+        guard call.query[.confirm].map({ $0.elementsEqual(call.namespace.utf8) }) == true else {
+            throw Problem(
+                .confirmationRequired,
+                "This drops the namespace '\(name)' with all its entries: it takes '?confirm=\(name)'."
+            )
+        }
         store.dropNamespace(name) { result in
             exchange.respondFromAnywhere {
                 switch result {

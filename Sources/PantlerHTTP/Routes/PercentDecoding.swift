@@ -1,15 +1,16 @@
-/// Percent-decoding (RFC 3986, section 2.1), once and of everything: `+` is a plus, and nothing is folded.
+/// Percent-decoding (RFC 3986, section 2.1), once and of everything; nothing is folded.
 enum PercentDecoding {
+    /// - Parameter plusIsSpace: as in a query (`application/x-www-form-urlencoded`); in a path `+` is a plus.
     /// - Returns: `nil` where a percent sign is not followed by two hexadecimal digits.
     /// - Complexity: O(n).
-    static func decode(_ encoded: UnsafeRawBufferPointer) -> [UInt8]? {
-        guard encoded.contains(UInt8(ascii: "%")) else { return Array(encoded) }
+    static func decode(_ encoded: UnsafeRawBufferPointer, plusIsSpace: Bool = false) -> [UInt8]? {
         var decoded: [UInt8] = []
         decoded.reserveCapacity(encoded.count)
         var index = 0
         while index < encoded.count {
-            guard encoded[index] == UInt8(ascii: "%") else {
-                decoded.append(encoded[index])
+            let byte = encoded[index]
+            guard byte == UInt8(ascii: "%") else {
+                decoded.append(plusIsSpace && byte == UInt8(ascii: "+") ? UInt8(ascii: " ") : byte)
                 index += 1
                 continue
             }

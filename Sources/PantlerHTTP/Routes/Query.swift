@@ -5,11 +5,11 @@ enum QueryName: String, CaseIterable, Sendable {
     case key, peek, ttl
     case expiresAt = "expires_at"
     case staleTTL = "stale_ttl"
-    case prefix, limit, cursor
+    case prefix, limit, cursor, confirm
 }
 
 /// A query, decoded and strict: what a call does not take, or takes once and gets twice, is refused, so that a slip of
-/// the pen is not taken for a default.
+/// the pen is not taken for a default. A `+` is a space, as the query builders of all languages write it; a plus is `%2B`.
 struct Query: Sendable {
     private var values: [QueryName: [UInt8]] = [:]
 
@@ -21,7 +21,7 @@ struct Query: Sendable {
         guard let text else { return }
         for piece in text.split(separator: UInt8(ascii: "&")) {
             let sign = piece.firstIndex(of: UInt8(ascii: "=")) ?? piece.endIndex
-            let name = PercentDecoding.decode(UnsafeRawBufferPointer(rebasing: piece[..<sign]))
+            let name = PercentDecoding.decode(UnsafeRawBufferPointer(rebasing: piece[..<sign]), plusIsSpace: true)
             guard let name, let known = QueryName(rawValue: String(decoding: name, as: UTF8.self)),
                 allowed.contains(known)
             else {
@@ -29,7 +29,7 @@ struct Query: Sendable {
                 throw Problem(.queryInvalid, "There is no query parameter \(Problem.quoted(shown)) here.")
             }
             let encoded = UnsafeRawBufferPointer(rebasing: piece[sign...].dropFirst())
-            guard let value = PercentDecoding.decode(encoded) else {
+            guard let value = PercentDecoding.decode(encoded, plusIsSpace: true) else {
                 throw Problem(
                     known == .key ? .keyInvalid : .queryInvalid,
                     "The query parameter '\(known.rawValue)' has a '%' without two hexadecimal digits."

@@ -6,7 +6,7 @@ enum Resource: Equatable, Sendable, CaseIterable {
     case entry
     /// `values/{key}` and `value?key=`
     case value
-    /// `counters/{key}`
+    /// `counters/{key}` and `counter?key=`
     case counter
     /// `entries`
     case entries
@@ -135,6 +135,8 @@ struct Route: Equatable, Sendable {
             self.init(.entry, namespace: namespace, key: .query)
         } else if rest.equals("value") {
             self.init(.value, namespace: namespace, key: .query)
+        } else if rest.equals("counter") {
+            self.init(.counter, namespace: namespace, key: .query)
         } else if let resource = Self.withinNamespace(rest) {
             self.init(resource, namespace: namespace)
         } else {

@@ -79,10 +79,9 @@ final class Exchange: Sendable {
         _ namespace: Namespace,
         _ address: EntryAddress,
         counts: Bool,
-        wants: @escaping @Sendable (LoadedHit) -> Bool,
         completion: @escaping @Sendable (RoomyLoad) -> Void
     ) {
-        connection.value.loop.load(namespace, address, counts: counts, wants: wants, completion)
+        connection.value.loop.load(namespace, address, counts: counts, completion)
     }
 
     /// Answers with what a write has left of the entry of a key, or why it has not been made. On the loop.

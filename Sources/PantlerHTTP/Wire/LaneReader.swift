@@ -56,7 +56,10 @@ struct LaneReader {
             isOther = true
             return nil
         }
-        return offset < bytes.count ? slice(start, length) : nil
+        guard offset < bytes.count else { return nil }
+        let key = slice(start, length)
+        isOther = KeyForm.isFolded(key)
+        return isOther ? nil : key
     }
 
     private func slice(_ start: Int, _ length: Int) -> UnsafeRawBufferPointer {

@@ -40,6 +40,7 @@ struct NamespaceOption: ParsableArguments {
     /// The path that has the key in its query, where no library changes it on the way.
     func entry(_ key: String) -> String { "\(path)/entry?key=\(key.percentEncoded)" }
     func value(_ key: String) -> String { "\(path)/value?key=\(key.percentEncoded)" }
+    func counter(_ key: String) -> String { "\(path)/counter?key=\(key.percentEncoded)" }
 }
 
 /// A command that calls a running service.

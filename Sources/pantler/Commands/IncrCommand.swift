@@ -37,8 +37,7 @@ struct IncrCommand: ClientCommand {
             writer.seconds(ttl)
         }
         writer.endObject()
-        let path = "\(namespace.path)/counters/\(key.percentEncoded)"
-        let reply = try await session.client.expect(.post, path, json: writer.bytes)
+        let reply = try await session.client.expect(.post, namespace.counter(key), json: writer.bytes)
         if session.output == .json { return try session.write(json: reply.body) }
         try session.write(line: try reply.tree()["value"]?.text ?? "?")
     }

@@ -15,6 +15,6 @@ struct NamespaceDeleteCommand: ClientCommand {
 
     func run(_ session: Session) async throws {
         try session.confirm("Delete the namespace '\(namespace.name)' with all its entries?", yes: yes)
-        _ = try await session.client.expect(.delete, namespace.path)
+        _ = try await session.client.expect(.delete, namespace.path + "?confirm=\(namespace.name.percentEncoded)")
     }
 }

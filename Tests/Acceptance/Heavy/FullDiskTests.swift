@@ -174,7 +174,7 @@ extension Heavy {
                 case .all: expect(try http.post("\(namespace)/invalidate", #"{"all":true}"#), 200)
                 case .tags: expect(try http.post("\(namespace)/invalidate", #"{"tags":["red"]}"#), 200)
                 case .prefix: expect(try http.post("\(namespace)/invalidate", #"{"prefix":"k"}"#), 200)
-                case .drop: expect(try http.delete(namespace), 204)
+                case .drop: expect(try http.drop(namespace), 204)
                 case .deletes: for key in keys { expect(try http.delete("\(namespace)/entries/\(key)"), 204) }
                 }
             }

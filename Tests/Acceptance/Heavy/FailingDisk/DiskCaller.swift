@@ -175,7 +175,7 @@ struct DiskCaller {
     mutating func drop(_ name: String) throws {
         let isThere = model.life(name) != 0
         let response = try ask("DELETE \(name) ", [isThere ? 204 : 404], .synced) {
-            try $0.delete(Self.path(name))
+            try $0.drop(Self.path(name))
         } record: { model, outcome, response in
             // There is none to be seen: of a drop that is kept and tried again this says nothing.
             if response?.status != 404 { model.drop(name, outcome) }
