@@ -5,47 +5,50 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
+from document import EXACT, SERVED
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = yaml.safe_load((ROOT / "openapi/openapi.yaml").read_text())
 PROBLEMS = (ROOT / "Sources/PantlerModel/Problem.swift").read_text()
 METHODS = {"get", "head", "put", "patch", "post", "delete"}
-REGISTRY = Registry().with_resource("urn:document", Resource(contents=DOCUMENT, specification=DRAFT202012))
+# Every schema is judged as the service holds to it, and as a generator of clients reads it.
+REGISTRY = Registry().with_resources(
+    [(f"urn:{name}", Resource(contents=contents, specification=DRAFT202012))
+     for name, contents in (("exact", EXACT), ("served", SERVED))]
+)
 
 
 def resolve(node):
-    """The node that a reference names, or the node itself."""
+    """The node of the exact document that a reference names, or the node itself."""
     while isinstance(node, dict) and "$ref" in node:
         node = pointed(node["$ref"])
     return node
 
 
 def pointed(reference):
-    node = DOCUMENT
+    node = EXACT
     for part in reference.removeprefix("#/").split("/"):
         node = node[part.replace("~1", "/").replace("~0", "~")]
     return node
 
 
-def absolute(node):
-    """The schema with its references made to point into the document."""
+def absolute(node, document):
+    """The schema with its references made to point into a document."""
     if isinstance(node, dict):
         return {
-            key: "urn:document" + value if key == "$ref" and isinstance(value, str) else absolute(value)
+            key: f"urn:{document}{value}" if key == "$ref" and isinstance(value, str) else absolute(value, document)
             for key, value in node.items()
         }
     if isinstance(node, list):
-        return [absolute(item) for item in node]
+        return [absolute(item, document) for item in node]
     return node
 
 
-def errors(schema, instance):
-    validator = Draft202012Validator(absolute(schema), registry=REGISTRY, format_checker=FormatChecker())
+def errors(schema, instance, document="exact"):
+    validator = Draft202012Validator(absolute(schema, document), registry=REGISTRY, format_checker=FormatChecker())
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(instance)]
 
 
@@ -60,7 +63,7 @@ def walk(node, path=""):
 
 
 def operations():
-    for path, item in DOCUMENT["paths"].items():
+    for path, item in EXACT["paths"].items():
         for method in METHODS & item.keys():
             yield path, method, item[method], item.get("parameters", []) + item[method].get("parameters", [])
 
@@ -82,23 +85,24 @@ def source_statuses():
 def documented_statuses():
     """Every code that a response names, with the status that the response is for."""
     found = {}
-    for name, response in DOCUMENT["components"]["responses"].items():
+    for name, response in EXACT["components"]["responses"].items():
         problem = response.get("content", {}).get("application/problem+json")
         if problem is not None:
-            own = problem["schema"]["allOf"][1]["properties"]
+            own = problem["schema"]["properties"]
             for code in own["code"]["enum"]:
                 assert found.setdefault(code, own["status"]["const"]) == own["status"]["const"], (name, code)
     return found
 
 
-def test_the_document_is_valid_openapi():
-    problems = [error.message for error in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()]
+@pytest.mark.parametrize("document", [SERVED, EXACT], ids=["served", "exact"])
+def test_the_document_is_valid_openapi(document):
+    problems = [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()]
     assert problems == []
 
 
 def test_every_code_of_the_sources_is_documented_with_its_status_and_no_other():
     assert documented_statuses() == source_statuses()
-    assert set(DOCUMENT["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]) == source_statuses().keys()
+    assert set(EXACT["components"]["schemas"]["ProblemCode"]["enum"]) == source_statuses().keys()
 
 
 def test_responses_are_used_under_the_status_that_their_problem_has():
@@ -106,15 +110,15 @@ def test_responses_are_used_under_the_status_that_their_problem_has():
         for status, response in operation["responses"].items():
             content = resolve(response).get("content", {})
             if "application/problem+json" in content:
-                own = content["application/problem+json"]["schema"]["allOf"][1]["properties"]
+                own = content["application/problem+json"]["schema"]["properties"]
                 assert str(own["status"]["const"]) == status, f"{method} {path}"
 
 
 def test_every_component_is_used():
-    text = json.dumps(DOCUMENT)
+    text = json.dumps(SERVED)
     unused = [
         f"{kind}/{name}"
-        for kind, components in DOCUMENT["components"].items()
+        for kind, components in SERVED["components"].items()
         for name in components
         if f'"#/components/{kind}/{name}"' not in text and f'"#/components/{kind}/{name}/' not in text
     ]
@@ -128,10 +132,15 @@ def test_operations_have_names_of_their_own():
 
 
 def test_head_is_served_wherever_get_is_and_takes_the_same():
-    for path, item in DOCUMENT["paths"].items():
+    components = SERVED["components"]["responses"]
+    for path, item in SERVED["paths"].items():
         if "get" in item:
             assert item["head"].get("parameters") == item["get"].get("parameters"), path
-            assert item["head"]["responses"] == item["get"]["responses"], path
+            assert item["head"]["responses"].keys() == item["get"]["responses"].keys(), path
+            for status in item["head"]["responses"]:
+                head, get = (components[item[method]["responses"][status]["$ref"].split("/")[-1]] for method in ("head", "get"))
+                assert "content" not in head, f"{path}: {status}"
+                assert head.get("headers", {}).items() <= get.get("headers", {}).items(), f"{path}: {status}"
 
 
 def test_every_request_and_answer_with_a_body_has_an_example():
@@ -144,25 +153,76 @@ def test_every_request_and_answer_with_a_body_has_an_example():
                         if "content" in body]:
             for media_type, media in content.items():
                 told = media.keys() & {"example", "examples"} or resolve(media.get("schema", {})).get("examples")
-                assert told or media_type == "*/*", f"{where}: {media_type}"
+                bytes_as_they_are = media_type in ("application/octet-stream", "*/*")
+                assert told or bytes_as_they_are, f"{where}: {media_type}"
 
 
 EXAMPLES = []
-for where, node in walk(DOCUMENT):
-    if isinstance(node, dict) and "/example" not in where:
-        if "schema" in node and "example" in node:
-            EXAMPLES.append((f"{where}/example", node["schema"], node["example"]))
-        if "schema" in node and isinstance(node.get("examples"), dict):
-            EXAMPLES += [(f"{where}/examples/{name}", node["schema"], example["value"])
-                         for name, example in node["examples"].items()]
-        if isinstance(node.get("examples"), list):
-            schema = {key: value for key, value in node.items() if key not in ("examples", "description")}
-            EXAMPLES += [(f"{where}/examples/{index}", schema, value) for index, value in enumerate(node["examples"])]
+for name, document in (("exact", EXACT), ("served", SERVED)):
+    for where, node in walk(document, name):
+        if isinstance(node, dict) and "/example" not in where and "/x-exact" not in where:
+            if "schema" in node and "example" in node:
+                EXAMPLES.append((f"{where}/example", node["schema"], node["example"]))
+            if "schema" in node and isinstance(node.get("examples"), dict):
+                EXAMPLES += [(f"{where}/examples/{name}", node["schema"], example["value"])
+                             for name, example in node["examples"].items()]
+            if isinstance(node.get("examples"), list):
+                schema = {key: value for key, value in node.items() if key not in ("examples", "description")}
+                EXAMPLES += [(f"{where}/examples/{index}", schema, value) for index, value in enumerate(node["examples"])]
 
 
 @pytest.mark.parametrize("where,schema,value", EXAMPLES, ids=[where for where, _, _ in EXAMPLES])
 def test_an_example_is_true_to_its_schema(where, schema, value):
-    assert errors(schema, value) == []
+    assert errors(schema, value, where.split("/")[0]) == []
+
+
+def served_nodes(root):
+    """What a generator of clients reads: no examples, and nothing that stands in `x-exact`."""
+    return [(where, node) for where, node in walk(root)
+            if isinstance(node, dict) and "/example" not in where and "/x-exact" not in where]
+
+
+def test_generators_of_clients_can_read_what_is_served():
+    """Each of these broke a client that was made from the document; what they would say stands in `x-exact`."""
+    for where, node in served_nodes(SERVED):
+        if "$ref" in node:
+            assert re.fullmatch(r"#/components/\w+/\w+", node["$ref"]), f"{where} refers into the middle of something"
+            assert node.keys() == {"$ref"}, f"{where} has something beside its reference"
+    unread = {"not", "oneOf", "if", "then", "const", "dependentRequired", "unevaluatedProperties"}
+    for where, node in served_nodes(SERVED["components"]["schemas"]):
+        if not where.endswith("/properties"):
+            assert not unread & node.keys(), where
+            kinds = node.get("type", [])
+            if {"integer", "number"} & set([kinds] if isinstance(kinds, str) else kinds):
+                assert node.get("format") in ("int32", "int64", "double"), f"{where} does not say how wide the number is"
+
+
+def test_what_generators_make_types_of_has_a_name():
+    for where, node in served_nodes(SERVED["components"]["schemas"]):
+        inline = where.count("/") > 1 and not re.fullmatch(r"/\w+/allOf/1", where)
+        assert not (inline and node.get("type") == "object"), f"{where} has no name"
+    for where, node in served_nodes(SERVED["components"]["responses"]):
+        if "/content/" in where and "schema" in node:
+            assert "$ref" in node["schema"] or node["schema"] == {"type": "string"}, f"{where} has no name"
+
+
+def test_members_of_enums_have_names_of_their_own():
+    """Constants of Go share one scope."""
+    members = [member for schema in SERVED["components"]["schemas"].values() for member in schema.get("enum", [])]
+    assert len(members) == len(set(members))
+
+
+def test_answers_may_get_new_members():
+    """A client that was made from the document refuses what it forbids."""
+    for name, response in SERVED["components"]["responses"].items():
+        for media in response.get("content", {}).values():
+            seen, left = set(), [media["schema"]]
+            while left:
+                for where, node in served_nodes(left.pop()):
+                    assert "additionalProperties" not in node, f"{name}{where}"
+                    if "$ref" in node and node["$ref"] not in seen:
+                        seen.add(node["$ref"])
+                        left.append(SERVED["components"]["schemas"][node["$ref"].split("/")[-1]])
 
 
 def test_refused_requests_are_refused_by_the_schemas_too():
