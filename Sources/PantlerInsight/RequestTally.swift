@@ -31,6 +31,22 @@ package enum Operation: Int, Sendable, CaseIterable {
     }
 }
 
+/// The way on which a request was read.
+package enum Lane: Int, Sendable, CaseIterable {
+    /// Recognised in its bytes.
+    case fast
+    /// Through SwiftNIO's decoder.
+    case full
+
+    /// The value of the label `lane`.
+    package var name: String {
+        switch self {
+        case .fast: "fast"
+        case .full: "full"
+        }
+    }
+}
+
 /// The status codes that are counted each by itself.
 package enum AnswerCode {
     /// Those that the service answers; all others count together, at the place after the last.
@@ -78,8 +94,8 @@ package enum AnswerCode {
 /// store: no locked instruction on the way of a hit. All cells are relaxed: none publishes other memory, and a reader
 /// that comes between two of them finds a request in one and not yet in the other.
 package final class RequestTally: Sendable {
-    /// An operation's cells: its buckets, its nanoseconds, its codes. Five cache lines.
-    private static let stride = LatencyHistogram.bucketCount + 1 + AnswerCode.count
+    /// An operation's cells: its buckets, its nanoseconds, its codes by lane.
+    private static let stride = LatencyHistogram.bucketCount + 1 + AnswerCode.count * Lane.allCases.count
     private static let sumPlace = LatencyHistogram.bucketCount
     private static let codePlace = sumPlace + 1
     private static let cellCount = stride * Operation.allCases.count
@@ -98,12 +114,14 @@ package final class RequestTally: Sendable {
     }
 
     /// Counts an answered request. Only ever called on the one thread that this tally belongs to.
-    package func record(_ operation: Operation, status: Int, nanoseconds: UInt64) {
+    package func record(_ operation: Operation, _ lane: Lane, status: Int, nanoseconds: UInt64) {
         let first = operation.rawValue * Self.stride
         add(1, to: first + LatencyHistogram.bucket(of: nanoseconds))
         add(nanoseconds, to: first + Self.sumPlace)
-        add(1, to: first + Self.codePlace + AnswerCode.index(of: status))
+        add(1, to: first + Self.place(lane, AnswerCode.index(of: status)))
     }
+
+    private static func place(_ lane: Lane, _ code: Int) -> Int { codePlace + lane.rawValue * AnswerCode.count + code }
 
     /// Not atomic as a whole, which is right as long as nobody else writes.
     private func add(_ amount: UInt64, to cell: Int) {
@@ -118,56 +136,67 @@ package final class RequestTally: Sendable {
         }
     }
 
-    fileprivate func answers(_ operation: Operation, _ code: Int) -> UInt64 {
-        cells[operation.rawValue * Self.stride + Self.codePlace + code].load(ordering: .relaxed)
+    fileprivate func answers(_ operation: Operation, _ lane: Lane, _ code: Int) -> UInt64 {
+        cells[operation.rawValue * Self.stride + Self.place(lane, code)].load(ordering: .relaxed)
     }
 }
 
 /// The sums over the tallies of all event loops, at the moment that they were read.
 package struct RequestFigures: Sendable {
     private var durationsByOperation: [LatencyHistogram]
-    private var answersByOperation: [[UInt64]]
+    /// In the order of `answerPlace`.
+    private var answers: [UInt64]
 
     /// Complexity: O(tallies).
     package init(_ tallies: some Sequence<RequestTally>) {
         durationsByOperation = Array(repeating: LatencyHistogram(), count: Operation.allCases.count)
-        answersByOperation = Array(
-            repeating: Array(repeating: 0, count: AnswerCode.count),
-            count: Operation.allCases.count
-        )
+        answers = Array(repeating: 0, count: Operation.allCases.count * Lane.allCases.count * AnswerCode.count)
         for tally in tallies {
             for operation in Operation.allCases {
                 durationsByOperation[operation.rawValue] += tally.durations(operation)
-                for code in 0..<AnswerCode.count {
-                    answersByOperation[operation.rawValue][code] &+= tally.answers(operation, code)
+                for lane in Lane.allCases {
+                    for code in 0..<AnswerCode.count {
+                        answers[Self.answerPlace(operation, lane, code)] &+= tally.answers(operation, lane, code)
+                    }
                 }
             }
         }
     }
 
+    private static func answerPlace(_ operation: Operation, _ lane: Lane, _ code: Int) -> Int {
+        (operation.rawValue * Lane.allCases.count + lane.rawValue) * AnswerCode.count + code
+    }
+
     package func durations(_ operation: Operation) -> LatencyHistogram { durationsByOperation[operation.rawValue] }
 
-    /// Requests that were answered with a status; all statuses that are not in `AnswerCode.known` are one.
+    /// Requests that were answered with a status, on either lane; all statuses that are not in `AnswerCode.known` are one.
     package func requests(_ operation: Operation, status: Int) -> UInt64 {
-        answersByOperation[operation.rawValue][AnswerCode.index(of: status)]
+        Lane.allCases.reduce(0) { $0 &+ answers[Self.answerPlace(operation, $1, AnswerCode.index(of: status))] }
     }
 
     /// All counts that are not 0, with their labels.
-    package var requests: [(operation: Operation, code: String, count: UInt64)] {
-        Operation.allCases.flatMap { operation in
-            (0..<AnswerCode.count).compactMap { code in
-                let count = answersByOperation[operation.rawValue][code]
-                return count > 0 ? (operation, AnswerCode.name(code), count) : nil
+    package var requests: [(operation: Operation, lane: Lane, code: String, count: UInt64)] {
+        var counts: [(Operation, Lane, String, UInt64)] = []
+        for operation in Operation.allCases {
+            for lane in Lane.allCases {
+                for code in 0..<AnswerCode.count {
+                    let count = answers[Self.answerPlace(operation, lane, code)]
+                    if count > 0 { counts.append((operation, lane, AnswerCode.name(code), count)) }
+                }
             }
         }
+        return counts
     }
 
     /// Adds the two families of requests: an operation has its durations from the first page on, and a code from its
     /// first answer.
     package func expose(to page: inout Exposition) {
-        page.counter("pantler_requests", "Requests that were answered, by operation and status code.")
-        for (operation, code, count) in requests {
-            page.sample(count, ["operation": operation.name, "code": code])
+        page.counter(
+            "pantler_requests",
+            "Requests that were answered, by operation, status code, and lane: fast = recognised in its bytes, full = read header by header."
+        )
+        for (operation, lane, code, count) in requests {
+            page.sample(count, ["operation": operation.name, "code": code, "lane": lane.name])
         }
         page.histogram(
             "pantler_request_duration_seconds",

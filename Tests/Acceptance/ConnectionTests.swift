@@ -195,4 +195,34 @@ struct ConnectionTests {
         for connection in connections { try connection.send("GET \(ns)/values/a HTTP/1.1\r\nHost: localhost\r\n\r\n") }
         for connection in connections { #expect(try connection.receive().text == "1") }
     }
+
+    @Test("the fast lane takes what real clients send, and the metrics say so")
+    func lanes() throws {
+        // Of other tests that run meanwhile.
+        let own = try ServerProcess()
+        let ns = try own.client.namespace()
+        let fields =
+            "Host: localhost\r\nAuthorization: Bearer pt_1_x\r\nX-Forwarded-For: 10.0.0.1\r\nAccept: text/html\r\nCookie: a=b\r\n"
+        for (number, end) in ["", "Connection: keep-alive\r\n", "Connection: close\r\n"].enumerated() {
+            let connection = try RawConnection(port: own.port)
+            try connection.send("GET \(ns)/entries/caf%C3%A9%20a HTTP/1.1\r\n\(fields)Content-Length: 0\r\n\r\n")
+            expect(try connection.receive(), number == 0 ? 404 : 200)
+            // The head, and then the body.
+            let put = "PUT \(ns)/entries/caf%C3%A9%20a HTTP/1.1\r\n\(fields)\(end)Content-Length: 11\r\n\r\n"
+            try connection.send(put)
+            try connection.send(#"{"value":1}"#)
+            let response = expect(try connection.receive(), number == 0 ? 201 : 200)
+            #expect(response.json["key"].string == "café a")
+            #expect(response.closes == end.contains("close"))
+            if response.closes { #expect(connection.ends()) }
+        }
+        let metrics = try own.metrics()
+        func sum(_ operation: String, _ lane: String) -> Double {
+            metrics.sum("pantler_requests_total", ["operation": operation, "lane": lane])
+        }
+        #expect([sum("get", "fast"), sum("put", "fast"), sum("get", "full"), sum("put", "full")] == [3, 3, 0, 0])
+        expect(try own.client.get("\(ns)/entries/a?peek"), 404)
+        #expect(try own.metrics().sum("pantler_requests_total", ["operation": "get", "lane": "full"]) == 1)
+        #expect(try own.terminate() == .exited(0))
+    }
 }

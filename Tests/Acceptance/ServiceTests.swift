@@ -48,7 +48,7 @@ struct ServiceTests {
         #expect(metrics.sum("pantler_requests_total") >= 3)
         #expect(
             metrics.samples.contains {
-                $0.name == "pantler_requests_total" && Set($0.labels.keys) == ["operation", "code"]
+                $0.name == "pantler_requests_total" && Set($0.labels.keys) == ["operation", "code", "lane"]
             }
         )
         #expect(metrics.sum("pantler_request_duration_seconds_count") >= 3)

@@ -13,7 +13,7 @@ struct LaneAgreement {
 
     private let bench: DecoderBench
     private let hosts = ServedHosts([], address: "127.0.0.1")
-    private let bounds = FastLane.Bounds(head: 16 << 10, body: 1 << 20)
+    private let bounds = FastLane.Bounds(head: 16 << 10, body: 1 << 20, awaitedBody: 16 << 10)
 
     init() throws { bench = try DecoderBench() }
 
@@ -33,21 +33,32 @@ struct LaneAgreement {
         let method: Method
         let length: Int
         let target: String
+        let namespace: String
+        let key: [UInt8]
+        let closes: Bool
         let body: [UInt8]
 
         init(_ method: Method, _ request: FastLane.FastRequest, body: [UInt8] = []) {
             self.method = method
             length = request.length
-            let view = request.aspect == .entry ? "entries" : "values"
-            let namespace = String(decoding: request.namespace, as: UTF8.self)
-            target = "/v1/namespaces/\(namespace)/\(view)/\(String(decoding: request.key, as: UTF8.self))"
+            target = String(decoding: request.target, as: UTF8.self)
+            namespace = String(decoding: request.namespace, as: UTF8.self)
+            key = Array(request.key)
+            closes = request.closes
             self.body = body
         }
     }
 
     private func taken(_ bytes: UnsafeRawBufferPointer) throws -> Taken? {
-        switch FastLane.parse(bytes, hosts, bounds) {
+        let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.keyBytes, alignment: 1)
+        defer { scratch.deallocate() }
+        switch FastLane.parse(bytes, hosts, bounds, scratch: scratch) {
         case .other: return nil
+        case .awaitsBody:
+            guard MessageBoundary.endOfFields(bytes) != nil else {
+                throw Disagreement("awaits a body before its head is whole")
+            }
+            return nil
         case .get(let request): return Taken(.get, request)
         case .put(let request, let body): return Taken(.put, request, body: Array(body))
         case .incomplete:
@@ -79,10 +90,13 @@ struct LaneAgreement {
     private func check(_ request: Taken, _ head: RequestHead) throws {
         guard
             head.method == request.method, head.target == Array(request.target.utf8),
-            head.length == request.body.count, head.isKeptAlive, !head.isHTTP10, !head.expectsContinue, !head.isUpgrade
+            head.length == request.body.count, head.isKeptAlive != request.closes, !head.isHTTP10 || request.closes,
+            !head.expectsContinue, !head.isUpgrade
         else { throw Disagreement("is another request: \(head)") }
         let call = try judge(request.method, request.target, head.headers)
         let isView = call.resource == .entry || (call.resource == .value && request.method == .get)
-        guard isView, call.condition == .none else { throw Disagreement("is another call: \(call)") }
+        guard isView, call.condition == .none, call.key == request.key, call.namespace == request.namespace else {
+            throw Disagreement("is another call: \(call)")
+        }
     }
 }

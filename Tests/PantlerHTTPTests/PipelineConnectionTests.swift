@@ -72,7 +72,7 @@ struct PipelineConnectionTests {
         for key in ["a", "j", "none"] {
             try connection.get(key, view: view)
             let fast = try connection.received()
-            try connection.get(key, "X-Unknown: 1\r\n", view: view)
+            try connection.get(key, TestConnection.otherLane, view: view)
             let slow = try connection.received()
             #expect(!fast.isEmpty)
             #expect(fast == slow, "\(String(decoding: fast, as: UTF8.self))")
@@ -84,7 +84,7 @@ struct PipelineConnectionTests {
         let connection = try TestConnection()
         try connection.store("a", "1")
         try connection.get("a")
-        try connection.get("a", "X-Unknown: 1\r\n")
+        try connection.get("a", TestConnection.otherLane)
         try connection.get("none")
         let figures = connection.figures
         #expect(figures.requests(.get, status: 200) == 2)
@@ -190,7 +190,7 @@ struct PipelineConnectionTests {
         connection.tier.plant("large", String(repeating: "x", count: 100_000))
         try connection.get("large")
         // The odd field takes this one past the fast lane, where it waits for the one before.
-        try connection.get("none", "X-Unknown: 1\r\n")
+        try connection.get("none", TestConnection.otherLane)
         // The first look tells how large it is, the second is made once there is room for it.
         connection.tier.answer("large")
         connection.tier.answer("large")
@@ -203,7 +203,7 @@ struct PipelineConnectionTests {
         let connection = try TestConnection()
         let value = String(repeating: "pantler ", count: size / 8 + 1).prefix(size)
         try connection.store("large", String(value))
-        for fields in ["", "X-Unknown: 1\r\n"] {
+        for fields in ["", TestConnection.otherLane] {
             try connection.get("large", fields)
             #expect(try connection.answers().map(\.body) == [String(value)])
             try connection.get("large", fields, view: "entries")

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOEmbedded
+import PantlerInsight
 import PantlerModel
 import Testing
 
@@ -65,7 +66,7 @@ struct PipelineEndingTests {
     @Test("each head has the whole time, also where the next one always comes with a part of it")
     func headsInPieces() throws {
         let connection = try TestConnection(limits: limits())
-        let requests = Array((TestConnection.get("none") + TestConnection.get("none", "X-Unknown: 1\r\n")).utf8)
+        let requests = Array((TestConnection.get("none") + TestConnection.get("none", TestConnection.otherLane)).utf8)
         try connection.send(requests[..<20])
         for _ in 0..<20 {
             connection.advance(milliseconds: 3000)
@@ -142,6 +143,71 @@ struct PipelineEndingTests {
         #expect(answers[0].closes)
         connection.finishSending()
         #expect(!connection.isOpen)
+    }
+
+    @Test(
+        "the last request is answered last, also where its answer has to be waited for, and where others do",
+        arguments: [false, true]
+    )
+    func lastRequestLate(isPut: Bool) throws {
+        let connection = try TestConnection(limits: limits()) { $0.durability = .through }
+        let close = "Connection: close\r\n"
+        let last = isPut ? TestConnection.putEntry("b", #"{"value":1}"#, close) : TestConnection.get("b", close)
+        try connection.get("a")
+        try connection.send(last + TestConnection.get("c"))
+        #expect(connection.tier.reads == ["a"])
+        connection.tier.answer("a")
+        #expect(try connection.answers().map(\.closes) == [false])
+        #expect(connection.tier.reads == ["b"])
+        connection.tier.answer("b")
+        if isPut { connection.tier.commit() }
+        let answers = try connection.answers()
+        #expect(answers.map(\.status) == [isPut ? 201 : 404])
+        #expect(answers.first?.closes == true)
+        #expect(connection.tier.reads == [])
+        connection.finishSending()
+        #expect(!connection.isOpen)
+        #expect(connection.figures.requests.allSatisfy { $0.lane == .fast })
+    }
+
+    @Test("a put's body may come after its head, and take its time as long as it moves")
+    func plainBodyTimeout() throws {
+        let connection = try TestConnection(limits: limits())
+        let body = #"{"value":"0123456789"}"#
+        let request = Array(TestConnection.putEntry("a", body).utf8)
+        let head = request.count - body.utf8.count
+        for _ in 0..<2 {
+            try connection.send(request[..<head])
+            for index in head..<request.count - 1 {
+                connection.advance(milliseconds: 29_000)
+                try connection.send(request[index..<index + 1])
+            }
+            #expect(try connection.answers().isEmpty)
+            connection.advance(milliseconds: 29_000)
+            try connection.send(request[(request.count - 1)...])
+            #expect(try connection.answers().map(\.status.description.first) == ["2"])
+        }
+        #expect(connection.figures.requests.allSatisfy { $0.lane == .fast })
+        try connection.send(request[..<(head + 1)])
+        connection.advance(milliseconds: 29_999)
+        #expect(try connection.answers().isEmpty)
+        connection.advance(milliseconds: 1)
+        let answers = try connection.answers()
+        #expect(answers.map(\.status) == [408])
+        #expect(answers.first?.body.contains("body") == true)
+    }
+
+    @Test("a put whose body is under way when the server drains is answered, and says close")
+    func drainWithinBody() throws {
+        let connection = try TestConnection(limits: limits())
+        let request = Array(TestConnection.putEntry("a", #"{"value":1}"#).utf8)
+        try connection.send(request.dropLast(3))
+        _ = connection.state.drain(within: .seconds(10))
+        #expect(connection.isOpen)
+        try connection.send(request.suffix(3))
+        let answers = try connection.answers()
+        #expect(answers.map(\.status) == [201])
+        #expect(answers.first?.closes == true)
     }
 
     @Test("a client of HTTP/1.0 that asks for it keeps its connection")

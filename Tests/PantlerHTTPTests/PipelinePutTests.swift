@@ -52,7 +52,7 @@ struct PipelinePutTests {
         }
         let fast = try answers("")
         #expect(fast.hasPrefix("HTTP/1.1 "))
-        #expect(try fast == answers("X-Unknown: 1\r\n"))
+        #expect(try fast == answers(TestConnection.otherLane))
     }
 
     @Test("tells key, version and expiry, with the version as its ETag")
@@ -84,14 +84,29 @@ struct PipelinePutTests {
     @Test("is counted once, with its status, in both lanes")
     func counts() throws {
         let connection = try TestConnection()
-        for fields in ["", "X-Unknown: 1\r\n"] {
+        for fields in ["", TestConnection.otherLane] {
             try connection.send(Self.put("k\(fields.count)", "1", fields) + Self.put("k\(fields.count)", "2", fields))
             try connection.send(Self.put("k", "?", fields))
         }
         let figures = connection.figures
         #expect(try connection.answers().map(\.status) == [201, 200, 400, 201, 200, 400])
+        for lane in Lane.allCases { #expect(figures.requests.filter { $0.lane == lane }.map(\.count) == [1, 1, 1]) }
         for status in [201, 200, 400] { #expect(figures.requests(.put, status: status) == 2) }
         #expect(figures.durations(.put).count == 6)
+    }
+
+    @Test("keeps its key, decoded, while others decode theirs")
+    func encodedKey() throws {
+        let connection = try TestConnection { $0.durability = .through }
+        connection.tier.answerAtOnce()
+        try connection.send(Self.put("caf%C3%A9%20%22", "1") + Self.put("%41%42%43%44", "2"))
+        connection.tier.commit()
+        connection.eventLoop.run()
+        let bodies = try connection.answers().map(\.body)
+        #expect(bodies.count == 2)
+        #expect(bodies.first?.hasPrefix(#"{"key":"café \""#) == true)
+        #expect(bodies.last?.hasPrefix(#"{"key":"ABCD""#) == true)
+        #expect(connection.figures.requests.map(\.lane) == [.fast])
     }
 
     @Test("makes its namespace, as any write does")
@@ -141,6 +156,7 @@ struct PipelinePutTests {
             #expect(answers.map(\.status) == [200, 200], "\(count)")
             #expect(answers.last?.body == "[\"some value\"]", "\(count)")
         }
+        #expect(connection.figures.requests.allSatisfy { $0.lane == .fast || $0.code == "201" })
     }
 
     @Test("that has to be committed first is answered before what comes after it begins")

@@ -14,7 +14,8 @@ struct PipelineStateTests {
         case at(Int64)
         case burst(isShort: Bool = false)
         case endBurst(gathered: Int = 0)
-        case get, put
+        case get(closes: Bool = false)
+        case put(closes: Bool = false)
         case alone(closes: Bool = false, isHTTP10: Bool = false)
         case made(UInt64)
         /// It has come to its end, and its answer is given.
@@ -26,6 +27,8 @@ struct PipelineStateTests {
         case turnCame
         case head
         case body(isRefused: Bool = false)
+        case plainBody(unread: Int)
+        case tookRequest
         case readHeld
         case settled(unread: Int)
         case begun(UInt64)
@@ -45,8 +48,8 @@ struct PipelineStateTests {
             case .endBurst(let gathered):
                 if state.hasAnswered(state.sending(gathered: gathered)) { state.answered(at: now) }
                 _ = state.endBurst()
-            case .get: _ = state.beginGet(holding: 10)
-            case .put: _ = state.beginPut(holding: 10)
+            case .get(let closes): _ = state.beginGet(holding: 10, closes: closes)
+            case .put(let closes): _ = state.beginPut(holding: 10, closes: closes)
             case .alone(let closes, let isHTTP10): _ = state.beginAlone(closes: closes, isHTTP10: isHTTP10)
             case .made(let number): _ = state.made(number)
             case .answered(let number): answer(number, &state)
@@ -60,6 +63,8 @@ struct PipelineStateTests {
             case .turnCame: state.turnCame()
             case .head: state.foundHead()
             case .body(let isRefused): state.bodyMoved(isRefused: isRefused)
+            case .plainBody(let unread): state.awaitsPlainBody(unread: unread)
+            case .tookRequest: state.tookRequest()
             case .readHeld: expect(state.mayRead(unread: 1, isShort: false), is: false)
             case .settled(let unread): _ = state.settled(unread: unread, isShort: false)
             case .begun(let number): expect(state.beginAnswer(number), is: true)
@@ -94,24 +99,27 @@ struct PipelineStateTests {
         "no request is taken while one is alone, a put is not made, the socket is full, room is asked for, or others have their turn",
         arguments: [
             ([], false),
-            ([.get], false),
-            (Array(repeating: .get, count: 31), false),
-            (Array(repeating: .get, count: 32), true),
-            (Array(repeating: .get, count: 32) + [.answered(7)], false),
-            ([.burst(isShort: true), .get], true),
-            ([.put], true),
-            ([.put, .made(0)], false),
-            ([.put, .made(1)], true),
-            ([.put, .made(0), .put], true),
-            ([.put, .made(0), .put, .made(0)], true),
-            ([.put, .made(0), .put, .answered(0)], true),
-            ([.put, .made(0), .put, .answered(1)], false),
-            ([.put, .answered(0)], false),
+            ([.get()], false),
+            (Array(repeating: .get(), count: 31), false),
+            (Array(repeating: .get(), count: 32), true),
+            (Array(repeating: .get(), count: 32) + [.answered(7)], false),
+            ([.burst(isShort: true), .get()], true),
+            ([.put()], true),
+            ([.put(), .made(0)], false),
+            ([.put(), .made(1)], true),
+            ([.put(), .made(0), .put()], true),
+            ([.put(), .made(0), .put(), .made(0)], true),
+            ([.put(), .made(0), .put(), .answered(0)], true),
+            ([.put(), .made(0), .put(), .answered(1)], false),
+            ([.put(), .answered(0)], false),
             ([.alone()], true),
             ([.alone(), .answered(0)], false),
             ([.alone(closes: true), .answered(0)], true),
             ([.writable(false)], true),
             ([.writable(false), .writable(true)], false),
+            ([.get(closes: true)], true),
+            ([.put(closes: true), .made(0)], true),
+            ([.put(closes: true), .made(0), .answered(0)], true),
             ([.roomIsAsked], true),
             ([.roomIsAsked, .roomCame], false),
             ([.burst(), .spent(1023)], false),
@@ -119,7 +127,7 @@ struct PipelineStateTests {
             ([.burst(), .spent(1024), .turnCame], false),
             ([.burst(), .spent(1024), .endBurst(), .burst()], true),
             // The answer to the last has said that it is: it waits for the one before.
-            ([.get, .get, .drain, .answered(1)], true),
+            ([.get(), .get(), .drain, .answered(1)], true),
         ] as [([Event], Bool)]
     )
     func blocked(events: [Event], isBlocked: Bool) {
@@ -128,12 +136,12 @@ struct PipelineStateTests {
 
     @Test("no more requests wait than the limit, nor more bytes than may be gathered")
     func full() {
-        #expect(!Self.after([.get, .get, .get]).isBlocked(limit: 4))
-        #expect(Self.after([.get, .get, .get, .answeredAtOnce]).isBlocked(limit: 4))
-        #expect(Self.after([.get, .get, .get, .get, .answered(2)]).isBlocked(limit: 4))
-        #expect(!Self.after([.get, .get, .get, .get, .answered(0)]).isBlocked(limit: 4))
+        #expect(!Self.after([.get(), .get(), .get()]).isBlocked(limit: 4))
+        #expect(Self.after([.get(), .get(), .get(), .answeredAtOnce]).isBlocked(limit: 4))
+        #expect(Self.after([.get(), .get(), .get(), .get(), .answered(2)]).isBlocked(limit: 4))
+        #expect(!Self.after([.get(), .get(), .get(), .get(), .answered(0)]).isBlocked(limit: 4))
         var state = ConnectionState()
-        _ = state.beginGet(holding: ConnectionState.gatheredBytes - 1)
+        _ = state.beginGet(holding: ConnectionState.gatheredBytes - 1, closes: false)
         #expect(!state.isBlocked(limit: 1000))
         _ = state.addBehind { $0.writeInteger(UInt8(0)) }
         #expect(state.isBlocked(limit: 1000))
@@ -143,11 +151,11 @@ struct PipelineStateTests {
         "gets go beside gets, and puts beside puts",
         arguments: [
             ([], true, true),
-            ([.get], true, false),
-            ([.get, .answered(0)], true, true),
-            ([.get, .get, .answered(1)], true, false),
-            ([.put, .made(0)], false, true),
-            ([.put, .made(0), .answered(0)], true, true),
+            ([.get()], true, false),
+            ([.get(), .answered(0)], true, true),
+            ([.get(), .get(), .answered(1)], true, false),
+            ([.put(), .made(0)], false, true),
+            ([.put(), .made(0), .answered(0)], true, true),
         ] as [([Event], Bool, Bool)]
     )
     func kinds(events: [Event], mayGet: Bool, mayPut: Bool) {
@@ -162,9 +170,9 @@ struct PipelineStateTests {
         arguments: [
             ([], 0, false, false),
             ([], 9, true, false),
-            ([.get], 0, false, false),
-            ([.get], 9, false, true),
-            ([.get], 0, true, true),
+            ([.get()], 0, false, false),
+            ([.get()], 9, false, true),
+            ([.get()], 0, true, true),
             ([.writable(false)], 0, false, false),
             ([.writable(false)], 9, false, true),
             ([.roomIsAsked], 0, false, true),
@@ -182,7 +190,7 @@ struct PipelineStateTests {
 
     @Test("a read that was held is made up for once, when there is room for it")
     func heldRead() {
-        var state = Self.after([.get, .readHeld])
+        var state = Self.after([.get(), .readHeld])
         expect(state.settled(unread: 1, isShort: false), is: false)
         Self.answer(0, &state)
         expect(state.settled(unread: 1, isShort: false), is: true)
@@ -211,13 +219,16 @@ struct PipelineStateTests {
             ([.alone(closes: true)], 0, 0, .close),
             ([.alone(closes: true, isHTTP10: true)], 0, 0, .close),
             ([.alone(), .drain], 0, 9, .close),
-            ([.get], 0, 0, .unsaid),
-            ([.get, .drain], 0, 0, .close),
+            ([.get()], 0, 0, .unsaid),
+            ([.get(), .drain], 0, 0, .close),
+            ([.get(closes: true)], 0, 9, .close),
+            ([.put(closes: true)], 0, 9, .close),
+            ([.put(closes: true), .made(0)], 0, 9, .close),
             // Others follow it.
-            ([.get, .drain], 0, 9, .unsaid),
-            ([.get, .get, .drain], 0, 0, .unsaid),
-            ([.get, .get, .drain], 1, 0, .close),
-            ([.get, .answeredAtOnce, .drain], 0, 0, .unsaid),
+            ([.get(), .drain], 0, 9, .unsaid),
+            ([.get(), .get(), .drain], 0, 0, .unsaid),
+            ([.get(), .get(), .drain], 1, 0, .close),
+            ([.get(), .answeredAtOnce, .drain], 0, 0, .unsaid),
         ] as [([Event], UInt64, Int, AnswerFrame.Connection)]
     )
     func closing(events: [Event], number: UInt64, unread: Int, says: AnswerFrame.Connection) {
@@ -245,7 +256,7 @@ struct PipelineStateTests {
         _ = gone.gone()
         #expect(!gone.isAwaited(0))
         // What a store says of them later changes nothing.
-        gone = Self.after([.get, .get])
+        gone = Self.after([.get(), .get()])
         _ = gone.gone()
         gone.completed(0)
         #expect(gone.exchanges == .none)
@@ -275,7 +286,7 @@ struct PipelineStateTests {
             ([.alone()], [nil, nil, nil]),
             ([.alone(), .watched(0), .answered(0)], [nil, nil, nil]),
             ([.alone(), .watched(0), .answered(0), .alone()], [nil, nil, nil]),
-            ([.get], [nil, nil, nil]),
+            ([.get()], [nil, nil, nil]),
         ] as [([Event], [Cancellation?])]
     )
     func cancellation(events: [Event], told: [Cancellation?]) {
@@ -311,8 +322,8 @@ struct PipelineStateTests {
             ([], 0, .none),
             ([.inputClosed], 0, .whenSent),
             ([.inputClosed], 9, .whenSent),
-            ([.inputClosed, .get], 0, .none),
-            ([.inputClosed, .get, .answered(0)], 0, .whenSent),
+            ([.inputClosed, .get()], 0, .none),
+            ([.inputClosed, .get(), .answered(0)], 0, .whenSent),
             ([.inputClosed, .writable(false)], 0, .none),
             ([.inputClosed, .roomIsAsked], 0, .none),
             ([.inputClosed, .burst(), .spent(1024)], 9, .none),
@@ -344,7 +355,7 @@ struct PipelineStateTests {
         expect(state.close(), is: true)
         expect(state.close(), is: false)
         // The last of several ends it, also where it is answered first.
-        state = Self.after([.put, .made(0), .put, .made(1), .drain, .answered(1)])
+        state = Self.after([.put(), .made(0), .put(), .made(1), .drain, .answered(1)])
         #expect(state.isOpen)
         Self.answer(0, &state)
         #expect(state.life == .ending(since: state.burstBegan))
@@ -375,12 +386,23 @@ struct PipelineStateTests {
             ([.at(50), .burst(), .body(), .settled(unread: 0)], 1050, .body),
             ([.at(50), .burst(), .body(isRefused: true)], 1050, .close),
             ([.at(50), .burst(), .body(), .endBurst(), .at(90), .burst(), .body()], 1090, .body),
-            ([.get], nil, .none),
-            ([.at(50), .burst(), .get, .settled(unread: 9)], nil, .none),
+            ([.at(50), .burst(), .plainBody(unread: 9), .settled(unread: 9)], 1050, .body),
+            (
+                [.at(50), .burst(), .plainBody(unread: 9), .endBurst(), .at(90), .burst(), .plainBody(unread: 9)], 1050,
+                .body
+            ),
+            (
+                [.at(50), .burst(), .plainBody(unread: 9), .endBurst(), .at(90), .burst(), .plainBody(unread: 10)],
+                1090, .body
+            ),
+            ([.at(50), .burst(), .plainBody(unread: 9), .tookRequest, .settled(unread: 0)], 10_000, .close),
+            ([.at(50), .burst(), .plainBody(unread: 9), .head, .settled(unread: 9)], 150, .head),
+            ([.get()], nil, .none),
+            ([.at(50), .burst(), .get(), .settled(unread: 9)], nil, .none),
             ([.alone()], nil, .none),
             ([.roomIsAsked], nil, .none),
             ([.body(), .roomIsAsked], nil, .none),
-            ([.at(50), .get, .writable(false)], 10_050, .close),
+            ([.at(50), .get(), .writable(false)], 10_050, .close),
             ([.at(50), .burst(), .ended], 2050, .close),
             ([.at(50), .burst(), .ended, .endBurst()], 2050, .close),
             ([.closed], nil, .none),
@@ -415,8 +437,8 @@ struct PipelineStateTests {
                 if !state.isInBurst { state.beginBurst(at: Self.time(0), isShort: generator.next() % 8 == 0) }
                 let isFree = !state.isBlocked(limit: 20)
                 switch generator.next() % 8 {
-                case 0 where isFree && state.mayGet: open.append(state.beginGet(holding: 1))
-                case 1 where isFree && state.mayPut: open.append(state.beginPut(holding: 1))
+                case 0 where isFree && state.mayGet: open.append(state.beginGet(holding: 1, closes: false))
+                case 1 where isFree && state.mayPut: open.append(state.beginPut(holding: 1, closes: false))
                 case 2 where isFree && state.answers.isEmpty:
                     open.append(state.beginAlone(closes: false, isHTTP10: false))
                 case 3: if let number = open.last { _ = state.made(number) }

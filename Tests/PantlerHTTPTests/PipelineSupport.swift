@@ -72,6 +72,9 @@ final class TestConnection {
         try channel.writeInbound(ByteBuffer(bytes: bytes))
     }
 
+    /// A field that says nothing to the routes, and that the fast lane leaves.
+    static let otherLane = "Trailer: x\r\n"
+
     /// GET of a key of `ns`, as plain as can be.
     func get(_ key: String, _ fields: String = "", view: String = "values") throws {
         try send(Self.get(key, fields, view: view))

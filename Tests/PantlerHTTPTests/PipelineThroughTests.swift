@@ -109,7 +109,10 @@ struct PipelineThroughTests {
         #expect(told(try connection.answers()) == ["c"])
     }
 
-    @Test("are all answered before a read or anything of the slow lane begins", arguments: ["", "X-Unknown: 1\r\n"])
+    @Test(
+        "are all answered before a read or anything of the slow lane begins",
+        arguments: ["", TestConnection.otherLane]
+    )
     func readsWait(fields: String) throws {
         let connection = try connect()
         try connection.send(Self.put("a") + Self.put("b") + Self.get("a", fields) + Self.put("c"))

@@ -41,16 +41,17 @@ struct WireDifferentialTests {
 struct RequestMutator {
     private(set) var generator = SeededGenerator()
 
-    private static let seeds: [[UInt8]] = [
-        "GET /v1/namespaces/shop/entries/user:1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        "GET /v1/namespaces/a/values/x/y HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: curl/8\r\nAccept: */*\r\n\r\n",
-        "GET /v1/namespaces/shop-1/entries/k HTTP/1.1\r\nHost: [::1]\r\nConnection: keep-alive\r\nAccept-Encoding: gzip\r\n\r\n",
-        "GET /v1/namespaces/s/entries/k HTTP/1.1\r\nhost:localhost\r\nAccept: application/json\r\nTraceparent: 00-1-2-01\r\n\r\n",
-        "GET /v1/namespaces/s/values/k HTTP/1.1\r\nX-Request-ID: 1\r\nHOST: localhost \r\nAccept-Language: en\r\n\r\nGET / HTTP/1.1\r\n\r\n",
-        put("shop", "user:1", "{\"value\":1}"), put("a", "x/y", "{}", "Accept: */*\r\nUser-Agent: curl/8\r\n"),
-        put("s", "k", "{\"value\":[1],\"ttl\":60}", "Connection: keep-alive\r\n") + "GET / HTTP/1.1\r\n\r\n",
-        put("shop-1", "k", "", "Traceparent: 00-1-2-01\r\n"), put("s", "k", "0123456789\r\n\r\n0123456789"),
-    ].map { Array($0.utf8) }
+    private static let seeds: [[UInt8]] =
+        [
+            "GET /v1/namespaces/shop/entries/user:1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "GET /v1/namespaces/a/values/x/y HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: curl/8\r\nAccept: */*\r\n\r\n",
+            "GET /v1/namespaces/shop-1/entries/k HTTP/1.1\r\nHost: [::1]\r\nConnection: keep-alive\r\nAccept-Encoding: gzip\r\n\r\n",
+            "GET /v1/namespaces/s/entries/k HTTP/1.1\r\nhost:localhost\r\nAccept: application/json\r\nTraceparent: 00-1-2-01\r\n\r\n",
+            "GET /v1/namespaces/s/values/k HTTP/1.1\r\nX-Request-ID: 1\r\nHOST: localhost \r\nAccept-Language: en\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+            put("shop", "user:1", "{\"value\":1}"), put("a", "x/y", "{}", "Accept: */*\r\nUser-Agent: curl/8\r\n"),
+            put("s", "k", "{\"value\":[1],\"ttl\":60}", "Connection: keep-alive\r\n") + "GET / HTTP/1.1\r\n\r\n",
+            put("shop-1", "k", "", "Traceparent: 00-1-2-01\r\n"), put("s", "k", "0123456789\r\n\r\n0123456789"),
+        ].map { Array($0.utf8) } + ClientHeads.all.map { Array($0.request.utf8) }
 
     private static func put(_ namespace: String, _ key: String, _ body: String, _ fields: String = "") -> String {
         "PUT /v1/namespaces/\(namespace)/entries/\(key) HTTP/1.1\r\nHost: localhost\r\n\(fields)"
@@ -64,7 +65,12 @@ struct RequestMutator {
         "Upgrade: h2c\r\n", "Connection: upgrade\r\n", "Connection: close\r\n", "Host: localhost\r\n", "Host: evil\r\n",
         "Accept: */*\r\n", "User-Agent: x\r\n", " HTTP/1.1", " HTTP/1.0", "HTTP/1.1\r\n", "GET ", "HEAD ", "0", "~",
         "_", "-", "PUT ", "+", ",", "; ", "{}", "00", "1", "Content-Type: application/json\r\n",
-        "Content-Length: 13\r\n", "Content-Length: 2\r\n", "If-Match: *\r\n",
+        "Content-Length: 13\r\n", "Content-Length: 2\r\n", "Content-Length: 11\r\n", "If-Match: *\r\n",
+        "Trailer: x\r\n",
+        "Proxy-Connection: close\r\n", "Connection: keep-alive\r\n", "Content-Encoding: gzip\r\n", "Lease: x\r\n",
+        "TE: trailers\r\n",
+        "X-Unknown: \tx\r\n", "Content-Type: multipart/form-data\r\n", "%C3%A9", "%00", "%2e", "%ff", "%2F",
+        "HTTP/1.0\r\n", "\u{c3}",
     ].map { Array($0.utf8) }
 
     mutating func next() -> [UInt8] {

@@ -7,7 +7,7 @@ import Testing
 /// difference.
 @Suite("An entry on the wire")
 struct WireEntryTests {
-    private static let lanes = ["", "X-Unknown: 1\r\n"]
+    private static let lanes = ["", TestConnection.otherLane]
 
     private func put(_ connection: TestConnection, _ key: String, _ object: String) throws {
         try connection.send(

@@ -1,19 +1,25 @@
+import PantlerModel
 import Testing
 
 @testable import PantlerHTTP
 
-/// What the lane makes of bytes: `namespace view key length`, for a put `PUT namespace key length body`, `incomplete` or `other`.
-func laneVerdict(_ text: some Sequence<UInt8>, head: Int = 16 << 10, body: Int = 1000) -> String {
-    Array(text).withUnsafeBytes { bytes in
+/// What the lane makes of bytes: `namespace view key length`, for a put `PUT namespace key length body`, both with ` closes` if so;
+/// `incomplete`, `awaits body` or `other`.
+func laneVerdict(_ text: some Sequence<UInt8>, head: Int = 16 << 10, body: Int = 1000, awaited: Int = 500) -> String {
+    let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.keyBytes, alignment: 1)
+    defer { scratch.deallocate() }
+    return Array(text).withUnsafeBytes { bytes in
         func shown(_ bytes: UnsafeRawBufferPointer) -> String { String(decoding: bytes, as: UTF8.self) }
         let hosts = ServedHosts([], address: "127.0.0.1")
-        return switch FastLane.parse(bytes, hosts, FastLane.Bounds(head: head, body: body)) {
+        let bounds = FastLane.Bounds(head: head, body: body, awaitedBody: awaited)
+        return switch FastLane.parse(bytes, hosts, bounds, scratch: scratch) {
         case .incomplete: "incomplete"
+        case .awaitsBody: "awaits body"
         case .other: "other"
         case .get(let request):
-            "\(shown(request.namespace)) \(request.aspect) \(shown(request.key)) \(request.length)"
+            "\(shown(request.namespace)) \(request.aspect) \(shown(request.key)) \(request.length)\(request.closes ? " closes" : "")"
         case .put(let request, let body):
-            "PUT \(shown(request.namespace)) \(shown(request.key)) \(request.length) \(shown(body))"
+            "PUT \(shown(request.namespace)) \(shown(request.key)) \(request.length) \(shown(body))\(request.closes ? " closes" : "")"
         }
     }
 }
@@ -36,6 +42,13 @@ struct WireFastLaneTests {
         #expect(verdict(value) == "shop value a \(value.utf8.count)")
     }
 
+    @Test("takes what real clients send", arguments: ClientHeads.all)
+    func clients(client: String, request: String) {
+        let verdict = verdict(request)
+        #expect(verdict.hasPrefix(request.hasPrefix("PUT") ? "PUT shop " : "shop entry "), "\(client): \(verdict)")
+        #expect(verdict.hasSuffix(" closes") == (request.contains("HTTP/1.0") || request.contains("Connection: close")))
+    }
+
     @Test(
         "takes every key that needs no decoding, as it stands",
         arguments: [
@@ -49,11 +62,57 @@ struct WireFastLaneTests {
     }
 
     @Test(
+        "decodes a key once",
+        arguments: [
+            ("a%20b", "a b"), ("%2e%2e%2e", "..."), ("a%2Fb", "a/b"), ("%2525", "%25"),
+            ("%41%6a%6A+", "AjJ+".replacing("J", with: "j")),
+            ("caf%C3%A9", "café"), ("%f0%9f%8d%9e", "🍞"), ("%22%5C%0A%01%7f", "\"\\\n\u{1}\u{7f}"),
+            (String(repeating: "%C3%A9", count: 512), String(repeating: "é", count: 512)),
+            (String(repeating: "k", count: 1023) + "%6b", String(repeating: "k", count: 1024)),
+        ]
+    )
+    func encodedKeys(encoded: String, key: String) {
+        let request = Self.plain.replacing("/a HTTP", with: "/\(encoded) HTTP")
+        #expect(verdict(request) == "shop entry \(key) \(request.utf8.count)")
+    }
+
+    @Test(
+        "leaves a key that is out of form, and one that ends early",
+        arguments: [
+            "%", "a%", "a%2", "%zz", "%4g", "%00", "a%00b", "%FF", "a%C3", "%C0%AF", "%ED%A0%80", "%F4%90%80%80", "%2e",
+            "%2E.", ".%2e",
+            ".", "..", String(repeating: "k", count: 1024) + "%6b", String(repeating: "%C3%A9", count: 513),
+        ]
+    )
+    func badKeys(key: String) {
+        #expect(verdict(Self.plain.replacing("/a HTTP", with: "/\(key) HTTP")) == "other")
+    }
+
+    @Test("ends the connection where HTTP/1.0 or Connection says so")
+    func closing() {
+        for request in [
+            Self.plain.replacing("\r\n\r\n", with: "\r\nConnection: Close\r\n\r\n"),
+            Self.plain.replacing("HTTP/1.1", with: "HTTP/1.0"),
+            Self.plain.replacing("HTTP/1.1\r\nHost: localhost", with: "HTTP/1.0"),
+            Self.plain.replacing("HTTP/1.1\r\n", with: "HTTP/1.0\r\nConnection: close\r\n"),
+        ] { #expect(verdict(request) == "shop entry a \(request.utf8.count) closes") }
+    }
+
+    @Test(
         "takes fields that change nothing, in any case and with space around them",
         arguments: [
             "Accept: */*", "accept:application/json", "ACCEPT:   */*  ", "User-Agent: curl/8.4.0 (x; \"y\")",
             "Accept-Encoding: gzip, br", "Accept-Language: de", "Connection: Keep-Alive", "X-Request-Id: 7",
             "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nTracestate: a=b", "User-Agent:",
+            "Accept: text/html", "Accept: */*;q=0", "Accept: */*\r\nAccept: */*", "Authorization: Bearer x",
+            "Cookie: a", "X-Unknown: 1",
+            "Content-Length: 0", "Content-Length: 000", "Content-Type: application/json",
+            "Content-Type: multipart/form-data",
+            "Range: bytes=0-1", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", "TE: trailers", "Keep-Alive: 5",
+            "Lease_: x",
+            "User-Agent: a\tb", "X-Name:\tZo\u{e9}", "X-Name: \u{e9}", "!#$%&'*+-.^_`|~09azAZ: x",
+            "HTTP2-Settings: AAMAAABk",
+            "Cache-Control: no-cache\r\nPragma: no-cache",
         ]
     )
     func fields(field: String) {
@@ -77,10 +136,10 @@ struct WireFastLaneTests {
         ("/v1", "http://localhost/v1"), ("shop", "Shop"), ("shop", ""), ("shop", ".shop"), ("shop", "sh%6fp"),
         ("shop", String(repeating: "n", count: 64)), ("entries", "entrie"), ("entries", "entry"),
         ("entries", "counters"),
-        ("entries/a", "entries"), ("entries/a", "entries/"), ("/a ", "/a?peek "), ("/a ", "/a%20b "), ("/a ", "/a#b "),
+        ("entries/a", "entries"), ("entries/a", "entries/"), ("/a ", "/a?peek "), ("/a ", "/a#b "),
         ("/a ", "/a\"b "), ("/a ", "/caf\u{e9} "), ("/a ", "/a\u{1}b "), ("/a ", "/a b "), ("/a ", "/a\t"),
         ("/a ", "/a\\b "),
-        ("/a ", "/" + String(repeating: "k", count: 1025) + " "), ("HTTP/1.1", "HTTP/1.0"), ("HTTP/1.1", "HTTP/1.1 "),
+        ("/a ", "/" + String(repeating: "k", count: 1025) + " "), ("HTTP/1.1", "HTTP/1.2"), ("HTTP/1.1", "HTTP/1.1 "),
         ("HTTP/1.1", "http/1.1"), ("HTTP/1.1", "HTTP/2.0"), ("1.1\r\n", "1.1\n"), ("1.1\r\n", "1.1\r"),
         ("localhost\r\n\r\n", "localhost\n\n"),
         ("localhost\r\n\r\n", "localhost\r\n\n"), ("Host: localhost\r\n", ""),
@@ -95,16 +154,15 @@ struct WireFastLaneTests {
     ]
 
     private static let oddFields = [
-        "Content-Length: 0", "Content-Length: 5", "Content-Type: application/json", "Transfer-Encoding: chunked",
-        "Expect: 100-continue", "Upgrade: h2c",
-        "Connection: close",
-        "Connection: upgrade", "Connection: keep-alive, upgrade", "Accept: text/html", "Accept: */*;q=0",
-        "Accept: application/json, */*",
-        "Accept: */*\r\nAccept: */*", "If-None-Match: \"1\"", "If-Match: *", "Range: bytes=0-1",
-        "Authorization: Bearer x", "Lease: x", "TE: trailers",
-        "X-Unknown: 1", "Cookie: a", "Accept", "Accept:\r\n */*", "Accept : */*", ": x", "User-Agent: a\tb",
-        "User-Agent: a\u{0}b", "User-Agent: a\rb",
-        "User\u{0d}Agent: x", "User\u{d}-Agent: x", "Keep-Alive: 5",
+        "Content-Length: 5", "Content-Length: -0", "Content-Length: ", "Content-Length: 0\r\nContent-Length: 0",
+        "Transfer-Encoding: chunked", "Transfer-Encoding:", "Expect: 100-continue", "Upgrade: h2c", "Trailer: x",
+        "Lease: x",
+        "Connection: upgrade", "Connection: keep-alive, upgrade", "Connection: close, te", "Connection:",
+        "Connection: keep-alive\r\nConnection: keep-alive", "Proxy-Connection: close", "Content-Encoding: gzip",
+        "If-None-Match: \"1\"", "If-Match: *", "Host: localhost", "HOST: localhost",
+        "Accept", "Accept:\r\n */*", "Accept : */*", ": x", "User-Agent: a\u{0}b", "User-Agent: a\rb",
+        "User-Agent: a\nb",
+        "User-Agent: a\u{7f}", "X-(Comment): a", "X Y: a", "X-N\u{e9}: a", "User\u{0d}Agent: x", "User\u{d}-Agent: x",
     ]
 
     @Test("leaves everything that it does not understand to the last byte", arguments: odd)
@@ -119,16 +177,19 @@ struct WireFastLaneTests {
         #expect(verdict(Self.plain.replacing("\r\nHost", with: "\r\n\(field)\r\nHost")) == "other")
     }
 
-    @Test("the value view is asked for with any type or with none")
-    func acceptOfValues() {
-        let value = Self.plain.replacing("entries", with: "values")
-        #expect(verdict(value.replacing("\r\n\r\n", with: "\r\nAccept: application/json\r\n\r\n")) == "other")
-        #expect(verdict(value.replacing("\r\n\r\n", with: "\r\nAccept: */*\r\n\r\n")) != "other")
+    @Test("takes 256 fields, which are as many as the decoder takes")
+    func fieldLimit() {
+        func request(_ count: Int) -> String {
+            Self.plain.replacing("\r\n\r\n", with: "\r\n" + String(repeating: "X: 1\r\n", count: count - 1) + "\r\n")
+        }
+        #expect(verdict(request(256)) == "shop entry a \(request(256).utf8.count)")
+        #expect(verdict(request(257)) == "other")
     }
 
     @Test("a request that is not whole is awaited, wherever it is cut")
     func cuts() {
         let request = Self.plain.replacing("\r\n\r\n", with: "\r\nAccept: */*\r\nUser-Agent: a longer value\r\n\r\n")
+            .replacing("/a ", with: "/a%20%C3%A9 ")
         for count in 1..<request.utf8.count {
             #expect(Self.verdict(request.utf8.prefix(count)) == "incomplete", "\(count)")
         }

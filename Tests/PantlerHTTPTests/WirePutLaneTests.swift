@@ -46,6 +46,9 @@ struct WirePutLaneTests {
         arguments: [
             "Accept: */*", "accept:application/json", "User-Agent: curl/8.4.0 (x; \"y\")", "Accept-Encoding: gzip, br",
             "Connection: Keep-Alive", "X-Request-Id: 7", "Traceparent: 00-1-2-01\r\nTracestate: a=b",
+            "Accept: text/html", "Authorization: Bearer x", "Content-MD5: x", "X-Unknown: 1", "Cookie: a", "Digest: a",
+            "Cache-Tag: a",
+            "Content_Length: 3", "User-Agent: a\tb", "Range: bytes=0-1",
         ]
     )
     func fields(field: String) {
@@ -55,7 +58,10 @@ struct WirePutLaneTests {
     /// What to put in the place of what, in the plain request.
     private static let same: [(String, String)] = [
         ("Content-Type", "content-type"), ("Content-Length", "CONTENT-LENGTH"),
-        ("application/json", "Application/JSON"),
+        ("application/json", "Application/JSON"), ("Content-Type: application/json\r\n", ""), ("application/json", ""),
+        ("application/json", "text/plain"), ("application/json", "application/json; charset=utf-8"),
+        ("application/json", "nonsense"),
+        ("application/json", "application/json, text/plain"), ("application/json", "application/x-www-form-urlencoded"),
         ("Type: application", "Type:   application"), ("/json\r\n", "/json  \r\n"), ("Length: 25", "Length:25"),
         ("Length: 25", "Length: 25 "), ("Length: 25", "Length: 025"), ("Length: 25", "Length: 000000025"),
         (
@@ -72,20 +78,18 @@ struct WirePutLaneTests {
 
     private static let odd: [(String, String)] = [
         ("PUT", "put"), ("PUT", "POST"), ("PUT", "PATCH"), ("PUT ", "PUT  "), ("PUT", "\r\nPUT"), ("entries", "values"),
-        ("entries", "entry"), ("entries", "counters"), ("shop", "Shop"), ("shop", ""), ("/a ", "/ "), ("/a ", "/a%20 "),
+        ("entries", "entry"), ("entries", "counters"), ("shop", "Shop"), ("shop", ""), ("/a ", "/ "), ("/a ", "/.. "),
         ("/a ", "/a?x "), ("/a ", "/caf\u{e9} "), ("/a ", "/" + String(repeating: "k", count: 1025) + " "),
-        ("HTTP/1.1", "HTTP/1.0"), ("1.1\r\n", "1.1\n"), ("Host: localhost\r\n", ""), ("localhost", "evil.example"),
-        ("Content-Type: application/json\r\n", ""), ("application/json", ""), ("application/json", "text/plain"),
-        ("application/json", "application/json; charset=utf-8"), ("application/json", "application/json;"),
-        ("application/json", "application/json, text/plain"), ("application/json", "application/merge-patch+json"),
+        ("HTTP/1.1", "HTTP/1.2"), ("1.1\r\n", "1.1\n"), ("Host: localhost\r\n", ""), ("localhost", "evil.example"),
+        ("application/json", "multipart/form-data; boundary=x"), ("application/json", "Multipart/mixed"),
         ("Content-Length: 25\r\n", ""), ("Length: 25", "Length:"), ("Length: 25", "Length: +25"),
         ("Length: 25", "Length: -25"), ("Length: 25", "Length: 2 5"), ("Length: 25", "Length: 25, 25"),
         ("Length: 25", "Length: 0x19"), ("Length: 25", "Length: 25.0"), ("Length: 25", "Length: 0000000025"),
         ("Length: 25", "Length: 18446744073709551641"), ("Length: 25", "Length: \t25"), ("Length: 25", "Length : 25"),
-        ("Length: 25", "Length: 26"), ("Length: 25", "Length: 1001"),
+        ("Length: 25", "Length: 501"), ("Length: 25", "Length: 1001"),
     ]
 
-    @Test("leaves everything that it does not understand, and a body that is not whole", arguments: odd)
+    @Test("leaves everything that it does not understand, and a long body that is not whole", arguments: odd)
     func leaves(what: String, with other: String) {
         let request = Self.plain.replacing(what, with: other)
         #expect(verdict(request) == "other", "\(request.debugDescription)")
@@ -97,9 +101,9 @@ struct WirePutLaneTests {
             "Host: localhost", "Content-Type: application/json", "Content-Length: 25", "content-length: 25",
             "Content-Length: 0", "Transfer-Encoding: chunked", "Transfer-Encoding: identity", "Expect: 100-continue",
             "If-Match: *", "If-None-Match: *", "Lease: x", "Content-Encoding: identity", "Content-Encoding: gzip",
-            "Cache-Tag: a", "Connection: close", "Upgrade: h2c", "Accept: text/html", "Accept: application/*",
-            "Authorization: Bearer x", "Content-MD5: x", "X-Unknown: 1", "Content-Length", "Cookie: a", "Digest: a",
-            "Content_Length: 3", "Content-Lengt\u{0}: 3", "User-Agent: a\tb",
+            "Trailer: x",
+            "Connection: upgrade", "Upgrade: h2c", "Proxy-Connection: keep-alive", "Content-Length",
+            "Content-Lengt\u{0}: 3",
         ]
     )
     func leavesFields(field: String) {
@@ -107,13 +111,14 @@ struct WirePutLaneTests {
         #expect(verdict(Self.plain.replacing("\r\n\r\n", with: "\r\n\(field)\r\n\r\n")) == "other")
     }
 
-    @Test("a head that is not whole is awaited, wherever it is cut; behind it the whole body must be there")
+    @Test("what is not whole is awaited, wherever it is cut: many clients send head and body one after the other")
     func cuts() {
         let head = Self.plain.utf8.count - Self.body.utf8.count
         for count in 1..<Self.plain.utf8.count {
-            let expected = count < head ? "incomplete" : "other"
+            let expected = count < head ? "incomplete" : "awaits body"
             #expect(laneVerdict(Self.plain.utf8.prefix(count)) == expected, "\(count)")
         }
+        #expect(laneVerdict(Self.plain.utf8.dropLast(), awaited: 24) == "other")
     }
 
     @Test("a head and a body up to their limits are taken, and not a byte more")

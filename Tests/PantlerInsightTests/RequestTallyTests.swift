@@ -6,15 +6,16 @@ import Testing
 
 @Suite("Request tally")
 struct RequestTallyTests {
-    @Test("a request is found under its operation and code, and nowhere else")
-    func record() {
+    @Test("a request is found under its operation, lane and code, and nowhere else", arguments: Lane.allCases)
+    func record(lane: Lane) {
         for operation in Operation.allCases {
             for status in AnswerCode.known + [299] {
                 let tally = RequestTally()
-                tally.record(operation, status: status, nanoseconds: 60_000)
+                tally.record(operation, lane, status: status, nanoseconds: 60_000)
                 let figures = RequestFigures([tally])
                 #expect(figures.requests(operation, status: status) == 1)
                 #expect(figures.requests.map(\.count) == [1])
+                #expect(figures.requests.first?.lane == lane)
                 #expect(figures.requests.first?.code == (status == 299 ? "other" : String(status)))
                 #expect(figures.durations(operation).count == 1)
                 #expect(figures.durations(operation).sumNanoseconds == 60_000)
@@ -61,7 +62,7 @@ struct RequestTallyTests {
         }
         _ = try onThreads(4) { thread in
             for number in 0..<20_000 {
-                tallies[thread].record(.get, status: number % 10 == 0 ? 404 : 200, nanoseconds: 1000)
+                tallies[thread].record(.get, .fast, status: number % 10 == 0 ? 404 : 200, nanoseconds: 1000)
             }
         }
         over.value = true

@@ -44,7 +44,7 @@ extension Connection {
                 if let gap { answer.add(gap.value(loop.flight), at: gap.offset) }
                 guard state.settle(request.number, answer) else { return }
             }
-            record(operation, operation == .put ? .put : .get, request.target, status, since: request.began)
+            record(operation, operation == .put ? .put : .get, .fast, request.target, status, since: request.began)
             while let (answer, behind) = state.takeReady() {
                 gatherOrSend(answer)
                 gatherOrSend(behind)
@@ -144,7 +144,7 @@ extension Connection {
     private func end(_ exchange: Exchange, _ operation: Operation, _ status: Int) {
         _ = state.endFirst()
         endPieces()
-        record(operation, exchange.method, exchange.target, status, since: exchange.began)
+        record(operation, exchange.method, .full, exchange.target, status, since: exchange.began)
     }
 
     // MARK: Answers in pieces
@@ -233,9 +233,16 @@ extension Connection {
     }
 
     /// Counts an answer that was not given at once, and logs it.
-    func record(_ operation: Operation, _ method: Method, _ target: String, _ status: Int, since began: NIODeadline) {
+    func record(
+        _ operation: Operation,
+        _ method: Method,
+        _ lane: Lane,
+        _ target: String,
+        _ status: Int,
+        since began: NIODeadline
+    ) {
         let nanoseconds = UInt64(max(0, (loop.eventLoop.now - began).nanoseconds))
-        loop.tally.record(operation, status: status, nanoseconds: nanoseconds)
+        loop.tally.record(operation, lane, status: status, nanoseconds: nanoseconds)
         if isLogged { log(method, target, status, since: began) }
     }
 

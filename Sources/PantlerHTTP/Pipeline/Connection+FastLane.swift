@@ -25,55 +25,69 @@ extension Connection {
         var replaced = 0
 
         func record(in tally: RequestTally, nanoseconds: UInt64) {
-            for _ in 0..<hits { tally.record(.get, status: 200, nanoseconds: nanoseconds) }
-            for _ in 0..<misses { tally.record(.get, status: 404, nanoseconds: nanoseconds) }
-            for _ in 0..<made { tally.record(.put, status: 201, nanoseconds: nanoseconds) }
-            for _ in 0..<replaced { tally.record(.put, status: 200, nanoseconds: nanoseconds) }
+            for _ in 0..<hits { tally.record(.get, .fast, status: 200, nanoseconds: nanoseconds) }
+            for _ in 0..<misses { tally.record(.get, .fast, status: 404, nanoseconds: nanoseconds) }
+            for _ in 0..<made { tally.record(.put, .fast, status: 201, nanoseconds: nanoseconds) }
+            for _ in 0..<replaced { tally.record(.put, .fast, status: 200, nanoseconds: nanoseconds) }
         }
     }
 
     /// Answers the plain requests at the front of `bytes`.
     func answerPlain(_ bytes: inout ByteBuffer) -> FastOutcome {
         let hosts = loop.hosts
-        let bounds = FastLane.Bounds(
-            head: loop.limits.headSize,
-            // A longer one finds its room in the other lane, and is none for the loop.
-            body: state.isShort ? Flight.free : min(loop.limits.bodySize, loop.router.options.maxBody, Call.shortBody)
-        )
+        // A longer one finds its room in the other lane, and is none for the loop.
+        let body = state.isShort ? Flight.free : min(loop.limits.bodySize, loop.router.options.maxBody, Call.shortBody)
+        let bounds = FastLane.Bounds(head: loop.limits.headSize, body: body, awaitedBody: min(body, Flight.free))
+        let scratch = loop.scratch
         let frame = AnswerFrame(date: loop.date(at: state.burstBegan))
         var outcome = FastOutcome.took
         let taken = bytes.withUnsafeReadableBytes { bytes in
             var offset = 0
             while offset < bytes.count {
-                switch FastLane.parse(UnsafeRawBufferPointer(rebasing: bytes[offset...]), hosts, bounds) {
+                let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
+                switch FastLane.parse(rest, hosts, bounds, scratch: scratch) {
                 case .get(let request):
-                    guard state.mayGet, answer(request, frame) else {
+                    guard state.mayGet, mayBegin(request), answer(request, frame.closing(request.closes)) else {
                         outcome = .waits
                         return offset
                     }
                     offset += request.length
                     state.spend(1)
+                    endIfLast(request)
                 case .put(let request, let body):
-                    guard state.mayPut else {
+                    guard state.mayPut, mayBegin(request) else {
                         outcome = .waits
                         return offset
                     }
-                    put(request, body, frame)
+                    put(request, body, frame.closing(request.closes))
                     offset += request.length
                     state.spend(Self.putSteps + body.count / Self.stepBytes)
+                    endIfLast(request)
                 case .incomplete:
+                    outcome = .incomplete
+                    return offset
+                case .awaitsBody:
+                    if state.answers.isEmpty, offset == 0 { state.awaitsPlainBody(unread: bytes.count) }
                     outcome = .incomplete
                     return offset
                 case .other:
                     outcome = .other
                     return offset
                 }
-                if state.steps <= 0 || isBlocked || output.readableBytes >= state.gatherLimit { break }
+                if state.steps <= 0 || !state.isOpen || isBlocked || output.readableBytes >= state.gatherLimit { break }
             }
             return offset
         }
         bytes.moveReaderIndex(forwardBy: taken)
         return taken > 0 ? .took : outcome
+    }
+
+    /// A request that is the connection's last waits until all before it is answered.
+    private func mayBegin(_ request: FastLane.FastRequest) -> Bool { !request.closes || state.answers.isEmpty }
+
+    /// Ends the connection with the answer to its last request, if that is given: else it ends with that.
+    private func endIfLast(_ request: FastLane.FastRequest) {
+        if request.closes, state.answers.isEmpty { endAnswers() }
     }
 
     /// Runs `body` with the buffer in which the next answer has its place.
@@ -82,9 +96,5 @@ extension Connection {
     }
 
     /// For the log.
-    func target(_ request: FastLane.FastRequest) -> String {
-        let namespace = String(decoding: request.namespace, as: UTF8.self)
-        let key = String(decoding: request.key, as: UTF8.self)
-        return "/v1/namespaces/\(namespace)/\(request.aspect == .entry ? "entries" : "values")/\(key)"
-    }
+    func target(_ request: FastLane.FastRequest) -> String { String(decoding: request.target, as: UTF8.self) }
 }

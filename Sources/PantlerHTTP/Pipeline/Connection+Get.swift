@@ -106,7 +106,7 @@ extension Connection {
     private func refuseForRoom(_ request: FastLane.FastRequest, _ frame: AnswerFrame) {
         let response = Response(problem: .noRoom, operation: .get)
         gather { response.write(frame, to: &$0) }
-        record(.get, .get, isLogged ? target(request) : "", response.status, since: state.burstBegan)
+        record(.get, .get, .fast, isLogged ? target(request) : "", response.status, since: state.burstBegan)
     }
 
     private func answerMiss(_ reason: MissReason, _ request: FastLane.FastRequest, _ frame: AnswerFrame) {
@@ -118,7 +118,7 @@ extension Connection {
     /// Asks the lower tier, whose answer finds its place in the order by its number.
     private func load(_ namespace: Namespace, _ hash: UInt64, _ request: FastLane.FastRequest) {
         let load = PendingLoad(
-            request: late(request, state.beginGet(holding: request.length)),
+            request: late(request, state.beginGet(holding: request.length, closes: request.closes)),
             aspect: request.aspect,
             address: EntryAddress(namespace: namespace.id, key: Array(request.key), hash: hash)
         )

@@ -242,7 +242,7 @@ extension Connection {
         )
         response.write(frame, to: &output)
         let target = isLogged ? String(decoding: head?.target ?? [], as: UTF8.self) : ""
-        record(response.operation, head?.method ?? .other, target, response.status, since: state.burstBegan)
+        record(response.operation, head?.method ?? .other, .full, target, response.status, since: state.burstBegan)
         if connection == .close { endAnswers() }
     }
 }

@@ -8,38 +8,41 @@ extension Connection {
     /// Carries out a plain PUT of an entry, and answers it. If that takes longer, nothing begins before the change is made, and
     /// then only further plain PUTs do before it is answered. No GET is pending.
     func put(_ request: FastLane.FastRequest, _ body: UnsafeRawBufferPointer, _ frame: AnswerFrame) {
+        // A copy: where it lies now, a connection whose waiting request this one lets go on may decode its own.
+        let key = Array(request.key)
         let result: Result<Written, Problem>?
         do throws(Problem) {
-            result = try store(request, body)
+            result = try store(request, key, body)
         } catch {
             result = .failure(error)
         }
         switch result {
         case nil: break
         case .success(let written):
-            gather { WrittenAnswer.write(written, request.key, frame, to: &$0) }
+            key.withUnsafeBytes { key in gather { WrittenAnswer.write(written, key, frame, to: &$0) } }
             if written.isNew { fastAnswers.made += 1 } else { fastAnswers.replaced += 1 }
             if isLogged { log(.put, target(request), WrittenAnswer.status(written), since: state.burstBegan) }
         case .failure(let problem):
             let response = Response(problem: problem, operation: .put)
             gather { response.write(frame, to: &$0) }
-            record(.put, .put, isLogged ? target(request) : "", response.status, since: state.burstBegan)
+            record(.put, .put, .fast, isLogged ? target(request) : "", response.status, since: state.burstBegan)
         }
     }
 
     /// - Returns: what the request is to be answered with; `nil` = it will be, later.
     private func store(
         _ request: FastLane.FastRequest,
+        _ key: [UInt8],
         _ body: UnsafeRawBufferPointer
     ) throws(Problem) -> Result<Written, Problem>? {
         let put = try Put(envelope: body, now: moment.wall)
         let namespace = try loop.namespaceForWriting(request.namespace) { policy throws(Problem) in
             try put.check(policy)
         }
-        let address = loop.store.address(namespace, Array(request.key))
+        let address = loop.store.address(namespace, key)
         return loop.store.put(namespace, address, put, at: moment) {
             let put = LatePut(
-                request: late(request, state.beginPut(holding: request.length)),
+                request: late(request, state.beginPut(holding: request.length, closes: request.closes)),
                 bodyBytes: body.count,
                 key: address.key,
                 connection: self

@@ -221,7 +221,7 @@ final class Connection: ChannelDuplexHandler {
 
     /// Takes the next request if it is a plain one. Returns whether it was.
     private func takePlain(_ bytes: inout ByteBuffer) -> Bool {
-        guard case .unjudged = state.front else { return false }
+        guard state.mayBePlain else { return false }
         // RFC 9112, section 2.2: empty lines before a request are passed over.
         let empty = bytes.withUnsafeReadableBytes { bytes in
             bytes.firstIndex { $0 != UInt8(ascii: "\r") && $0 != UInt8(ascii: "\n") } ?? bytes.count

@@ -33,6 +33,8 @@ struct ConnectionState {
         case unjudged
         /// A request that is none for the fast lane; so many of its bytes hold no end of its head.
         case head(searched: Int)
+        /// The whole head of a plain put, and so many bytes behind the front in all: its body is not whole yet.
+        case plainBody(unread: Int, moved: NIODeadline)
         /// The body of a request. One that was refused is passed over.
         case body(isRefused: Bool, moved: NIODeadline)
     }
@@ -204,7 +206,24 @@ struct ConnectionState {
     var mayPut: Bool { if case .gets = exchanges { false } else { true } }
 
     /// Requests are taken: the next head has all the time there is.
-    mutating func tookRequest() { headBegan = nil }
+    mutating func tookRequest() {
+        headBegan = nil
+        if case .plainBody = front { front = .unjudged }
+    }
+
+    /// A plain put at the front waits for the rest of its body. Nothing is under way.
+    mutating func awaitsPlainBody(unread: Int) {
+        if case .plainBody(unread, _) = front { return }
+        front = .plainBody(unread: unread, moved: burstBegan)
+    }
+
+    /// Whether what stands at the front may be a plain request.
+    var mayBePlain: Bool {
+        switch front {
+        case .unjudged, .plainBody: true
+        case .head, .body: false
+        }
+    }
 
     /// What stands at the front of the input is no plain request.
     mutating func foundHead(searched: Int = 0) { front = .head(searched: searched) }
@@ -264,7 +283,12 @@ struct ConnectionState {
         if !isPartial { headBegan = nil } else if headBegan == nil { headBegan = burstBegan }
     }
 
-    private var isBody: Bool { if case .body = front { true } else { false } }
+    private var isBody: Bool {
+        switch front {
+        case .body, .plainBody: true
+        case .unjudged, .head: false
+        }
+    }
 
     // MARK: What goes
 
@@ -290,15 +314,23 @@ struct ConnectionState {
 
     /// A plain get that is answered later. Returns its number.
     ///
-    /// - Parameter held: bytes that it holds until then.
-    mutating func beginGet(holding held: Int) -> UInt64 {
+    /// - Parameters:
+    ///   - held: bytes that it holds until then.
+    ///   - closes: whether the connection ends with its answer. Nothing is under way then.
+    mutating func beginGet(holding held: Int, closes: Bool) -> UInt64 {
         if case .gets(let count) = exchanges { exchanges = .gets(count + 1) } else { exchanges = .gets(1) }
-        return answers.begin(holding: held)
+        return begin(holding: held, closes: closes)
+    }
+
+    private mutating func begin(holding held: Int, closes: Bool) -> UInt64 {
+        let number = answers.begin(holding: held)
+        if closes { last = number }
+        return number
     }
 
     /// A plain put that is answered later, and not made yet.
-    mutating func beginPut(holding held: Int) -> UInt64 {
-        let number = answers.begin(holding: held)
+    mutating func beginPut(holding held: Int, closes: Bool) -> UInt64 {
+        let number = begin(holding: held, closes: closes)
         if case .puts(let count, _) = exchanges {
             exchanges = .puts(count + 1, unmade: number)
         } else {
@@ -508,6 +540,7 @@ struct ConnectionState {
         if pauses.contains(.room) { return nil }
         if case .body(_, let moved) = front { return moved + patience.body }
         if !answers.isEmpty { return nil }
+        if case .plainBody(_, let moved) = front { return moved + patience.body }
         if let headBegan { return headBegan + patience.head }
         return lastAnswered + patience.idle
     }
@@ -532,7 +565,11 @@ struct ConnectionState {
             stalled = (now, left)
             return .none
         }
-        if case .body(let isRefused, _) = front { return isRefused ? .close : .body }
+        switch front {
+        case .body(let isRefused, _): return isRefused ? .close : .body
+        case .plainBody: return .body
+        case .unjudged, .head: break
+        }
         return headBegan == nil ? .close : .head
     }
 }

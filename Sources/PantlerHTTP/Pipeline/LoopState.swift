@@ -51,6 +51,8 @@ final class LoopState {
         self.hosts = hosts
     }
 
+    deinit { scratch.deallocate() }
+
     /// Has other limits and names hold, for what begins from now on, and the log's level of now.
     func reload(_ limits: HTTPLimits, _ hosts: ServedHosts) {
         isLogged = logger.logLevel <= .debug
@@ -130,6 +132,8 @@ final class LoopState {
         }
     }
 
+    /// Where a key is decoded.
+    let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.keyBytes, alignment: 1)
     private var spareOutput = ByteBuffer()
     private var date = HTTPDate.now().date
     private var dateEnds = NIODeadline.uptimeNanoseconds(0)

@@ -6,8 +6,14 @@ struct LaneReader {
     private let bytes: UnsafeRawBufferPointer
     private(set) var offset = 0
     private var isOther = false
+    private var isHTTP10 = false
     /// What Content-Length says; 0 without one.
-    private var bodyLength = 0
+    private(set) var bodyLength = 0
+    /// Whether the connection ends with the answer.
+    private(set) var closes = false
+
+    /// Fields that a head may have.
+    static let fieldLimit = 256
 
     init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
@@ -47,19 +53,80 @@ struct LaneReader {
         return slice(start, length)
     }
 
-    /// A key in which nothing is to be decoded.
-    mutating func key() -> UnsafeRawBufferPointer? {
+    /// A key, decoded.
+    ///
+    /// - Parameter scratch: where it goes if there is anything to decode.
+    mutating func key(_ scratch: UnsafeMutableRawBufferPointer) -> UnsafeRawBufferPointer? {
         let start = offset
         while offset < bytes.count, ByteSet.key.contains(bytes[offset]) { offset += 1 }
         let length = offset - start
-        guard length <= Limits.keyBytes, length > 0 || offset == bytes.count else {
+        guard length <= Limits.keyBytes else {
             isOther = true
             return nil
         }
-        guard offset < bytes.count else { return nil }
+        guard let end = next else { return nil }
+        guard end != UInt8(ascii: "%") else { return encodedKey(slice(start, length), scratch) }
         let key = slice(start, length)
-        isOther = KeyForm.isFolded(key)
+        isOther = length == 0 || KeyForm.isFolded(key)
         return isOther ? nil : key
+    }
+
+    /// The same where something is to be decoded, from here on.
+    private mutating func encodedKey(
+        _ plain: UnsafeRawBufferPointer,
+        _ scratch: UnsafeMutableRawBufferPointer
+    ) -> UnsafeRawBufferPointer? {
+        scratch.copyMemory(from: plain)
+        var length = plain.count
+        var isASCII = true
+        while let byte = next {
+            var decoded = byte
+            if byte == UInt8(ascii: "%") {
+                guard bytes.count - offset > 2 else { return nil }
+                guard let high = PercentDecoding.hexDigit(bytes[offset + 1]),
+                    let low = PercentDecoding.hexDigit(bytes[offset + 2]), high | low != 0
+                else { return left() }
+                decoded = high << 4 | low
+                if decoded >= 0x80 { isASCII = false }
+            } else if !ByteSet.key.contains(byte) {
+                let key = UnsafeRawBufferPointer(rebasing: scratch[..<length])
+                return KeyForm.isFolded(key) || !(isASCII || Self.isUTF8(key)) ? left() : key
+            }
+            guard length < Limits.keyBytes else { return left() }
+            scratch[length] = decoded
+            length += 1
+            offset += byte == UInt8(ascii: "%") ? 3 : 1
+        }
+        return nil
+    }
+
+    private static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        bytes.withMemoryRebound(to: UInt8.self) { bytes in
+            do {
+                _ = try UTF8Span(validating: bytes.span)
+                return true
+            } catch {
+                return false
+            }
+        }
+    }
+
+    /// What stands here is nothing for the lane.
+    private mutating func left() -> UnsafeRawBufferPointer? {
+        isOther = true
+        return nil
+    }
+
+    /// What has been read from `start` on.
+    func passed(from start: Int) -> UnsafeRawBufferPointer { slice(start, offset - start) }
+
+    /// The version, and the end of the request's line.
+    mutating func version() -> Bool {
+        guard pass(" HTTP/1.") else { return false }
+        isHTTP10 = next == UInt8(ascii: "0")
+        // Whoever speaks HTTP/1.0 and does not say otherwise ends the connection after each request, as nginx does by default.
+        closes = isHTTP10
+        return isHTTP10 ? pass("0\r\n") : pass("1\r\n")
     }
 
     private func slice(_ start: Int, _ length: Int) -> UnsafeRawBufferPointer {
@@ -68,18 +135,29 @@ struct LaneReader {
 
     // MARK: Header fields
 
-    /// All fields and the empty line: those that are known to change nothing, and the ones that are needed.
-    mutating func fields(_ hosts: ServedHosts, _ aspect: EntryAspect, needed: LaneField) -> Bool {
+    /// All fields and the empty line. What means nothing to the request is stepped over.
+    ///
+    /// - Parameter isPut: whether there is a body. A GET that has one is left.
+    mutating func fields(_ hosts: ServedHosts, isPut: Bool) -> Bool {
         var seen: LaneField = []
+        var count = 0
         while let first = next {
             if first == UInt8(ascii: "\r") {
                 guard pass("\r\n") else { return false }
-                isOther = !seen.isSuperset(of: needed)
+                let needed: LaneField = isPut ? .contentLength : []
+                isOther = !seen.isSuperset(of: isHTTP10 ? needed : needed.union(.host))
                 return !isOther
             }
-            guard let field = fieldName(), let value = fieldValue() else { return false }
-            let isWanted = seen.isDisjoint(with: field) && needed.union(.harmless).contains(field)
-            guard isWanted, isPlain(field, value, hosts, aspect) else {
+            count += 1
+            isOther = count > Self.fieldLimit
+            guard !isOther, let name = fieldName() else { return false }
+            let field = LaneField(name, isPut: isPut)
+            guard !field.isEmpty else {
+                guard passText() else { return false }
+                continue
+            }
+            guard let value = fieldValue() else { return false }
+            guard seen.isDisjoint(with: field), isPlain(field, value, hosts, isPut) else {
                 isOther = true
                 return false
             }
@@ -88,24 +166,29 @@ struct LaneReader {
         return false
     }
 
-    /// Whether a field says what it says in a plain request, or nothing that matters.
+    /// Whether a field says what it says in a plain request.
     private mutating func isPlain(
         _ field: LaneField,
         _ value: UnsafeRawBufferPointer,
         _ hosts: ServedHosts,
-        _ aspect: EntryAspect
+        _ isPut: Bool
     ) -> Bool {
         switch field {
         case .host: return hosts.serves(value)
-        case .accept:
-            return Self.equal(value, "*/*") || (aspect == .entry && Self.equal(value, "application/json"))
-        case .connection: return Self.equal(value, "keep-alive")
-        case .contentType: return Self.equal(value, "application/json")
+        case .connection:
+            if Self.equal(value, "close") {
+                closes = true
+                return true
+            }
+            return !isHTTP10 && Self.equal(value, "keep-alive")
+        case .contentType:
+            // As good as any but `multipart/…`.
+            return value.first.map { $0 | 0x20 != UInt8(ascii: "m") } ?? true
         case .contentLength:
-            guard let length = Self.number(value) else { return false }
+            guard let length = Self.number(value), isPut || length == 0 else { return false }
             bodyLength = length
             return true
-        default: return true
+        default: return false
         }
     }
 
@@ -120,26 +203,22 @@ struct LaneReader {
         return number
     }
 
-    /// The body behind the fields; `nil` if it is longer than `limit`, or not all there.
-    mutating func body(atMost limit: Int) -> UnsafeRawBufferPointer? {
-        guard bodyLength <= limit, bodyLength <= bytes.count - offset else { return nil }
+    /// The body behind the fields; `nil` if it is not all there.
+    mutating func body() -> UnsafeRawBufferPointer? {
+        guard bodyLength <= bytes.count - offset else { return nil }
         defer { offset += bodyLength }
         return slice(offset, bodyLength)
     }
 
-    /// A field of the list in `LaneField`, whose name may be in any case, and the colon.
-    private mutating func fieldName() -> LaneField? {
+    /// A field's name (`token` of RFC 9110, section 5.6.2), and the colon.
+    private mutating func fieldName() -> UnsafeRawBufferPointer? {
         let start = offset
-        while offset < bytes.count, bytes[offset] != UInt8(ascii: ":"), bytes[offset] > 0x20, bytes[offset] < 0x7f {
-            offset += 1
-        }
+        while offset < bytes.count, ByteSet.token.contains(bytes[offset]) { offset += 1 }
         guard let end = next else { return nil }
-        guard end == UInt8(ascii: ":"), let field = LaneField(slice(start, offset - start)) else {
-            isOther = true
-            return nil
-        }
+        let length = offset - start
+        guard end == UInt8(ascii: ":"), length > 0 else { return left() }
         offset += 1
-        return field
+        return slice(start, length)
     }
 
     /// Printable ASCII up to the end of the line, without the space around it.
@@ -151,6 +230,16 @@ struct LaneReader {
         guard pass("\r\n") else { return nil }
         while end > start, bytes[end - 1] == UInt8(ascii: " ") { end -= 1 }
         return slice(start, end - start)
+    }
+
+    /// Passes a value that nobody looks at, up to the end of the line: it may hold tabs, and bytes beyond ASCII.
+    private mutating func passText() -> Bool {
+        skipPrintable()
+        while let byte = next, byte == UInt8(ascii: "\t") || byte >= 0x80 {
+            offset += 1
+            skipPrintable()
+        }
+        return pass("\r\n")
     }
 
     /// Passes bytes from 0x20 to 0x7e, eight at a time.
@@ -182,47 +271,39 @@ struct LaneReader {
     }
 }
 
-/// The fields that the lane knows. Each may come once.
+/// The fields that mean something to a plain request, each of which may come once. All others are stepped over: a new one that is to mean
+/// something has to come in here.
 struct LaneField: OptionSet {
-    let rawValue: UInt16
+    let rawValue: UInt8
 
     static let host = LaneField(rawValue: 1 << 0)
-    static let accept = LaneField(rawValue: 1 << 1)
-    static let connection = LaneField(rawValue: 1 << 2)
-    static let contentType = LaneField(rawValue: 1 << 3)
-    static let contentLength = LaneField(rawValue: 1 << 4)
-    // What an answer never depends on:
-    static let userAgent = LaneField(rawValue: 1 << 5)
-    static let acceptEncoding = LaneField(rawValue: 1 << 6)
-    static let acceptLanguage = LaneField(rawValue: 1 << 7)
-    static let traceparent = LaneField(rawValue: 1 << 8)
-    static let tracestate = LaneField(rawValue: 1 << 9)
-    static let requestID = LaneField(rawValue: 1 << 10)
+    static let connection = LaneField(rawValue: 1 << 1)
+    static let contentType = LaneField(rawValue: 1 << 2)
+    static let contentLength = LaneField(rawValue: 1 << 3)
+    /// What changes where the message ends, or what it asks: whatever it says, it is left.
+    static let leaving = LaneField(rawValue: 1 << 4)
 
-    /// Those that must be there, by method. A GET that speaks of a body is not plain.
-    static let ofGet: LaneField = [.host]
-    static let ofPut: LaneField = [.host, .contentType, .contentLength]
-    /// Those that may be there in any case.
-    static let harmless: LaneField = [
-        .accept, .connection, .userAgent, .acceptEncoding, .acceptLanguage, .traceparent, .tracestate, .requestID,
-    ]
+    init(rawValue: UInt8) { self.rawValue = rawValue }
 
-    init(rawValue: UInt16) { self.rawValue = rawValue }
-
-    init?(_ name: UnsafeRawBufferPointer) {
+    /// - Parameters:
+    ///   - name: in any case.
+    ///   - isPut: whether the body means something.
+    init(_ name: UnsafeRawBufferPointer, isPut: Bool) {
+        func says(_ text: StaticString) -> Bool { LaneReader.equal(name, text) }
         switch name.count {
-        case 4 where LaneReader.equal(name, "host"): self = .host
-        case 6 where LaneReader.equal(name, "accept"): self = .accept
-        case 10 where LaneReader.equal(name, "user-agent"): self = .userAgent
-        case 10 where LaneReader.equal(name, "connection"): self = .connection
-        case 10 where LaneReader.equal(name, "tracestate"): self = .tracestate
-        case 11 where LaneReader.equal(name, "traceparent"): self = .traceparent
-        case 12 where LaneReader.equal(name, "content-type"): self = .contentType
-        case 12 where LaneReader.equal(name, "x-request-id"): self = .requestID
-        case 14 where LaneReader.equal(name, "content-length"): self = .contentLength
-        case 15 where LaneReader.equal(name, "accept-encoding"): self = .acceptEncoding
-        case 15 where LaneReader.equal(name, "accept-language"): self = .acceptLanguage
-        default: return nil
+        case 4 where says("host"): self = .host
+        case 5 where says("lease"): self = .leaving
+        case 6 where says("expect"): self = .leaving
+        case 7 where says("upgrade") || says("trailer"): self = .leaving
+        case 8 where says("if-match"): self = .leaving
+        case 10 where says("connection"): self = .connection
+        case 12 where isPut && says("content-type"): self = .contentType
+        case 13 where says("if-none-match"): self = .leaving
+        case 14 where says("content-length"): self = .contentLength
+        // The decoder reads it as another Connection.
+        case 16 where says("content-encoding") || says("proxy-connection"): self = .leaving
+        case 17 where says("transfer-encoding"): self = .leaving
+        default: self = []
         }
     }
 }
@@ -236,6 +317,8 @@ private struct ByteSet {
     static let alphanumeric = ByteSet(low: 0x03ff_0000_0000_0000, high: 0x07ff_fffe_0000_0000)
     /// `[a-z0-9._-]`
     static let namespace = ByteSet(low: 0x03ff_6000_0000_0000, high: 0x07ff_fffe_8000_0000)
+    /// `tchar` of RFC 9110, section 5.6.2.
+    static let token = ByteSet(low: 0x03ff_6cfa_0000_0000, high: 0x57ff_ffff_c7ff_fffe)
     /// What a path may hold as it is (`pchar` of RFC 3986, section 3.3, without percent-encoding, and the slash).
     static let key = ByteSet(low: 0x2fff_ffd2_0000_0000, high: 0x47ff_fffe_87ff_ffff)
 

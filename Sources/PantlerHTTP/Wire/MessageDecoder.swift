@@ -24,6 +24,7 @@ final class MessageDecoder {
         var limits = NIOHTTPDecoderLimitConfiguration()
         limits.maxHeaderFieldSize = headLimit
         limits.maxHeaderListSize = headLimit
+        limits.maxHeaderFieldCount = LaneReader.fieldLimit
         self.limits = limits
         self.parts = parts
     }

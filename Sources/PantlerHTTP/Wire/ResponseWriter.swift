@@ -15,6 +15,12 @@ struct AnswerFrame: Sendable {
     var connection = Connection.unsaid
     var date: HTTPDate
 
+    func closing(_ closes: Bool) -> AnswerFrame {
+        var frame = self
+        if closes { frame.connection = .close }
+        return frame
+    }
+
     /// Bytes that `write` takes at most.
     static let bytes = HTTPDate.lineBytes + 24
 

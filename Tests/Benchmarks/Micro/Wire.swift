@@ -16,18 +16,21 @@ extension BenchmarkGroup {
             User-Agent: python-requests/2.32.3\r\nAccept-Encoding: gzip, deflate\r\nAccept: */*\r\n\
             Connection: keep-alive\r\n\r\n
             """
-        let browser = """
+        let forwarded = """
             GET /v1/namespaces/bench/entries/user:profile:00000001 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\
-            Accept: text/html\r\n\r\n
+            Authorization: Bearer pt_7_c2VjcmV0LXNlY3JldC1zZWNyZXQ\r\nx-forwarded-for: 203.0.113.7\r\n\
+            traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n
             """
+        let encoded = bare.replacing(":profile:", with: "%3Aprofile%3A")
+        let conditional = bare.replacing("\r\n\r\n", with: "\r\nIf-None-Match: \"1\"\r\n\r\n")
         let body = #"{"value":"# + String(decoding: Samples.value(1), as: UTF8.self) + #","ttl":3600}"#
         let put = """
             PUT /v1/namespaces/bench/entries/user:profile:00000001 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\
             Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)
             """
         let requests = [
-            ("Host alone", bare, true), ("a library's fields", library, true), ("left alone", browser, false),
-            ("a PUT", put, true),
+            ("Host alone", bare, true), ("a library's fields", library, true), ("a token and a trace", forwarded, true),
+            ("an encoded key", encoded, true), ("left alone", conditional, false), ("a PUT", put, true),
         ]
         return BenchmarkGroup(
             try requests.map { name, text, isTaken in
