@@ -51,10 +51,11 @@ package enum Lane: Int, Sendable, CaseIterable {
 package enum AnswerCode {
     /// Those that the service answers; all others count together, at the place after the last.
     package static let known = [
-        200, 201, 204, 304, 400, 404, 405, 406, 408, 409, 412, 413, 414, 415, 417, 421, 422, 431, 500, 503, 507,
+        200, 201, 204, 304, 400, 404, 405, 406, 408, 409, 412, 413, 414, 415, 417, 421, 422, 431, 500, 501, 503, 505,
+        507,
     ]
 
-    static let count = 22
+    static let count = 24
 
     /// The value of the label `code`.
     static func name(_ index: Int) -> String { index < known.count ? String(known[index]) : "other" }
@@ -81,9 +82,11 @@ package enum AnswerCode {
         case 422: 16
         case 431: 17
         case 500: 18
-        case 503: 19
-        case 507: 20
-        default: 21
+        case 501: 19
+        case 503: 20
+        case 505: 21
+        case 507: 22
+        default: 23
         }
     }
 }

@@ -48,6 +48,8 @@ package struct Problem: Error, Hashable, Sendable {
         case expectationFailed = "expectation_failed"
         case headersTooLarge = "headers_too_large"
         case internalError = "internal_error"
+        case transferCodingNotSupported = "transfer_coding_not_supported"
+        case versionNotSupported = "http_version_not_supported"
         case storageUnavailable = "storage_unavailable"
         case storageFull = "storage_full"
         case overloaded = "overloaded"
@@ -75,6 +77,8 @@ package struct Problem: Error, Hashable, Sendable {
                 422
             case .headersTooLarge: 431
             case .internalError: 500
+            case .transferCodingNotSupported: 501
+            case .versionNotSupported: 505
             case .storageUnavailable, .overloaded: 503
             case .storageFull: 507
             }

@@ -68,14 +68,19 @@ struct PipelineServerTests {
         #expect(try connection.receive().status == 201)
         var limits = HTTPLimits()
         limits.bodySize = 4
-        server.reload(limits: limits, allowedHosts: ["localhost"])
+        server.reload(limits: limits, allowedHosts: ["localhost", "cache.internal"])
         // The loop takes the new limits after what it is at; once it has answered this, that is over.
         try connection.send(TestConnection.get("a"))
         #expect(try connection.receive().status == 200)
         try connection.send(TestConnection.put("a", "12345"))
         #expect(try connection.receive().status == 413)
         let other = try connect()
-        try other.send(TestConnection.get("a").replacing("localhost", with: "127.0.0.1"))
+        try other.send(TestConnection.get("a").replacing("localhost", with: "cache.internal"))
+        #expect(try other.receive().status == 200)
+        server.reload(limits: limits, allowedHosts: [])
+        try other.send(TestConnection.get("a"))
+        #expect(try other.receive().status == 200)
+        try other.send(TestConnection.get("a").replacing("localhost", with: "cache.internal"))
         #expect(try other.receive().status == 421)
         try await server.drain(within: .seconds(10))
     }

@@ -44,20 +44,27 @@ struct WireAnswerTests {
     @Test("the server's names are told from all others")
     func hosts() {
         let own = ServedHosts([], address: "127.0.0.1")
-        for host in ["localhost", "LocalHost", "127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:8080", "localhost:"] {
+        for host in ["localhost", "LocalHost", "127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:8080", "localhost:"]
+            + [
+                "localhost.", "LOCALHOST.:80", "10.0.0.1", "255.255.255.255:1", "0.0.0.0", "[fd00::5]:80",
+                "[::ffff:10.0.0.1]",
+            ]
+        {
             #expect(own.serves(host), "\(host)")
         }
         for host in [
-            "", ":", ":80", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1",
+            "", ":", ":80", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.256",
+            "10.0.0", "10.0.0.1.2", "10..0.1", ".10.0.1", "10.0.0.", "1000.0.0.1", "10.0.0.x", "[evil.example]",
+            "[::g]", "[]", "[:]",
             "localhost:8o", "::1", "[::1", "[::1]8",
-            "localhost ", "localhos", "localhost.",
+            "localhost ", "localhos", "localhost..", ".",
         ] {
             #expect(!own.serves(host), "\(host)")
         }
         let named = ServedHosts(["Cache.internal", "::1", ""], address: "10.0.0.1")
         #expect(named.serves("cache.INTERNAL:443"))
         #expect(named.serves("[::1]"))
-        #expect(!named.serves("10.0.0.1"))
+        #expect(named.serves("10.0.0.2"))
         #expect(!named.serves("localhost"))
         #expect(ServedHosts(["*"], address: "0.0.0.0").serves("anything"))
         #expect(!ServedHosts(["*"], address: "0.0.0.0").serves(""))

@@ -23,7 +23,7 @@ struct WireMessageTests {
             _ = try message(text)
             return nil
         } catch {
-            return RequestHead.problem(error).code
+            return RequestHead.problem(error, head: ByteBuffer(string: text)).code
         }
     }
 
@@ -58,10 +58,10 @@ struct WireMessageTests {
             ("Content-Length: 99999999999999999999\r\n", ""),
             ("Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\nx"),
             ("Transfer-Encoding: chunked\r\nContent-Length: 6\r\n", "0\r\n\r\nx"),
-            ("Transfer-Encoding: chunked, gzip\r\n", "0\r\n\r\n"), ("Transfer-Encoding: gzip\r\n", ""),
-            ("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"),
+            ("Transfer-Encoding: chunked, gzip\r\n", "0\r\n\r\n"),
+            ("Transfer-Encoding: chunked, chunked\r\n", "0\r\n\r\n"),
+            ("Transfer-Encoding:\r\n", ""), ("Transfer-Encoding: \"a b\"\r\n", ""),
             ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
-            ("Transfer-Encoding: chunkedx\r\n", "0\r\n\r\n"),
             ("Transfer-Encoding : chunked\r\n", "0\r\n\r\n"), ("Transfer-Encoding:\r\n chunked\r\n", "0\r\n\r\n"),
             ("Transfer-Encoding: chunked\r\n", "xyz\r\n\r\n"),
             ("Transfer-Encoding: chunked\r\n", "1 \r\na\r\n0\r\n\r\n"),
@@ -78,6 +78,38 @@ struct WireMessageTests {
         #expect(problem(Self.put + fields + "\r\n" + body) == .badRequest)
     }
 
+    @Test(
+        "a transfer coding that is not known is told as that",
+        arguments: [
+            "gzip", "gzip, chunked", "GZIP , Chunked", "chunkedx", "identity", "x-y\r\nTransfer-Encoding: chunked",
+        ]
+    )
+    func codings(value: String) {
+        #expect(problem(Self.put + "Transfer-Encoding: \(value)\r\n\r\n0\r\n\r\n") == .transferCodingNotSupported)
+    }
+
+    @Test("another HTTP than 1.0 and 1.1 is told as that", arguments: ["1.2", "1.9", "2.0", "3.0", "0.9"])
+    func versions(version: String) {
+        #expect(problem("GET / HTTP/\(version)\r\nHost: a\r\n\r\n") == .versionNotSupported)
+        #expect(problem("PRI * HTTP/\(version)\r\n\r\n") == .versionNotSupported)
+    }
+
+    @Test("what is not whole yet can become a head as long as it looks like one")
+    func beginnings() {
+        for text in [
+            "G", "BREW", "GET /", "get", "GET / HTTP/1.1\r", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost",
+            "x y HTTP/9.9\n",
+        ] {
+            #expect(Array(text.utf8).withUnsafeBytes { RequestHead.canBecomeHead($0) }, "\(text.debugDescription)")
+        }
+        for text in [
+            "\u{16}\u{3}\u{1}", "\0", " GET", "{", "/", "é", "PING\r\n", "*1\r\n$4\r\nPING", "GET /\r\n",
+            " HTTP/1.1\r\n", "SSH-2.0-x\r\n",
+        ] {
+            #expect(!Array(text.utf8).withUnsafeBytes { RequestHead.canBecomeHead($0) }, "\(text.debugDescription)")
+        }
+    }
+
     @Test("chunked bodies in HTTP/1.0 are refused")
     func chunked10() {
         #expect(problem("PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") == .badRequest)
@@ -89,8 +121,8 @@ struct WireMessageTests {
             "hello\r\n\r\n", "GET / HTTP/1.1\nHost: a\n\n", "GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost : a\r\n\r\n", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET /\u{1} HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
-            "PRI * HTTP/2.0\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost:\r\n\r\n",
+            "GET /\u{1} HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTT\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost:\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
             "GET x HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /\u{fffd} HTTP/1.1\r\nHost: a\r\n\r\n", "G@T / HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -40,7 +40,11 @@ extension Connection {
         let end = bytes.withUnsafeReadableBytes { MessageBoundary.endOfFields($0, from: max(0, searched - 2)) }
         guard let end, end <= limits.headSize else {
             state.foundHead(searched: bytes.readableBytes)
-            guard end != nil || bytes.readableBytes > limits.headSize else { return false }
+            guard end != nil || bytes.readableBytes > limits.headSize else {
+                if bytes.withUnsafeReadableBytes({ RequestHead.canBecomeHead($0, from: searched) }) { return false }
+                refuse(RequestHead.unreadable)
+                return true
+            }
             refuse(RequestHead.tooLong(bytes.readableBytesView.prefix(limits.headSize), limits))
             return true
         }
@@ -52,7 +56,7 @@ extension Connection {
             let decoded = try decoder.head(readable, context)
             begin(try RequestHead(decoded, method, loop.hosts, limits), bytes)
         } catch {
-            refuse(RequestHead.problem(error))
+            refuse(RequestHead.problem(error, head: head))
         }
         return true
     }

@@ -7,6 +7,7 @@ package struct HTTPOptions: Sendable {
     /// 0 = any free port; `HTTPServer.port` tells which.
     package var port = 8080
     /// Names that a Host field may carry; empty = `host`, and the names of this machine to itself; `*` = any.
+    /// Addresses are always served.
     package var allowedHosts: [String] = []
     package var limits = HTTPLimits()
     /// Whether each event loop keeps to a core of its own, where there are as many loops as cores.

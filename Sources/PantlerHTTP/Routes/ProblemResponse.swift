@@ -77,7 +77,9 @@ extension Response {
         case 421: "Misdirected Request"
         case 422: "Unprocessable Content"
         case 431: "Request Header Fields Too Large"
+        case 501: "Not Implemented"
         case 503: "Service Unavailable"
+        case 505: "HTTP Version Not Supported"
         case 507: "Insufficient Storage"
         default: "Internal Server Error"
         }

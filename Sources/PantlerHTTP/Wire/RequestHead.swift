@@ -21,6 +21,7 @@ struct RequestHead {
     /// - Parameter method: as `readable` found it.
     /// - Throws: what no connection goes on after.
     init(_ head: HTTPRequestHead, _ method: Method, _ hosts: ServedHosts, _ limits: HTTPLimits) throws(Problem) {
+        guard head.version.major == 1, head.version.minor <= 1 else { throw Self.versionNotSupported }
         self.method = method
         headers = head.headers
         isHTTP10 = head.version.minor == 0
@@ -30,7 +31,7 @@ struct RequestHead {
         let (target, authority) = try Self.target(head.uri)
         self.target = target
         length = try Self.length(headers, isHTTP10: isHTTP10)
-        try Self.checkHost(headers, authority, isHTTP10: isHTTP10, hosts)
+        try Self.checkHost(headers, authority, target, isHTTP10: isHTTP10, hosts)
         expectsContinue = try Self.expectsContinue(headers, isHTTP10: isHTTP10)
     }
 
@@ -69,7 +70,8 @@ struct RequestHead {
                 throw Problem(.badRequest, "The request has a Content-Length and a Transfer-Encoding.")
             }
             guard !isHTTP10, codings.count == 1, codings[0].asciiLowercased == "chunked" else {
-                throw Problem(.badRequest, "The only Transfer-Encoding taken is 'chunked', in HTTP/1.1.")
+                throw unknownCoding(codings)
+                    ?? Problem(.badRequest, "Transfer-Encoding is 'chunked', once, in HTTP/1.1.")
             }
             return nil
         }
@@ -80,9 +82,32 @@ struct RequestHead {
         return length
     }
 
+    /// What to say of transfer codings if one of them is not known here, and `chunked` is not followed by it: that frames no message
+    /// (RFC 9112, sections 6.1 and 6.3).
+    private static func unknownCoding(_ fields: [String]) -> Problem? {
+        let codings = fields.flatMap { $0.split(separator: ",").map { trimmed($0).asciiLowercased } }
+        guard let unknown = codings.first(where: { $0 != "chunked" }), !codings.dropLast().contains("chunked"),
+            unknown.utf8.allSatisfy(MediaType.isTokenByte)
+        else { return nil }
+        return Problem(
+            .transferCodingNotSupported,
+            "The transfer coding \(Problem.quoted(unknown)) is not known here; 'chunked' is."
+        )
+    }
+
+    /// Probes and the metrics are for whoever comes, whatever they call the server: they show nothing of any entry.
+    private static func isForAnyHost(_ target: [UInt8]) -> Bool {
+        let path = target.prefix { $0 != UInt8(ascii: "?") }.count
+        switch target.withUnsafeBytes({ Route($0, path: 0..<path) })?.resource {
+        case .livez, .readyz, .metrics: return true
+        default: return false
+        }
+    }
+
     private static func checkHost(
         _ headers: HTTPHeaders,
         _ authority: String?,
+        _ target: [UInt8],
         isHTTP10: Bool,
         _ hosts: ServedHosts
     ) throws(Problem) {
@@ -90,8 +115,11 @@ struct RequestHead {
         guard fields.count <= 1, isHTTP10 || fields.first?.isEmpty == false else {
             throw Problem(.badRequest, "The request needs one Host field.")
         }
-        for name in [authority, fields.first].compactMap(\.self) where !hosts.serves(name) {
-            throw Problem(.hostNotServed, "The name \(Problem.quoted(name)) is not served here.")
+        for name in [authority, fields.first].compactMap(\.self) where !hosts.serves(name) && !isForAnyHost(target) {
+            throw Problem(
+                .hostNotServed,
+                "The name \(Problem.quoted(name)) is not served here: the setting server.allowed_hosts lists those that are."
+            )
         }
     }
 
@@ -134,6 +162,24 @@ extension RequestHead {
 extension RequestHead {
     static let unreadable = Problem(.badRequest, "What came is no HTTP/1.1 request.")
 
+    private static let versionNotSupported = Problem(
+        .versionNotSupported,
+        "The request speaks another HTTP than 1.0 and 1.1."
+    )
+
+    /// Whether a head that is not whole yet can become one: it begins like a method, and its first line, once that is there, ends with a
+    /// version. What speaks something else, as TLS, is told at once, and not when its patience or ours is over.
+    ///
+    /// - Parameter start: bytes before it have been judged already.
+    static func canBecomeHead(_ bytes: UnsafeRawBufferPointer, from start: Int = 0) -> Bool {
+        guard let first = bytes.first, MediaType.isTokenByte(first) else { return false }
+        guard bytes[start...].contains(UInt8(ascii: "\n")), let end = bytes.firstIndex(of: UInt8(ascii: "\n")) else {
+            return true
+        }
+        let line = bytes[..<end].dropLast(end > 0 && bytes[end - 1] == UInt8(ascii: "\r") ? 1 : 0)
+        return line.count > 9 && line.suffix(9).starts(with: " HTTP/".utf8)
+    }
+
     static func bodyTooLarge(_ limit: Int) -> Problem {
         Problem(.bodyTooLarge, "The body is too large; at most \(limit) bytes are taken.")
     }
@@ -157,13 +203,30 @@ extension RequestHead {
     }
 
     /// What the decoder's errors are to a client.
-    static func problem(_ error: any Error) -> Problem {
+    ///
+    /// - Parameter head: what the decoder was given, where it was a head.
+    static func problem(_ error: any Error, head: ByteBuffer = ByteBuffer()) -> Problem {
         switch error {
         case let problem as Problem: problem
         case HTTPParserError.headerOverflow:
             Problem(.headersTooLarge, "The request has too many header fields, or too large ones.")
-        case HTTPParserError.invalidVersion: Problem(.badRequest, "The request speaks another HTTP than 1.0 and 1.1.")
+        case HTTPParserError.invalidVersion where saysVersion(head): versionNotSupported
+        // Which is one of many things.
+        case HTTPParserError.unknown: unknownCoding(in: head) ?? unreadable
         default: unreadable
         }
+    }
+
+    /// Whether the first line ends with a version in form. The decoder takes much else there for a wrong one.
+    private static func saysVersion(_ head: ByteBuffer) -> Bool {
+        let line = String(decoding: head.readableBytesView.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+        return line.wholeMatch(of: /.* HTTP\/[0-9]\.[0-9]\r/) != nil
+    }
+
+    private static func unknownCoding(in head: ByteBuffer) -> Problem? {
+        let lines = String(decoding: head.readableBytesView, as: UTF8.self).split(separator: "\r\n")
+        let name = "transfer-encoding:"
+        let fields = lines.filter { $0.asciiLowercased.hasPrefix(name) }.map { String($0.dropFirst(name.count)) }
+        return fields.isEmpty ? nil : unknownCoding(fields)
     }
 }

@@ -1,5 +1,5 @@
 /// The names that this server answers to: what a Host field may say, so that no web page can reach a service on loopback by
-/// a name of its own that resolves here.
+/// a name of its own that resolves here. An address is no such name, and always served.
 struct ServedHosts: Sendable {
     /// Lower case, each after a byte of its length: one piece of memory to walk through.
     private let names: [UInt8]
@@ -25,10 +25,12 @@ struct ServedHosts: Sendable {
         self.names = encoded
     }
 
-    /// Whether a Host field's value, with or without a port, says one of the names. Complexity: O(names).
+    /// Whether a Host field's value, with or without a port, says one of the names, or an address. Complexity: O(names).
     func serves(_ value: UnsafeRawBufferPointer) -> Bool {
-        guard let length = Self.nameLength(value), length > 0 else { return false }
-        if servesAll { return true }
+        guard var length = Self.nameLength(value), length > 0 else { return false }
+        if servesAll || Self.isAddress(value, length) { return true }
+        // A name may be written with the root's dot in the end.
+        if length > 1, value[length - 1] == UInt8(ascii: ".") { length -= 1 }
         return names.withUnsafeBytes { names in
             var offset = 0
             while offset < names.count {
@@ -43,6 +45,38 @@ struct ServedHosts: Sendable {
     func serves(_ value: String) -> Bool {
         var value = value
         return value.withUTF8 { serves(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// Whether the first `length` bytes are an address of IPv4, or what looks like one of IPv6 in its brackets, in which no name can stand.
+    private static func isAddress(_ value: UnsafeRawBufferPointer, _ length: Int) -> Bool {
+        if value[0] == UInt8(ascii: "[") { return isIPv6(value[1..<length - 1]) }
+        guard length <= 15 else { return false }
+        var (parts, digits, part) = (1, 0, 0)
+        for byte in value[..<length] {
+            if byte == UInt8(ascii: "."), digits > 0 {
+                parts += 1
+                (digits, part) = (0, 0)
+            } else if (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte), digits < 3 {
+                digits += 1
+                part = part * 10 + Int(byte & 0x0f)
+                if part > 255 { return false }
+            } else {
+                return false
+            }
+        }
+        return parts == 4 && digits > 0
+    }
+
+    private static func isIPv6(_ text: Slice<UnsafeRawBufferPointer>) -> Bool {
+        var colons = 0
+        for byte in text {
+            switch byte {
+            case UInt8(ascii: ":"): colons += 1
+            case UInt8(ascii: "."): break
+            default: if PercentDecoding.hexDigit(byte) == nil { return false }
+            }
+        }
+        return colons >= 2
     }
 
     /// What stands before the port; `nil` if what follows is no port.
