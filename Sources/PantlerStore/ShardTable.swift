@@ -83,6 +83,13 @@ final class ShardTable: Sendable {
         memory.giveBack(slot)
     }
 
+    /// What a namespace has counted: the sum over all shards, each read under its lock.
+    func tally(of slot: NamespaceSlot) -> NamespaceTally {
+        var tally = NamespaceTally()
+        withEachShard { _, shard in tally += shard.tally[slot] }
+        return tally
+    }
+
     // MARK: Room
 
     /// To be called after each insert, outside of any lock: evicts least recently used entries until the namespace's

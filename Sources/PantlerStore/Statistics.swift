@@ -36,6 +36,14 @@ package struct Figures: Sendable {
         left.memoryEvictions += right.memoryEvictions
         left.lowerEvictions += right.lowerEvictions
     }
+
+    fileprivate mutating func setWindows(_ windows: RateWindows, atSeconds now: UInt64) {
+        func window(_ seconds: Int) -> WindowFigures {
+            let window = windows.window(seconds: seconds, gets: tally.gets, hits: tally.hits, atSeconds: now)
+            return WindowFigures(gets: window.gets, hits: window.hits)
+        }
+        (minute, fiveMinutes, hour) = (window(60), window(300), window(3600))
+    }
 }
 
 package struct NamespaceStatistics: Sendable {
@@ -64,64 +72,69 @@ package struct StoreStatistics: Sendable {
     package var lower: TierHealth?
 }
 
-extension Store {
+/// Sums up what the shards count, for those who ask and over time.
+final class Accounts: Sendable {
+    private let tiers: Tiers
+    private let catalogue: Catalogue
+    /// Of all namespaces together, those that are gone included.
+    private let windows = Mutex(RateWindows())
+    private let startedAt: Timestamp
+    private let startedMicroseconds: UInt64
+
+    init(_ tiers: Tiers, _ catalogue: Catalogue) {
+        self.tiers = tiers
+        self.catalogue = catalogue
+        startedAt = tiers.clock.now()
+        startedMicroseconds = tiers.clock.monotonicMicroseconds()
+    }
+
+    var uptimeMilliseconds: Int64 {
+        Int64((tiers.clock.monotonicMicroseconds() - startedMicroseconds) / 1000)
+    }
+
     /// Complexity: O(shards).
-    package func statistics(_ namespace: Namespace) -> NamespaceStatistics {
+    func statistics(_ namespace: Namespace) -> NamespaceStatistics {
         NamespaceStatistics(
             name: namespace.name,
-            since: wallTime(max(startedAt, namespace.createdAt)),
+            since: tiers.wallTime(max(startedAt, namespace.createdAt)),
             figures: figures(namespace)
         )
     }
 
     /// Complexity: O(shards x namespaces).
-    package func statistics() -> StoreStatistics {
-        let (all, retired, leaving, unmet) = registry.withLock {
-            (Array($0.byName.values), $0.retired, $0.leaving, $0.unmet)
-        }
-        let namespaces = all.sorted { $0.name.description < $1.name.description }.map { statistics($0) }
+    func statistics() -> StoreStatistics {
+        let sums = catalogue.counted()
+        let namespaces = sums.namespaces.sorted { $0.name.description < $1.name.description }.map { statistics($0) }
         var total = Figures()
-        total.memoryEvictions = retired.memoryEvictions
+        total.memoryEvictions = sums.memoryEvictions
         for namespace in namespaces { total += namespace.figures }
-        total.tally += rest(retired, leaving, unmet)
-        setWindows(of: &total)
-        let health = lower?.health()
+        total.tally += sums.rest
+        windows.withLock { total.setWindows($0, atSeconds: seconds()) }
+        let health = tiers.lower?.health()
         // The tier counts those of dropped namespaces as well.
         total.lowerEvictions = health?.evictions ?? 0
         return StoreStatistics(
-            since: wallTime(startedAt),
+            since: tiers.wallTime(startedAt),
             uptimeMilliseconds: uptimeMilliseconds,
             total: total,
             namespaces: namespaces,
-            unmet: unmet.byName.map { ($0.key, $0.value) }.sorted { $0.name < $1.name },
-            unnamedGets: unmet.unnamed + lostGets.load(ordering: .relaxed),
-            memoryBytes: memory.bytes,
-            memoryLimit: memory.maxBytes,
+            unmet: sums.unmet.map { ($0.key, $0.value) }.sorted { $0.name < $1.name },
+            unnamedGets: sums.unnamedGets,
+            memoryBytes: tiers.memory.bytes,
+            memoryLimit: tiers.memory.maxBytes,
             lower: health
         )
     }
 
-    /// What is wrong with the lower tier; `nil` while all is well.
-    package func readiness() -> TierFault? { lower?.health().fault ?? removals.fault }
-
     private func figures(_ namespace: Namespace) -> Figures {
         var figures = Figures()
-        figures.tally = tally(of: namespace)
-        let now = clock.monotonicMicroseconds() / 1_000_000
-        let (gets, hits) = (figures.tally.gets, figures.tally.hits)
-        namespace.state.withLock { state in
-            func window(_ seconds: Int) -> WindowFigures {
-                let window = state.windows.window(seconds: seconds, gets: gets, hits: hits, atSeconds: now)
-                return WindowFigures(gets: window.gets, hits: window.hits)
-            }
-            figures.minute = window(60)
-            figures.fiveMinutes = window(300)
-            figures.hour = window(3600)
-        }
-        let usage = memory.usage(namespace.slot)
+        figures.tally = tiers.shards.tally(of: namespace.slot)
+        let now = seconds()
+        namespace.state.withLock { figures.setWindows($0.windows, atSeconds: now) }
+        let usage = tiers.memory.usage(namespace.slot)
         figures.memory = TierUsage(entries: usage.entries, bytes: usage.bytes)
         figures.memoryEvictions = usage.evictions
-        if let lower {
+        if let lower = tiers.lower {
             let usage = lower.usage(of: namespace.id)
             figures.lower = usage
             figures.lowerEvictions = namespace.lowerEvictions
@@ -129,39 +142,26 @@ extension Store {
         return figures
     }
 
-    /// All namespaces that count at present, and what is counted besides them.
-    func countedNamespaces() -> (namespaces: [Namespace], rest: NamespaceTally) {
-        let (namespaces, retired, leaving, unmet) = registry.withLock {
-            (Array($0.byName.values), $0.retired, $0.leaving, $0.unmet)
-        }
-        return (namespaces, rest(retired, leaving, unmet))
-    }
+    private func seconds() -> UInt64 { tiers.clock.monotonicMicroseconds() / 1_000_000 }
 
-    /// What is counted besides the namespaces that are there: of those that are gone or about to be, and of those that never were.
-    private func rest(_ retired: Retired, _ leaving: [Namespace], _ unmet: UnmetGets) -> NamespaceTally {
-        var tally = retired.tally
-        for namespace in leaving { tally += self.tally(of: namespace) }
-        tally.missAbsent &+= unmet.total &+ lostGets.load(ordering: .relaxed)
-        return tally
-    }
-
-    private func setWindows(of total: inout Figures) {
-        let now = clock.monotonicMicroseconds() / 1_000_000
-        let (gets, hits) = (total.tally.gets, total.tally.hits)
-        windows.withLock { windows in
-            func window(_ seconds: Int) -> WindowFigures {
-                let window = windows.window(seconds: seconds, gets: gets, hits: hits, atSeconds: now)
-                return WindowFigures(gets: window.gets, hits: window.hits)
+    /// Moves the windows on. To be called once in a second.
+    func sample() {
+        let sums = catalogue.counted()
+        let namespaces = sums.namespaces
+        var counts = Array(repeating: WindowFigures(), count: namespaces.count)
+        tiers.shards.withEachShard { _, shard in
+            for (index, namespace) in namespaces.enumerated() {
+                counts[index].gets &+= shard.tally[namespace.slot].gets
+                counts[index].hits &+= shard.tally[namespace.slot].hits
             }
-            (total.minute, total.fiveMinutes, total.hour) = (window(60), window(300), window(3600))
         }
-    }
-
-    /// The sum over all shards, each read under its lock.
-    func tally(of namespace: Namespace) -> NamespaceTally {
-        var tally = NamespaceTally()
-        shards.withEachShard { _, shard in tally += shard.tally[namespace.slot] }
-        return tally
+        let now = seconds()
+        for (namespace, sum) in zip(namespaces, counts) {
+            namespace.state.withLock { $0.windows.sample(gets: sum.gets, hits: sum.hits, atSeconds: now) }
+        }
+        var total = WindowFigures(gets: sums.rest.gets, hits: sums.rest.hits)
+        for sum in counts { total += sum }
+        windows.withLock { $0.sample(gets: total.gets, hits: total.hits, atSeconds: now) }
     }
 }
 

@@ -11,7 +11,7 @@ internal import UnixSignals
 
 /// The service, put together: the page to begin reading at.
 ///
-/// A request comes in at `PantlerHTTP` (`Connection`), is answered out of `PantlerStore` (`Store+Get`), which looks into
+/// A request comes in at `PantlerHTTP` (`Connection`), is answered out of `PantlerStore` (`Lookups`), which looks into
 /// `PantlerMemory` (`MemoryShard`), and only then asks the lower tier, which is `PantlerDisk` here and handed to the store below.
 struct Service {
     let configuration: ServeConfiguration

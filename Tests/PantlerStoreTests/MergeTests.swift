@@ -22,7 +22,7 @@ struct MergeTests {
     /// Keeps the threads that make long merges busy, until `open` is signalled twice.
     private func block(_ open: DispatchSemaphore) {
         for _ in 0..<2 {
-            driver.store.merges.async { [begun] in
+            driver.store.merges.pool.async { [begun] in
                 begun.update { $0 += 1 }
                 open.wait()
             }
@@ -82,7 +82,7 @@ struct MergeTests {
             open.signal()
             // Both threads are with these, so what waits is the next try.
             try eventually("the try has found the write") {
-                begun.value == 2 * (round + 1) && driver.store.merges.waiting == 1
+                begun.value == 2 * (round + 1) && driver.store.merges.pool.waiting == 1
             }
         }
         let late = (0..<3).map { _ in Answer<Written>() }

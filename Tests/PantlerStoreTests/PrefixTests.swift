@@ -78,7 +78,7 @@ struct PrefixTests {
         let ns = try driver.namespace { $0.durability = .memory }
         try driver.put(ns, "k1")
         let (open, gate) = (DispatchSemaphore(value: 0), Shared(false))
-        driver.store.walks.async {
+        driver.store.invalidations.walks.async {
             gate.value = true
             open.wait()
         }
@@ -92,7 +92,7 @@ struct PrefixTests {
         open.signal()
         #expect(try answers.map { try $0.get().count ?? 0 }.reduce(0, +) == 1, "each entry counts for one of them")
         #expect(try driver.get(ns, "k1") == "invalidated")
-        #expect(driver.store.prefixes.open == 0)
+        #expect(driver.store.invalidations.prefixes.open == 0)
         try driver.put(ns, "k1")
         #expect(try driver.invalidate(ns, .prefix([107])).count == 1)
     }
@@ -104,7 +104,7 @@ struct PrefixTests {
         try driver.put(ns, "a")
         let open = DispatchSemaphore(value: 0)
         let busy = Shared(0)
-        let pools = [driver.store.walks, driver.store.sweeps, driver.store.background]
+        let pools = [driver.store.invalidations.walks, driver.store.housekeeping.sweeps, driver.store.background]
         for pool in pools {
             pool.async {
                 busy.update { $0 += 1 }
@@ -133,7 +133,7 @@ struct PrefixTests {
         }
         for key in ["a", "ab1", "ab2", "ac", "b", "c"] { try driver.put(ns, key) }
         let (open, gate) = (DispatchSemaphore(value: 0), Shared(false))
-        driver.store.walks.async {
+        driver.store.invalidations.walks.async {
             gate.value = true
             open.wait()
         }

@@ -69,6 +69,6 @@ struct UnmetTests {
     @Test("of a namespace that the store does not know nothing is called invalid")
     func unknown() throws {
         let driver = try StoreDriver()
-        #expect(driver.store.invalidAt(namespace: 99, version: 1, staleTTL: 0, tags: []) == nil)
+        #expect(driver.store.listener.invalidAt(namespace: 99, version: 1, staleTTL: 0, tags: []) == nil)
     }
 }

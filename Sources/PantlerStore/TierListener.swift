@@ -1,37 +1,45 @@
 import PantlerInsight
 import PantlerMemory
-package import PantlerModel
+import PantlerModel
 
-// What the lower tier asks and tells, on its own threads.
-extension Store: LowerTierDelegate {
-    package func invalidAt(
+/// Answers what the lower tier asks, and takes what it tells, on its own threads.
+final class TierListener: LowerTierDelegate {
+    private let tiers: Tiers
+    private let catalogue: Catalogue
+
+    init(_ tiers: Tiers, _ catalogue: Catalogue) {
+        self.tiers = tiers
+        self.catalogue = catalogue
+    }
+
+    func invalidAt(
         namespace id: NamespaceID,
         version: Version,
         staleTTL: Int64,
         tags: [EntryTag]
     ) -> Timestamp? {
         // The tier itself remembers which were dropped. Of others nothing is known, and what is not known is not ended.
-        guard let namespace = namespace(id) else { return nil }
+        guard let namespace = catalogue.namespace(id) else { return nil }
         if version < namespace.lowerFrom { return Timestamp(milliseconds: .min) }
-        return namespace.markedEnd(version: version, staleTTL: staleTTL, at: clock.now()) { tags }
+        return namespace.marks.markedEnd(version: version, staleTTL: staleTTL, at: tiers.clock.now()) { tags }
     }
 
-    package func isMissing(_ address: EntryAddress, touched version: Version) {
-        guard let namespace = namespace(address.namespace) else { return }
-        shards.withShard(address.hash) { shard in
+    func isMissing(_ address: EntryAddress, touched version: Version) {
+        guard let namespace = catalogue.namespace(address.namespace) else { return }
+        tiers.shards.withShard(address.hash) { shard in
             let policy = namespace.policy
             guard !namespace.isDropped, policy.durability != .memory,
                 let ref = address.key.withUnsafeBytes({ shard.memory.find(address.hash, namespace.slot, $0) })
             else { return }
             let view = shard.memory.view(ref)
-            if view.version == version { _ = lower?.enqueue(.put(address, Entry(view), PutOptions(policy))) }
+            if view.version == version { _ = tiers.lower?.enqueue(.put(address, Entry(view), PutOptions(policy))) }
         }
     }
 
-    package func departed(_ address: EntryAddress, cause: DepartureCause) {
-        guard let namespace = namespace(address.namespace) else { return }
+    func departed(_ address: EntryAddress, cause: DepartureCause) {
+        guard let namespace = catalogue.namespace(address.namespace) else { return }
         if cause == .evicted { namespace.countLowerEviction() }
-        shards.withShard(address.hash) { shard in
+        tiers.shards.withShard(address.hash) { shard in
             // It may well be in memory still: then there is nothing to explain.
             if namespace.isDropped { return }
             let isThere = address.key.withUnsafeBytes { shard.memory.find(address.hash, namespace.slot, $0) != nil }
@@ -48,10 +56,10 @@ extension Store: LowerTierDelegate {
         }
     }
 
-    package func lastUse(of address: EntryAddress) -> UInt64? {
-        guard let namespace = namespace(address.namespace) else { return nil }
+    func lastUse(of address: EntryAddress) -> UInt64? {
+        guard let namespace = catalogue.namespace(address.namespace) else { return nil }
         var lastUse: UInt64?
-        shards.withShard(address.hash) { shard in
+        tiers.shards.withShard(address.hash) { shard in
             if namespace.isDropped { return }
             let found = address.key.withUnsafeBytes { shard.memory.find(address.hash, namespace.slot, $0) }
             lastUse = found.map { shard.memory.lastUse($0) }
@@ -59,5 +67,5 @@ extension Store: LowerTierDelegate {
         return lastUse
     }
 
-    package func maxDisk(of id: NamespaceID) -> Int64? { namespace(id)?.policy.maxDisk }
+    func maxDisk(of id: NamespaceID) -> Int64? { catalogue.namespace(id)?.policy.maxDisk }
 }

@@ -1,25 +1,199 @@
+import Dispatch
+import PantlerInsight
 import PantlerMemory
 import PantlerModel
 import Synchronization
 
-// Invalidations by prefix: walks over a namespace's entries, in memory and below, in small steps off the event loops.
-extension Store {
-    /// Answers once the next walk over the namespace is over.
+/// Ends many entries at once, or makes them stale: by key, by tag, by prefix, or all of a namespace.
+///
+/// Tags and whole namespaces get a mark, by which each entry is judged when it is met. A prefix takes a walk over the namespace's entries,
+/// in memory and below, in small steps off the event loops.
+final class Invalidations: Sendable {
+    private let tiers: Tiers
+    private let catalogue: Catalogue
+    private let writes: EntryWrites
+    private let housekeeping: Housekeeping
+    private let background: WorkerPool
+    /// Invalidations by prefix that are under way.
+    let prefixes = PrefixQueue()
+    /// Those of them that the lower tier has still to be told of.
+    private let removals = HeldRemovals()
+    let walks = WorkerPool("walks")
+
+    init(
+        _ tiers: Tiers,
+        _ catalogue: Catalogue,
+        _ writes: EntryWrites,
+        _ housekeeping: Housekeeping,
+        background: WorkerPool
+    ) {
+        self.tiers = tiers
+        self.catalogue = catalogue
+        self.writes = writes
+        self.housekeeping = housekeeping
+        self.background = background
+    }
+
+    /// Why a prefix could not be removed from the lower tier so far; `nil` while all is well.
+    var fault: TierFault? { removals.fault }
+
+    /// Fails with `storage_…`, and with `overloaded` where too many prefixes are under way.
     func invalidate(
+        _ namespace: Namespace,
+        _ what: Invalidation,
+        mode: InvalidationMode,
+        completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
+    ) {
+        countInvalidation(namespace)
+        switch what {
+        case .keys(let addresses):
+            let isOne = addresses.count == 1
+            let countdown = Countdown(addresses.count) { result in
+                completion(result.map { Invalidated(count: $0) }.mapError { isOne ? $0 : $0.ofSome })
+            }
+            for address in addresses { invalidate(namespace, address, mode) { countdown.count($0) } }
+        case .tags(let tags):
+            invalidate(namespace, tags: tags, mode, completion)
+        case .all:
+            flush(namespace, mode, completion)
+        case .prefix(let prefix):
+            invalidate(namespace, prefix: prefix, mode, completion)
+        }
+    }
+
+    /// Ends one entry, or makes it stale; answers whether there was one.
+    private func invalidate(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ mode: InvalidationMode,
+        before: Version = .max,
+        completion: @escaping @Sendable (Result<Bool, Problem>) -> Void
+    ) {
+        writes.write(InvalidateStep(mode: mode, before: before), namespace, address) {
+            completion($0.map(\.wasThere))
+        }
+    }
+
+    private func newMark(_ mode: InvalidationMode) -> Watermark? {
+        guard let version = tiers.versions.allocate() else { return nil }
+        switch mode {
+        case .gone: return Watermark(goneBefore: version)
+        case .stale: return Watermark(staleMarks: [StaleMark(before: version, since: tiers.clock.now())])
+        }
+    }
+
+    private func invalidate(
+        _ namespace: Namespace,
+        tags: [EntryTag],
+        _ mode: InvalidationMode,
+        _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
+    ) {
+        // Marks of namespaces that are never on disk end with the process, as their entries do.
+        let durability = namespace.policy.durability
+        var tickets: [WriteTicket] = []
+        let isMarked = namespace.marks.mark(tags: tags) {
+            newMark(mode)
+        } queue: { tag, mark in
+            guard let lower = tiers.lower, namespace.usesLower else { return }
+            tickets.append(lower.enqueue(.tag(namespace.id, tag: tag, mark), durability))
+        }
+        guard isMarked else { return completion(.failure(.noVersion)) }
+        housekeeping.askForSlowSweep()
+        tiers.settle(tickets, durability, Invalidated(tags: tags.count), completion)
+    }
+
+    private func flush(
+        _ namespace: Namespace,
+        _ mode: InvalidationMode,
+        _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
+    ) {
+        let durability = namespace.policy.durability
+        let flushed: (generation: UInt64, ticket: WriteTicket?)? = catalogue.ordered { _ in
+            guard let record = namespace.flush(with: { newMark(mode) }) else { return nil }
+            return (record.generation, tiers.lower?.enqueue(.namespace(record), durability))
+        }
+        guard let (generation, ticket) = flushed else { return completion(.failure(.noVersion)) }
+        housekeeping.askForSweep()
+        tiers.settle(ticket.map { [$0] } ?? [], durability, Invalidated(generation: generation), completion)
+    }
+
+    private func countInvalidation(_ namespace: Namespace) {
+        tiers.shards.withShard(0) { shard in
+            if !namespace.isDropped { shard.tally[namespace.slot].invalidations &+= 1 }
+        }
+    }
+
+    // MARK: Prefixes
+
+    /// Ends what `Namespace.begin(prefix:before:)` began. Where the lower tier cannot remove it all, that goes on, the entries stay hidden, and
+    /// it is tried again until it can.
+    private func removeFromLower(
+        _ namespace: Namespace,
+        _ prefix: [UInt8],
+        before version: Version,
+        _ completion: @escaping @Sendable (Result<Int, TierFault>) -> Void
+    ) {
+        guard let lower = tiers.lower else {
+            namespace.marks.end(prefix: prefix, before: version)
+            return completion(.success(0))
+        }
+        lower.removePrefix(
+            namespace: namespace.id,
+            prefix: prefix,
+            before: version,
+            durability: namespace.policy.durability
+        ) { [self] result in
+            if case .failure(let fault) = result, fault.cause != .closed, !namespace.isDropped {
+                removals.hold(namespace.id, prefix, fault)
+                completion(.failure(fault.with(.kept)))
+                return background.async(afterMilliseconds: Self.removalRetryMilliseconds) { [weak self] in
+                    self?.removeFromLower(namespace, prefix, before: version) { _ in }
+                }
+            }
+            removals.end(namespace.id, prefix)
+            // What was read before the removal and arrives after this must not be believed.
+            tiers.outdateReads(of: namespace, prefix: prefix)
+            namespace.marks.end(prefix: prefix, before: version)
+            completion(result)
+        }
+    }
+
+    private static let removalRetryMilliseconds = 1000
+
+    /// Tries the removals that have failed so far once more, before the lower tier closes. Blocks.
+    func removeWhatIsHeld() {
+        guard let lower = tiers.lower else { return }
+        let group = DispatchGroup()
+        for namespace in catalogue.namespaces() {
+            for removal in namespace.marks.removals(touching: [[]]) {
+                group.enter()
+                lower.removePrefix(
+                    namespace: namespace.id,
+                    prefix: removal.prefix,
+                    before: removal.before,
+                    durability: namespace.policy.durability
+                ) { _ in group.leave() }
+            }
+        }
+        group.wait()
+    }
+
+    /// Answers once the next walk over the namespace is over.
+    private func invalidate(
         _ namespace: Namespace,
         prefix: [UInt8],
         _ mode: InvalidationMode,
         _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
     ) {
-        guard let version = versions.allocate() else { return completion(.failure(.noVersion)) }
+        guard let version = tiers.versions.allocate() else { return completion(.failure(.noVersion)) }
         // From here on nothing that is read from the lower tier and concerned gets into memory.
-        if mode == .gone { namespace.begin(prefix: prefix, before: version) }
+        if mode == .gone { namespace.marks.begin(prefix: prefix, before: version) }
         let order = PrefixOrder(prefix: prefix, before: version, mode: mode, completion: completion)
         switch prefixes.add(order, to: namespace.id) {
         case .waits: break
         case .first: walks.async { [self] in beginWalk(namespace) }
         case .refused:
-            if mode == .gone { namespace.end(prefix: prefix, before: version) }
+            if mode == .gone { namespace.marks.end(prefix: prefix, before: version) }
             completion(.failure(.tooManyPrefixes))
         }
     }
@@ -35,16 +209,17 @@ extension Store {
     private func goOn(_ walk: PrefixWalk) {
         var walk = walk
         let namespace = walk.namespace
-        let now = clock.now()
-        while walk.shard < shards.count {
+        let now = tiers.clock.now()
+        while walk.shard < tiers.shards.count {
             var met: [(address: EntryAddress, number: Int)] = []
             var goesOn = false
-            shards.withShard(number: walk.shard) { shard in
+            tiers.shards.withShard(number: walk.shard) { shard in
                 // A slot may belong to another namespace once this one is dropped.
                 if namespace.isDropped { return }
                 goesOn = shard.walk(namespace.slot, &walk.position, limit: Self.walkStep) { view in
                     if let number = walk.gone.first(view.key, view.version) {
-                        if case .dead = namespace.freshness(of: view, at: now) {} else { walk.tally.count(number) }
+                        let freshness = namespace.marks.freshness(of: view, at: now)
+                        if case .dead = freshness {} else { walk.tally.count(number) }
                         return .remove
                     }
                     if let number = walk.stale.first(view.key, view.version) {
@@ -61,7 +236,7 @@ extension Store {
         }
         guard namespace.usesLower else {
             for order in walk.orders where order.mode == .gone {
-                namespace.end(prefix: order.prefix, before: order.before)
+                namespace.marks.end(prefix: order.prefix, before: order.before)
             }
             return end(walk)
         }
@@ -81,7 +256,7 @@ extension Store {
         }
         removeFromLower(walk.namespace, prefix, before: before) { [self] result in
             for number in numbers where walk.orders[number].before != before {
-                walk.namespace.end(prefix: prefix, before: walk.orders[number].before)
+                walk.namespace.marks.end(prefix: prefix, before: walk.orders[number].before)
             }
             walk.tally.note(result.mapError { .storage($0) }, numbers)
             walks.async { [self] in removeBelow(walk, left.dropFirst()) }
@@ -90,7 +265,7 @@ extension Store {
 
     /// Goes over the rows of one prefix after the other, page by page.
     private func makeStaleBelow(_ walk: PrefixWalk, _ left: ArraySlice<[UInt8]>, after: [UInt8]?) {
-        guard let prefix = left.first, let lower else { return end(walk) }
+        guard let prefix = left.first, let lower = tiers.lower else { return end(walk) }
         let namespace = walk.namespace
         lower.list(namespace: namespace.id, prefix: prefix, after: after, limit: Self.walkStep) { [self] page in
             walks.async { [self] in
@@ -105,7 +280,7 @@ extension Store {
                     guard let number = row.key.withUnsafeBytes({ walk.stale.first($0, row.version) }) else {
                         return nil
                     }
-                    return (address(namespace, row.key), number)
+                    return (tiers.address(namespace, row.key), number)
                 }
                 let isLast = rows.count < Self.walkStep || namespace.isDropped
                 let last = rows.last?.key
@@ -159,8 +334,10 @@ extension Store {
         _ completion: @escaping @Sendable (Problem?) -> Void
     ) {
         let durability = namespace.policy.durability
-        guard !stale.isEmpty, let lower, durability == .through, namespace.usesLower else { return completion(nil) }
-        let removals = namespace.removals(touching: stale)
+        guard !stale.isEmpty, let lower = tiers.lower, durability == .through, namespace.usesLower else {
+            return completion(nil)
+        }
+        let removals = namespace.marks.removals(touching: stale)
         // One more for the marks, which are in the queue until they are written: what is committed after them is committed with them.
         let countdown = Countdown(removals.count + 1) { result in
             if case .failure(let problem) = result { completion(problem) } else { completion(nil) }
@@ -173,8 +350,8 @@ extension Store {
                 durability: durability
             ) { countdown.count($0.map { _ in true }.mapError { .storage($0.with(.kept)) }) }
         }
-        let ticket = registry.withLock { _ in
-            lower.enqueue(.namespace(namespace.update { _ in }), durability)
+        let ticket = catalogue.ordered { _ in
+            lower.enqueue(.namespace(namespace.record), durability)
         }
         let isSettled = lower.settle(ticket, durability) { fault in
             countdown.count(fault.map { .failure(.storage($0)) } ?? .success(true))

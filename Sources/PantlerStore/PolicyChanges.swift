@@ -2,11 +2,8 @@ import PantlerMemory
 import PantlerModel
 import Synchronization
 
-// A change of policy. Each write goes by one policy, which it reads under its shard's lock; who changes the policy passes through all of
-// these locks afterwards, so that no write that went by the former one is still under way then.
-
 /// What a change of policy has still to be waited for.
-struct PolicyTurn: Sendable {
+private struct PolicyTurn: Sendable {
     /// The record's place in the lower tier's queue.
     var ticket: WriteTicket?
     /// Where the namespace has come to the lower tier: entries with a smaller version were written before.
@@ -15,39 +12,101 @@ struct PolicyTurn: Sendable {
     var coversAll = false
 }
 
-extension Store {
-    /// Gives a namespace a policy. Under the registry's lock, so that records are queued in the order of their changes.
-    func apply(_ policy: Policy, to namespace: Namespace) -> PolicyTurn {
+/// Changes of policies.
+///
+/// Each write goes by one policy, which it reads under its shard's lock; who changes the policy passes through all of these locks
+/// afterwards, so that no write that went by the former one is still under way then.
+final class PolicyChanges: Sendable {
+    private let tiers: Tiers
+    private let catalogue: Catalogue
+    private let room: MemoryRoom
+    private let housekeeping: Housekeeping
+    private let background: WorkerPool
+
+    init(
+        _ tiers: Tiers,
+        _ catalogue: Catalogue,
+        _ room: MemoryRoom,
+        _ housekeeping: Housekeeping,
+        background: WorkerPool
+    ) {
+        self.tiers = tiers
+        self.catalogue = catalogue
+        self.room = room
+        self.housekeeping = housekeeping
+        self.background = background
+    }
+
+    /// Sets a namespace's whole policy; makes the namespace where there is none. Fails with `too_many_namespaces` or `storage_…`.
+    func set(
+        _ name: NamespaceName,
+        _ policy: Policy,
+        completion: @escaping @Sendable (Result<PolicySet, Problem>) -> Void
+    ) {
+        let done: Result<(PolicySet, PolicyTurn), Problem> = catalogue.ordered { registry in
+            if let found = registry.byName[name.description] {
+                return .success((PolicySet(namespace: found, isNew: false), apply(policy, to: found)))
+            }
+            return catalogue.make(name, policy, .through, &registry).map {
+                (PolicySet(namespace: $0.namespace, isNew: true), PolicyTurn(ticket: $0.ticket))
+            }
+        }
+        settle(done, completion)
+    }
+
+    /// Changes a namespace's policy. Fails with `namespace_not_found`, what `change` throws, or `storage_…`.
+    func change(
+        _ name: NamespaceName,
+        _ change: (inout Policy) throws(Problem) -> Void,
+        completion: @escaping @Sendable (Result<PolicySet, Problem>) -> Void
+    ) {
+        let done: Result<(PolicySet, PolicyTurn), Problem> = catalogue.ordered { registry in
+            guard let found = registry.byName[name.description] else {
+                return .failure(.namespaceNotFound(name.description))
+            }
+            var policy = found.policy
+            do throws(Problem) {
+                try change(&policy)
+            } catch {
+                return .failure(error)
+            }
+            return .success((PolicySet(namespace: found, isNew: false), apply(policy, to: found)))
+        }
+        settle(done, completion)
+    }
+
+    /// Gives a namespace a policy. Within `Catalogue.ordered`.
+    private func apply(_ policy: Policy, to namespace: Namespace) -> PolicyTurn {
         let former = namespace.policy.durability
         _ = namespace.update { $0.policy = policy }
-        memory.setQuota(namespace.slot, maxBytes: policy.maxMemory, maxEntries: policy.maxEntries)
-        background.async { [self] in makeRoom(namespace) }
-        shards.withEachShard { _, _ in }
+        tiers.memory.setQuota(namespace.slot, maxBytes: policy.maxMemory, maxEntries: policy.maxEntries)
+        background.async { [self] in room.make(in: namespace.slot) }
+        tiers.shards.withEachShard { _, _ in }
         // All that went by the former policy have their versions, and whatever they queued is in the queue.
-        let next = versions.latest + 1
+        let next = tiers.versions.latest + 1
         let leaves = former != .memory && policy.durability == .memory
         let enters = former == .memory && policy.durability != .memory
         let record = namespace.update { if leaves { $0.lowerFrom = next } }
-        guard let lower else { return PolicyTurn() }
+        guard let lower = tiers.lower else { return PolicyTurn() }
         if enters {
             // While it was in memory alone, its marks were, too.
             namespace.beginEntering()
-            namespace.withTags { tag, mark in _ = lower.enqueue(.tag(namespace.id, tag: tag, mark)) }
+            namespace.marks.withTags { tag, mark in _ = lower.enqueue(.tag(namespace.id, tag: tag, mark)) }
         }
         // Where the namespace enters, what is waited for comes after it, and is synced with it.
         let ticket = lower.enqueue(.namespace(record), enters ? .behind : .through)
         let coversAll = former == .behind && policy.durability == .through
         if leaves {
             // What is being read is void by now.
-            dropPendingLoads(namespace)
-            askForSweep()
+            tiers.outdateReads(of: namespace)
+            housekeeping.askForSweep()
         }
         return PolicyTurn(ticket: ticket, entersBelow: enters ? next : nil, coversAll: coversAll)
     }
 
     /// Answers once a change of policy is committed and synced, and with it all that the namespace has in memory where it has come to
     /// the lower tier, or to a policy by which all of it would have been synced.
-    func settle(
+    private func settle(
         _ done: Result<(PolicySet, PolicyTurn), Problem>,
         _ completion: @escaping @Sendable (Result<PolicySet, Problem>) -> Void
     ) {
@@ -61,7 +120,7 @@ extension Store {
                     }
                 }
             }
-            settle(.success((set, turn.ticket))) { [self] result in
+            tiers.settle(turn.ticket.map { [$0] } ?? [], .through, set) { [self] result in
                 guard turn.coversAll, case .success = result else { return completion(result) }
                 settleAll(set, completion)
             }
@@ -74,7 +133,7 @@ extension Store {
         _ set: PolicySet,
         _ completion: @escaping @Sendable (Result<PolicySet, Problem>) -> Void
     ) {
-        guard let lower else { return completion(.success(set)) }
+        guard let lower = tiers.lower else { return completion(.success(set)) }
         let isSettled = lower.settleAll { fault in
             completion(fault.map { .failure(.storage($0.with(.kept))) } ?? .success(set))
         }
@@ -93,10 +152,10 @@ extension Store {
     ///
     /// - Parameter completion: called once all of them are in the queue.
     private func enterLower(_ namespace: Namespace, _ walk: EntryWalk, _ completion: @escaping @Sendable () -> Void) {
-        guard let lower else { return completion() }
+        guard let lower = tiers.lower else { return completion() }
         var walk = walk
-        while walk.shard < shards.count, !namespace.isDropped, namespace.usesLower {
-            shards.withShard(number: walk.shard) { shard in
+        while walk.shard < tiers.shards.count, !namespace.isDropped, namespace.usesLower {
+            tiers.shards.withShard(number: walk.shard) { shard in
                 if walk.keys.isEmpty { find(&shard, namespace, &walk) } else { copy(&shard, lower, namespace, &walk) }
             }
             guard let ticket = walk.ticket, !lower.isSettled(ticket, .behind) else { continue }
@@ -128,7 +187,7 @@ extension Store {
         _ namespace: Namespace,
         _ walk: inout EntryWalk
     ) {
-        let moment = moment()
+        let moment = tiers.moment()
         var bytes = 0
         while bytes < Self.walkBytes, let key = walk.keys.popLast() {
             let policy = namespace.policy
@@ -137,16 +196,16 @@ extension Store {
             else { continue }
             let view = shard.memory.view(ref)
             // A walk that removes a prefix will come to it.
-            if namespace.isBeingRemoved(key.bytes, version: view.version) { continue }
+            if namespace.marks.isBeingRemoved(key.bytes, version: view.version) { continue }
             var entry: Entry
-            switch namespace.freshness(of: view, at: moment.now) {
+            switch namespace.marks.freshness(of: view, at: moment.now) {
             case .fresh: entry = Entry(view)
             case .stale(let since): entry = Entry(view.expiring(at: since))
             case .dead: continue
             }
             if entry.version < namespace.lowerFrom {
                 // What the tier has of it with this version, or might have, is void: it becomes another one.
-                guard let version = versions.allocate() else { continue }
+                guard let version = tiers.versions.allocate() else { continue }
                 entry.version = version
                 shard.loads.invalidate(key.hash)
                 shard.memory.setLife(ref, version: version, expiresAt: entry.expiresAt, staleTTL: entry.staleTTL)
@@ -175,10 +234,4 @@ private struct EntryWalk: Sendable {
     var position: UInt32?
     /// Keys that were found, and not dealt with yet.
     var keys: [Key] = []
-}
-
-extension PutOptions {
-    init(_ policy: Policy) {
-        self.init(compressionThreshold: policy.compressionThreshold, compressionLevel: policy.compressionLevel)
-    }
 }

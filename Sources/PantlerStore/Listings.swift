@@ -1,7 +1,13 @@
 import PantlerMemory
-package import PantlerModel
+import PantlerModel
 
-extension Store {
+/// Pages of a namespace's keys.
+final class Listings: Sendable {
+    private let tiers: Tiers
+    private let pool = WorkerPool("listings", width: 2)
+
+    init(_ tiers: Tiers) { self.tiers = tiers }
+
     /// One page of a namespace's keys in byte order: entries that may be seen now, beginning with `prefix`, after `after`.
     ///
     /// Blocks no writer: it holds a lock for a thousand records at most, or reads a snapshot of the lower tier. An entry that is
@@ -9,18 +15,18 @@ extension Store {
     ///
     /// Complexity: O(page) where the lower tier has everything. O(the namespace's entries in memory) for one that is only there, and
     /// for one of which the lower tier had to let entries go.
-    package func list(
+    func list(
         _ namespace: Namespace,
         prefix: [UInt8],
         after: [UInt8]?,
         limit: Int,
         completion: @escaping @Sendable (Result<Listing, Problem>) -> Void
     ) {
-        guard let lower, namespace.usesLower else {
-            return listings.async { [self] in
+        guard let lower = tiers.lower, namespace.usesLower else {
+            return pool.async { [self] in
                 let found = memoryRows(namespace, prefix, after, through: nil, limit: limit + 1)
                 let rows = found.prefix(limit).map {
-                    ListedRow(entry: $0, tier: .memory, expiresAt: wallTime($0.expiresAt))
+                    ListedRow(entry: $0, tier: .memory, expiresAt: tiers.wallTime($0.expiresAt))
                 }
                 completion(.success(Listing(rows: rows, isComplete: found.count <= limit)))
             }
@@ -40,9 +46,9 @@ extension Store {
     ) {
         // One more than is wanted tells whether there is more.
         let wanted = limit + 1
-        let forgets = namespace.forgets
+        let forgets = namespace.marks.forgets
         lower.list(namespace: namespace.id, prefix: prefix, after: after, limit: wanted) { [self] result in
-            listings.async { [self] in
+            pool.async { [self] in
                 let page: [ListedEntry]
                 switch result {
                 case .failure(let fault): return completion(.failure(.storage(fault)))
@@ -61,7 +67,7 @@ extension Store {
                     visible = merge(visible, inMemory)
                 }
                 // The marks that ended some of these rows may be gone, and the rows with them.
-                guard namespace.forgets == forgets else {
+                guard namespace.marks.forgets == forgets else {
                     return collect(
                         lower,
                         namespace,
@@ -78,7 +84,7 @@ extension Store {
                         ListedRow(
                             entry: $0,
                             tier: tier(of: $0.key, namespace, lower),
-                            expiresAt: wallTime($0.expiresAt)
+                            expiresAt: tiers.wallTime($0.expiresAt)
                         )
                     }
                 if all.count > limit || isEnd {
@@ -105,11 +111,11 @@ extension Store {
     }
 
     private func isVisible(_ entry: ListedEntry, _ namespace: Namespace) -> Bool {
-        let freshness = namespace.freshness(
+        let freshness = namespace.marks.freshness(
             version: entry.version,
             expiresAt: entry.expiresAt,
             staleTTL: entry.staleTTL,
-            at: clock.now()
+            at: tiers.clock.now()
         ) { entry.tags }
         if case .dead = freshness { return false }
         return !namespace.isVoid(entry.key, version: entry.version)
@@ -117,8 +123,8 @@ extension Store {
 
     private func tier(of key: [UInt8], _ namespace: Namespace, _ lower: any LowerTier) -> Tier {
         var tier = lower.tier
-        let address = address(namespace, key)
-        shards.withShard(address.hash) { shard in
+        let address = tiers.address(namespace, key)
+        tiers.shards.withShard(address.hash) { shard in
             if key.withUnsafeBytes({ shard.memory.find(address.hash, namespace.slot, $0) }) != nil { tier = .memory }
         }
         return tier
@@ -152,12 +158,12 @@ extension Store {
         limit: Int
     ) -> [ListedEntry] {
         var rows = FirstRows(limit: limit)
-        let now = clock.now()
+        let now = tiers.clock.now()
         walk(namespace) { view in
             guard KeyOrder.begins(view.key, with: prefix), after.map({ KeyOrder.precedes($0, view.key) }) ?? true,
                 last.map({ !KeyOrder.precedes($0, view.key) }) ?? true, rows.takes(view.key)
             else { return .keep }
-            if case .dead = namespace.freshness(of: view, at: now) { return .keep }
+            if case .dead = namespace.marks.freshness(of: view, at: now) { return .keep }
             rows.add(ListedEntry(view))
             return .keep
         }
@@ -166,12 +172,12 @@ extension Store {
 
     /// Shows all of a namespace's entries in memory, each at least once that is there the whole time: at most a thousand under one hold of a
     /// shard's lock. Complexity: O(the namespace's entries in memory).
-    func walk(_ namespace: Namespace, _ body: (EntryView) -> WalkVerdict) {
-        for number in 0..<shards.count {
+    private func walk(_ namespace: Namespace, _ body: (EntryView) -> WalkVerdict) {
+        for number in 0..<tiers.shards.count {
             var position = WalkPosition()
             var goesOn = true
             while goesOn {
-                shards.withShard(number: number) { shard in
+                tiers.shards.withShard(number: number) { shard in
                     // A slot may belong to another namespace once this one is dropped.
                     goesOn = !namespace.isDropped && shard.walk(namespace.slot, &position, limit: 1000, body)
                 }

@@ -1,16 +1,36 @@
 import PantlerInsight
 import PantlerMemory
 import PantlerModel
-import Synchronization
 
-// Reads of the lower tier. What is read arrives under the shard's lock, where it meets whatever was written meanwhile.
-extension Store {
+/// What a read of a head came to.
+enum LoadedHead {
+    case found(EntryHead)
+    case missing
+    /// The key was written meanwhile: look again.
+    case outdated
+    case fault(TierFault)
+}
+
+/// Reads of the lower tier. What is read arrives under the shard's lock, where it meets whatever was written meanwhile: see `PendingLoads`.
+final class LowerReads: Sendable {
+    private let tiers: Tiers
+    private let room: MemoryRoom
+    private let background: WorkerPool
+
+    init(_ tiers: Tiers, _ room: MemoryRoom, background: WorkerPool) {
+        self.tiers = tiers
+        self.room = room
+        self.background = background
+    }
+
+    // MARK: Whole entries
+
     /// Reads an entry from the lower tier and hands it to `waiter`, together with all others who wait for it.
     ///
     /// - Parameters:
     ///   - fillsMemory: whether an entry that may be seen is taken into memory.
     ///   - admits: the sizes that `waiter` takes a value of: it is told of a larger one instead of getting it. `nil` = any.
-    func awaitLoad(
+    func awaitEntry(
         _ namespace: Namespace,
         _ address: EntryAddress,
         fillsMemory: Bool,
@@ -18,7 +38,7 @@ extension Store {
         _ waiter: @escaping LoadWaiter
     ) {
         var joined = PendingLoads.Joined.joined
-        shards.withShard(address.hash) {
+        tiers.shards.withShard(address.hash) {
             joined = $0.loads.join(address, fillsMemory: fillsMemory, admits: admits, waiter)
         }
         switch joined {
@@ -27,20 +47,20 @@ extension Store {
         case .collision:
             // Two keys of 64 equal bits, both being read: so rare that a millisecond's wait is no matter.
             background.async(afterMilliseconds: 1) { [self] in
-                awaitLoad(namespace, address, fillsMemory: fillsMemory, admits: admits, waiter)
+                awaitEntry(namespace, address, fillsMemory: fillsMemory, admits: admits, waiter)
             }
         }
     }
 
     private func beginLoad(_ namespace: Namespace, _ address: EntryAddress, isLimited: Bool) {
-        guard let lower else { return finishLoad(namespace, address, .success(nil)) }
+        guard let lower = tiers.lower else { return finishLoad(namespace, address, .success(nil)) }
         guard isLimited else {
             lower.read(address) { [self] in finishLoad(namespace, address, $0) }
             return
         }
         lower.read(address) { [self] size in
             var isAdmitted = false
-            shards.withShard(address.hash) { isAdmitted = $0.loads.admits(address.hash, size) }
+            tiers.shards.withShard(address.hash) { isAdmitted = $0.loads.admits(address.hash, size) }
             return isAdmitted
         } completion: { [self] result in
             switch result {
@@ -55,7 +75,7 @@ extension Store {
     private func refuseLoad(_ namespace: Namespace, _ address: EntryAddress, _ size: Int64) {
         var actions: [@Sendable () -> Void] = []
         var isAwaited = false
-        shards.withShard(address.hash) { shard in
+        tiers.shards.withShard(address.hash) { shard in
             for waiter in shard.loads.takeRefusing(address.hash, size) {
                 if let action = waiter(&shard, .larger(size)) { actions.append(action) }
             }
@@ -69,10 +89,10 @@ extension Store {
     private func finishLoad(_ namespace: Namespace, _ address: EntryAddress, _ read: Result<Entry?, TierFault>) {
         var actions: [@Sendable () -> Void] = []
         var filled = false
-        let moment = moment()
+        let moment = tiers.moment()
         var large: LargeValue?
         if case .success(let entry?) = read { large = LargeValue.copy(of: entry.value) }
-        shards.withShard(address.hash) { shard in
+        tiers.shards.withShard(address.hash) { shard in
             let loaded = loaded(namespace, address, read, large)
             if case .found(let entry, _) = loaded {
                 // Whom it is too large is to find room before it is given to them.
@@ -93,7 +113,7 @@ extension Store {
             }
             shard.loads.end(address.hash)
         }
-        if filled { makeRoom(namespace) }
+        if filled { room.make(in: namespace.slot) }
         for action in actions { action() }
     }
 
@@ -124,8 +144,8 @@ extension Store {
         lastUse: UInt64? = nil
     ) -> Bool {
         if namespace.isDropped { return false }
-        if case .dead = namespace.freshness(of: entry, at: moment.now) { return false }
-        namespace.keepMarks(of: entry, at: moment.now)
+        if case .dead = namespace.marks.freshness(of: entry, at: moment.now) { return false }
+        namespace.marks.keepMarks(of: entry, at: moment.now)
         return address.key.withUnsafeBytes { key in
             guard shard.memory.find(address.hash, namespace.slot, key) == nil else { return false }
             let outcome = entry.withContent(large) {
@@ -139,29 +159,39 @@ extension Store {
         }
     }
 
-    func makeRoom(_ namespace: Namespace) {
-        makeRoom(namespace.slot)
+    // MARK: Heads
+
+    /// Reads the head of an entry of the lower tier and hands it to `waiter`.
+    func awaitHead(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ waiter: @escaping @Sendable (inout Shard, LoadedHead) -> (@Sendable () -> Void)?
+    ) {
+        var number: UInt64 = 0
+        tiers.shards.withShard(address.hash) { number = $0.loads.heads.begin(address) }
+        let begun = number
+        let finish: @Sendable (Result<EntryHead?, TierFault>) -> Void = { [self] result in
+            var action: (@Sendable () -> Void)?
+            tiers.shards.withShard(address.hash) { shard in
+                let isCurrent = shard.loads.heads.end(address, begun)
+                action = waiter(&shard, isCurrent ? loaded(namespace, address, result) : .outdated)
+            }
+            action?()
+        }
+        guard let lower = tiers.lower else { return finish(.success(nil)) }
+        lower.readHead(address, completion: finish)
     }
 
-    /// Evicts until the bounds hold again. The lower tier is told of those that leave, so that there what memory kept hitting does not
-    /// seem to have been used by nobody.
-    func makeRoom(_ slot: NamespaceSlot) {
-        let now = clock.now()
-        shards.makeRoom(
-            slot,
-            evicted: { [self] entry in
-                guard let lower, slots.withLock({ $0[entry.slot] })?.usesLower == true else { return }
-                lower.noteLastUse(entry.hash, at: entry.lastUse)
-            },
-            reason: { [self] view, slot in reasonToLeave(view, slot, now) }
-        )
-    }
-
-    /// Why an entry leaves whose turn it is to make room: it may be dead already. Under its shard's lock.
-    func reasonToLeave(_ view: EntryView, _ slot: NamespaceSlot, _ now: Timestamp) -> MissReason {
-        guard let namespace = slots.withLock({ $0[slot] }),
-            case .dead(let reason) = namespace.freshness(of: view, at: now)
-        else { return .evicted }
-        return reason
+    private func loaded(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ result: Result<EntryHead?, TierFault>
+    ) -> LoadedHead {
+        switch result {
+        case .failure(let fault): return .fault(fault)
+        case .success(nil): return .missing
+        case .success(let head?):
+            return namespace.isVoid(address.key, version: head.version) ? .missing : .found(head)
+        }
     }
 }

@@ -132,14 +132,25 @@ extension LoadResult {
     }
 }
 
-extension Store {
+/// The way of every get: memory, then the lower tier.
+final class Lookups: Sendable {
+    private let tiers: Tiers
+    private let catalogue: Catalogue
+    private let reads: LowerReads
+
+    init(_ tiers: Tiers, _ catalogue: Catalogue, _ reads: LowerReads) {
+        self.tiers = tiers
+        self.catalogue = catalogue
+        self.reads = reads
+    }
+
     /// Looks for a key in memory, and shows the entry to `body` if it is there and may be seen.
     ///
     /// The way of a hit: one lock, no allocation. `body` runs under the shard's lock: it copies what it wants and calls nothing.
     ///
     /// - Parameter counts: `false` for a peek: nothing is counted, and the entry keeps its place in the order of eviction.
     /// - Complexity: O(1).
-    package func lookup(
+    func lookup(
         _ namespace: Namespace,
         _ hash: UInt64,
         _ key: UnsafeRawBufferPointer,
@@ -148,7 +159,7 @@ extension Store {
         _ body: (Found) -> Void
     ) -> Lookup {
         var result = Lookup.below
-        shards.withShard(hash) { shard in
+        tiers.shards.withShard(hash) { shard in
             result = look(&shard, namespace, hash, key, moment, counts: counts, body)
         }
         return result
@@ -159,7 +170,7 @@ extension Store {
     ///
     /// - Parameter wants: asked about an entry that may be seen, as `body` is shown one.
     /// - Returns: `nil` where `wants` said no.
-    package func lookup(
+    func lookup(
         _ namespace: Namespace,
         _ hash: UInt64,
         _ key: UnsafeRawBufferPointer,
@@ -169,10 +180,10 @@ extension Store {
         _ body: (Found) -> Void
     ) -> Lookup? {
         var result: Lookup?
-        shards.withShard(hash) { shard in
+        tiers.shards.withShard(hash) { shard in
             if !namespace.isDropped, let ref = shard.memory.find(hash, namespace.slot, key) {
                 let view = shard.memory.view(ref)
-                switch namespace.freshness(of: view, at: moment.now) {
+                switch namespace.marks.freshness(of: view, at: moment.now) {
                 case .fresh, .stale: if !wants(view) { return }
                 case .dead: break
                 }
@@ -189,7 +200,7 @@ extension Store {
     ///   - keys: where in `text` each key stands.
     ///   - fits: whether an entry that may be seen is wanted. Asked under the shard's lock, before `hit`.
     /// - Complexity: O(keys). Each is looked for under a lock of its own.
-    package func lookup(
+    func lookup(
         _ namespace: Namespace,
         _ text: UnsafeRawBufferPointer,
         _ keys: [Range<Int>],
@@ -205,16 +216,16 @@ extension Store {
                 while start < keys.count {
                     let count = min(capacity, keys.count - start)
                     for place in 0..<count {
-                        hashes.initializeElement(at: place, to: hash(namespace, text.slice(keys[start + place])))
+                        hashes.initializeElement(at: place, to: tiers.hash(namespace, text.slice(keys[start + place])))
                     }
-                    shards.readAhead(
+                    tiers.shards.readAhead(
                         UnsafeBufferPointer(rebasing: hashes[..<count]),
                         UnsafeMutableBufferPointer(rebasing: hints[..<count])
                     )
                     for place in 0..<count {
                         let key = text.slice(keys[start + place])
                         var result = Lookup.below
-                        shards.withShard(hashes[place]) { shard in
+                        tiers.shards.withShard(hashes[place]) { shard in
                             let hint = hints[place]
                             result = look(
                                 &shard,
@@ -256,7 +267,7 @@ extension Store {
     ) -> Lookup {
         // A slot may belong to another namespace once this one is dropped.
         if namespace.isDropped {
-            if counts { lostGets.wrappingAdd(1, ordering: .relaxed) }
+            if counts { catalogue.countLost(1) }
             return .missing(.absent)
         }
         guard let ref = shard.memory.find(hash, namespace.slot, key, hint: hint) else {
@@ -267,7 +278,7 @@ extension Store {
         }
         var found = Found(shard.memory.view(ref), .memory, wallOffset: moment.wallOffset)
         if found.entry.isLarge { found.setLarge(shard.memory.largeValue(ref)) }
-        switch namespace.freshness(of: found.entry, at: moment.now) {
+        switch namespace.marks.freshness(of: found.entry, at: moment.now) {
         case .fresh:
             if !fits(found) { return .omitted }
             if counts { shard.tally[namespace.slot].hitsMemory &+= 1 }
@@ -294,7 +305,7 @@ extension Store {
     /// - Parameters:
     ///   - admits: whether a value of so many bytes may be read. Asked on the tier's threads, before it is. `nil` = any.
     ///   - wants: asked about an entry that is found; where it says no, nothing is counted. `nil` = whatever it is.
-    package func load(
+    func load(
         _ namespace: Namespace,
         _ address: EntryAddress,
         counts: Bool,
@@ -302,9 +313,9 @@ extension Store {
         wants: (@Sendable (LoadedHit) -> Bool)? = nil,
         completion: @escaping @Sendable (LoadResult) -> Void
     ) {
-        awaitLoad(namespace, address, fillsMemory: counts, admits: admits) { [self] shard, loaded in
+        reads.awaitEntry(namespace, address, fillsMemory: counts, admits: admits) { [self] shard, loaded in
             if namespace.isDropped {
-                if counts { lostGets.wrappingAdd(1, ordering: .relaxed) }
+                if counts { catalogue.countLost(1) }
                 return { completion(.missing(.absent)) }
             }
             let result: LoadResult
@@ -313,8 +324,8 @@ extension Store {
                 return { [self] in lookAgain(namespace, address, counts: counts, admits, wants, completion) }
             case .larger(let size): return { completion(.larger(size)) }
             case .found(let entry, let large):
-                let moment = moment()
-                switch namespace.freshness(of: entry, at: moment.now) {
+                let moment = tiers.moment()
+                switch namespace.marks.freshness(of: entry, at: moment.now) {
                 case .fresh: result = .hit(hit(entry, large, nil, moment))
                 case .stale(let since): result = .hit(hit(entry, large, since, moment))
                 case .dead(let reason):
@@ -344,9 +355,9 @@ extension Store {
         var hit: LoadedHit?
         var tooLarge: Int64?
         var result = Lookup.below
-        let moment = moment()
+        let moment = tiers.moment()
         address.key.withUnsafeBytes { key in
-            shards.withShard(address.hash) { shard in
+            tiers.shards.withShard(address.hash) { shard in
                 result = look(
                     &shard,
                     namespace,
@@ -378,8 +389,6 @@ extension Store {
     }
 
     private func hit(_ entry: Entry, _ large: LargeValue?, _ staleSince: Timestamp?, _ moment: Moment) -> LoadedHit {
-        LoadedHit(entry, large, lowerTier, staleSince: staleSince, wallOffset: moment.wallOffset)
+        LoadedHit(entry, large, tiers.lower?.tier ?? .disk, staleSince: staleSince, wallOffset: moment.wallOffset)
     }
-
-    var lowerTier: Tier { lower?.tier ?? .disk }
 }

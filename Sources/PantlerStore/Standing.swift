@@ -1,0 +1,75 @@
+import PantlerInsight
+import PantlerMemory
+import PantlerModel
+
+/// What stands at an address when a write comes to it.
+///
+/// An entry that is stale shows the moment since when, as its expiry: what a change keeps of it stays as stale as it was, although the
+/// change gives it a version that no mark concerns.
+enum Standing {
+    /// Nobody has looked: it makes no difference.
+    case unknown
+    /// Nothing that may be seen.
+    case none(MissReason)
+    /// In memory, a large value with the reference that it is kept by. Valid under the shard's lock.
+    case memory(EntryRef, EntryView, LargeValue?)
+    case lower(Entry)
+    /// An entry of the lower tier whose value nobody has asked for.
+    case head(EntryHead)
+
+    /// Whether there is an entry that may be seen.
+    var isPresent: Bool {
+        switch self {
+        case .memory, .lower, .head: true
+        case .unknown, .none: false
+        }
+    }
+
+    /// Why there is none.
+    var reason: MissReason {
+        if case .none(let reason) = self { reason } else { .absent }
+    }
+
+    var version: Version? {
+        switch self {
+        case .memory(_, let view, _): view.version
+        case .lower(let entry): entry.version
+        case .head(let head): head.version
+        case .unknown, .none: nil
+        }
+    }
+
+    /// Bytes of the value that stands there; 0 where there is none.
+    var valueCount: Int {
+        switch self {
+        case .memory(_, let view, _): view.value.count
+        case .lower(let entry): entry.value.count
+        case .head, .unknown, .none: 0
+        }
+    }
+
+    /// The whole entry. Complexity: O(size) for one in memory.
+    var entry: Entry? {
+        switch self {
+        case .memory(_, let view, _): Entry(view)
+        case .lower(let entry): entry
+        case .head, .unknown, .none: nil
+        }
+    }
+
+    /// All but the value. Complexity: O(tags).
+    var head: EntryHead? {
+        switch self {
+        case .memory(_, let view, _):
+            EntryHead(
+                version: view.version,
+                expiresAt: view.expiresAt,
+                staleTTL: view.staleTTL,
+                tags: view.encodedTags.isEmpty ? [] : view.tags()
+            )
+        case .lower(let entry): EntryHead(entry)
+        case .head(let head): head
+        case .unknown, .none: nil
+        }
+    }
+}
