@@ -111,7 +111,8 @@ struct StepTests {
         let (change, _) = try decide(InvalidateStep(mode: .stale, before: .max), .lower(entry))
         guard case .touch(let head) = change.effect else { throw Problem(.entryNotFound, "no touch") }
         #expect(head.expiresAt == Timestamp(milliseconds: 999_000))
-        guard case .nothing(let answer) = InvalidateStep(mode: .gone, before: 12).decide(.lower(entry), Policy(), moment)
+        let later = InvalidateStep(mode: .gone, before: 12)
+        guard case .nothing(let answer) = later.decide(.lower(entry), Policy(), moment)
         else { throw Problem(.entryNotFound, "a change") }
         #expect(!answer.wasThere)
     }
