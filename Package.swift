@@ -26,7 +26,7 @@ let package = Package(
             name: "pantler",
             dependencies: [
                 "PantlerHTTP", "PantlerStore", "PantlerMemory", "PantlerDisk", "PantlerInsight", "PantlerJSON",
-                "PantlerModel", "CPantler", "CZlib",
+                "PantlerCodec", "PantlerModel", "CPantler", "CZlib",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),

@@ -51,11 +51,10 @@ package enum Lane: Int, Sendable, CaseIterable {
 package enum AnswerCode {
     /// Those that the service answers; all others count together, at the place after the last.
     package static let known = [
-        200, 201, 204, 304, 400, 404, 405, 406, 408, 409, 412, 413, 414, 415, 417, 421, 422, 431, 500, 501, 503, 505,
-        507,
+        200, 201, 204, 304, 400, 404, 405, 408, 409, 412, 413, 414, 415, 417, 421, 422, 431, 500, 501, 503, 505, 507,
     ]
 
-    static let count = 24
+    static let count = 23
 
     /// The value of the label `code`.
     static func name(_ index: Int) -> String { index < known.count ? String(known[index]) : "other" }
@@ -70,23 +69,22 @@ package enum AnswerCode {
         case 400: 4
         case 404: 5
         case 405: 6
-        case 406: 7
-        case 408: 8
-        case 409: 9
-        case 412: 10
-        case 413: 11
-        case 414: 12
-        case 415: 13
-        case 417: 14
-        case 421: 15
-        case 422: 16
-        case 431: 17
-        case 500: 18
-        case 501: 19
-        case 503: 20
-        case 505: 21
-        case 507: 22
-        default: 23
+        case 408: 7
+        case 409: 8
+        case 412: 9
+        case 413: 10
+        case 414: 11
+        case 415: 12
+        case 417: 13
+        case 421: 14
+        case 422: 15
+        case 431: 16
+        case 500: 17
+        case 501: 18
+        case 503: 19
+        case 505: 20
+        case 507: 21
+        default: 22
         }
     }
 }

@@ -33,7 +33,6 @@ package struct Problem: Error, Hashable, Sendable {
         case namespaceNotFound = "namespace_not_found"
         case routeNotFound = "route_not_found"
         case methodNotAllowed = "method_not_allowed"
-        case notAcceptable = "not_acceptable"
         case requestTimeout = "request_timeout"
         case notAnInteger = "not_an_integer"
         case counterOverflow = "counter_overflow"
@@ -63,7 +62,6 @@ package struct Problem: Error, Hashable, Sendable {
                 400
             case .entryNotFound, .namespaceNotFound, .routeNotFound: 404
             case .methodNotAllowed: 405
-            case .notAcceptable: 406
             case .requestTimeout: 408
             case .notAnInteger, .counterOverflow, .notJSON, .tooManyNamespaces: 409
             case .versionMismatch: 412

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import Logging
+internal import PantlerCodec
 internal import PantlerDisk
 internal import PantlerHTTP
 internal import PantlerInsight
@@ -84,6 +85,8 @@ struct Service {
         let tallies = (0..<threads).map { _ in RequestTally() }
         var options = RouterOptions()
         options.document = OpenAPIDocument.bytes
+        options.documentInJSON = { OpenAPIDocument.json }
+        options.gzip = { Gzip.encode($0) }
         options.serverVersion = Build.version
         options.bytesInFlight = configuration.httpOptions.limits.bytesInFlight
         options.requestTallies = { tallies }

@@ -205,11 +205,11 @@ enum BadInputCases {
         BadRequest("no route", "GET", "/v2/namespaces", 404, "route_not_found"),
         BadRequest("no route in a namespace", "GET", "NS/nothing/kept", 404, "route_not_found"),
         BadRequest("leases are not here yet", "POST", "NS/leases/kept", body: "{}", 404, "route_not_found"),
-        BadRequest("the root", "GET", "/", 404, "route_not_found"),
         BadRequest("a path with a slash too many", "GET", "/livez/", 404, "route_not_found"),
     ]
 
     private static let heads: [BadRequest] = [
+        BadRequest("a miss of another status", "GET", "NS/entries/none?miss=200", 400, "query_invalid"),
         BadRequest(
             "an envelope as a form of parts",
             "PUT",

@@ -102,6 +102,7 @@ struct BadInputTests {
             ("\(ns)/stats", ["GET", "HEAD"]), (ns, ["GET", "HEAD", "PUT", "PATCH", "DELETE"]),
             ("/v1/namespaces", ["GET", "HEAD"]), ("/v1/stats", ["GET", "HEAD"]), ("/metrics", ["GET", "HEAD"]),
             ("/livez", ["GET", "HEAD"]), ("/readyz", ["GET", "HEAD"]), ("/openapi.yaml", ["GET", "HEAD"]),
+            ("/openapi.json", ["GET", "HEAD"]), ("/", ["GET", "HEAD"]),
         ]
     }
 

@@ -54,6 +54,48 @@ struct BatchTests {
         for key in ["b", "c", "d", "f"] { expect(try http.get("\(ns)/entries/\(key)"), 404) }
     }
 
+    @Test("values come alone, by their keys, to who prefers that", arguments: ["memory", "through"])
+    func minimal(durability: String) throws {
+        let ns = try http.namespace(#"{"durability":"\#(durability)"}"#)
+        try http.store(ns, "a", #"{"n": 1.50}"#)
+        try http.store(ns, "caf%C3%A9%22", "null")
+        expect(try http.put("\(ns)/values/b", bytes: [1, 2, 3], type: "image/png"), 201)
+        let long = "\"" + String(repeating: "x", count: 300_000) + "\""
+        try http.store(ns, "long", long)
+        let prefer = ["Prefer": "respond-async, return=Minimal; x=y"]
+        let body = #"{"keys":["a","none","b","café\"","long","a"]}"#
+        let got = expect(try http.post("\(ns)/batch/get", body, prefer), 200)
+        #expect(got["Preference-Applied"] == "return=minimal")
+        #expect(
+            got.text
+                == #"{"values":{"a":{"n": 1.50},"b":{"value_base64":"AQID","content_type":"image/png"},"café\"":null,"long":"#
+                + long + #"},"missing":["none"]}"#
+        )
+        let none = try http.post("\(ns)/batch/get", #"{"keys":["none"]}"#, ["Prefer": "return=minimal"])
+        #expect(none.text == #"{"values":{},"missing":["none"]}"#)
+        #expect(
+            try http.post("\(ns)-none/batch/get", #"{"keys":["a"]}"#, ["Prefer": "return=minimal"]).text
+                == #"{"values":{},"missing":["a"]}"#
+        )
+        let whole = try http.post("\(ns)/batch/get", #"{"keys":["a"]}"#, ["Prefer": "return=representation"])
+        #expect(whole.json.names == ["entries", "missing"])
+        #expect(whole["Preference-Applied"] == nil)
+        #expect(try http.get("\(ns)/stats").json["hits"]["total"].int == 5)
+    }
+
+    @Test("a long minimal answer comes in pieces, and is the same")
+    func minimalPieces() throws {
+        let ns = try http.namespace("{}")
+        let keys = (0..<1000).map { "k\($0)" }
+        let value = "\"" + String(repeating: "v", count: 1000) + "\""
+        let entries = keys.map { #"{"key":"\#($0)","value":\#(value)}"# }
+        expect(try http.post("\(ns)/batch/set", #"{"entries":[\#(entries.joined(separator: ","))]}"#), 200)
+        let body = #"{"keys":[\#(keys.map { "\"\($0)\"" }.joined(separator: ","))]}"#
+        let got = expect(try http.post("\(ns)/batch/get", body, ["Prefer": "return=minimal"]), 200)
+        #expect(got["Transfer-Encoding"] == "chunked")
+        #expect(got.text == #"{"values":{\#(keys.map { "\"\($0)\":\(value)" }.joined(separator: ","))},"missing":[]}"#)
+    }
+
     @Test("a batch of deletes counts what was there")
     func delete() throws {
         for key in ["a", "b", "c"] { try http.store(ns, key) }

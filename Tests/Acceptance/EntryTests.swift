@@ -250,4 +250,28 @@ struct EntryTests {
             expect(try http.get("/metrics", fields), 200)
         }
     }
+
+    @Test("a miss is 204 for who asks for that, and counts and says why as any other")
+    func miss() throws {
+        expect(try http.put("\(ns)/entries/gone", #"{"value":1}"#), 201)
+        expect(try http.delete("\(ns)/entries/gone"), 204)
+        for (key, reason) in [("none", "absent"), ("gone", "deleted")] {
+            for target in [
+                "entries/\(key)?miss=204", "values/\(key)?miss=204", "entry?key=\(key)&miss=204",
+                "value?miss=204&key=\(key)",
+            ] {
+                for method in ["GET", "HEAD"] {
+                    let response = expect(try http.request(method, "\(ns)/\(target)"), 204)
+                    #expect(response.detail == reason)
+                    #expect(response["Cache-Control"] == "no-store")
+                    #expect(response.body == [] && response["Content-Length"] == nil)
+                }
+            }
+            expect(try http.get("\(ns)/entries/\(key)?miss=404"), 404, "entry_not_found")
+        }
+        #expect(try http.get("\(ns)/stats").json["misses"]["total"].int == 18)
+        expect(try http.get("\(ns)-none/entries/a?miss=204&peek"), 204)
+        expect(try http.put("\(ns)/entries/a", #"{"value":1}"#), 201)
+        expect(try http.get("\(ns)/entries/a?miss=204"), 200)
+    }
 }

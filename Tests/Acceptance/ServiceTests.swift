@@ -73,9 +73,65 @@ struct ServiceTests {
         #expect(open.text.hasSuffix("# EOF\n"))
     }
 
-    @Test("the document is served")
+    @Test("the document is served, in YAML and in JSON")
     func document() throws {
         let document = expect(try http.get("/openapi.yaml"), 200)
         #expect(document.text.hasPrefix("openapi: 3.1"))
+        let inJSON = expect(try http.get("/openapi.json"), 200)
+        #expect(inJSON["Content-Type"] == "application/json")
+        #expect(inJSON.text.hasPrefix(#"{"openapi":"3.1.1","#))
+        #expect(inJSON.json["info"]["version"].string == "1")
+        #expect(inJSON.json["paths"].names.count > 10)
+    }
+
+    @Test("the service says what it is, and where to go from there")
+    func introduction() throws {
+        let root = expect(try http.get("/"), 200).json
+        #expect(root["service"].string == "pantler")
+        #expect(root["version"].string == (try http.get("/v1/stats").json["version"].string))
+        let links = root["links"].names
+        #expect(links.isSuperset(of: ["namespaces", "metrics", "openapi_yaml", "openapi_json"]))
+        for link in links { expect(try http.get(root["links"][link].string ?? "?"), 200) }
+        expect(try http.head("/?"), 200)
+        expect(try http.post("/", "{}"), 405, "method_not_allowed")
+    }
+
+    @Test(
+        "long texts come as gzip to who takes that",
+        arguments: ["/metrics", "/v1/stats", "/openapi.yaml", "/openapi.json", "entries", "/v1/namespaces"]
+    )
+    func gzip(target: String) throws {
+        let ns = try http.namespace("{}")
+        for number in 0..<20 { try http.store(ns, "key-\(number)") }
+        for _ in 0..<5 { _ = try http.namespace("{}") }
+        let target = target == "entries" ? "\(ns)/entries" : target
+        let plain = expect(try http.get(target, ["Accept-Encoding": "identity, br"]), 200)
+        #expect(plain["Content-Encoding"] == nil)
+        #expect(plain["Vary"] == "Accept-Encoding")
+        let short = expect(try http.get(target, ["Accept-Encoding": "deflate, gzip;q=0.5"]), 200)
+        #expect(short["Content-Encoding"] == "gzip")
+        #expect(short["Vary"] == "Accept-Encoding")
+        #expect(short["Content-Type"] == plain["Content-Type"])
+        #expect(short.body.count < plain.body.count / 2)
+        let folder = try TemporaryDirectory()
+        defer { folder.remove() }
+        let path = try folder.write(short.body, to: "page.gz")
+        let text = try Command.run(program: ["gzip", "-dc", path]).output
+        // Figures move.
+        if target == ns + "/entries" || target.hasPrefix("/openapi") { #expect(text == plain.text) }
+        #expect(text.prefix(30) == plain.text.prefix(30))
+        expect(try http.head(target, ["Accept-Encoding": "gzip"]), 200)
+    }
+
+    @Test("short texts and entries come as they are")
+    func noGzip() throws {
+        let ns = try http.namespace("{}")
+        let value = "\"" + String(repeating: "x", count: 5000) + "\""
+        try http.store(ns, "a", value)
+        for target in ["/livez", "/", ns, "\(ns)/entries/a", "\(ns)/values/a", "\(ns)/values/a?peek"] {
+            #expect(try http.get(target, ["Accept-Encoding": "gzip"])["Content-Encoding"] == nil, "\(target)")
+        }
+        let batch = try http.post("\(ns)/batch/get", #"{"keys":["a"]}"#, ["Accept-Encoding": "gzip"])
+        #expect(batch["Content-Encoding"] == nil)
     }
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 from document import EXACT, PATH
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
@@ -46,6 +47,7 @@ def test_the_document_is_served_as_it_is(service):
     answer = requests.get(service + "/openapi.yaml", timeout=10)
     assert answer.status_code == 200
     assert answer.content == PATH.read_bytes()
+    assert requests.get(service + "/openapi.json", timeout=10).json() == yaml.safe_load(PATH.read_text())
 
 
 def test_promtool_accepts_the_metrics(stocked):

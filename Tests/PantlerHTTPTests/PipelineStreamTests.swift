@@ -1,5 +1,6 @@
 import NIOCore
 import NIOEmbedded
+import NIOHTTP1
 import PantlerInsight
 import PantlerModel
 import Support
@@ -21,6 +22,7 @@ struct PipelineStreamTests {
             number: handler.state.beginAlone(closes: closes, isHTTP10: false),
             takesPieces: true,
             target: "",
+            headers: [:],
             began: connection.eventLoop.now,
             claim: nil
         )

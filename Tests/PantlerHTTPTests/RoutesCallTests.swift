@@ -39,6 +39,8 @@ struct CallTests {
             (.post, "/v1/namespaces/shop/entries/", .keyRequired),
             (.get, "/v1/namespaces/shop/entry", .keyRequired), (.get, "/v1/namespaces/shop/entry?key", .keyRequired),
             (.get, "/v1/namespaces/shop/entries/a?pek", .queryInvalid),
+            (.put, "/v1/namespaces/shop/entries/a?miss=204", .queryInvalid),
+            (.get, "/v1/stats?miss=204", .queryInvalid),
             (.get, "/v1/namespaces/shop/entries/a?key=b", .queryInvalid),
             (.get, "/v1/namespaces/shop/entry?key=a&key=a", .queryInvalid), (.get, "/v1/stats?peek", .queryInvalid),
             (.delete, "/v1/namespaces/shop/entries/a?peek", .queryInvalid), (.get, "/livez?x=1", .queryInvalid),
@@ -155,6 +157,16 @@ struct QueryTests {
         #expect(try query("limit=1000").limit() == 1000)
         for text in ["0", "1001", "-1", "+1", "", "ten", "1.0", "99999999999999999999"] {
             #expect(code { _ = try self.query("limit=\(text)").limit() } == .limitInvalid, "\(text)")
+        }
+    }
+
+    @Test("say 204 or 404 of a miss, and 404 when nothing is said")
+    func miss() throws {
+        #expect(try query("").missStatus() == 404)
+        #expect(try query("miss=404").missStatus() == 404)
+        #expect(try query("miss=204").missStatus() == 204)
+        for text in ["miss", "miss=", "miss=200", "miss=0204", "miss=true"] {
+            #expect(code { _ = try self.query(text).missStatus() } == .queryInvalid)
         }
     }
 

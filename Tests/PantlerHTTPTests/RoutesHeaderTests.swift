@@ -90,6 +90,19 @@ struct MediaTypeTests {
     }
 
     @Test(
+        "take gzip where it is named, or anything is, and not where it is refused",
+        arguments: [
+            ([], false), ([""], false), (["gzip"], true), (["x-gzip"], true), (["deflate, GZIP;q=0.1"], true),
+            (["br"], false),
+            (["gzip;q=0"], false), (["*"], true), (["*, gzip;q=0"], false), (["identity"], false),
+            (["br", "gzip"], true),
+        ] as [([String], Bool)]
+    )
+    func gzip(fields: [String], isTaken: Bool) {
+        #expect(Accept.takesGzip(HTTPHeaders(fields.map { ("Accept-Encoding", $0) })) == isTaken)
+    }
+
+    @Test(
         "choose OpenMetrics where it is named, and not liked less than text",
         arguments: [
             ("", false), ("*/*", false), ("text/plain", false), ("application/openmetrics-text; version=1.0.0", true),

@@ -45,7 +45,8 @@ struct RouteTests {
             ("/v1/namespaces/", .namespace, "", nil),
             ("/v1/namespaces", .namespaces, nil, nil), ("/v1/stats", .stats, nil, nil),
             ("/metrics", .metrics, nil, nil), ("/livez", .livez, nil, nil), ("/readyz", .readyz, nil, nil),
-            ("/openapi.yaml", .document, nil, nil),
+            ("/openapi.yaml", .document, nil, nil), ("/openapi.json", .documentInJSON, nil, nil),
+            ("/", .root, nil, nil),
         ] as [(String, Resource, String?, String?)]
     )
     func found(path: String, resource: Resource, namespace: String?, key: String?) throws {
@@ -58,7 +59,7 @@ struct RouteTests {
     @Test(
         "nothing is served under any other path",
         arguments: [
-            "", "/", "*", "/v1", "/v1/", "/v2/namespaces", "/v1/namespacesx", "/v1/namespaces/shop/",
+            "", "//", "*", "/v1", "/v1/", "/v2/namespaces", "/v1/namespacesx", "/v1/namespaces/shop/",
             "/v1/namespaces/shop/nothing/a", "/v1/namespaces/shop/leases/a", "/v1/namespaces/shop/entry/a",
             "/v1/namespaces/shop/entryx", "/v1/namespaces/shop/entriesx", "/v1/namespaces/shop/counters",
             "/v1/namespaces/shop/values", "/v1/namespaces/shop/batch", "/v1/namespaces/shop/batch/",

@@ -25,6 +25,12 @@ package final class TemporaryDirectory: Sendable {
     }
 
     /// Writes a file in it and returns its path.
+    package func write(_ bytes: [UInt8], to name: String) throws -> String {
+        try Data(bytes).write(to: URL(fileURLWithPath: file(name)))
+        return file(name)
+    }
+
+    /// The same with a text.
     @discardableResult
     package func write(_ text: String, to name: String) throws -> String {
         try text.write(toFile: file(name), atomically: true, encoding: .utf8)

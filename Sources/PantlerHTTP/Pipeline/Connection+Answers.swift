@@ -62,6 +62,7 @@ extension Connection {
             number: state.beginAlone(closes: !head.isKeptAlive, isHTTP10: head.isHTTP10),
             takesPieces: !head.isHTTP10 && head.method != .head,
             target: isLogged ? String(decoding: head.target, as: UTF8.self) : "",
+            headers: message.request.headers,
             began: message.began,
             claim: message.claim
         )

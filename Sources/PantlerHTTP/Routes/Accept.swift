@@ -1,9 +1,9 @@
 internal import NIOHTTP1
 
-/// What `Accept` says (RFC 9110, section 12.5.1).
+/// What `Accept` says (RFC 9110, section 12.5.1), or `Accept-Encoding` (section 12.5.3).
 struct Accept: Sendable {
     private struct MediaRange {
-        /// `*/*`, `text/*`, or a whole type, in lower case.
+        /// `*/*`, `text/*`, or a whole type; a coding, or `*`; in lower case.
         let name: String
         /// `q`, 0 to 1; other parameters do not matter here.
         let quality: Double
@@ -12,9 +12,9 @@ struct Accept: Sendable {
     /// Empty: everything is acceptable.
     private let ranges: [MediaRange]
 
-    init(_ headers: HTTPHeaders) {
+    init(_ headers: HTTPHeaders, _ name: String = "accept") {
         var ranges: [MediaRange] = []
-        for field in headers["accept"] {
+        for field in headers[name] {
             for element in splitOutsideQuotes(field, separator: ",") {
                 let parts = splitOutsideQuotes(element, separator: ";")
                 guard let name = parts.first.map({ trimmed($0).asciiLowercased }), !name.isEmpty else { continue }
@@ -31,6 +31,12 @@ struct Accept: Sendable {
         if ranges.isEmpty { return 1 }
         let group = type.prefix { $0 != "/" } + "/*"
         return named(type) ?? named(String(group)) ?? named("*/*") ?? 0
+    }
+
+    /// Whether a text may come as gzip makes it shorter.
+    static func takesGzip(_ headers: HTTPHeaders) -> Bool {
+        let codings = Accept(headers, "accept-encoding")
+        return (codings.named("gzip") ?? codings.named("x-gzip") ?? codings.named("*") ?? 0) > 0
     }
 
     /// The quality of a range that is written exactly so.

@@ -1,3 +1,4 @@
+internal import NIOHTTP1
 import PantlerInsight
 import PantlerModel
 import PantlerStore
@@ -5,8 +6,9 @@ import PantlerStore
 extension Router {
     func getBatch(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
         let keys = try request.body.withBytes { body throws(Problem) in try KeyBatch(body) }
+        let isMinimal = Self.prefersMinimal(request.headers)
         guard flight.isShort else {
-            return getBatch(call.namespace, keys, nil, room: 0, isLong(call, request), exchange)
+            return getBatch(call.namespace, keys, isMinimal, nil, room: 0, isLong(call, request), exchange)
         }
         // It begins with some room, or not at all: nothing is counted of what is refused.
         let room = min(Self.batchRoom, exchange.answerSize)
@@ -14,7 +16,16 @@ extension Router {
             guard let claim else { return exchange.respond(Response(problem: .noRoom, operation: .batchGet)) }
             // Who waited was told on the loop, and a long batch is none for that.
             let isLong = isLong(call, request)
-            perform(isLong) { [self] in getBatch(call.namespace, keys, claim, room: room, isLong, exchange) }
+            perform(isLong) { [self] in getBatch(call.namespace, keys, isMinimal, claim, room: room, isLong, exchange) }
+        }
+    }
+
+    /// Whether `Prefer: return=minimal` is said (RFC 7240): values alone, by their keys.
+    private static func prefersMinimal(_ headers: HTTPHeaders) -> Bool {
+        headers["prefer"].contains { field in
+            field.split { $0 == "," || $0 == ";" }.contains {
+                trimmed($0).asciiLowercased.replacing("\"", with: "") == "return=minimal"
+            }
         }
     }
 
@@ -25,18 +36,25 @@ extension Router {
     private func getBatch(
         _ name: String,
         _ keys: KeyBatch,
+        _ isMinimal: Bool,
         _ claim: FlightClaim?,
         room: Int,
         _ isLong: Bool,
         _ exchange: Exchange
     ) {
-        var found = FoundBatch(keys, limit: exchange.answerSize, flight, claim, room: room)
+        var found = FoundBatch(keys, isMinimal: isMinimal, limit: exchange.answerSize, flight, claim, room: room)
         guard let namespace = store.namespace(name) else {
             store.countUnmet(name, gets: keys.count)
             found.missAll()
-            return exchange.respond(.batch, with: found.response())
+            return exchange.respond(.batch(isMinimal), with: found.response())
         }
-        let batch = BatchGet(keys: keys, router: self, namespace: namespace, exchange: exchange)
+        let batch = BatchGet(
+            keys: keys,
+            head: .batch(isMinimal),
+            router: self,
+            namespace: namespace,
+            exchange: exchange
+        )
         batch.lookUp(found, from: 0, atOnce: isLong ? BatchGet.manyKeysAtOnce : BatchGet.keysAtOnce, nil)
     }
 }
@@ -44,6 +62,7 @@ extension Router {
 /// A batch of gets on its way: a long answer is looked up and written piece by piece, as the client takes it.
 private struct BatchGet: Sendable {
     let keys: KeyBatch
+    let head: Response
     let router: Router
     let namespace: Namespace
     let exchange: Exchange
@@ -80,11 +99,11 @@ private struct BatchGet: Sendable {
         var found = begun
         if next == keys.count {
             let rest = found.response()
-            if let stream { stream.end(rest) } else { exchange.respond(.batch, with: rest) }
+            if let stream { stream.end(rest) } else { exchange.respond(head, with: rest) }
         } else if found.bytes <= Self.pieceBytes {
             exchange.onLoop { [found] in lookUp(found, from: next, stream) }
         } else if exchange.takesPieces {
-            let stream = stream ?? exchange.begin(.batch)
+            let stream = stream ?? exchange.begin(head)
             let piece = found.takePiece()
             stream.write(piece) { [found] in lookUp(found, from: next, stream) }
         } else {
@@ -97,5 +116,12 @@ private struct BatchGet: Sendable {
 
 extension Response {
     /// The head of an answer to a batch of gets.
-    fileprivate static let batch = Response(status: 200, contentType: MediaType.json, operation: .batchGet)
+    fileprivate static func batch(_ isMinimal: Bool) -> Response {
+        Response(
+            status: 200,
+            contentType: MediaType.json,
+            headers: isMinimal ? [("Preference-Applied", "return=minimal")] : [],
+            operation: .batchGet
+        )
+    }
 }

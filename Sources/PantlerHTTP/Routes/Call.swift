@@ -142,7 +142,7 @@ extension Resource {
     /// What the query may hold, besides the key where it stands there.
     fileprivate func parameters(_ method: Method) -> Set<QueryName> {
         switch (self, method) {
-        case (.entry, .get), (.entry, .head), (.value, .get), (.value, .head): [.peek]
+        case (.entry, .get), (.entry, .head), (.value, .get), (.value, .head): [.peek, .miss]
         case (.value, .put): [.ttl, .expiresAt, .staleTTL]
         case (.entries, _): [.prefix, .limit, .cursor]
         case (.namespace, .delete): [.confirm]

@@ -8,10 +8,10 @@ import PantlerStore
 
 extension Router {
     func read(_ call: Call, _ exchange: Exchange) throws(Problem) {
-        let reading = Reading(call, counts: try !call.query.peek())
+        let reading = try Reading(call)
         guard let namespace = store.namespace(call.namespace) else {
             if reading.counts { store.countUnmet(call.namespace) }
-            return exchange.respond(MissAnswer.response(.absent))
+            return exchange.respond(MissAnswer.response(.absent, status: reading.missStatus))
         }
         let address = store.address(namespace, call.key)
         guard flight.isTight, let bytes = largeBytes(namespace, address) else {
@@ -48,11 +48,11 @@ extension Router {
         }
         switch lookup {
         case .hit: if let answer { exchange.respond(answer) }
-        case .missing(let reason): exchange.respond(MissAnswer.response(reason))
+        case .missing(let reason): exchange.respond(MissAnswer.response(reason, status: reading.missStatus))
         case .below, .omitted:
             exchange.load(namespace, address, counts: reading.counts) { [store] loaded in
                 switch loaded {
-                case .missing(let reason): exchange.respond(MissAnswer.response(reason))
+                case .missing(let reason): exchange.respond(MissAnswer.response(reason, status: reading.missStatus))
                 case .refused: exchange.respond(Response(problem: .noRoom, operation: .get))
                 case .hit(let hit):
                     var answer: EntryAnswer?
@@ -69,11 +69,13 @@ private struct Reading: Sendable {
     let aspect: EntryAspect
     let condition: EntityTags?
     let counts: Bool
+    let missStatus: Int
 
-    init(_ call: Call, counts: Bool) {
+    init(_ call: Call) throws(Problem) {
         aspect = call.resource == .entry ? .entry : .value
         condition = call.condition.ifNoneMatch
-        self.counts = counts
+        counts = try !call.query.peek()
+        missStatus = try call.query.missStatus()
     }
 
     func answer(_ found: Found, _ now: Timestamp, _ exchange: Exchange) -> EntryAnswer {

@@ -27,6 +27,8 @@ struct FoundBatch: Sendable {
     }
 
     private let keys: KeyBatch
+    /// Whether values alone are wanted, by their keys.
+    private let isMinimal: Bool
     private let flight: Flight
     /// The answer's beginning and the entries that were in memory, each with a comma behind it.
     private var answer = WireAnswer()
@@ -46,25 +48,29 @@ struct FoundBatch: Sendable {
 
     private static let opening: StaticString = "{\"entries\":["
     private static let middle: StaticString = "],\"missing\":["
+    private static let minimalOpening: StaticString = "{\"values\":{"
+    private static let minimalMiddle: StaticString = "},\"missing\":["
     private static let omitted: StaticString = "],\"omitted\":["
     private static let closing: StaticString = "]}"
-    /// Bytes of the four.
+    /// Bytes of the four that stand in an answer.
     private static let frameBytes = 48
     /// Room that is asked for at a time.
     private static let roomStep = 1 << 20
 
     /// - Parameters:
+    ///   - isMinimal: whether values alone are wanted, by their keys.
     ///   - limit: bytes of the answer.
     ///   - claim: holds `room` bytes; `nil` where room is not short.
-    init(_ keys: KeyBatch, limit: Int, _ flight: Flight, _ claim: FlightClaim?, room: Int) {
+    init(_ keys: KeyBatch, isMinimal: Bool, limit: Int, _ flight: Flight, _ claim: FlightClaim?, room: Int) {
         self.keys = keys
+        self.isMinimal = isMinimal
         self.flight = flight
         self.limit = limit
         self.claim = claim
         self.room = max(room, Flight.free)
         used = keys.namesBytes + Self.frameBytes
         owned = used
-        answer.text.writeStaticString(Self.opening)
+        answer.text.writeStaticString(isMinimal ? Self.minimalOpening : Self.opening)
     }
 
     /// There is no namespace to look in.
@@ -106,13 +112,28 @@ struct FoundBatch: Sendable {
     }
 
     private mutating func add(_ found: Found) {
-        let object = EntryObject(found)
         // Entries of a batch are mostly alike: the first one tells how much room all of them need.
         if entryCount == 0 {
-            answer.text.reserveCapacity(min((object.textCount + 1) * keys.count + 64, Self.firstRoom))
+            let textBytes = bytes(of: found).text + 1
+            answer.text.reserveCapacity(min(textBytes * keys.count + 64, Self.firstRoom))
         }
-        if let gap = object.append(found, to: &answer.text) { gaps.append(gap) }
+        if let gap = append(found, to: &answer.text) { gaps.append(gap) }
         entryCount += 1
+    }
+
+    /// Bytes of an entry in the answer, and of these without a large value's.
+    private func bytes(of found: Found) -> (all: Int, text: Int) {
+        if isMinimal {
+            let member = EntryMember(found)
+            return (member.count, member.textCount)
+        }
+        let object = EntryObject(found)
+        return (object.count, object.textCount)
+    }
+
+    /// Appends an entry and a comma. Returns the place of a large value.
+    private func append(_ found: Found, to text: inout ByteBuffer) -> ValueGap? {
+        isMinimal ? EntryMember(found).append(found, to: &text) : EntryObject(found).append(found, to: &text)
     }
 
     /// Most room that is made for entries that may not come.
@@ -120,12 +141,12 @@ struct FoundBatch: Sendable {
 
     /// Whether an entry still has its place in the answer, and among the bytes in flight; then it takes it.
     private mutating func takesRoom(for found: Found) -> Bool {
-        let object = EntryObject(found)
-        let bytes = object.count + 1
+        let (all, text) = self.bytes(of: found)
+        let bytes = all + 1
         guard used + bytes <= limit else { return false }
         // A large value that another answer holds is there, and counted, already.
         let isThere = found.large.map { flight.isHeld($0.id) } ?? false
-        let owned = owned + (isThere ? object.textCount + 1 : bytes)
+        let owned = owned + (isThere ? text + 1 : bytes)
         if owned > room {
             let more = owned - room
             let claim = claim ?? flight.claim()
@@ -180,7 +201,7 @@ struct FoundBatch: Sendable {
         guard case .hit(let hit) = loaded else { return }
         var object = WireAnswer()
         var gap: ValueGap?
-        hit.withFound(address) { gap = EntryObject($0).append($0, to: &object.text) }
+        hit.withFound(address) { gap = append($0, to: &object.text) }
         if let gap { object.add(gap.value(flight), at: gap.offset) }
         loadedBytes += object.count
         others[place].object = object
@@ -204,12 +225,12 @@ struct FoundBatch: Sendable {
         return piece
     }
 
-    /// `{"entries":[…],"missing":[…],"omitted"?:[…]}`, or what has not been taken of it. Takes what was found out of here: it is not copied for its end to be written.
+    /// `{"entries":[…],"missing":[…],"omitted"?:[…]}`, with `"values":{…}` in the entries' place where that was asked for, or what has not been taken of it. Takes what was found out of here: it is not copied for its end to be written.
     mutating func response() -> WireAnswer {
         var body = takeEntries()
         // The last entry's comma.
         if entryCount > 0 { body.text.moveWriterIndex(to: body.text.writerIndex - 1) }
-        body.text.writeStaticString(Self.middle)
+        body.text.writeStaticString(isMinimal ? Self.minimalMiddle : Self.middle)
         writeNames(.missing, to: &body.text)
         if others.contains(where: { $0.object == nil && $0.state == .omitted }) {
             body.text.writeStaticString(Self.omitted)

@@ -17,6 +17,8 @@ extension Call {
         case .batchSet, .batchDelete, .invalidate: bodyBytes > Self.shortBatch
         // A page of all figures takes half a millisecond even of one namespace, and many may come on each of many connections.
         case .metrics, .stats: true
+        // It is made of the other one, once.
+        case .documentInJSON: true
         case .namespaces: namespaces() > Self.fewNamespaces
         // Such a change passes through all shards and takes the marks of all tags along.
         case .namespace: !method.isSafe

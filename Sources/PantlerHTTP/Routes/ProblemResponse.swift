@@ -66,7 +66,6 @@ extension Response {
         case 400: "Bad Request"
         case 404: "Not Found"
         case 405: "Method Not Allowed"
-        case 406: "Not Acceptable"
         case 408: "Request Timeout"
         case 409: "Conflict"
         case 412: "Precondition Failed"

@@ -2,7 +2,7 @@ import PantlerModel
 
 /// The parameters that any call takes in its query.
 enum QueryName: String, CaseIterable, Sendable {
-    case key, peek, ttl
+    case key, peek, miss, ttl
     case expiresAt = "expires_at"
     case staleTTL = "stale_ttl"
     case prefix, limit, cursor, confirm
@@ -55,6 +55,17 @@ struct Query: Sendable {
                 .queryInvalid,
                 "'peek' is \(Problem.quoted(text)); it takes 'true', 'false', or no value at all."
             )
+        }
+    }
+
+    /// The status that a miss is answered with: 404, or 204 for callers whose libraries raise on 404. Throws `query_invalid`.
+    func missStatus() throws(Problem) -> Int {
+        guard let value = self[.miss] else { return 404 }
+        let text = String(decoding: value, as: UTF8.self)
+        switch text {
+        case "204": return 204
+        case "404": return 404
+        default: throw Problem(.queryInvalid, "'miss' is \(Problem.quoted(text)); it takes '204' or '404'.")
         }
     }
 

@@ -32,8 +32,12 @@ enum Resource: Equatable, Sendable, CaseIterable {
     case livez
     /// `/readyz`
     case readyz
+    /// `/`
+    case root
     /// `/openapi.yaml`
     case document
+    /// `/openapi.json`
+    case documentInJSON
 
     /// The value of `Allow`.
     var allow: String {
@@ -41,7 +45,9 @@ enum Resource: Equatable, Sendable, CaseIterable {
         case .entry, .namespace: "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
         case .value: "GET, HEAD, PUT, DELETE, OPTIONS"
         case .counter, .batchGet, .batchSet, .batchDelete, .invalidate: "POST, OPTIONS"
-        case .entries, .namespaceStats, .namespaces, .stats, .metrics, .livez, .readyz, .document: "GET, HEAD, OPTIONS"
+        case .entries, .namespaceStats, .namespaces, .stats, .metrics, .livez, .readyz, .root, .document,
+            .documentInJSON:
+            "GET, HEAD, OPTIONS"
         }
     }
 
@@ -84,7 +90,7 @@ enum Resource: Equatable, Sendable, CaseIterable {
         case .namespaceStats, .stats: .stats
         case .metrics: .metrics
         case .livez, .readyz: .probe
-        case .document: .document
+        case .root, .document, .documentInJSON: .document
         }
     }
 }
@@ -165,7 +171,9 @@ struct Route: Equatable, Sendable {
         if rest.equals("/metrics") { return .metrics }
         if rest.equals("/livez") { return .livez }
         if rest.equals("/readyz") { return .readyz }
+        if rest.equals("/") { return .root }
         if rest.equals("/openapi.yaml") { return .document }
+        if rest.equals("/openapi.json") { return .documentInJSON }
         return nil
     }
 }

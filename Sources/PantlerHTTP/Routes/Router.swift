@@ -14,6 +14,10 @@ package struct RouterOptions: Sendable {
     package var bytesInFlight = HTTPLimits().bytesInFlight
     /// What `/openapi.yaml` serves.
     package var document: [UInt8] = []
+    /// What `/openapi.json` serves. Asked off the loops.
+    package var documentInJSON: @Sendable () -> [UInt8] = { [] }
+    /// Makes a text shorter (gzip, RFC 1952), for who takes that. Asked off the loops.
+    package var gzip: (@Sendable (UnsafeRawBufferPointer) -> [UInt8]?)?
     /// What `/v1/stats` and the metrics call the server's version.
     package var serverVersion = "0"
     /// The tallies of all event loops.
@@ -156,7 +160,7 @@ package final class Router: Sendable {
         case .namespaceStats: exchange.respond(try namespaceStatistics(call))
         case .stats: exchange.respond(statistics(call))
         case .metrics: exchange.respond(metrics(call))
-        case .livez, .readyz, .document: exchange.respond(service(call))
+        case .livez, .readyz, .root, .document, .documentInJSON: exchange.respond(service(call))
         }
     }
 

@@ -4,7 +4,7 @@ import PantlerJSON
 import PantlerModel
 import PantlerStore
 
-// The probes, and the API's own document.
+// The probes, what the service says of itself, and the API's own document.
 
 extension Router {
     func service(_ call: Call) -> Response {
@@ -17,8 +17,40 @@ extension Router {
                 body: ByteBuffer(bytes: options.document),
                 operation: .document
             )
+        case .documentInJSON:
+            Response(
+                status: 200,
+                contentType: MediaType.json,
+                body: ByteBuffer(bytes: options.documentInJSON()),
+                operation: .document
+            )
+        case .root: introduction()
         default: probe(200, "ok")
         }
+    }
+
+    /// What is told to who comes without knowing what is here.
+    private func introduction() -> Response {
+        var body = JSONWriter(capacity: 512)
+        body.beginObject()
+        body.member("service")
+        body.string("pantler")
+        body.member("description")
+        body.string("A cache-aside service over HTTP and JSON.")
+        body.member("version")
+        body.string(options.serverVersion)
+        body.member("links")
+        body.beginObject()
+        for (name, path) in [
+            ("namespaces", "/v1/namespaces"), ("stats", "/v1/stats"), ("metrics", "/metrics"), ("livez", "/livez"),
+            ("readyz", "/readyz"), ("openapi_yaml", "/openapi.yaml"), ("openapi_json", "/openapi.json"),
+        ] {
+            body.member(name)
+            body.string(path)
+        }
+        body.endObject()
+        body.endObject()
+        return Response(200, body, operation: .document)
     }
 
     /// 503 while the server drains, and while its lower tier has a fault: memory goes on serving even then.

@@ -1,4 +1,5 @@
 internal import NIOCore
+internal import NIOHTTP1
 import PantlerInsight
 import PantlerModel
 import PantlerStore
@@ -16,6 +17,9 @@ final class Exchange: Sendable {
     /// For the log.
     let target: String
     let began: NIODeadline
+    private let router: Router
+    /// Of the request.
+    private let headers: HTTPHeaders
     private let connection: NIOLoopBound<Connection>
     /// What counts the request's body among the bytes in flight: until all is done that the request asks for, also if nobody is there any
     /// more to be answered.
@@ -28,6 +32,7 @@ final class Exchange: Sendable {
         number: UInt64,
         takesPieces: Bool,
         target: String,
+        headers: HTTPHeaders,
         began: NIODeadline,
         claim: FlightClaim?
     ) {
@@ -35,6 +40,8 @@ final class Exchange: Sendable {
         self.number = number
         self.takesPieces = takesPieces
         self.target = target
+        self.headers = headers
+        router = loop.router
         self.began = began
         self.claim = Mutex(claim)
         answerSize = min(loop.limits.answerSize, loop.limits.bytesInFlight)
@@ -50,8 +57,16 @@ final class Exchange: Sendable {
     /// What the answer says besides its own. On the loop.
     var frame: AnswerFrame { connection.value.frame(of: self) }
 
-    /// Answers. From any thread. An answer to a connection that is gone meanwhile is dropped.
+    /// Answers. From any thread. An answer to a connection that is gone meanwhile is dropped. A long text is made shorter where the client
+    /// takes that, though not on the loop.
     func respond(_ response: Response) {
+        guard let gzip = router.options.gzip, response.isLong else { return give(response) }
+        let response = response.varying(by: "Accept-Encoding")
+        guard Accept.takesGzip(headers) else { return give(response) }
+        router.perform(connection.eventLoop.inEventLoop) { self.give(response.encoded(gzip)) }
+    }
+
+    private func give(_ response: Response) {
         if connection.eventLoop.inEventLoop { return connection.value.answer(self, response) }
         connection.eventLoop.execute { self.connection.value.answer(self, response) }
     }

@@ -4,8 +4,12 @@ import PantlerModel
 
 /// The answer to a get that found nothing: a constant for each reason.
 enum MissAnswer {
-    static func response(_ reason: MissReason) -> Response {
-        var response = Response(problem: .notFound(reason), operation: .get)
+    /// - Parameter status: 404, or 204 for who cannot do with that: its fields say the same.
+    static func response(_ reason: MissReason, status: Int = 404) -> Response {
+        var response =
+            status == 204
+            ? Response(status: 204, headers: Response.notStored, operation: .get)
+            : Response(problem: .notFound(reason), operation: .get)
         response.headers.append(("Cache-Status", cacheStatus(reason)))
         return response
     }

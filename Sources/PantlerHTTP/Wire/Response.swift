@@ -27,3 +27,29 @@ struct Response: Sendable {
         self.operation = operation
     }
 }
+
+extension Response {
+    /// Bytes of a text that is not worth being made shorter.
+    private static let shortText = 1024
+
+    /// Whether it has a text that gzip makes much shorter. All bodies here are texts: entries are answered otherwise.
+    var isLong: Bool { (body?.readableBytes ?? 0) > Self.shortText }
+
+    /// The same, saying that another request could be answered otherwise.
+    func varying(by field: String) -> Response {
+        var response = self
+        response.headers.append(("Vary", field))
+        return response
+    }
+
+    /// The same with its text shorter, if it is that. Takes about a millisecond for 64 KiB.
+    func encoded(_ gzip: (UnsafeRawBufferPointer) -> [UInt8]?) -> Response {
+        guard let bytes = body?.withUnsafeReadableBytes({ gzip($0) }), bytes.count < body?.readableBytes ?? 0 else {
+            return self
+        }
+        var response = self
+        response.headers.append(("Content-Encoding", "gzip"))
+        response.body = ByteBuffer(bytes: bytes)
+        return response
+    }
+}
