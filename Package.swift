@@ -72,7 +72,11 @@ let package = Package(
         .target(name: "PantlerJSON"),
         .target(name: "PantlerCodec", dependencies: ["CZlib"]),
         .target(name: "PantlerModel", dependencies: ["CPantler"]),
-        .target(name: "CPantler"),
+        .target(
+            name: "CPantler",
+            // What was built, for the metrics; scripts/run has it.
+            cSettings: Context.environment["PANTLER_COMMIT"].map { [.define("PANTLER_COMMIT", to: "\"\($0)\"")] } ?? []
+        ),
         .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
 

@@ -10,3 +10,9 @@ static const unsigned char openapi[] = {
 const unsigned char *pantler_openapi(void) { return openapi; }
 
 size_t pantler_openapi_size(void) { return sizeof openapi; }
+
+#ifndef PANTLER_COMMIT
+#define PANTLER_COMMIT ""
+#endif
+
+const char *pantler_commit(void) { return PANTLER_COMMIT; }

@@ -42,6 +42,7 @@ package final class SocketLoop: @unchecked Sendable {
     private var stay = LoopStay()
     /// How long single events have held the loop.
     private let stays: LoopStays
+    let traffic: LoopTraffic
 
     /// Sockets dealt with between two looks at the timers and at what other threads have.
     private static let eventsAtOnce = 512
@@ -59,9 +60,15 @@ package final class SocketLoop: @unchecked Sendable {
     /// - Parameters:
     ///   - name: of the thread, for `top -H`; up to 15 bytes.
     ///   - stays: counts how long single events hold the loop.
+    ///   - traffic: counts what its sockets receive and send.
     /// - Throws: `IOError`, where the process has no descriptor left.
-    package init(name: String, stays: LoopStays = LoopStays(bounds: [])) throws {
+    package init(
+        name: String,
+        stays: LoopStays = LoopStays(bounds: []),
+        traffic: LoopTraffic = LoopTraffic()
+    ) throws {
         self.stays = stays
+        self.traffic = traffic
         epoll = try checked("epoll_create1") { epoll_create1(CInt(EPOLL_CLOEXEC)) }
         do {
             alarm = try checked("eventfd") { eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK)) }

@@ -42,6 +42,7 @@ extension StreamSocket {
             let bytes = UnsafeRawBufferPointer(rebasing: bytes[range])
             return retried { Glibc.send(descriptor, bytes.baseAddress, bytes.count, CInt(MSG_NOSIGNAL)) }
         }
+        loop.traffic.noteSent(sent)
         if sent == range.count { return }
         guard sent >= 0 || -sent == EAGAIN else { return fail(-sent) }
         let start = range.lowerBound + max(0, sent)
@@ -63,6 +64,7 @@ extension StreamSocket {
         var inTurn = 0
         while !waiting.isEmpty, !isFull, isOpen {
             let (sent, offered) = sendPieces()
+            loop.traffic.noteSent(sent)
             guard sent >= 0 || -sent == EAGAIN else { return fail(-sent) }
             inTurn += max(0, sent)
             // A side that takes output as fast as it is made must not keep the loop: epoll tells at once that there is room, after other sockets' turns.

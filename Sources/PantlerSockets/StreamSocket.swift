@@ -154,6 +154,7 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
         var count = 0
         bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: 1) { room in
             count = retried { recv(descriptor, room.baseAddress, min(room.count, limit), 0) }
+            loop.traffic.noteReceived(count)
             return max(0, count)
         }
         return count

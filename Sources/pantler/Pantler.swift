@@ -72,4 +72,6 @@ struct Pantler: AsyncParsableCommand {
 /// What this build is.
 enum Build {
     static let version = "0.1.0"
+    /// Of the source, as the environment of the build had it in `PANTLER_COMMIT`; empty without that.
+    static let commit = String(cString: pantler_commit())
 }

@@ -54,7 +54,8 @@ struct Service {
         watch.tellOffset()
         watch.tellDoubt()
 
-        let server = makeServer(store)
+        let figures = Figures(maxDiskBytes: configuration.disk.maxDisk)
+        let server = makeServer(store, figures)
         let listening = ListeningService(server: server, configuration: configuration, logger: logger)
         let reloading = ReloadingService(
             source: source,
@@ -63,6 +64,7 @@ struct Service {
             disk: disk,
             store: store,
             server: server,
+            figures: figures,
             logger: logger
         )
         let group = ServiceGroup(
@@ -81,13 +83,15 @@ struct Service {
         configuration.server.threads > 0 ? configuration.server.threads : HTTPServer.defaultThreads
     }
 
-    private func makeServer(_ store: Store) -> HTTPServer {
+    private func makeServer(_ store: Store, _ figures: Figures) -> HTTPServer {
         let tallies = (0..<threads).map { _ in RequestTally() }
         var options = RouterOptions()
         options.document = OpenAPIDocument.bytes
         options.documentInJSON = { OpenAPIDocument.json }
         options.gzip = { Gzip.encode($0) }
         options.serverVersion = Build.version
+        options.serverCommit = Build.commit
+        options.figures = { figures.value }
         options.bytesInFlight = configuration.httpOptions.limits.bytesInFlight
         options.requestTallies = { tallies }
         return HTTPServer(
@@ -98,6 +102,28 @@ struct Service {
             logger: Logger(label: "pantler.http")
         )
     }
+}
+
+/// What the metrics tell of the configuration in force.
+private final class Figures: Sendable {
+    private let figures = Mutex(ServiceFigures())
+
+    init(maxDiskBytes: Int64) { noteReload(maxDiskBytes: maxDiskBytes) }
+
+    var value: ServiceFigures { figures.withLock { $0 } }
+
+    /// The configuration was read, and holds from now on.
+    func noteReload(maxDiskBytes: Int64) {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        figures.withLock { figures in
+            figures.maxDiskBytes = maxDiskBytes
+            figures.isConfigurationCurrent = true
+            figures.configurationReadSeconds = Double(now.tv_sec) + (Double(now.tv_nsec) / 1e6).rounded() / 1e3
+        }
+    }
+
+    func noteRefusedReload() { figures.withLock { $0.isConfigurationCurrent = false } }
 }
 
 /// Why the service cannot listen.
@@ -150,6 +176,7 @@ private final class ReloadingService: ServiceLifecycle.Service {
     let disk: DiskTier
     let store: Store
     let server: HTTPServer
+    let figures: Figures
     let logger: Logger
 
     init(
@@ -159,8 +186,10 @@ private final class ReloadingService: ServiceLifecycle.Service {
         disk: DiskTier,
         store: Store,
         server: HTTPServer,
+        figures: Figures,
         logger: Logger
     ) {
+        self.figures = figures
         self.wishes = wishes
         self.disk = disk
         self.source = source
@@ -188,6 +217,7 @@ private final class ReloadingService: ServiceLifecycle.Service {
                 return reload
             }
             apply(reload.configuration)
+            figures.noteReload(maxDiskBytes: reload.configuration.disk.maxDisk)
             for change in reload.applied { logger.notice("Reloaded", metadata: ["change": "\(change)"]) }
             for doubt in reload.configuration.doubts { logger.warning("\(doubt)") }
             for change in reload.needsRestart {
@@ -195,6 +225,7 @@ private final class ReloadingService: ServiceLifecycle.Service {
             }
             if reload.applied.isEmpty, reload.needsRestart.isEmpty { logger.notice("Reloaded: nothing has changed") }
         } catch {
+            figures.noteRefusedReload()
             for fault in error.faults { logger.error("Not reloaded", metadata: ["fault": "\(fault)"]) }
         }
     }

@@ -97,8 +97,15 @@ struct ConfigurationTests {
         let server = try ServerProcess(.init(configuration: "log:\n  format: json\n"))
         let http = server.client
         expect(try http.put("/v1/namespaces/a/entries/k", #"{"value":1}"#), 201)
+        let (isCurrent, readAt) = (
+            "pantler_config_last_reload_successful", "pantler_config_last_reload_success_timestamp_seconds"
+        )
+        let began = try server.metrics()
+        #expect(began.sum(isCurrent) == 1)
+        #expect(began.sum(readAt) > 1_700_000_000)
+        #expect(began.sum("pantler_disk_limit_bytes") > 0)
         try server.folder.write(
-            "log:\n  format: json\nmemory:\n  shards: 4\nnamespaces:\n  auto_create: false\n  defaults:\n    default_ttl: 5m\n",
+            "log:\n  format: json\ndisk:\n  max_disk: 123MiB\nmemory:\n  shards: 4\nnamespaces:\n  auto_create: false\n  defaults:\n    default_ttl: 5m\n",
             to: "pantler.yaml"
         )
         server.send(signal: SIGHUP)
@@ -108,9 +115,16 @@ struct ConfigurationTests {
         expect(try http.put("/v1/namespaces/b/entries/k", #"{"value":1}"#), 404, "namespace_not_found")
         expect(try http.put("/v1/namespaces/b", "{}"), 201)
         #expect(try http.get("/v1/namespaces/b").json["default_ttl"].int == 300)
+        let reloaded = try server.metrics()
+        #expect(reloaded.sum(isCurrent) == 1)
+        #expect(reloaded.sum(readAt) > began.sum(readAt))
+        #expect(reloaded.sum("pantler_disk_limit_bytes") == 123 * 1024 * 1024)
         try server.folder.write("namespaces:\n  auto_create: maybe\n", to: "pantler.yaml")
         server.send(signal: SIGHUP)
         try eventually("the broken file is logged\n\(server.log)") { server.log.contains("pantler.yaml:2") }
+        let refused = try server.metrics()
+        #expect(refused.sum(isCurrent) == 0)
+        #expect(refused.sum(readAt) == reloaded.sum(readAt))
         expect(try http.put("/v1/namespaces/c/entries/k", #"{"value":1}"#), 404, "namespace_not_found")
         for line in server.logLines { #expect(!JSON(Array(line.utf8))["message"].isMissing, "\(line)") }
         #expect(try server.terminate() == .exited(0))

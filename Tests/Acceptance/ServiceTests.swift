@@ -63,7 +63,9 @@ struct ServiceTests {
                 "pantler_write_behind_queue_age_seconds",
                 "pantler_sqlite_file_bytes", "pantler_sqlite_wal_bytes", "pantler_build_info",
                 "process_resident_memory_bytes",
-                "process_cpu_seconds_total", "process_open_fds", "process_start_time_seconds",
+                "process_cpu_seconds_total", "process_open_fds", "process_start_time_seconds", "pantler_connections",
+                "pantler_connections_limit", "pantler_connections_accepted_total", "pantler_connections_refused_total",
+                "pantler_bytes_in_flight", "pantler_bytes_in_flight_limit", "pantler_disk_limit_bytes",
             ])
         )
         let labels = Set(metrics.samples.flatMap { $0.labels.keys })
@@ -71,6 +73,35 @@ struct ServiceTests {
         let open = expect(try http.get("/metrics", ["Accept": "application/openmetrics-text; version=1.0.0"]), 200)
         #expect(open["Content-Type"]?.hasPrefix("application/openmetrics-text; version=1.0.0") == true)
         #expect(open.text.hasSuffix("# EOF\n"))
+    }
+
+    @Test("connections and their bytes are counted, and refused ones too")
+    func connections() throws {
+        let own = try ServerProcess(.init(configuration: "limits:\n  connections: 2\n"))
+        // One connection.
+        let http = own.client
+        func metrics() throws -> Metrics { try Metrics(http.get("/metrics").text) }
+        let ns = try http.namespace("{}")
+        let value = "\"" + String(repeating: "x", count: 100_000) + "\""
+        try http.store(ns, "a", value)
+        let before = try metrics()
+        expect(try http.get("\(ns)/entries/a"), 200)
+        let after = try metrics()
+        let sent = after.sum("pantler_sent_bytes_total") - before.sum("pantler_sent_bytes_total")
+        #expect(sent > 100_000 && sent < 200_000)
+        #expect(before.sum("pantler_received_bytes_total") > 100_000)
+        #expect(after.sum("pantler_received_bytes_total") > before.sum("pantler_received_bytes_total"))
+        #expect(after.sum("pantler_ready") == 1)
+        #expect(after.sum("pantler_connections_limit") == 2)
+        try eventually("the one connection is alone") { try metrics().sum("pantler_connections") == 1 }
+        let second = try RawConnection(port: own.port)
+        try second.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        expect(try second.receive(), 200)
+        let third = try RawConnection(port: own.port)
+        expect(try third.receive(), 503, "overloaded")
+        let last = try metrics()
+        #expect(last.sum("pantler_connections_refused_total") == 1)
+        #expect(last.sum("pantler_connections_accepted_total") >= 3)
     }
 
     @Test("the document is served, in YAML and in JSON")

@@ -17,6 +17,9 @@
 const unsigned char *pantler_openapi(void);
 size_t pantler_openapi_size(void);
 
+/// The commit that was built, as PANTLER_COMMIT had it in the environment of the build; empty without that.
+const char *pantler_commit(void);
+
 /// Opens /dev/null in the place of each standard stream that the process was started without, so that no file or socket gets
 /// its number. To be called first of all.
 void pantler_open_standard_streams(void);

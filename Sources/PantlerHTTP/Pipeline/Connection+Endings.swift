@@ -51,6 +51,7 @@ extension Connection {
 
     /// Tells a client that there are too many.
     func refuseConnection() {
+        loop.openConnections.noteRefusal()
         burst { refuse(Problem(.overloaded, "The server has all the connections that it takes; try again later.")) }
     }
 

@@ -47,7 +47,8 @@ extension Connection {
                 let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
                 switch FastLane.parse(rest, hosts, bounds, scratch: scratch) {
                 case .get(let request):
-                    guard state.mayGet, mayBegin(request), answer(request, frame.closing(request.closes)) else {
+                    guard state.mayGet, mayBegin(request), answer(request, request.closes ? frame.closing() : frame)
+                    else {
                         outcome = .waits
                         return offset
                     }
@@ -59,7 +60,7 @@ extension Connection {
                         outcome = .waits
                         return offset
                     }
-                    put(request, body, frame.closing(request.closes))
+                    put(request, body, request.closes ? frame.closing() : frame)
                     offset += request.length
                     state.spend(Self.putSteps + body.count / Self.stepBytes)
                     endIfLast(request)

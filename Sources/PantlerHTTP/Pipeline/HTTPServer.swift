@@ -35,7 +35,6 @@ package final class HTTPServer: Sendable {
     private let router: Router
     private let tallies: [RequestTally]
     private let logger: Logger
-    private let openConnections = ConnectionCount()
     private let running = Mutex<Running?>(nil)
 
     /// - Parameter tallies: one for each event loop that there is to be, at least one.
@@ -50,6 +49,7 @@ package final class HTTPServer: Sendable {
         self.store = store
         self.router = router
         self.tallies = tallies
+        router.connections.setLimit(options.limits.connections)
         self.logger = logger
     }
 
@@ -63,7 +63,7 @@ package final class HTTPServer: Sendable {
     package var port: Int { running.withLock { $0?.listener.port } ?? 0 }
 
     /// Open connections.
-    package var connections: Int { openConnections.current }
+    package var connections: Int { router.connections.current }
 
     /// Whether `drain` was called.
     package var isDraining: Bool { router.isDraining }
@@ -76,8 +76,9 @@ package final class HTTPServer: Sendable {
         do {
             for (number, tally) in tallies.enumerated() {
                 let stays = LoopStays(bounds: LatencyHistogram.bounds)
-                router.watch(stays)
-                let eventLoop = try SocketLoop(name: "http-\(number)", stays: stays)
+                let traffic = LoopTraffic()
+                router.watch(stays, traffic)
+                let eventLoop = try SocketLoop(name: "http-\(number)", stays: stays, traffic: traffic)
                 loops.append(try await eventLoop.submit { self.loopState(eventLoop, tally) }.get())
             }
             let cores = options.pinsThreads ? Self.cores(for: loops.count) : Cores([])
@@ -155,7 +156,7 @@ package final class HTTPServer: Sendable {
             router: router,
             tally: tally,
             logger: logger,
-            openConnections: openConnections,
+            openConnections: router.connections,
             limits: options.limits,
             hosts: ServedHosts(options.allowedHosts, address: options.host)
         )
@@ -166,6 +167,7 @@ package final class HTTPServer: Sendable {
     package func reload(limits: HTTPLimits, allowedHosts: [String]) {
         let hosts = ServedHosts(allowedHosts, address: options.host)
         router.flight.setLimit(limits.bytesInFlight)
+        router.connections.setLimit(limits.connections)
         for loop in running.withLock({ $0?.loops ?? [] }) {
             loop.eventLoop.execute { loop.value.reload(limits, hosts) }
         }

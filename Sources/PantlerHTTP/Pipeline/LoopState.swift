@@ -182,14 +182,29 @@ final class LoopState {
     }
 }
 
-/// Open connections of all loops.
+/// Connections of all loops together.
 final class ConnectionCount: Sendable {
     private let count = Atomic(0)
+    private let acceptedCount = Atomic<UInt64>(0)
+    private let refusedCount = Atomic<UInt64>(0)
+    private let limitCount = Atomic(HTTPLimits().connections)
 
+    /// Those that are open.
     var current: Int { count.load(ordering: .relaxed) }
+    var accepted: UInt64 { acceptedCount.load(ordering: .relaxed) }
+    /// Those that were told that there are too many, and ended.
+    var refused: UInt64 { refusedCount.load(ordering: .relaxed) }
+    var limit: Int { limitCount.load(ordering: .relaxed) }
+
+    func setLimit(_ limit: Int) { limitCount.store(limit, ordering: .relaxed) }
 
     /// Counts one more. Returns how many there are now.
-    func open() -> Int { count.wrappingAdd(1, ordering: .relaxed).newValue }
+    func open() -> Int {
+        acceptedCount.wrappingAdd(1, ordering: .relaxed)
+        return count.wrappingAdd(1, ordering: .relaxed).newValue
+    }
+
+    func noteRefusal() { refusedCount.wrappingAdd(1, ordering: .relaxed) }
 
     func close() { count.wrappingSubtract(1, ordering: .relaxed) }
 }

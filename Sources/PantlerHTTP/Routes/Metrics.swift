@@ -9,15 +9,20 @@ extension Router {
     func metrics(_ call: Call) -> Response {
         let format = Self.format(call.accept)
         var page = Exposition(format)
-        page.gauge("pantler_build_info", "1, with the version that runs.")
-        page.sample(1, ["version": options.serverVersion])
+        page.gauge("pantler_build_info", "1, with the version that runs and the commit that it was built of.")
+        page.sample(1, ["version": options.serverVersion, "commit": options.serverCommit])
+        page.gauge("pantler_ready", "1 while /readyz says ok, 0 while it says why not.")
+        page.sample(isReady ? 1 : 0)
+        page.configuration(options.figures())
         let statistics = store.statistics()
         RequestFigures(options.requestTallies()).expose(to: &page)
         flight.figures.expose(to: &page)
+        page.connections(connections, traffic)
         page.loops(loopStays, longCalls)
         page.gets(statistics)
         page.writes(statistics.namespaces)
         page.contents(statistics)
+        page.bounds(store.namespaces().map(\.record))
         if let disk = statistics.lower { page.disk(disk) }
         page.gauge(
             "pantler_clock_offset_seconds",
@@ -42,6 +47,73 @@ extension Router {
 }
 
 extension Exposition {
+    fileprivate mutating func configuration(_ figures: ServiceFigures) {
+        gauge(
+            "pantler_config_last_reload_successful",
+            "1 if the configuration that was read last holds, 0 if it was refused and the one before it holds."
+        )
+        sample(figures.isConfigurationCurrent ? 1 : 0)
+        if let seconds = figures.configurationReadSeconds {
+            gauge(
+                "pantler_config_last_reload_success_timestamp_seconds",
+                "When the configuration that holds was read, in seconds since 1970."
+            )
+            sample(seconds)
+        }
+        if let bytes = figures.maxDiskBytes {
+            gauge("pantler_disk_limit_bytes", "Bytes that the data folder may have (disk.max_disk).")
+            sample(bytes)
+        }
+    }
+
+    fileprivate mutating func connections(_ connections: ConnectionCount, _ traffic: (received: UInt64, sent: UInt64)) {
+        gauge("pantler_connections", "Connections that are open.")
+        sample(connections.current)
+        gauge("pantler_connections_limit", "Connections that may be open (limits.connections).")
+        sample(connections.limit)
+        counter("pantler_connections_accepted", "Connections that were taken, those that were then refused included.")
+        sample(connections.accepted)
+        counter(
+            "pantler_connections_refused",
+            "Connections that were answered 503 and ended, since too many were open."
+        )
+        sample(connections.refused)
+        counter("pantler_received_bytes", "Bytes that were received over connections.")
+        sample(traffic.received)
+        counter("pantler_sent_bytes", "Bytes that were sent over connections.")
+        sample(traffic.sent)
+    }
+
+    /// A namespace without a bound has no sample of it.
+    fileprivate mutating func bounds(_ records: [NamespaceRecord]) {
+        bound(
+            "pantler_namespace_memory_limit_bytes",
+            "Bytes that a namespace may have in memory (max_memory).",
+            records
+        ) {
+            $0.maxMemory
+        }
+        bound("pantler_namespace_entries_limit", "Entries that a namespace may have in memory (max_entries).", records)
+        {
+            $0.maxEntries
+        }
+        bound("pantler_namespace_disk_limit_bytes", "Bytes that a namespace may have on disk (max_disk).", records) {
+            $0.maxDisk
+        }
+    }
+
+    private mutating func bound(
+        _ name: String,
+        _ help: String,
+        _ records: [NamespaceRecord],
+        _ bound: (Policy) -> Int64?
+    ) {
+        gauge(name, help)
+        for record in records {
+            if let value = bound(record.policy) { sample(value, ["namespace": record.name.description]) }
+        }
+    }
+
     fileprivate mutating func loops(_ stays: LatencyHistogram, _ longCalls: UInt64) {
         histogram(
             "pantler_loop_stall_seconds",
@@ -54,7 +126,10 @@ extension Exposition {
 
     fileprivate mutating func gets(_ statistics: StoreStatistics) {
         let namespaces = statistics.namespaces
-        counter("pantler_hits", "Gets that found their entry, by namespace and tier; stale ones by themselves.")
+        counter(
+            "pantler_hits",
+            "Gets that found their entry, by namespace and tier; stale hits are in it, under the tier stale: leave that out for the fresh ones."
+        )
         for namespace in namespaces {
             for tier in Tier.allCases {
                 sample(

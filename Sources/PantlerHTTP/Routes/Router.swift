@@ -6,6 +6,17 @@ internal import PantlerSockets
 package import PantlerStore
 import Synchronization
 
+/// What only the executable knows of the service, and the metrics tell.
+package struct ServiceFigures: Sendable {
+    /// Bytes that the data folder may have.
+    package var maxDiskBytes: Int64?
+    /// Whether the latest configuration that was read is the one in force, and when the one in force was read, in seconds since 1970.
+    package var isConfigurationCurrent = true
+    package var configurationReadSeconds: Double?
+
+    package init() {}
+}
+
 /// What a router is made with.
 package struct RouterOptions: Sendable {
     /// Longest body of a request, in bytes, where that is less than what the connection takes.
@@ -20,6 +31,9 @@ package struct RouterOptions: Sendable {
     package var gzip: (@Sendable (UnsafeRawBufferPointer) -> [UInt8]?)?
     /// What `/v1/stats` and the metrics call the server's version.
     package var serverVersion = "0"
+    /// What the metrics call the source that it was built of.
+    package var serverCommit = ""
+    package var figures: @Sendable () -> ServiceFigures = { ServiceFigures() }
     /// The tallies of all event loops.
     package var requestTallies: @Sendable () -> [RequestTally] = { [] }
     /// Runs calls that would hold an event loop for too long; `nil` = threads of the router's own.
@@ -50,7 +64,9 @@ package final class Router: Sendable {
     /// Where calls are answered that would hold an event loop for too long (`Call.isLong`).
     private let longWork = WorkerPool("requests", width: 2)
     private let longCallCount = Atomic<UInt64>(0)
-    private let stays = Mutex<[LoopStays]>([])
+    private let loops = Mutex<[(stays: LoopStays, traffic: LoopTraffic)]>([])
+    /// Of all loops.
+    let connections = ConnectionCount()
 
     package init(_ store: Store, _ options: RouterOptions) {
         self.store = store
@@ -65,14 +81,21 @@ package final class Router: Sendable {
 
     // MARK: Long work
 
-    /// Has the stays of a loop told with the metrics.
-    func watch(_ stays: LoopStays) { self.stays.withLock { $0.append(stays) } }
+    /// Has the stays and the traffic of a loop told with the metrics.
+    func watch(_ stays: LoopStays, _ traffic: LoopTraffic) { loops.withLock { $0.append((stays, traffic)) } }
+
+    /// Bytes that all loops have received and sent.
+    var traffic: (received: UInt64, sent: UInt64) {
+        loops.withLock { loops in
+            loops.reduce((0, 0)) { ($0.0 + $1.traffic.receivedBytes, $0.1 + $1.traffic.sentBytes) }
+        }
+    }
 
     /// How long single events have held the loops.
     var loopStays: LatencyHistogram {
-        stays.withLock { stays in
-            stays.reduce(into: LatencyHistogram()) { sum, stays in
-                sum += LatencyHistogram(sumNanoseconds: stays.sumNanoseconds) { stays.count($0) }
+        loops.withLock { loops in
+            loops.reduce(into: LatencyHistogram()) { sum, loop in
+                sum += LatencyHistogram(sumNanoseconds: loop.stays.sumNanoseconds) { loop.stays.count($0) }
             }
         }
     }

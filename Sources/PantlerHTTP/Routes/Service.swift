@@ -53,6 +53,9 @@ extension Router {
         return Response(200, body, operation: .document)
     }
 
+    /// Whether the service is ready to be called, as `/readyz` tells it.
+    var isReady: Bool { !isDraining && store.readiness() == nil }
+
     /// 503 while the server drains, and while its lower tier has a fault: memory goes on serving even then.
     private func readiness() -> Response {
         if isDraining { return probe(503, "draining") }

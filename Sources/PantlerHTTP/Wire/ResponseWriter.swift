@@ -15,9 +15,10 @@ struct AnswerFrame: Sendable {
     var connection = Connection.unsaid
     var date: HTTPDate
 
-    func closing(_ closes: Bool) -> AnswerFrame {
+    /// The same of a connection's last answer.
+    func closing() -> AnswerFrame {
         var frame = self
-        if closes { frame.connection = .close }
+        frame.connection = .close
         return frame
     }
 
