@@ -1,4 +1,4 @@
-"""The built service, started once for all live tests and stopped the way an operator stops it."""
+"""The built service, started once for all tests of a run against it and stopped the way an operator stops it."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def free_port():
