@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 import requests
+from prometheus_client.parser import text_string_to_metric_families as families
 
 # What every program keeps under a key that is hard to write down in a URL; each value is its key.
 ODD_KEYS = {"a b", "a+b", "50%", "user/42", "what?", "#1", "crème ☕", "&=;", ".", "..", "/rooted", "a//b"}
@@ -47,3 +48,14 @@ def check_odd_keys(service, namespace):
     """Whatever a language's URL builder wrote, the service took it for the keys that were meant."""
     found = kept(service, namespace)
     assert {key: found.get(key) for key in ODD_KEYS} == {key: key for key in ODD_KEYS}
+
+
+def gets_and_puts(service):
+    """How many gets and puts of entries there were since the start, by the lane that they took."""
+    told = {"fast": 0, "full": 0}
+    for family in families(requests.get(f"{service}/metrics", headers={"Accept": "text/plain"}, timeout=10).text):
+        if family.name == "pantler_requests":
+            for sample in family.samples:
+                if sample.labels["operation"] in ("get", "put"):
+                    told[sample.labels["lane"]] += sample.value
+    return told
