@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from programs import check_odd_keys, need, run
+from running import check_odd_keys, need, run
 
 HERE = Path(__file__).resolve().parent
 DOCUMENT = HERE.parents[1] / "openapi/openapi.yaml"
@@ -50,8 +50,9 @@ def test_go(service, tmp_path):
     shutil.copy(HERE / "generated/go.go", tmp_path / "main.go")
     (tmp_path / "go.mod").write_text("module example\n\ngo 1.18\n")
     shutil.rmtree(tmp_path / "client/test")  # stubs of tests that need a package from elsewhere
-    run("go", "vet", "./...", folder=tmp_path)
-    run("go", "run", ".", service=service, folder=tmp_path)
+    cache = str(tmp_path / "cache")
+    run("go", "vet", "./...", folder=tmp_path, GOCACHE=cache)
+    run("go", "run", ".", service=service, folder=tmp_path, GOCACHE=cache)
     check_odd_keys(service, "openapi_go")
 
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from programs import check_odd_keys, gets_and_puts, need, run
+from running import check_odd_keys, gets_and_puts, need, run
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 # Every program with what runs it.
