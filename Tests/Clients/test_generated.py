@@ -50,9 +50,9 @@ def test_go(service, tmp_path):
     shutil.copy(HERE / "generated/go.go", tmp_path / "main.go")
     (tmp_path / "go.mod").write_text("module example\n\ngo 1.18\n")
     shutil.rmtree(tmp_path / "client/test")  # stubs of tests that need a package from elsewhere
-    cache = str(tmp_path / "cache")
-    run("go", "vet", "./...", folder=tmp_path, GOCACHE=cache)
-    run("go", "run", ".", service=service, folder=tmp_path, GOCACHE=cache)
+    environment = {"GOCACHE": str(tmp_path / "cache"), "CGO_ENABLED": "0"}
+    run("go", "vet", "./...", folder=tmp_path, **environment)
+    run("go", "run", ".", service=service, folder=tmp_path, **environment)
     check_odd_keys(service, "openapi_go")
 
 
