@@ -22,6 +22,7 @@ try:
     raise AssertionError("nothing is there")
 except NotFoundException as miss:
     assert miss.data.reason == "absent"
+assert entries.get_entry(ns, "nothing", miss="204") is None
 
 # Compare and set: what was read is replaced only if nobody else was there first.
 etag = f'"{entry.version}"'

@@ -24,6 +24,7 @@ assert isinstance(entry, Entry) and entry.value == jelly and entry.tags == ["pro
 # A miss says why.
 miss = get_entry.sync(ns, "nothing", client=client)
 assert isinstance(miss, Problem) and miss.reason == "absent"
+assert get_entry.sync(ns, "nothing", client=client, miss="204") is None
 
 # Compare and set: what was read is replaced only if nobody else was there first.
 etag = f'"{entry.version}"'

@@ -37,6 +37,7 @@ async function main(): Promise<void> {
   // A miss says why.
   const miss = await problem(entries.getEntry({ ns, key: "nothing" }));
   equal([miss.status, miss.reason], [404, "absent"]);
+  equal(await entries.getEntry({ ns, key: "nothing", miss: "204" }), null);
 
   // Compare and set: what was read is replaced only if nobody else was there first.
   const ifMatch = `"${entry.version}"`;

@@ -17,6 +17,7 @@ has "$(curl -sS -f "$shop/entries/product-42")" '"value":{"name":"Quince jelly",
 # A miss says why. With -f it is exit 22.
 has "$(curl -sS "$shop/entries/nothing")" '"reason":"absent"'
 if curl -sS -f -o body "$shop/entries/nothing" 2>error; then fail "a miss is no failure"; else [ $? = 22 ]; fi
+[ -z "$(curl -sS -f "$shop/entries/nothing?miss=204")" ]
 
 # Compare and set: what was read is replaced only if nobody else was there first.
 etag=$(curl -sS -I "$shop/entries/product-42" | tr -d '\r' | sed -n 's/^etag: //Ip')

@@ -43,9 +43,10 @@ function check(bool $right, array $answer): void
 check(put("/entries/product-42", ["name" => "Quince jelly", "price" => 4.2])[0] < 300, []);
 $entry = call("GET", "/entries/product-42");
 check(json_decode($entry[2], true)["value"] == ["name" => "Quince jelly", "price" => 4.2], $entry);
-// The shortest way to read; a miss is a warning and false.
+// The shortest way to read; a miss is a warning and false, or nothing at all where that is asked for.
 check(json_decode(file_get_contents("$shop/entries/product-42"))->key === "product-42", []);
 check(@file_get_contents("$shop/entries/nothing") === false, []);
+check(file_get_contents("$shop/entries/nothing?miss=204") === "", []);
 
 // A miss says why.
 $miss = call("GET", "/entries/nothing");

@@ -17,6 +17,10 @@ assert entry.json()["value"] == {"name": "Quince jelly", "price": 4.2}
 # A miss says why.
 miss = shop.get("entries/nothing")
 assert (miss.status_code, miss.json()["reason"]) == (404, "absent")
+# For who calls raise_for_status() everywhere a miss can be an answer without a body, too.
+miss = shop.get("entries/nothing", params={"miss": 204})
+miss.raise_for_status()
+assert miss.status_code == 204
 
 # Compare and set: what was read is replaced only if nobody else was there first.
 etag = entry.headers["ETag"]
