@@ -1,18 +1,18 @@
 import Glibc
 import Synchronization
 
-/// The address space of a tier, out of which its blocks come: large extents, so that the kernel can back them by large pages.
+/// The address space from which a tier takes its blocks. It consists of large extents, so that the kernel can back them with large pages.
 ///
-/// What is asked for lies anywhere. With pages of 4 KiB each look-up among millions of entries walks the page tables several times, and
-/// has to fetch parts of these too. The kernel makes large pages as memory is first touched, but only where all of one is
-/// mapped by then, which it is not if each block of less is a mapping.
+/// Lookups read memory at random places. With pages of 4 KiB, each lookup among millions of entries walks the page tables several times,
+/// and has to fetch parts of the tables too. The kernel makes a large page when memory is first touched, but only where all of the large
+/// page is mapped by then. It would not be if each smaller block were a mapping of its own.
 ///
-/// A block that is given back has no memory any more. Its addresses are kept for the next of its size; there are few sizes. And no large
-/// page may be where such a block is: the kernel would make one of what is left there, in the background, and so give the process memory
-/// again that the tier has given back.
+/// A block that was given back has no memory. Its addresses are kept for the next block of the same size; there are few sizes. No large
+/// page may cover such a block: in the background the kernel would make one of the pages that are left there, and so give the process
+/// memory that the tier has given back.
 final class Extents: Sendable {
     private struct State {
-        /// What is left of the latest extent.
+        /// The unused rest of the latest extent: from `next` to below `end`.
         var next: UInt = 0
         var end: UInt = 0
         var free: [Int: [UInt]] = [:]
@@ -51,14 +51,14 @@ final class Extents: Sendable {
         let size = Pages.roundUp(bytes)
         state.withLock { state in
             Self.empty(UInt(bitPattern: block), size, &state)
-            // What is touched again reads as zeros.
+            // The block reads as zeros when it is touched again.
             madvise(block, size, MADV_DONTNEED)
             state.free[size, default: []].append(UInt(bitPattern: block))
         }
     }
 
-    /// A block has left: first the kernel must know better than to make a large page there. Where it does not listen, as when the process
-    /// has all the mappings that it may have, memory may come back; else nothing is wrong.
+    /// Notes that a block is free. The kernel is told first not to make a large page there. Where it refuses, for example because the
+    /// process has as many mappings as it may have, some memory may come back to the process; nothing else goes wrong then.
     private static func empty(_ block: UInt, _ size: Int, _ state: inout State) {
         for page in largePages(block, size) {
             let holes = state.holes[page, default: 0]
@@ -67,7 +67,7 @@ final class Extents: Sendable {
         }
     }
 
-    /// A block is in use again.
+    /// Notes that a block is in use again.
     private static func fill(_ block: UInt, _ size: Int, _ state: inout State) {
         for page in largePages(block, size) {
             let holes = state.holes[page, default: 1] - 1
@@ -76,13 +76,13 @@ final class Extents: Sendable {
         }
     }
 
-    /// Numbers of the large pages that a block has a part of.
+    /// The numbers of the large pages of which a block covers a part.
     private static func largePages(_ block: UInt, _ size: Int) -> ClosedRange<UInt> {
         block / UInt(largePage)...(block + UInt(size) - 1) / UInt(largePage)
     }
 
     private static func advise(_ page: UInt, _ advice: Int32) {
-        // Extents begin and end with large pages.
+        // All of the page is in the extent: extents begin and end where large pages do.
         madvise(UnsafeMutableRawPointer(bitPattern: page * UInt(largePage)), largePage, advice)
     }
 
@@ -91,12 +91,13 @@ final class Extents: Sendable {
         return (first.start..<first.start + UInt(first.bytes)).contains(page * UInt(largePage))
     }
 
-    /// A new extent. What is left of the latest is not used: it was never touched, and costs addresses alone.
+    /// Maps a new extent; returns `false` when there is no memory. The rest of the latest extent stays unused: it was never touched, and
+    /// costs only addresses.
     private static func extend(_ state: inout State, for size: Int) -> Bool {
-        // Where the process may not have as much address space, as much as is needed.
+        // Where the process may not have that much address space, an extent of just the size that is needed is tried.
         for bytes in [max(extentBytes, roundUp(size)), roundUp(size)] {
             guard let start = map(bytes) else { continue }
-            // The first has small pages: a tier that holds little would else have megabytes that nothing is in.
+            // The first extent has small pages: with large ones, a tier that holds little would take megabytes that hold nothing.
             if !state.extents.isEmpty { madvise(UnsafeMutableRawPointer(bitPattern: start), bytes, MADV_HUGEPAGE) }
             state.extents.append((start, bytes))
             state.next = start
@@ -111,7 +112,7 @@ final class Extents: Sendable {
         return isOver ? size : sum & ~(largePage - 1)
     }
 
-    /// Maps memory that begins where a large page can.
+    /// Maps memory that begins at an address where a large page can begin.
     private static func map(_ bytes: Int) -> UInt? {
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
         let base = mmap(nil, bytes + largePage, PROT_READ | PROT_WRITE, flags, -1, 0)

@@ -1,13 +1,13 @@
-/// How large the pieces are in which a tier takes memory from the system.
+/// The sizes of the pieces in which a tier takes memory from the system.
 ///
-/// A shard's last segment, chunk and bucket block are on average half empty, so they are a 1/128 of what a shard may
-/// hold, within bounds: small pieces waste little, large ones keep the number of the process's mappings low (the kernel
-/// allows 65,530).
+/// A shard's last segment, chunk and bucket block are half empty on average. So a segment has about 1/128 of the bytes that a shard may
+/// hold, within bounds: small pieces waste little, and large ones keep the number of the process's mappings low (the kernel allows 65,530).
 struct Geometry {
-    /// Bytes of a payload segment: 64 KiB ... 4 MiB.
+    /// The binary logarithm of a payload segment's bytes: 16 to 22, for 64 KiB to 4 MiB.
     let segmentShift: Int
-    /// Records in a slab chunk, and buckets in an index block, so that for each chunk of records there is one block of
-    /// buckets: 1/64 of a segment's bytes, thus 3/4 of its size in records and 1/16 in buckets.
+    /// The binary logarithm of the number of records in a slab chunk. An index block has the same number of buckets, so that there is one
+    /// block of buckets for each chunk of records. The number is 1/64 of a segment's bytes, which gives a chunk 3/4 of a segment's size (48
+    /// bytes a record) and a block of buckets 1/16 of that size (4 bytes a bucket).
     var chunkShift: Int { segmentShift - 6 }
     var segmentBytes: Int { 1 << segmentShift }
     var chunkRecords: Int { 1 << chunkShift }
@@ -19,7 +19,8 @@ struct Geometry {
         segmentShift = shift
     }
 
-    /// Shards that a tier of this size can feed: each needs about a mebibyte to have pieces to choose from.
+    /// The number of a tier's shards: the largest power of two that is at most `wanted` and leaves each shard a mebibyte, so that it has
+    /// several pieces to choose from. Where `maxBytes` is 0, `wanted` alone counts.
     static func shards(wanted: Int, maxBytes: Int) -> Int {
         var count = 1
         while count * 2 <= wanted, maxBytes == 0 || count * 2 << 20 <= maxBytes { count *= 2 }

@@ -1,7 +1,7 @@
-/// Which records have which hash: chains of record numbers, at most one record a bucket on average.
+/// Finds records by their hashes. Each bucket has a chain of record numbers; there is at most one record a bucket on average.
 ///
-/// It grows and shrinks a bucket at a time (linear hashing, Litwin 1980), so that no operation ever waits for a table
-/// to be copied. Buckets are chosen by the hash's low bits; its high bits have chosen the shard.
+/// The index grows and shrinks a bucket at a time (linear hashing, Litwin 1980), so that no operation ever waits for a table to be copied.
+/// Buckets are chosen by the hash's low bits; its high bits have chosen the shard.
 struct HashIndex: ~Copyable {
     private var blocks: BlockTable
     private let shift: Int
@@ -17,7 +17,7 @@ struct HashIndex: ~Copyable {
         blocks = BlockTable(blockBytes: geometry.chunkRecords * 4, ledger: ledger)
     }
 
-    /// First record of the chain that a hash is in; 0 = none.
+    /// The first record of the chain for a hash; 0 = none.
     func first(_ hash: UInt64) -> UInt32 {
         bucketCount == 0 ? 0 : slot(bucket(hash)).pointee
     }
@@ -30,7 +30,8 @@ struct HashIndex: ~Copyable {
 
     func firstInBucket(_ bucket: Int) -> UInt32 { slot(bucket).pointee }
 
-    /// Adds a record, and a bucket if records outnumber them. Returns `false` without memory for the first bucket.
+    /// Adds a record, and a bucket if there are more records than buckets. Returns `false` when there is no memory for the first block of
+    /// buckets.
     mutating func add(_ number: UInt32, _ records: borrowing RecordSlab) -> Bool {
         if bucketCount == 0 {
             guard blocks.grow() else { return false }
@@ -53,12 +54,12 @@ struct HashIndex: ~Copyable {
         }
     }
 
-    /// A record was copied to a new number; `old` is still in its chain.
+    /// Replaces a record's number in its chain by `new`, to which the record was copied.
     func renumber(_ old: UInt32, to new: UInt32, _ records: borrowing RecordSlab) {
         link(to: old, records[new].pointee.hash, records).pointee = new
     }
 
-    /// Gives everything back. Only for an index without records.
+    /// Gives all memory back. To be called only when the index has no records.
     mutating func removeAll() {
         while blocks.count > 0 { blocks.shrink() }
         setCount(0)
@@ -69,7 +70,7 @@ struct HashIndex: ~Copyable {
         (blocks[bucket &>> shift] + (bucket & (1 &<< shift &- 1)) &* 4).assumingMemoryBound(to: UInt32.self)
     }
 
-    /// The bucket or the `next` that holds a record's number.
+    /// The place that holds a record's number: its bucket, or `next` of the record before it in the chain.
     private func link(
         to number: UInt32,
         _ hash: UInt64,
@@ -89,14 +90,14 @@ struct HashIndex: ~Copyable {
         mask = count <= 1 ? 0 : 1 << (Int.bitWidth - (count - 1).leadingZeroBitCount) - 1
     }
 
-    /// The bucket whose records the last one shares, or would share if it were not there.
+    /// The bucket whose records are divided when `bucket` is added, and which takes them back when `bucket` is dropped.
     private func buddy(of bucket: Int) -> Int {
         bucket & ~(1 << (Int.bitWidth - 1 - bucket.leadingZeroBitCount))
     }
 
     private mutating func addBucket(_ records: borrowing RecordSlab) {
         let new = bucketCount
-        // Without memory for more buckets the chains grow longer.
+        // Where there is no memory for more buckets, the chains grow longer.
         if new >> shift == blocks.count, !blocks.grow() { return }
         setCount(new + 1)
         let fresh = slot(new)

@@ -1,15 +1,15 @@
 import Synchronization
 
-/// The numbers that the shards share: what is held, what each namespace uses and may use, and where the oldest entries
-/// are. All atomics are relaxed: none of them publishes other memory. Each is a figure that is acted upon only after
-/// the lock of the shard concerned was taken, where the truth is looked at again.
+/// The numbers that the shards share: what is held, what each namespace uses and may use, and where the oldest entries are. All atomics are
+/// relaxed: none of them publishes other memory. A thread acts on one of these figures only after it has taken the lock of the shard
+/// concerned and looked at the shard itself.
 ///
 /// A hit reads and writes nothing here.
 final class Ledger: Sendable {
     /// The stamp that stands for "nothing is here".
     static let noStamp = UInt64.max
 
-    /// What a namespace uses, over all shards. Its own cache line, since each write of the namespace changes it.
+    /// What a namespace uses in all shards together. It is as large as a cache line, since each write of the namespace changes it.
     struct SlotUsage: ~Copyable {
         let entries = Atomic<Int64>(0)
         let bytes = Atomic<Int64>(0)
@@ -24,11 +24,11 @@ final class Ledger: Sendable {
         }
     }
 
-    /// What a shard tells the others. Written under its lock alone, read without. Its own cache line.
+    /// What a shard tells the others. It is written only under the shard's lock, and read without it. It is as large as a cache line.
     struct ShardSignals: ~Copyable {
         /// No entry of the shard has a smaller stamp.
         let oldest = Atomic<UInt64>(noStamp)
-        /// Dead bytes of its sparsest segment.
+        /// Dead bytes of the shard's sparsest segment.
         let reclaimable = Atomic<Int>(0)
         let entries = Atomic<Int>(0)
         private let padding: (Int64, Int64, Int64, Int64, Int64) = (0, 0, 0, 0, 0)
@@ -47,9 +47,9 @@ final class Ledger: Sendable {
     // but atomics: any thread may use them as long as it has the ledger.
     nonisolated(unsafe) private let usages: UnsafeMutablePointer<SlotUsage>
     nonisolated(unsafe) private let shards: UnsafeMutablePointer<ShardSignals>
-    /// `[slot * shardCount + shard]`: no entry of that list has a smaller stamp. A bound from below, not the stamp of
-    /// the list's oldest itself, so that a hit on the oldest writes nothing: whoever evicts corrects it under the
-    /// shard's lock and looks again.
+    /// At `[slot * shardCount + shard]`, a stamp that no entry of that list is older than. It is a lower bound and not the stamp of the
+    /// list's oldest entry, so that a hit on that entry writes nothing here. Whoever evicts corrects the bound under the shard's lock, and
+    /// looks again.
     nonisolated(unsafe) private let oldest: UnsafeMutablePointer<Atomic<UInt64>>
 
     init(maxBytes: Int, shardCount: Int, slotCapacity: Int) {
@@ -74,8 +74,8 @@ final class Ledger: Sendable {
     func hold(_ bytes: Int) { held.wrappingAdd(bytes, ordering: .relaxed) }
     func release(_ bytes: Int) { held.wrappingSubtract(bytes, ordering: .relaxed) }
 
-    /// What the tier keeps to as far as it can: the bound less the room for the segments, chunks and blocks that are taken
-    /// next, so that there is time to win them back.
+    /// The bound that the tier keeps as far as it can, in bytes: `maxBytes` less room for the segments, chunks and blocks that are taken
+    /// next, so that there is time to reclaim memory before `maxBytes` is reached.
     func softBound(segmentBytes: Int) -> Int {
         let limit = maxBytes.load(ordering: .relaxed)
         return limit - min(4 * segmentBytes, limit / 16)
@@ -89,7 +89,7 @@ final class Ledger: Sendable {
     func usage(_ slot: NamespaceSlot) -> UnsafeMutablePointer<SlotUsage> { usages + slot }
     func signals(_ shard: Int) -> UnsafeMutablePointer<ShardSignals> { shards + shard }
 
-    /// To be called with the shard's lock held, like `publishOldest`.
+    /// Counts an entry that was added. To be called with the shard's lock held, like `publishOldest`.
     func added(_ slot: NamespaceSlot, bytes: Int, stamp: UInt64, shard: Int, isOldest: Bool) {
         usages[slot].entries.wrappingAdd(1, ordering: .relaxed)
         usages[slot].bytes.wrappingAdd(Int64(bytes), ordering: .relaxed)
@@ -114,8 +114,8 @@ final class Ledger: Sendable {
         oldest[slot * shardCount + shard].load(ordering: .relaxed)
     }
 
-    /// The shard whose entries (of a slot, or all) may be the oldest, and a stamp that none in another shard is older
-    /// than; `nil` when there are none. Complexity: O(shards).
+    /// The shard that may have the oldest entry of a slot, or of all slots where `slot` is `nil`; and a stamp that no entry in another
+    /// shard is older than. The answer is `nil` when there are no entries. Complexity: O(shards).
     func oldestShard(_ slot: NamespaceSlot?) -> (shard: Int, runnerUp: UInt64)? {
         var best = Self.noStamp
         var runnerUp = Self.noStamp

@@ -1,19 +1,19 @@
 import PantlerModel
 import Synchronization
 
-// What keeps a shard's memory dense, and what makes its oldest entries leave.
+// How a shard's memory is kept dense, and how its oldest entries leave.
 extension MemoryShard {
-    /// From now on entries can be put into a slot.
+    /// Lets entries be put into a slot from now on.
     package mutating func open(_ slot: NamespaceSlot) {
         lists[slot].isAttached = true
         slotEnd = max(slotEnd, slot + 1)
     }
 
-    /// From now on nothing is added for the slot.
+    /// Lets nothing be put into a slot any more.
     package mutating func close(_ slot: NamespaceSlot) { lists[slot].isAttached = false }
 
-    /// The oldest entry of those that an order concerns, as long as none in another shard can be older. Complexity: O(1) for one namespace,
-    /// else O(slots).
+    /// The oldest entry that an order concerns; `nil` where there is none, or where one in another shard may be older. Complexity: O(1) for
+    /// one namespace, else O(slots).
     package func oldest(_ order: EvictionOrder) -> OldestEntry? {
         let oldest = oldestList(order.slot)
         guard oldest.stamp != Ledger.noStamp, oldest.stamp <= order.runnerUp else { return nil }
@@ -28,21 +28,21 @@ extension MemoryShard {
 
     /// Removes an entry to make room.
     ///
-    /// - Parameter isEviction: whether it is counted as one that left for others; one that was dead already is not.
+    /// - Parameter isEviction: whether the entry counts as evicted; one that was dead already does not.
     package mutating func evict(_ entry: OldestEntry, isEviction: Bool) {
         remove(entry.ref)
         if isEviction { ledger.usage(entry.slot).pointee.evictions.wrappingAdd(1, ordering: .relaxed) }
     }
 
-    /// Tells the other shards how old the oldest entry is now that an order was carried out.
+    /// Tells the other shards how old the oldest entry is, after an order was carried out.
     package mutating func endEviction(_ order: EvictionOrder) {
         let oldest = oldestList(order.slot)
         if order.slot == nil {
             ledger.signals(number).pointee.oldest.store(oldest.stamp, ordering: .relaxed)
             releaseIfEmpty()
         } else {
-            // What an empty shard holds stays for the entry that makes this one leave: a small namespace alone in the
-            // tier would else take pages from the system and give them back at each write.
+            // A shard that became empty keeps its memory here, for the entry for which room is made. Otherwise a small namespace alone in
+            // the tier would take pages from the system and give them back at each write.
             ledger.publishOldest(oldest.slot, shard: number, oldest.stamp)
         }
     }
@@ -57,9 +57,8 @@ extension MemoryShard {
         return best
     }
 
-    /// Moves the living blocks of the sparsest segment to the log's head, so that the segment can be given back; looks
-    /// at about `limit` bytes of it and goes on there next time. Does nothing unless at least `worth` of its bytes are
-    /// dead.
+    /// Moves the living blocks of the sparsest segment to the log's head, so that the segment can be given back. It looks at about `limit`
+    /// bytes of the segment, and goes on behind them the next time. It begins with a segment only if at least `worth` bytes of it are dead.
     ///
     /// - Returns: `false` where there is no memory to move anything to.
     @discardableResult
@@ -88,8 +87,8 @@ extension MemoryShard {
         return true
     }
 
-    /// Moves the last records into free numbers before them while many are free. Each removal moves at most two, so
-    /// that no call has to move many.
+    /// Moves the last records to free numbers before them while many numbers are free. Each removal of an entry moves at most two, so that
+    /// no call has to move many.
     mutating func shrinkSlab() {
         guard records.isSparse else { return }
         for _ in 0..<2 {
@@ -100,7 +99,7 @@ extension MemoryShard {
     }
 
     private mutating func move(_ old: UInt32) {
-        // There are free numbers, or nobody would be moved: the slab does not grow here.
+        // The slab does not grow here: records are moved only while there are free numbers.
         guard let new = records.take() else { return }
         records[new].initialize(to: records[old].pointee)
         index.renumber(old, to: new, records)
@@ -109,7 +108,7 @@ extension MemoryShard {
         records.free(old)
     }
 
-    /// Gives back what the last entry left behind.
+    /// Gives all memory back if the shard has no entry left.
     package mutating func releaseIfEmpty() {
         guard records.liveCount == 0, records.end > 1 else { return }
         victim = -1
@@ -124,6 +123,6 @@ package struct OldestEntry {
     package let ref: EntryRef
     package let hash: UInt64
     package let slot: NamespaceSlot
-    /// In microseconds of the clock's monotonic time.
+    /// When the entry was last used, in microseconds of the clock's monotonic time.
     package let lastUse: UInt64
 }

@@ -9,16 +9,16 @@ package struct WalkPosition: Sendable {
         var stamp: UInt64
     }
 
-    /// The entry to go on with, and those that were met last, the last of them first: where the one has moved, the walk goes on after
-    /// another. Empty before the first step.
+    /// `next` is the entry to go on with. `met` are the entries that were met last, the latest of them first: where `next` has moved, the
+    /// walk goes on after one of these. Before the first step both are empty.
     fileprivate var next: Place?
     fileprivate var met: [Place] = []
     fileprivate var hasBegun = false
 
-    /// Entries that are remembered.
+    /// The most entries that `met` holds.
     fileprivate static let places = 4
 
-    /// Stands before the first entry.
+    /// A position before the first entry.
     package init() {}
 }
 
@@ -29,16 +29,17 @@ package enum WalkVerdict: Sendable {
 }
 
 extension MemoryShard {
-    /// Shows a namespace's entries in this shard to `body`, at most `limit` under this hold of the lock, from the one that was used
-    /// longest ago to the newest.
+    /// Shows a namespace's entries in this shard to `body`, at most `limit` under this hold of the lock, from the one that was used longest
+    /// ago to the newest.
     ///
-    /// It follows the namespace's own order of use, so that it costs what the namespace holds and not what the tier does. An entry that is
-    /// there the whole time is shown at least once: one that is used meanwhile moves ahead of the walk, and is shown there, perhaps
-    /// again. The walk ends where the list does; more than `limit` entries cannot be used between two of its steps for ever.
+    /// The walk follows the namespace's recency list, so that its cost depends on the namespace's entries and not on all entries of the
+    /// tier. An entry that is there the whole time is shown at least once: one that is used meanwhile moves ahead of the walk, and is shown
+    /// there, perhaps for the second time. The walk ends at the end of the list, which it reaches unless more than `limit` entries are used
+    /// between each two of its steps.
     ///
-    /// - Parameter body: may have the entry removed. It must not change the shard itself.
+    /// - Parameter body: tells whether the entry is removed. It must not change the shard itself.
     /// - Returns: `false` at the end.
-    /// - Complexity: O(`limit`); O(entries of the namespace) in the rare case that all that the position remembers has moved.
+    /// - Complexity: O(`limit`); O(entries of the namespace) in the rare case that all entries that the position remembers have moved.
     package mutating func walk(
         _ slot: NamespaceSlot,
         _ position: inout WalkPosition,
@@ -64,7 +65,7 @@ extension MemoryShard {
             case .remove:
                 let next = newer == 0 ? nil : place(newer)
                 remove(EntryRef(number: number))
-                // The last record may have been moved into the gap.
+                // The removal may have moved the next entry's record, if that was the last one of the slab.
                 number = next.map { isStill($0, slot) ? $0.number : firstUsed(since: $0.stamp, slot) } ?? 0
             }
         }
@@ -90,7 +91,7 @@ extension MemoryShard {
         return record.isLive && record.hash == place.hash && record.stamp == place.stamp && record.slot == slot
     }
 
-    /// The first entry of a list that was used at a moment or later.
+    /// The oldest entry of a list that was last used at `stamp` or later; 0 = none.
     private func firstUsed(since stamp: UInt64, _ slot: NamespaceSlot) -> UInt32 {
         var number = lists[slot].oldest
         while number != 0, records[number].pointee.stamp < stamp { number = records[number].pointee.newer }

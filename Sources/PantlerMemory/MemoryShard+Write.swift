@@ -4,7 +4,7 @@ import Synchronization
 extension MemoryShard {
     /// Adds or replaces an entry, which is then the most recently used of its namespace.
     ///
-    /// Memory that this takes may put the tier over its bound until `MemoryTier.makeRoom`. Complexity: O(size).
+    /// The memory that this takes may put the tier over its bound until the steps of `RoomMaking` are taken. Complexity: O(size).
     package mutating func insert(
         _ hash: UInt64,
         _ slot: NamespaceSlot,
@@ -14,15 +14,17 @@ extension MemoryShard {
     ) -> InsertOutcome {
         let existing = find(hash, slot, key)
         if store(hash, slot, key, content, existing, .newest(now: now)) { return .stored }
-        // `store` fails before it changes anything.
+        // Where `store` fails, it has changed nothing.
         if let existing { remove(existing) }
         return .rejected
     }
 
-    /// Adds an entry that is not here, as the least recently used of its namespace: what is given in the order of its last use, the
-    /// latest first, is in that order then, and whatever is used meanwhile stays before all of it.
+    /// Adds an entry whose key is not in this shard, as the least recently used of its namespace. Entries that are added in the order of
+    /// their last use, the latest first, stand in that order then, behind all that are used meanwhile.
     ///
-    /// - Parameter stamp: when it was last used, in microseconds of the clock's monotonic time. Complexity: O(size).
+    /// - Parameter stamp: when the entry was last used, in microseconds of the clock's monotonic time.
+    /// - Returns: `.rejected` also where the key is in this shard.
+    /// - Complexity: O(size).
     package mutating func insertOldest(
         _ hash: UInt64,
         _ slot: NamespaceSlot,
@@ -34,7 +36,8 @@ extension MemoryShard {
         return .rejected
     }
 
-    /// Changes version, expiry and stale TTL of an entry in place (a touch).
+    /// Changes version, expiry and stale TTL of an entry (a touch). This is done in place unless the entry gets a stale TTL and has no room
+    /// for one: then it is written anew, and removed where that fails.
     package mutating func setLife(_ ref: EntryRef, version: Version, expiresAt: Timestamp, staleTTL: Int64) {
         let record = records[ref.number]
         if record.pointee.hasExtras {
@@ -67,7 +70,7 @@ extension MemoryShard {
         shrinkSlab()
     }
 
-    /// Removes entries of a namespace, at most `limit`; returns how many there were to remove.
+    /// Removes entries of a namespace, at most `limit`; returns how many it removed.
     package mutating func removeAll(_ slot: NamespaceSlot, limit: Int) -> Int {
         var count = 0
         while count < limit, lists[slot].oldest != 0 {
@@ -77,9 +80,10 @@ extension MemoryShard {
         return count
     }
 
-    /// Returns `false`, with nothing changed, if the entry can never fit or there is no memory.
+    /// Writes an entry. Returns `false`, with nothing changed, if the slot is closed, the entry can never fit, or there is no memory.
     ///
-    /// - Parameter place: where it stands among the recently used; an existing entry never goes to the end.
+    /// - Parameter place: where the entry is to stand in its namespace's recency list. An existing entry becomes the newest or stays where
+    ///   it is.
     private mutating func store(
         _ hash: UInt64,
         _ slot: NamespaceSlot,
@@ -156,8 +160,8 @@ extension MemoryShard {
         return true
     }
 
-    /// Whether an entry of this cost can be held once everything else has left: beside it a shard needs a segment, a
-    /// chunk of records and a block of buckets.
+    /// Whether an entry of this cost fits into its namespace's quota, and into the tier once all other entries have left. Beside the entry
+    /// a shard needs a segment, a chunk of records and a block of buckets, which together have less than twice a segment's bytes.
     private func canFit(_ cost: Int, _ slot: NamespaceSlot) -> Bool {
         let usage = ledger.usage(slot)
         if Int64(cost) > usage.pointee.maxBytes.load(ordering: .relaxed) { return false }
@@ -185,8 +189,8 @@ extension MemoryShard {
         }
     }
 
-    /// Puts an entry of the same size into its predecessor's block, if none of the two values is large and none of what
-    /// is to be written lies in that block.
+    /// Writes an entry into the block of the one that it replaces. Returns `false`, with nothing changed, where the sizes differ, one of
+    /// the two values is large, or something that is to be written lies in that block.
     private func overwrite(
         _ existing: EntryRef,
         _ shape: Payload,
@@ -206,7 +210,7 @@ extension MemoryShard {
         return true
     }
 
-    /// Gives an entry another record's content and payload; its places in index and list stay.
+    /// Gives an existing entry another content and payload. Its places in the index and in the recency list stay.
     private mutating func replace(_ existing: EntryRef, by record: Record, cost: Int) {
         let old = records[existing.number].pointee
         let oldCost = self.cost(old)
@@ -221,7 +225,7 @@ extension MemoryShard {
         ledger.usage(record.slot).pointee.bytes.wrappingAdd(Int64(cost - oldCost), ordering: .relaxed)
     }
 
-    /// A stale TTL comes to an entry that has no place for it: the entry is written anew.
+    /// Writes an entry anew that gets a stale TTL and has no room for one.
     private mutating func rewrite(_ ref: EntryRef, version: Version, expiresAt: Timestamp, staleTTL: Int64) {
         let record = records[ref.number].pointee
         let view = view(record)
@@ -236,7 +240,7 @@ extension MemoryShard {
             largeValue: largeValue(ref)
         )
         if !store(record.hash, record.slot, view.key, content, ref, .unchanged) {
-            // No memory, or 12 bytes too many for the quota: rather no entry than one with a wrong life.
+            // There is no memory, or no room in the quota for 12 bytes more. No entry is better than one that lives too long or too short.
             remove(ref)
         }
     }
@@ -248,16 +252,16 @@ extension MemoryShard {
     }
 }
 
-/// Where an entry that is written stands among the recently used of its namespace.
+/// Where an entry that is written is to stand in its namespace's recency list.
 private enum RecencyPlace {
     case newest(now: UInt64)
     case oldest(stamp: UInt64)
-    /// Where it stood.
+    /// An existing entry stays where it is.
     case unchanged
 }
 
 extension Record {
-    /// Takes over what an entry is, but neither its hash and slot nor its places in chain and list.
+    /// Takes over another record's content, and keeps its own places in chain and list.
     fileprivate mutating func replaceContent(by other: Record, payload: UInt32) {
         var merged = other
         merged.next = next

@@ -2,22 +2,22 @@ import Glibc
 package import PantlerModel
 import Synchronization
 
-/// A part of the tier: the entries whose hashes begin alike, with all that belongs to them under one lock.
+/// A part of the tier: the entries whose hashes begin with the same bits. Its owner guards it by a lock.
 ///
-/// A record (`RecordSlab`) is found by its hash (`HashIndex`), stands in its namespace's `RecencyList`, and points at
-/// its payload (`PayloadLog`). This file reads and touches, `MemoryShard+Write` adds and removes, `MemoryShard+Reclaim` moves
-/// entries together and makes the oldest leave.
+/// A record (`RecordSlab`) is found by its hash (`HashIndex`), stands in its namespace's `RecencyList`, and points at its payload
+/// (`PayloadLog`). This file finds and promotes entries, `MemoryShard+Write` adds, changes and removes them, `MemoryShard+Walk` shows all
+/// of a namespace, and `MemoryShard+Reclaim` compacts memory and makes the oldest entries leave.
 package struct MemoryShard: ~Copyable {
     let number: Int
     let ledger: Ledger
     var records: RecordSlab
     var index: HashIndex
     var log: PayloadLog
-    /// By slot.
+    /// The recency list of each namespace, by slot.
     let lists: UnsafeMutablePointer<RecencyList>
-    /// Slots that were ever attached are below it.
+    /// All slots that were ever opened are below this number.
     var slotEnd = 0
-    /// The segment that is being emptied, and how far that is; -1 = none.
+    /// The segment that is being emptied, and the offset up to which that is done; -1 = none.
     var victim = -1
     var victimOffset = 0
 
@@ -39,16 +39,16 @@ package struct MemoryShard: ~Copyable {
         lists.deallocate()
     }
 
-    /// The entry of a key, whatever its age. Complexity: O(1) on average.
+    /// The entry of a key, whether or not it has expired. Complexity: O(1) on average.
     ///
-    /// - Parameter hint: what `MemoryTier.readAhead` has said of the hash. It need not be true any more.
+    /// - Parameter hint: what `MemoryTier.readAhead` has found for the hash, which may be out of date.
     package func find(
         _ hash: UInt64,
         _ slot: NamespaceSlot,
         _ key: UnsafeRawBufferPointer,
         hint: EntryHint = .none
     ) -> EntryRef? {
-        // A live record with this hash, slot and key is the one that the chain would lead to: there are no two of them.
+        // A live record with this hash, slot and key is the one to which the chain would lead: there is only one.
         if hint.number != 0, hint.number < records.end, records[hint.number].pointee.isLive,
             isEntry(hint.number, hash, slot, key)
         {
@@ -74,7 +74,8 @@ package struct MemoryShard: ~Copyable {
         guard record.pointee.hash == hash, record.pointee.slot == slot, record.pointee.keyLength == key.count else {
             return false
         }
-        // Nearly always it is, and then the waits for all that is read of it overlap.
+        // A record that has come so far nearly always is the entry. All that is read next is fetched at once, so that the waits for memory
+        // overlap.
         readAhead(record)
         let offset = record.pointee.hasExtras ? 4 + Payload.extrasHeader : 4
         return equal(log.address(record.pointee.payload) + offset, key)
@@ -91,16 +92,16 @@ package struct MemoryShard: ~Copyable {
     /// When an entry was last used, in microseconds of the clock's monotonic time.
     package func lastUse(_ ref: EntryRef) -> UInt64 { records[ref.number].pointee.stamp }
 
-    /// This entry is now the most recently used. `now` is in microseconds of the clock's monotonic time.
+    /// Makes an entry the most recently used of its namespace. `now` is in microseconds of the clock's monotonic time.
     package mutating func promote(_ ref: EntryRef, now: UInt64) {
         lists[records[ref.number].pointee.slot].promote(ref.number, now: now, records)
     }
 
-    /// Visits entries of a namespace, in no particular order, among at most `limit` records from `from`: 0 to begin,
-    /// then what the call before returned, until that is `nil`.
+    /// Visits the entries of a namespace among at most `limit` records, in no particular order. `from` is 0 at first, and then what the
+    /// call before has returned, until that is `nil`.
     ///
-    /// An entry that is there the whole time is visited at least once; twice, in rare cases, when it was moved
-    /// meanwhile. (Records are looked at from the last to the first, and only ever moved towards the first.)
+    /// An entry that is there the whole time is visited at least once; twice, in rare cases, when it was moved meanwhile. (Records are
+    /// looked at from the last to the first, and only ever moved towards the first.)
     package func visit(
         _ slot: NamespaceSlot,
         from: UInt32,
@@ -148,7 +149,7 @@ package struct MemoryShard: ~Copyable {
         return record.isLarge ? size + largeValue(record)._withUnsafeGuaranteedRef { $0.heldBytes } : size
     }
 
-    /// The record and its share of the index.
+    /// Bytes of a record and of its share of the index.
     static let fixedCost = MemoryLayout<Record>.stride + 4
 
     func largeValue(_ record: Record) -> Unmanaged<LargeValue> {
@@ -163,8 +164,8 @@ package struct MemoryShard: ~Copyable {
     }
 }
 
-// All memory that a shard points at is its own, but for the ledger, which is `Sendable`: what may be sent along is the
-// whole of it, and it cannot be copied.
+// All memory that a shard points at is its own, but for the ledger, which is `Sendable`. A shard cannot be copied, so that whoever receives
+// it has all of that memory.
 extension MemoryShard: @unchecked Sendable {}
 
 private func equal(_ stored: UnsafeRawPointer, _ key: UnsafeRawBufferPointer) -> Bool {

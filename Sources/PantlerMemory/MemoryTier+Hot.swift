@@ -7,15 +7,15 @@ extension MemoryTier {
     ///   - includes: whether a namespace's entries are asked for.
     ///   - withShard: takes the shards' locks, one at a time.
     ///
-    /// Entries that are used meanwhile may be missing or stand where they stood. Complexity: O(limit x log limit) and
-    /// the number of namespaces, at most 1000 entries under one hold of a lock.
+    /// An entry that is used meanwhile may be missing, or stand where it stood before. Complexity: O(limit x log limit + namespaces). At
+    /// most 1000 entries are collected under one hold of a lock.
     package func hotHashes(
         limit: Int,
         of includes: (NamespaceSlot) -> Bool,
         _ withShard: ShardAccess
     ) -> [UInt64] {
         var hottest: [HotEntry] = []
-        // Nothing that was used before this moment can be among them any more.
+        // An entry that was last used before this moment cannot be among the hottest any more.
         var cutoff: UInt64 = 0
         var fresh = 0
         for number in 0..<shardCount {
@@ -47,7 +47,7 @@ extension MemoryTier {
         return hottest.map(\.hash)
     }
 
-    /// Sorts, keeps the first, and returns the stamp of the last if there are `limit`.
+    /// Sorts the entries and keeps the hottest `limit`. Returns the stamp of the last of them; 0 if there are fewer.
     private static func keepHottest(_ entries: inout [HotEntry], _ limit: Int) -> UInt64 {
         entries.sort { $0.stamp > $1.stamp }
         if entries.count > limit { entries.removeLast(entries.count - limit) }
@@ -63,8 +63,8 @@ struct HotEntry {
 }
 
 extension MemoryShard {
-    /// The next entries of a list from its newest, down to the stamp `since`. `last` is where the piece before ended;
-    /// if that entry has been used or has left, the walk goes on where its stamp would stand.
+    /// The next entries of a list, at most `limit`, from the newest down to the stamp `since`. `last` is the last entry of the piece
+    /// before: if it has been used or has left meanwhile, the walk goes on where its stamp would stand.
     func hottest(_ slot: NamespaceSlot, after last: HotEntry?, since: UInt64, limit: Int) -> [HotEntry] {
         var number = lists[slot].newest
         if let last {

@@ -1,29 +1,28 @@
 internal import CPantler
 import Synchronization
 
-// Lookups one after the other each wait for the memory that they read: a record, then its key and value, hundreds of cycles every
-// time once the entries are more than the processor's caches hold. A batch knows beforehand what it will read, so
-// that these waits can overlap.
+// A lookup waits for the memory that it reads: for the record, then for key and value. Each wait takes hundreds of cycles once the entries
+// are more than the processor's caches hold. A batch of lookups knows beforehand what it will read, so that these waits can overlap.
 
-/// Where a hash was last seen: spares `MemoryShard.find` the way there.
+/// The record in which a hash was last seen. It spares `MemoryShard.find` the way through the index.
 package struct EntryHint {
-    /// 0 = nowhere.
+    /// The number of the record; 0 = the hash was not seen.
     let number: UInt32
 
     package static let none = EntryHint(number: 0)
 }
 
 extension MemoryTier {
-    /// How many hashes `readAhead` takes at a time: what lies behind them has to stay in the caches until it is used.
+    /// The most hashes that `readAhead` takes at a time: what is fetched for them has to stay in the caches until it is used.
     package static let readAheadLimit = 128
 
-    /// Has the processor fetch what lookups of these hashes are about to read, and tells where that is. It changes nothing and
-    /// promises nothing: an entry may have moved or left by the time that it is looked up.
+    /// Has the processor fetch what lookups of these hashes are about to read, and hints at where that is. It changes nothing, and a hint
+    /// may be out of date: an entry may have moved or left by the time that it is looked up.
     ///
     /// Complexity: O(hashes + shards); each shard's lock is taken once at most.
     ///
     /// - Parameters:
-    ///   - hints: initialised here, one a hash.
+    ///   - hints: initialised here, one for each hash.
     ///   - withShard: takes the shards' locks, one at a time.
     package func readAhead(
         _ hashes: UnsafeBufferPointer<UInt64>,
@@ -31,7 +30,7 @@ extension MemoryTier {
         _ withShard: ShardAccess
     ) {
         hints.initialize(repeating: .none)
-        // A few waits are shorter than the work to have them overlap.
+        // For three hashes or fewer, the waits are shorter than the work of overlapping them.
         guard hashes.count > 3 else { return }
         withUnsafeTemporaryAllocation(of: Int.self, capacity: hashes.count) { places in
             withUnsafeTemporaryAllocation(of: Int.self, capacity: shardCount) { ends in
@@ -46,7 +45,7 @@ extension MemoryTier {
         }
     }
 
-    /// Puts the places of a shard's hashes together, shard after shard; `ends` says where each shard's end.
+    /// Groups the places of the hashes by shard. `ends` tells where each shard's group ends in `places`.
     private func sort(
         _ hashes: UnsafeBufferPointer<UInt64>,
         into places: UnsafeMutableBufferPointer<Int>,
@@ -68,13 +67,14 @@ extension MemoryTier {
 }
 
 extension MemoryShard {
-    /// Asks for what lookups of the hashes at `places` will read, all of one kind before the next, so that no read waits for another.
+    /// Prefetches what lookups of the hashes at `places` will read: the first records of all chains, and then all payloads, so that the
+    /// waits overlap.
     fileprivate func readAhead(
         _ hashes: UnsafeBufferPointer<UInt64>,
         _ places: UnsafeBufferPointer<Int>,
         _ hints: UnsafeMutableBufferPointer<EntryHint>
     ) {
-        // Record 0 is none, but has memory as soon as there is a record.
+        // Number 0 stands for no record. Its place is prefetched all the same, and has memory as soon as there is a record.
         guard records.end > 1 else { return }
         for place in places { pantler_prefetch(records[index.first(hashes[place])]) }
         for place in places {
@@ -86,7 +86,8 @@ extension MemoryShard {
         }
     }
 
-    /// Asks for what a hit reads after its record, all at once: the payload, and the neighbours between which `promote` takes it out.
+    /// Prefetches what a hit reads after its record: the payload, and the neighbours in the recency list, from between which `promote`
+    /// takes the record.
     @inline(__always)
     func readAhead(_ record: UnsafeMutablePointer<Record>) {
         let block = log.address(record.pointee.payload)
@@ -100,6 +101,6 @@ extension MemoryShard {
         pantler_prefetch(records[record.pointee.older])
     }
 
-    /// What is longer is read in a row, which the processor sees by itself.
+    /// Bytes of a payload that are prefetched at most. What follows is read in sequence, which the processor recognises by itself.
     private static let readAheadBytes = 512
 }

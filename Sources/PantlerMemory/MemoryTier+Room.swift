@@ -2,23 +2,22 @@ import Synchronization
 
 // How the tier stays within its bounds.
 //
-// A namespace's quota counts what its entries cost: whoever is over it evicts exactly that namespace's oldest, until it
-// is not. The tier's bound counts what is held from the system, and an entry that leaves gives nothing back by itself:
-// its payload is a hole in a segment. So two things are done by turns: segments with a fifth of holes are compacted,
-// and when there are none, the oldest entries leave, which makes holes. Holding back from compacting fuller segments is
-// what keeps a byte from being copied more than about four times for each byte that is freed.
+// A namespace's quota counts what its entries cost. A namespace that is over its quota loses its own oldest entries until it is not. The
+// tier's bound counts what is held from the system, and an entry that leaves gives nothing of that back by itself: its payload is a hole in
+// a segment. So two things are done in turn: segments of which a fifth or more is holes are compacted, and when there are none, the oldest
+// entries leave, which makes holes. Fuller segments are not compacted, so that a byte is copied no more than about four times for each byte
+// that is freed.
 //
-// Each caller does a little of it, as soon as the tier comes near its bound: so an insert never waits for long, and the
-// bound is rarely reached. Where it is all the same (a large value, a lowered bound), the caller goes on until it
-// holds.
+// Each caller does a little of this work as soon as the tier comes near its bound, so that no insert waits for long and the bound is rarely
+// reached. Where the bound is reached all the same (by a large value, or because it was lowered), the caller goes on until it holds.
 
 extension MemoryTier {
-    /// What an entry finds that is to come behind all others; see `MemoryShard.insertOldest`.
+    /// Whether there is room for an entry that is to stand behind all others; see `MemoryShard.insertOldest`.
     package enum RoomBehind {
         case enough
-        /// Its namespace has none left, or not for one of this size.
+        /// The namespace's quota has no room left for this entry.
         case noneInNamespace
-        /// The tier has none left without another entry leaving.
+        /// The tier has no room left unless another entry leaves.
         case none
     }
 
@@ -26,7 +25,7 @@ extension MemoryTier {
     /// leaving for it. Complexity: O(1).
     package func roomBehind(_ slot: NamespaceSlot, bytes entryBytes: Int) -> RoomBehind {
         let soft = ledger.softBound(segmentBytes: segmentBytes)
-        // Segments are counted as a whole when they are opened: what goes into one costs no more.
+        // A segment is counted as a whole when it is opened, so that a small entry that goes into it adds nothing.
         let isLarge = entryBytes > Self.largeValueBytes
         if bytes >= soft || isLarge && bytes + entryBytes > soft { return .none }
         let usage = ledger.usage(slot)
@@ -37,23 +36,23 @@ extension MemoryTier {
         return isFull ? .noneInNamespace : .enough
     }
 
-    /// What is to be done until a namespace's quota and the tier's bound hold again; see `RoomMaking`. Complexity: O(1).
+    /// The steps until a namespace's quota and the tier's bound hold again; see `RoomMaking`. Complexity: O(1).
     package func makingRoom(_ slot: NamespaceSlot) -> RoomMaking { RoomMaking(self, slot) }
 }
 
-/// Whose oldest entries are to leave, and how old these have to be.
+/// An order that the oldest entries of one namespace or of all leave, with the age that they must have.
 package struct EvictionOrder {
-    /// `nil` = those of all namespaces.
+    /// The namespace that the order concerns; `nil` = all.
     let slot: NamespaceSlot?
     /// No entry in another shard is older than this.
     let runnerUp: UInt64
 }
 
-/// The steps that bring a namespace within its quota and the tier within its bound, to be taken after each insert, outside of any lock, as
-/// long as there is a next one.
+/// The steps that bring a namespace within its quota and the tier within its bound. They are to be taken after each insert, outside of any
+/// lock, until `next` returns `nil`.
 ///
-/// While many threads insert, the tier is over its bound by what those took that have not come to the end of these steps yet. Complexity: O(1)
-/// while nothing is over; O(shards) for each entry evicted for a quota, O(shards + namespaces) for the tier.
+/// While many threads insert, the tier may be over its bound by what those took that have not finished these steps. Complexity: O(1) while
+/// nothing is over its bound; O(shards) for each entry evicted for a quota, O(shards + namespaces) for the tier.
 package struct RoomMaking {
     package enum Step {
         /// Empty a bit of a shard's sparsest segment, by `RoomMaking.compact`.
@@ -64,11 +63,11 @@ package struct RoomMaking {
 
     /// Entries that are evicted under one hold of a shard's lock, at most.
     package static let evictionStep = 8
-    /// Share of a segment that must be holes for it to be compacted.
+    /// A segment is compacted if at least one part in this many of it is holes.
     private static let worthCompacting = 5
     /// Bytes of a segment looked at under one hold of a shard's lock.
     private static let compactionStep = 16 << 10
-    /// Steps that a caller takes while the tier is only near its bound.
+    /// Steps that a caller takes at most while the tier is only near its bound.
     private static let courtesySteps = 2
 
     private let tier: MemoryTier
@@ -93,7 +92,7 @@ package struct RoomMaking {
         if !hasNoMemory {
             guard bytes > tier.maxBytes || steps < Self.courtesySteps else { return nil }
             steps += 1
-            // Each block is moved from a segment with holes into one without: it does not go on for ever.
+            // Compaction moves each block from a segment with holes into one without, so that it comes to an end.
             let candidate = ledger.mostReclaimable()
             if candidate.bytes * Self.worthCompacting >= tier.segmentBytes { return .compact(shard: candidate.shard) }
         }
@@ -111,7 +110,7 @@ package struct RoomMaking {
         )
     }
 
-    /// Whether one more entry has to leave. A large value alone may bring all that is needed.
+    /// Whether one more entry has to leave. One large value may have made all the room that is needed.
     package func goesOn(_ order: EvictionOrder) -> Bool {
         guard let slot = order.slot else { return tier.bytes > soft }
         return tier.ledger.usage(slot).pointee.isOver

@@ -1,7 +1,7 @@
 package import PantlerModel
 import Synchronization
 
-/// Where the background work stands.
+/// How far the sweep over the tier's records has come.
 package struct SweepPosition: Sendable {
     package fileprivate(set) var shard = 0
     /// Records from this number on have been looked at; 0 = none has.
@@ -9,12 +9,12 @@ package struct SweepPosition: Sendable {
 }
 
 extension MemoryTier {
-    /// Where the next step of background work is to be done, by `MemoryShard.sweep`. One thread at a time.
+    /// Where the next step is to be done, by `MemoryShard.sweep`. Used by one thread at a time.
     package var sweepPosition: SweepPosition { sweep.withLock { $0 } }
 
-    /// The step is done.
+    /// Notes how far a step has come.
     ///
-    /// - Returns: whether it ended a pass over all shards.
+    /// - Returns: whether the step ended a pass over all shards.
     package func noteSwept(_ position: SweepPosition) -> Bool {
         var next = position
         if next.from == 0 { next.shard = (next.shard + 1) % shardCount }
@@ -25,8 +25,8 @@ extension MemoryTier {
 }
 
 extension MemoryShard {
-    /// A small step of background work: shows up to `limit` records to `isDead` and removes those of which it is true; then empties a bit of
-    /// a segment that is half holes, and gives back what an empty shard holds.
+    /// A small step of background work. It shows up to `limit` records to `isDead` and removes those of which that is true; then it
+    /// compacts a part of a segment of which at least half is holes, and gives all memory back if the shard is empty.
     ///
     /// Complexity: O(`limit`), and 64 KiB of compaction at most.
     package mutating func sweep(
@@ -34,7 +34,7 @@ extension MemoryShard {
         limit: Int,
         _ isDead: (EntryView, NamespaceSlot) -> Bool
     ) {
-        // From the last record to the first: records are only ever moved towards that.
+        // The step goes from the last record to the first, because records are only ever moved towards the first.
         var number = position.from == 0 ? records.end : min(position.from, records.end)
         var left = limit
         while number > 1, left > 0 {

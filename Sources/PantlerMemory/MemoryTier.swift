@@ -3,13 +3,13 @@ import Synchronization
 /// Runs its second argument on a shard, given by its number, under the lock that guards it.
 package typealias ShardAccess = (Int, (inout MemoryShard) -> Void) -> Void
 
-/// The memory tier: entries of all namespaces, bounded in bytes that are really the process's, least recently used
-/// first to leave.
+/// The memory tier: the entries of all namespaces, bounded in bytes that are really the process's. The least recently used leave first.
 ///
-/// Shards are chosen by the hash's highest bits; see `MemoryShard` for what is inside, `Record` for what an entry costs. A tier
-/// has what its shards share and decides what is to be done; the shards themselves and their locks are their owner's, who keeps
-/// under these locks what else belongs to a key. This file is the tier's face; `MemoryTier+Room` keeps it within its bounds,
-/// `MemoryTier+Sweep` is its background work.
+/// A key's shard is chosen by the highest bits of its hash. `MemoryShard` says what is in a shard, and `Record` what an entry costs. A tier
+/// has what its shards share, and decides what is to be done. The shards themselves and their locks belong to the tier's owner, who guards
+/// by these locks what else belongs to a key. This file has the tier's settings and figures; `MemoryTier+Room` keeps it within its bounds,
+/// `MemoryTier+Sweep` is its background work, `MemoryTier+Hot` lists its hottest entries, and `MemoryTier+ReadAhead` speeds up lookups of
+/// many keys.
 package final class MemoryTier: Sendable {
     /// Values longer than this have an allocation of their own.
     package static let largeValueBytes = 16 << 10
@@ -21,14 +21,14 @@ package final class MemoryTier: Sendable {
     /// Where the sweep stands.
     let sweep = Mutex(SweepPosition())
     private let attached: Mutex<[Bool]>
-    /// A hash shifted right by it is a shard's number.
+    /// A hash shifted right by so many bits is a shard's number.
     private let shardShift: UInt64
 
     /// - Parameters:
-    ///   - maxBytes: bound of all the memory that the tier holds, its own tables and what `holdForGood` was told included. 0 =
-    ///     off: nothing is kept, each insert is rejected.
-    ///   - shardCount: rounded down to a power of two, and to what `maxBytes` can feed (1 MiB a shard).
-    ///   - maxNamespaces: how many may be attached at a time, at most 16,384.
+    ///   - maxBytes: the bound of all bytes that the tier holds, its own tables and those given to `holdForGood` included. 0 = off: nothing
+    ///     is kept, and each insert is rejected.
+    ///   - shardCount: rounded down to a power of two, and so far that `maxBytes` has 1 MiB for each shard.
+    ///   - maxNamespaces: how many may have a slot at a time; 16,384 at most.
     package init(maxBytes: Int, shardCount: Int = 16, maxNamespaces: Int = 1024) {
         let count = Geometry.shards(wanted: shardCount, maxBytes: maxBytes)
         geometry = Geometry(maxBytes: maxBytes, shardCount: count)
@@ -50,19 +50,19 @@ package final class MemoryTier: Sendable {
 
     // MARK: Bounds and figures
 
-    /// Slots are below it.
+    /// All slots are below this number.
     package var slotCapacity: Int { ledger.slotCapacity }
 
     package var maxBytes: Int { ledger.maxBytes.load(ordering: .relaxed) }
 
-    /// Takes effect at the next `RoomMaking`, which after a much smaller bound has a lot to do. The sizes of the pieces
-    /// in which memory is taken stay as they were chosen for the first bound.
+    /// Sets the tier's bound. It takes effect at the next `RoomMaking`, which has a lot to do where the bound became much smaller. The
+    /// sizes of the pieces in which memory is taken stay as they were chosen for the first bound.
     package func setMaxBytes(_ bytes: Int) { ledger.maxBytes.store(bytes, ordering: .relaxed) }
 
     /// Counts memory that the shards' owner holds beside their entries, as long as the tier lives.
     package func holdForGood(_ bytes: Int) { ledger.holdForGood(bytes) }
 
-    /// All that the tier holds from the system. Complexity: O(1).
+    /// Bytes that the tier holds from the system. Complexity: O(1).
     package var bytes: Int { ledger.held.load(ordering: .relaxed) }
 
     /// Complexity: O(shards).
@@ -70,8 +70,8 @@ package final class MemoryTier: Sendable {
         (0..<shardCount).reduce(0) { $0 + ledger.signals($1).pointee.entries.load(ordering: .relaxed) }
     }
 
-    /// What a namespace holds, in entries and in what these cost (see `Record`), and how many made room for others
-    /// since it was attached. Complexity: O(1).
+    /// A namespace's entries, the bytes that these cost it (see `Record`), and how many were evicted since it took its slot. Complexity:
+    /// O(1).
     package func usage(_ slot: NamespaceSlot) -> (entries: Int64, bytes: Int64, evictions: UInt64) {
         let usage = ledger.usage(slot)
         return (
@@ -96,10 +96,10 @@ package final class MemoryTier: Sendable {
         return slot
     }
 
-    /// Gives a slot to others, once it was emptied in each shard.
+    /// Makes a slot free for another namespace. To be called once the slot is empty in each shard.
     package func giveBack(_ slot: NamespaceSlot) { attached.withLock { $0[slot] = false } }
 
-    /// `nil` = as much as fits. Takes effect at the next `RoomMaking`.
+    /// Sets a namespace's quotas; `nil` = as much as fits. They take effect at the next `RoomMaking`.
     package func setQuota(_ slot: NamespaceSlot, maxBytes: Int64?, maxEntries: Int64?) {
         ledger.usage(slot).pointee.maxBytes.store(maxBytes ?? .max, ordering: .relaxed)
         ledger.usage(slot).pointee.maxEntries.store(maxEntries ?? .max, ordering: .relaxed)

@@ -1,7 +1,7 @@
 import Glibc
 
-/// Memory straight from the kernel, so that what the tier counts is what the process has, and what it gives back is
-/// given back at once.
+/// Memory directly from the kernel, so that the tier counts what the process really has, and what the tier gives back leaves the process at
+/// once.
 enum Pages {
     static let size = 4096
 
@@ -11,7 +11,7 @@ enum Pages {
     static func map(_ bytes: Int) -> UnsafeMutableRawPointer? {
         let base = mmap(nil, roundUp(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         guard let base, base != MAP_FAILED else { return nil }
-        // A value of megabytes is then not a fault for each 4 KiB of it.
+        // With large pages, a value of megabytes does not take a page fault for each 4 KiB.
         madvise(base, roundUp(bytes), MADV_HUGEPAGE)
         return base
     }

@@ -10,13 +10,13 @@ struct Payload {
     static let extrasHeader = 12
 
     var keyLength: Int
-    /// Of what is stored here: 8 for a large value.
+    /// Bytes of the value in the block: 8 for a large value, of which only a pointer is there.
     var valueLength: Int
     var hasExtras: Bool
     var mediaLength = 0
     var tagsLength = 0
 
-    /// The shape of an entry on its way in.
+    /// The layout of an entry that is to be stored.
     init(key: UnsafeRawBufferPointer, _ content: EntryContent, isLarge: Bool) {
         keyLength = key.count
         valueLength = isLarge ? 8 : content.value.count
@@ -25,7 +25,7 @@ struct Payload {
         hasExtras = mediaLength > 0 || tagsLength > 0 || content.staleTTL != 0
     }
 
-    /// The shape of an entry in place.
+    /// The layout of an entry that is stored.
     init(_ record: Record, at block: UnsafeRawPointer) {
         keyLength = record.keyLength
         valueLength = record.isLarge ? 8 : record.valueLength

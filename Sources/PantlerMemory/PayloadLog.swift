@@ -1,22 +1,22 @@
 import Synchronization
 
-/// The payloads of a shard: blocks of 4-byte units, appended to the newest of several segments, named by a 32-bit
+/// The payloads of a shard, in blocks of 4-byte units. A block is appended to the newest of several segments, and named by a 32-bit
 /// reference.
 ///
-/// A freed block stays where it is, marked dead. Its segment goes back to the system when its last block dies; segments
-/// with a few living blocks are emptied by `MemoryShard.compact`, which moves those on.
+/// A freed block stays where it is, marked as dead. A segment goes back to the system when its last living block is freed.
+/// `MemoryShard.compact` empties segments with few living blocks, by moving these to the newest segment.
 struct PayloadLog: ~Copyable {
     struct Segment {
-        /// `nil` = the number is free.
+        /// `nil` = no segment has this number.
         var base: UnsafeMutableRawPointer?
         var used = 0
         var live = 0
-        /// Of blocks that were freed. What a sealed segment has left at its end does not count: emptying the segment
-        /// would not win it, since what is moved leaves something at an end again.
+        /// Bytes of freed blocks. The unused end of a sealed segment does not count: to empty the segment would not win it, since the
+        /// segment to which the blocks are moved has an unused end too.
         var dead: Int { used - live }
     }
 
-    /// Stands at the head of a dead block, in place of the number of its record; the block's size follows.
+    /// The word at the head of a dead block, in place of the number of its record. The block's size follows.
     static let dead = UInt32.max
 
     let segmentBytes: Int
@@ -53,14 +53,14 @@ struct PayloadLog: ~Copyable {
 
     func reference(_ number: Int, offset: Int) -> UInt32 { UInt32(number) << shift | UInt32(offset >> 2) }
 
-    /// Where a block lies. It stays there until it is freed or its shard compacted.
+    /// The address of a block. It is valid until the block is freed or the shard is compacted.
     @inline(__always)
     func address(_ reference: UInt32) -> UnsafeMutableRawPointer {
         // A reference in use always points into a segment that is mapped.
         segments[Int(reference &>> shift)].base.unsafelyUnwrapped + Int(reference & (1 &<< shift &- 1)) &<< 2
     }
 
-    /// Room for a block of `size` bytes, a multiple of 4 and at least 8; `nil` without memory.
+    /// Room for a block of `size` bytes, a multiple of 4 and at least 8; `nil` when there is no memory.
     mutating func allocate(_ size: Int) -> UInt32? {
         if head < 0 || segments[head].used + size > segmentBytes {
             guard openSegment() else { return nil }
@@ -80,7 +80,7 @@ struct PayloadLog: ~Copyable {
         segments[number].live -= size
         liveBytes -= size
         if number == head {
-            // Nothing in it is alive: it can be filled from its beginning again.
+            // The segment has no living block, and can be filled from its beginning again.
             if segments[number].live == 0 { segments[number].used = 0 }
         } else if segments[number].live == 0 {
             close(number)
@@ -90,7 +90,7 @@ struct PayloadLog: ~Copyable {
         }
     }
 
-    /// Gives everything back. Only for a log without living blocks.
+    /// Gives all memory back. To be called only when no block is alive.
     mutating func removeAll() {
         if head >= 0 { unmap(head) }
         head = -1
@@ -132,7 +132,7 @@ struct PayloadLog: ~Copyable {
         segmentCount += 1
     }
 
-    /// Complexity: O(segments), once for a segment's worth of frees.
+    /// Gives back a segment that has no living block. Complexity: O(segments), once for each segment's worth of freed bytes.
     private mutating func close(_ number: Int) {
         unmap(number)
         guard sparsest == number else { return }

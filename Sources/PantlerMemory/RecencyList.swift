@@ -1,19 +1,19 @@
-/// The entries of one namespace in one shard, by last access. Stamps never grow from newest to oldest, whatever clocks
-/// the threads have read.
+/// The entries of one namespace in one shard, in the order of their last access. Stamps never grow from newest to oldest, even where
+/// threads have read the clock in another order.
 struct RecencyList {
     var newest: UInt32 = 0
     var oldest: UInt32 = 0
     private(set) var count: UInt32 = 0
-    /// Whether the namespace is there; nothing is added to a list whose namespace has left.
+    /// Whether the list belongs to a namespace that is there. Nothing is added to it otherwise.
     var isAttached = false
 
-    /// Adds a record as the newest, stamped `now`, or as its predecessor if the clock reads earlier than that.
+    /// Adds a record as the newest. Its stamp is `now`, but not smaller than that of the newest before it.
     mutating func add(_ number: UInt32, now: UInt64, _ records: borrowing RecordSlab) {
         count += 1
         link(number, now: now, records)
     }
 
-    /// Adds a record as the oldest, stamped `stamp`, or as its successor in the list if that was used earlier.
+    /// Adds a record as the oldest. Its stamp is `stamp`, but not larger than that of the oldest before it.
     mutating func addOldest(_ number: UInt32, stamp: UInt64, _ records: borrowing RecordSlab) {
         count += 1
         let record = records[number]
@@ -45,14 +45,14 @@ struct RecencyList {
         link(number, now: now, records)
     }
 
-    /// The record's number has changed, and its content was copied already.
+    /// Tells a record's neighbours its new number, to which its content was copied already.
     mutating func renumbered(_ number: UInt32, _ records: borrowing RecordSlab) {
         let record = records[number].pointee
         if record.newer == 0 { newest = number } else { records[record.newer].pointee.older = number }
         if record.older == 0 { oldest = number } else { records[record.older].pointee.newer = number }
     }
 
-    /// Stamp of the oldest; `Ledger.noStamp` when empty.
+    /// The stamp of the oldest record; `Ledger.noStamp` when the list is empty.
     func oldestStamp(_ records: borrowing RecordSlab) -> UInt64 {
         oldest == 0 ? Ledger.noStamp : records[oldest].pointee.stamp
     }

@@ -6,9 +6,9 @@ import PantlerModel
 ///
 ///     48 (record) + 4 (bucket) + roundUp4(4 (back reference) + key + value [+ 12 + media type + tags])
 ///
-/// The part in brackets is there for entries with a media type, tags or a stale TTL. Of a value over
-/// `MemoryTier.largeValueBytes` the log keeps an 8-byte pointer; the value has an allocation of its own. On top of that
-/// come what the pieces of `Geometry` leave empty and what was freed and not compacted yet.
+/// The part in brackets is there for entries with a media type, tags or a stale TTL. Of a value over `MemoryTier.largeValueBytes` the log
+/// keeps an 8-byte pointer; the value has an allocation of its own. Beside all that the tier holds what the pieces of `Geometry` leave
+/// empty, and what was freed and is not compacted yet.
 struct Record {
     var hash: UInt64
     /// Next record in the bucket's chain; 0 = last.

@@ -1,7 +1,7 @@
-/// The records of a shard, by numbers that begin at 1. Dense but for the free ones, which are a list.
+/// The records of a shard, by numbers that begin at 1. The free ones among them form a list.
 ///
-/// It only knows which numbers are taken; moving records together, so that memory can be given back, is the shard's,
-/// who knows what points at them.
+/// A slab only knows which numbers are taken. The shard moves records together, so that memory can be given back, because it knows what
+/// points at them.
 struct RecordSlab: ~Copyable {
     private var chunks: BlockTable
     private let shift: UInt32
@@ -17,7 +17,7 @@ struct RecordSlab: ~Copyable {
         chunks = BlockTable(blockBytes: geometry.chunkRecords * MemoryLayout<Record>.stride, ledger: ledger)
     }
 
-    // Several times in each request; so is the arithmetic of the log and the index.
+    // This is called several times in each request, and so are the address calculations of the log and the index.
     @inline(__always)
     subscript(number: UInt32) -> UnsafeMutablePointer<Record> {
         (chunks[Int(number &>> shift)] + Int(number & mask) * MemoryLayout<Record>.stride)
@@ -27,7 +27,7 @@ struct RecordSlab: ~Copyable {
     var heldBytes: Int { chunks.heldBytes }
     var liveCount: Int { Int(end) - 1 - freeCount }
 
-    /// A number for a new record, whose memory is not initialised; `nil` without memory.
+    /// A number for a new record, whose memory is not initialised; `nil` when there is no memory.
     mutating func take() -> UInt32? {
         if firstFree != 0 {
             let number = firstFree
@@ -50,7 +50,7 @@ struct RecordSlab: ~Copyable {
         freeCount += 1
     }
 
-    /// Whether so many are free that the last records should move down.
+    /// Whether so many numbers are free that the last records should move down.
     var isSparse: Bool { freeCount > Int(end) / 8 + Int(mask) }
 
     /// Takes the last number, which must be free by now, out of use.
@@ -68,7 +68,7 @@ struct RecordSlab: ~Copyable {
         freeCount -= 1
     }
 
-    /// Numbers on the list of the free, for `checkInvariants`. Complexity: O(free).
+    /// The numbers on the list of free records, for the tests' `checkInvariants`. Complexity: O(free).
     func freeNumbers() -> [UInt32] {
         var numbers: [UInt32] = []
         var number = firstFree

@@ -8,9 +8,9 @@ final class Catalogue: Sendable {
     private let tiers: Tiers
     private let background: WorkerPool
     private let registry: Mutex<Registry>
-    /// Whose slot is whose, for those who meet an entry under its shard's lock.
+    /// The namespace of each slot, for code that meets an entry under its shard's lock.
     private let slots = Mutex<[NamespaceSlot: Namespace]>([:])
-    /// Gets that found their namespace dropped when they came to it. Relaxed: a figure that only grows.
+    /// Gets whose namespace was dropped before they reached it. Relaxed: the figure only grows.
     private let lostGets = Atomic<UInt64>(0)
 
     /// - Parameter state: what the lower tier remembers of the previous run: its namespaces are adopted.
@@ -24,7 +24,7 @@ final class Catalogue: Sendable {
 
     // MARK: Which there are
 
-    /// The namespace of a name, which need not be in form. Complexity: O(1), one lock.
+    /// The namespace of a name, which need not be a valid one. Complexity: O(1), one lock.
     func namespace(_ name: UnsafeRawBufferPointer) -> Namespace? {
         namespace(String(decoding: name, as: UTF8.self))
     }
@@ -33,12 +33,12 @@ final class Catalogue: Sendable {
 
     func namespace(_ id: NamespaceID) -> Namespace? { registry.withLock { $0.byID[id] } }
 
-    /// That which a slot in memory belongs to.
+    /// The namespace that a slot in memory belongs to.
     func namespace(at slot: NamespaceSlot) -> Namespace? { slots.withLock { $0[slot] } }
 
     var bySlot: [NamespaceSlot: Namespace] { slots.withLock { $0 } }
 
-    /// In the order of their names.
+    /// All namespaces, in the order of their names.
     func namespaces() -> [Namespace] {
         registry.withLock { Array($0.byName.values) }.sorted { $0.name.description < $1.name.description }
     }
@@ -47,7 +47,7 @@ final class Catalogue: Sendable {
 
     var defaultPolicy: Policy { registry.withLock { $0.defaultPolicy } }
 
-    /// Settings that may change while the store runs. `maxNamespaces` counts up to what the store was made with.
+    /// Changes settings while the store runs. `maxNamespaces` counts only up to the number that the store was made with.
     func reconfigure(autoCreate: Bool, maxNamespaces: Int, defaultPolicy: Policy) {
         registry.withLock {
             $0.autoCreate = autoCreate
@@ -58,11 +58,12 @@ final class Catalogue: Sendable {
 
     // MARK: Making and dropping
 
-    /// The namespace that a write goes to; made with the default policy where there is none.
+    /// The namespace that a write goes to. Where there is none, it is made with the default policy.
     ///
-    /// - Parameter check: asked before one is made, with the policy that it would have: what it throws is thrown, and none is made. A write
-    ///   that is bound to be refused leaves nothing behind.
-    /// - Throws: `namespace_invalid`, `too_many_namespaces`, `namespace_not_found` where writes make none, or `storage_unavailable`.
+    /// - Parameter check: called before a namespace is made, with the policy that it would have. What it throws is thrown, and no namespace
+    ///   is made, so that a write that is bound to be refused leaves nothing behind.
+    /// - Throws: `namespace_invalid`, `too_many_namespaces`, `namespace_not_found` where writes make no namespaces, `storage_unavailable`,
+    ///   or what `check` throws.
     func forWriting(
         _ name: UnsafeRawBufferPointer,
         check: (Policy) throws(Problem) -> Void
@@ -94,7 +95,8 @@ final class Catalogue: Sendable {
         }
         guard let (namespace, ticket) = done else { return completion(.success(false)) }
         background.async { [self] in
-            // Whoever counts does so under a shard's lock and looks for the drop first: what is there now is the whole.
+            // Nothing is counted for the namespace any more: whoever counts holds a shard's lock, and looks first whether the namespace was
+            // dropped. So this tally is final.
             let tally = tiers.shards.tally(of: namespace.slot)
             let evictions = tiers.memory.usage(namespace.slot).evictions
             registry.withLock {
@@ -104,17 +106,18 @@ final class Catalogue: Sendable {
             }
             slots.withLock { $0[namespace.slot] = nil }
             tiers.shards.detach(namespace.slot)
-            // Only now: whoever is answered may make another namespace at once, which needs the slot where all are taken.
+            // The call is answered only when the slot is free: its caller may make another namespace at once, which needs this slot where
+            // all others are taken.
             tiers.settle(ticket.map { [$0] } ?? [], .through, true, completion)
         }
     }
 
-    /// A namespace of the previous run.
+    /// Takes over a namespace of the previous run.
     private func adopt(_ record: NamespaceRecord) {
         var record = record
-        // An earlier version took any number here.
+        // An earlier version of Pantler took any number here.
         record.policy.maxValueSize = min(record.policy.maxValueSize, Limits.valueBytes)
-        // It has nothing in the lower tier, whatever was left there.
+        // Such a namespace has nothing in the lower tier: whatever was left there is void.
         if record.policy.durability == .memory { record.lowerFrom = max(record.lowerFrom, tiers.versions.latest + 1) }
         guard let slot = attach(record) else { return }
         let namespace = Namespace(record: record, slot: slot)
@@ -122,9 +125,7 @@ final class Catalogue: Sendable {
         registry.withLock { $0.add(namespace) }
     }
 
-    /// Makes a namespace. Within `ordered`.
-    ///
-    /// - Parameter durability: `through` where the caller waits for the record to be synced.
+    /// Makes a namespace. To be called under the registry's lock.
     func make(
         _ name: NamespaceName,
         _ policy: Policy,
@@ -142,7 +143,7 @@ final class Catalogue: Sendable {
         registry.nextID += 1
         let namespace = Namespace(record: record, slot: slot)
         slots.withLock { $0[slot] = namespace }
-        // Whoever sums up finds these gets either here or there: both are looked at under the registry's lock.
+        // A sum has these gets exactly once, either from `unmet` or from the namespace: `counted` looks at both under the registry's lock.
         let gets = registry.unmet.take(name.description)
         if gets > 0 { countAbsent(namespace, gets) }
         registry.add(namespace)
@@ -153,15 +154,15 @@ final class Catalogue: Sendable {
         tiers.shards.attach(maxBytes: record.policy.maxMemory, maxEntries: record.policy.maxEntries)
     }
 
-    /// Runs `body` under the lock under which records of namespaces change and are queued for the lower tier, so that both happen in one
-    /// order.
+    /// Runs `body` under the registry's lock. Records of namespaces are changed and queued for the lower tier under this lock, so that both
+    /// happen in the same order.
     func ordered<Answer>(_ body: (inout Registry) -> Answer) -> Answer { registry.withLock { body(&$0) } }
 
     // MARK: What is counted besides
 
-    /// Counts gets of a namespace that is not there: misses, like any other get of what is not there.
+    /// Counts gets of a namespace that is not there. They are misses, like any other get of an entry that is not there.
     ///
-    /// - Parameter name: need not be in form; it is then that of no namespace to come.
+    /// - Parameter name: need not be a valid name. No namespace can ever get an invalid one.
     func countUnmet(_ name: UnsafeRawBufferPointer, gets: Int = 1) {
         countUnmet(String(decoding: name, as: UTF8.self), gets: gets)
     }
@@ -173,7 +174,7 @@ final class Catalogue: Sendable {
             return nil
         }
         guard let namespace = isLate else { return }
-        // It was made since the caller looked.
+        // The namespace was made after the caller had looked for it.
         countAbsent(namespace, UInt64(gets))
     }
 
@@ -190,7 +191,8 @@ final class Catalogue: Sendable {
     /// Counts gets that came to a namespace after it was dropped.
     func countLost(_ gets: UInt64) { lostGets.wrappingAdd(gets, ordering: .relaxed) }
 
-    /// The namespaces that count at present, and what is counted besides: of those that are gone or about to be, and of those that never were.
+    /// The namespaces that there are, and the sums of what was counted elsewhere: in namespaces that were dropped, and under names that
+    /// have no namespace.
     func counted() -> Sums {
         let (namespaces, retired, leaving, unmet) = registry.withLock {
             (Array($0.byName.values), $0.retired, $0.leaving, $0.unmet)
@@ -208,12 +210,12 @@ final class Catalogue: Sendable {
         )
     }
 
-    /// What is counted over all namespaces, or over none.
+    /// The parts of which a sum over everything consists; see `counted`.
     struct Sums {
         var namespaces: [Namespace]
         var rest: NamespaceTally
         var memoryEvictions: UInt64
-        /// Gets of namespaces that are not there, by name; and of names that are not remembered.
+        /// `unmet` has the gets of namespaces that are not there, by name. `unnamedGets` counts those whose names are not remembered.
         var unmet: [String: UInt64]
         var unnamedGets: UInt64
     }

@@ -1,7 +1,8 @@
 import PantlerModel
 import Synchronization
 
-/// Waits for answers of many, which may come on any thread, and gives the number of those that were yes, or the first problem.
+/// Waits for a number of answers, which may come on any thread. The completion gets the number of those that were `true`, or the first
+/// problem.
 final class Countdown: Sendable {
     private struct State {
         var open: Int
@@ -12,7 +13,7 @@ final class Countdown: Sendable {
     private let state: Mutex<State>
     private let completion: @Sendable (Result<Int, Problem>) -> Void
 
-    /// Of none, it is over at once.
+    /// With a count of 0, `completion` is called at once.
     init(_ count: Int, completion: @escaping @Sendable (Result<Int, Problem>) -> Void) {
         state = Mutex(State(open: count))
         self.completion = completion

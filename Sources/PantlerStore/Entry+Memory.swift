@@ -1,7 +1,7 @@
 import PantlerMemory
 import PantlerModel
 
-// An entry between its two shapes: a value that travels, and bytes in the memory tier.
+// Conversions between an `Entry`, which is a value that can travel, and the bytes that the memory tier has of an entry.
 
 extension Entry {
     /// Copies an entry out of memory. Complexity: O(size).
@@ -18,7 +18,7 @@ extension Entry {
         )
     }
 
-    /// Shows the entry as the memory tier takes it in, for the length of `body`.
+    /// Shows the entry to `body` in the form in which the memory tier takes it. What is shown is valid during the call.
     func withContent<Answer>(_ large: LargeValue?, _ body: (EntryContent) -> Answer) -> Answer {
         value.withUnsafeBytes { value in
             withMediaType { mediaType in
@@ -38,9 +38,9 @@ extension Entry {
         }
     }
 
-    /// Shows the entry as it would look in memory, for the length of `body`.
+    /// Shows the entry to `body` as it would look in memory. What is shown is valid during the call.
     ///
-    /// - Parameter large: stands for the value, where there is one.
+    /// - Parameter large: shown in place of the entry's own value; `nil` = that is shown.
     func withView(_ address: EntryAddress, _ large: LargeValue?, _ body: (EntryView) -> Void) {
         let encodedTags = TagList.encode(tags)
         address.key.withUnsafeBytes { key in
@@ -73,7 +73,7 @@ extension Entry {
 }
 
 extension LargeValue {
-    /// A copy of a value that memory keeps in an allocation of its own; `nil` for a smaller one, or without memory.
+    /// A copy of a value for which memory has an allocation of its own; `nil` for a smaller value, or when there is no memory.
     static func copy(of value: [UInt8]) -> LargeValue? {
         guard value.count > MemoryTier.largeValueBytes else { return nil }
         return value.withUnsafeBytes { LargeValue(copying: $0) }

@@ -2,28 +2,29 @@ import PantlerInsight
 import PantlerMemory
 import PantlerModel
 
-/// One change of one entry, decided and not made yet: a value.
+/// One change of one entry, as a value: it is decided, and not made yet.
 ///
-/// It has no version. Whoever has the last word about the entry gives it one, judges the base, and makes the change or does not. Over a disk
-/// of its own that is the store, in `EntryWrites.commit`; over a tier that several nodes share it would be that tier.
+/// A change has no version. Whoever has the last word about the entry gives it one, judges its base, and makes the change or refuses it.
+/// Over a node's own disk the store has the last word, in `EntryWrites.commit`; over a tier that several nodes share, that tier would have
+/// it.
 struct EntryChange: Sendable {
-    /// What asked for it, which is what it is counted as.
+    /// The kind of call that asked for the change. The statistics count the change as that.
     enum Kind: Sendable {
         case put, delete, touch, counter, merge, invalidation
     }
 
     enum Effect: Sendable {
-        /// The whole entry, and a copy of its value for memory where that is large.
+        /// The whole entry is written. A large value comes with a copy for memory.
         case put(Entry, LargeValue?)
-        /// Another head; the value stays as it is.
+        /// The entry gets another head, and keeps its value.
         case touch(EntryHead)
-        /// Nothing is there any more, for this reason.
+        /// The entry is removed, for this reason.
         case remove(MissReason)
     }
 
-    /// What the change was decided on: it is right only while that still stands.
+    /// What stood there when the change was decided. The change is right only while that still stands there.
     enum Base: Hashable, Sendable {
-        /// Whatever stands there.
+        /// The change is right whatever stands there.
         case any
         case nothing
         case version(Version)
@@ -59,38 +60,38 @@ extension NamespaceTally {
     }
 }
 
-/// What a step makes of what stands at an address.
+/// What a step decides about an address, by what stands there.
 enum Decision<Answer: ChangeAnswer>: Sendable {
     /// Nothing changes.
     case nothing(Answer)
-    /// Nothing changes, because nothing is there. What could come back is removed all the same before that is said.
+    /// Nothing changes, because nothing is there. What the lower tier could bring back is removed all the same before the caller is told.
     case absent(MissReason, Result<Answer, Problem>)
-    /// The answer gets the version once the change has one.
+    /// The change is made. The answer gets its version.
     case change(EntryChange, Answer)
 }
 
 /// What a caller is told of a change.
 protocol ChangeAnswer: Sendable {
-    /// The entry's after the change.
+    /// The version of the entry after the change.
     var version: Version { get set }
 }
 
-/// A call that may change one entry, as a value: it turns what stands there into a change.
+/// A call that may change one entry, as a value. It turns what stands at the entry's address into a change.
 ///
-/// It touches no tier and waits for nothing, so that it can be run again whenever something else stands there.
+/// A step touches no tier and waits for nothing, so that it can be run again whenever something else stands there.
 protocol EntryStep: Sendable {
     associatedtype Answer: ChangeAnswer
 
-    /// Whether it looks at the value that stands there, or at its head alone.
+    /// Whether the step looks at the value that stands there, or only at its head.
     static var looksAtValue: Bool { get }
-    /// Judged before the step runs.
+    /// The condition that is judged before the step runs.
     var condition: Condition { get }
-    /// `false` lets it run on `.unknown` where memory does not have the entry.
+    /// Whether the step has to know what stands there. Otherwise it runs on `.unknown` where memory does not have the entry.
     var needsStanding: Bool { get }
-    /// Whether it fails where the lower tier cannot tell what stands there. Otherwise a fault counts as nothing there.
+    /// Whether the step fails where the lower tier cannot tell what stands there. Otherwise a fault counts as nothing there.
     var failsUnseen: Bool { get }
 
-    /// - Parameter policy: that of the namespace at the moment at which the change is made.
+    /// - Parameter policy: the namespace's policy at the moment at which the change is made.
     func decide(_ standing: Standing, _ policy: Policy, _ moment: Moment) throws(Problem) -> Decision<Answer>
 }
 

@@ -2,12 +2,13 @@ import PantlerInsight
 import PantlerMemory
 package import PantlerModel
 
-/// Who is told of a write that takes longer than its call.
+/// The completions of a write that takes longer than its call.
 package struct LateAnswer<Answer: Sendable>: Sendable {
-    /// The change is made and everybody sees it; what is left to wait for is that it is committed and synced. Called at most once, and
-    /// before `completion`. Not called for a change that waits for room in the lower tier's queue: its writer is to wait too.
+    /// Called when the change is made and everybody sees it, and only its commit and sync are left to wait for. It is called at most once,
+    /// and before `completion`. It is not called for a change that waits for room in the lower tier's queue, because then its caller is to
+    /// wait too.
     package var made: (@Sendable () -> Void)?
-    /// Called exactly once, as any completion of the store's.
+    /// Called exactly once, like any completion of the store.
     package var completion: @Sendable (Result<Answer, Problem>) -> Void
 
     package init(
@@ -19,11 +20,11 @@ package struct LateAnswer<Answer: Sendable>: Sendable {
     }
 }
 
-/// The way of every change of an entry.
+/// Makes the changes of entries that callers ask for.
 ///
-/// Under the shard's lock a step sees what stands at the address and turns it into a change, and `commit` makes that, in memory and in the
-/// lower tier's queue, so that versions, memory and queue agree about the order. Out of the lock the change is waited for as its
-/// durability asks, and answered.
+/// Under the shard's lock a step sees what stands at the address and turns it into a change. `commit` makes the change, in memory and in
+/// the lower tier's queue, so that versions, memory and queue agree about the order. Outside of the lock, the call waits until the change
+/// is as durable as its namespace asks, and is answered.
 final class EntryWrites: Sendable {
     private let tiers: Tiers
     private let reads: LowerReads
@@ -37,7 +38,7 @@ final class EntryWrites: Sendable {
 
     /// Runs a step on what stands at an address, and answers once what it changed is as durable as the namespace asks.
     ///
-    /// - Parameter isHolder: whether the caller has the key's writes to itself.
+    /// - Parameter isHolder: whether the caller holds the key; see `hold`.
     func write<Step: EntryStep>(
         _ step: Step,
         _ namespace: Namespace,
@@ -59,9 +60,10 @@ final class EntryWrites: Sendable {
         if let answer { late.completion(answer) }
     }
 
-    /// The same for one who can take the answer at once, which costs no allocation but for what the tiers keep.
+    /// Runs a step like the `write` above, but returns the answer where it is there at once. That allocates nothing but what the tiers
+    /// keep.
     ///
-    /// - Parameter later: asked for if there is no answer yet, and before one can come.
+    /// - Parameter later: called if there is no answer yet, and before one can come.
     /// - Returns: the answer; `nil` = it comes later.
     func write<Step: EntryStep>(
         _ step: Step,
@@ -92,7 +94,7 @@ final class EntryWrites: Sendable {
         _ address: EntryAddress,
         _ moment: Moment
     ) -> Standing? {
-        // `run` refuses it; the lower tier need not be asked.
+        // `run` refuses the write, so that the lower tier need not be asked.
         if namespace.isDropped { return .unknown }
         guard let ref = address.key.withUnsafeBytes({ shard.memory.find(address.hash, namespace.slot, $0) }) else {
             if namespace.usesLower { return nil }
@@ -100,7 +102,8 @@ final class EntryWrites: Sendable {
         }
         let view = shard.memory.view(ref)
         let large = view.isLarge ? shard.memory.largeValue(ref) : nil
-        // A walk that removes a prefix has not come to it yet: a change of it would carry what has ended past the walk.
+        // The entry has ended if a walk that removes a prefix has still to come to it. A change of the entry would give it a new version,
+        // and so carry it past the walk.
         let isEnding = namespace.marks.isBeingRemoved(address.key, version: view.version)
         let reason: MissReason
         switch namespace.marks.freshness(of: view, at: moment.now) {
@@ -116,8 +119,8 @@ final class EntryWrites: Sendable {
         return .some(.none(reason))
     }
 
-    /// Asks the lower tier what stands there, and runs the step on that. Where another writer has the key to itself, it waits for that
-    /// one's end first.
+    /// Asks the lower tier what stands there, and runs the step on that. Where another writer holds the key, this one waits first until the
+    /// key is released.
     private func writeAfterRead<Step: EntryStep>(
         _ step: Step,
         _ namespace: Namespace,
@@ -157,9 +160,9 @@ final class EntryWrites: Sendable {
         }
     }
 
-    /// What stands there as the lower tier has told it.
+    /// What stands there, by what the lower tier has told.
     ///
-    /// - Parameter standing: what an item is that may be seen.
+    /// - Parameter standing: makes a standing of an item that may be seen.
     private func judge<Item: Headed>(
         _ item: Item,
         _ namespace: Namespace,
@@ -178,7 +181,7 @@ final class EntryWrites: Sendable {
 
     // MARK: Keys that one writer has to itself
 
-    /// Whether another writer has the key to itself: `again` runs at its end then.
+    /// Whether another writer holds the key. If so, `again` runs when the key is released.
     private func waitsForHolder(_ address: EntryAddress, _ again: @escaping @Sendable () -> Void) -> Bool {
         var waits = false
         tiers.shards.withShard(address.hash) { shard in
@@ -188,9 +191,9 @@ final class EntryWrites: Sendable {
         return waits
     }
 
-    /// Takes a key's writes, until `release`. Where somebody has them, `again` runs at its end.
+    /// Gives the caller all writes of a key, until `release`. Where another writer holds the key, `again` runs when the key is released.
     ///
-    /// - Returns: whether the caller has them now.
+    /// - Returns: whether the caller holds the key now.
     func hold(_ address: EntryAddress, _ again: @escaping @Sendable () -> Void) -> Bool {
         var isHeld = false
         tiers.shards.withShard(address.hash) { shard in
@@ -200,7 +203,7 @@ final class EntryWrites: Sendable {
         return isHeld
     }
 
-    /// Gives a key's writes back; after `answer` those who waited for it go on, in their order.
+    /// Releases a key. After `answer`, the writers that have waited for the key go on, in the order in which they came.
     func release(_ address: EntryAddress, _ answer: () -> Void) {
         var waiting: [@Sendable () -> Void] = []
         tiers.shards.withShard(address.hash) { waiting = $0.loads.release(address.hash) }
@@ -210,7 +213,7 @@ final class EntryWrites: Sendable {
 
     // MARK: Deciding
 
-    /// Runs a step, and makes the change that it decides on. Under the shard's lock.
+    /// Runs a step, and makes the change that it decides on. Called under the shard's lock.
     private func run<Step: EntryStep>(
         _ step: Step,
         _ shard: inout Shard,
@@ -220,7 +223,7 @@ final class EntryWrites: Sendable {
         _ moment: Moment
     ) -> Result<Committed<Step.Answer>, Problem> {
         if namespace.isDropped { return .failure(.namespaceNotFound(namespace.name.description)) }
-        // That of the moment at which the lock is held, as for every change: see `PolicyChanges`.
+        // The policy is read while the lock is held, as for every change: see `PolicyChanges`.
         let policy = namespace.policy
         do throws(Problem) {
             try step.condition.check(standing.version)
@@ -256,11 +259,11 @@ final class EntryWrites: Sendable {
 
     // MARK: Committing
 
-    /// Makes a change: the one place where entries change in memory and in the lower tier's queue. Under the shard's lock, under which
-    /// the change was decided, so that its base holds.
+    /// Makes a change that a step has decided on, in memory and in the lower tier's queue. Called under the shard's lock under which the
+    /// change was decided, so that its base holds.
     ///
-    /// A tier that has the last word itself, since several nodes share it, would be handed the change here, and this would go on with
-    /// its outcome.
+    /// A tier that several nodes share would have the last word itself. The change would be handed to it here, and the call would go on
+    /// with what has become of it.
     private func commit(
         _ change: EntryChange,
         as version: Version,
@@ -272,7 +275,7 @@ final class EntryWrites: Sendable {
         _ moment: Moment
     ) -> WriteTicket? {
         assert(change.base.holds(of: standing))
-        // What is being read of the lower tier is old from here on.
+        // What is being read from the lower tier is out of date from here on.
         shard.loads.invalidate(address.hash)
         switch change.effect {
         case .put(var entry, let large):
@@ -306,7 +309,7 @@ final class EntryWrites: Sendable {
         return lower.enqueue(.put(address, entry, PutOptions(policy)), policy.durability)
     }
 
-    /// Removes an entry from memory and, by the lower tier's queue, from there, whatever durability new ones have.
+    /// Removes an entry from memory, and by the queue from the lower tier where the namespace uses it.
     private func remove(
         _ shard: inout Shard,
         _ namespace: Namespace,
@@ -322,8 +325,9 @@ final class EntryWrites: Sendable {
         return lower.enqueue(.delete(address, version: version), policy.durability)
     }
 
-    /// Removes what the lower tier may have at an address where nothing is seen: a caller is told that nothing is there, and nothing must
-    /// come back, neither should an invalidation that hides it be lost, which may not be durable yet, nor what failed to be written.
+    /// Removes what the lower tier may have at an address where nothing is seen. A caller is told that nothing is there, so that nothing
+    /// may come back: neither an entry whose invalidation is not durable yet and could be lost, nor a write that was answered as failed and
+    /// that a crash could bring back.
     ///
     /// - Returns: the removal's ticket; `nil` where nothing can come back.
     private func removeHidden(
@@ -351,7 +355,7 @@ final class EntryWrites: Sendable {
         _ moment: Moment
     ) -> WriteTicket? {
         guard let base = standing.version else { return nil }
-        // What is on its way into the lower tier may not be there yet.
+        // While the namespace's entries are on their way into the lower tier, this one may not be there yet. So the whole entry is queued.
         let whole = namespace.isEntering ? standing.entry : nil
         if case .memory(let ref, let view, let large) = standing {
             touch(&shard, namespace, address, ref, view, large, head, moment)
@@ -385,7 +389,7 @@ final class EntryWrites: Sendable {
             }
             return
         }
-        // Tags stand in one block with a small value; a large one is taken over as it is.
+        // Tags lie in one block with a small value, which is written again with them. A large value is taken over as it is.
         let content = EntryContent(
             value: view.value,
             isJSON: view.isJSON,
@@ -404,9 +408,9 @@ final class EntryWrites: Sendable {
 
     // MARK: Answering
 
-    /// What a step is answered with, once the change is as durable as its namespace asks.
+    /// The answer to a step, once the change is as durable as its namespace asks.
     ///
-    /// - Parameter later: asked for if that takes longer, and before the answer can come.
+    /// - Parameter later: called if the answer takes longer, and before it can come.
     /// - Returns: the answer; `nil` = it comes later.
     private func finish<Answer: Sendable>(
         _ namespace: Namespace,
@@ -435,7 +439,7 @@ final class EntryWrites: Sendable {
         return nil
     }
 
-    /// A write was answered as failed: nobody is to see it, unless another has replaced it by now.
+    /// Removes from memory the entry of a write that is answered as failed, unless another write has replaced it by now.
     private func takeBack(_ namespace: Namespace, _ address: EntryAddress, _ version: Version) {
         tiers.shards.withShard(address.hash) { shard in
             shard.loads.invalidate(address.hash)
@@ -447,14 +451,14 @@ final class EntryWrites: Sendable {
     }
 }
 
-/// What a step has come to under the shard's lock: the answer, and what has to be waited for before it is given.
+/// The outcome of a step under the shard's lock: the answer, and what has to be waited for before it is given.
 private struct Committed<Answer: Sendable>: Sendable {
     var result: Result<Answer, Problem>
     /// The change's place in the lower tier's queue; `nil` where it does not go there.
     var ticket: WriteTicket?
     /// The version that was stored, to be taken back if the change cannot be made durable.
     var stored: Version?
-    /// That of the policy by which the change was made.
+    /// The durability of the policy by which the change was made.
     var durability: Durability
 }
 
@@ -463,7 +467,7 @@ private enum ToldByLower {
     case entry(Entry)
     case head(EntryHead)
     case missing
-    /// The key was written meanwhile: look again.
+    /// The key was written meanwhile: memory and the lower tier have to be looked at again.
     case outdated
     case fault(TierFault)
 
@@ -493,7 +497,7 @@ extension PutOptions {
 }
 
 extension Problem {
-    /// A condition cannot be judged, because the lower tier cannot be read.
+    /// The problem of a call that has to know what stands there, where the lower tier cannot be read.
     static func unreadable(_ fault: TierFault) -> Problem {
         Problem(
             .storageUnavailable,

@@ -3,17 +3,17 @@ package import PantlerModel
 /// Whether an entry may be handed out at a moment.
 package enum Freshness: Equatable, Sendable {
     case fresh
-    /// Past its TTL (or declared stale), within its stale TTL; it went stale at the given moment.
+    /// The entry is past its TTL, or was declared stale, and is within its stale TTL. It went stale at the given moment.
     case stale(since: Timestamp)
-    /// Nobody may see it.
+    /// Nobody may see the entry.
     case dead(MissReason)
 }
 
-/// What marks say of one entry: those of its namespace and of its tags together.
+/// What the marks of an entry's namespace and of its tags together say about the entry.
 struct Judgement {
-    /// Whether a flush or a tag has ended it.
+    /// Whether a flush or the invalidation of a tag has ended the entry.
     var isGone = false
-    /// The first moment at which it was declared stale.
+    /// The first moment at which the entry was declared stale.
     var staleSince: Timestamp?
 
     mutating func add(_ mark: Watermark, _ version: Version) {
@@ -34,7 +34,7 @@ struct Judgement {
         return .dead(reason)
     }
 
-    /// When marks end it, whatever its own expiry; `nil` if they do not.
+    /// When marks end the entry, whatever its own expiry; `nil` if they do not.
     func end(staleTTL: Int64) -> Timestamp? {
         isGone ? Timestamp(milliseconds: .min) : staleSince?.advanced(byMilliseconds: staleTTL)
     }

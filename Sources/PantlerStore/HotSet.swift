@@ -2,20 +2,21 @@ import PantlerMemory
 import PantlerModel
 import Synchronization
 
-/// What is known of the hot set.
+/// How far saving and loading the hot set have come.
 private struct HotSetState {
-    /// The tick from which on it is saved again.
+    /// The tick from which on the hot set is saved again.
     var dueAt: UInt64 = 50
     /// A digest of what was saved last.
     var savedDigest = 0
-    /// While the previous run's comes back, memory does not know the whole of it.
+    /// Whether the previous run's hot set is coming back. Until it has, memory does not know the whole of it.
     var isComingBack = false
 }
 
-/// The hottest entries, in the order of their last use: saved now and then and at the end, and brought back at the start.
+/// The hottest entries, in the order of their last use. They are saved now and then and at the end, and brought back at the start.
 ///
-/// A crash loses what was used since the last save. The more there is to save, the rarer that is, so that it costs no more than some
-/// 32 KiB/s: every 5 seconds up to 20,000 entries, once in a minute for as many as are saved while the service runs.
+/// A crash loses what was used since the last save. The more entries there are to save, the longer is the pause between two saves, so that
+/// saving costs no more than some 32 KiB/s: up to 20,000 entries are saved every 5 seconds, and as many as are saved while the service runs
+/// about once a minute.
 final class HotSet: Sendable {
     private let tiers: Tiers
     private let catalogue: Catalogue
@@ -30,11 +31,11 @@ final class HotSet: Sendable {
         self.room = room
     }
 
-    /// Entries that are saved while the service runs, and at its end.
+    /// The most entries that are saved while the service runs, and at its end.
     private static let mostWhileRunning = 1 << 18
     private static let mostAtEnd = 1 << 22
     private static let leastPauseTicks = 50
-    /// A tick's share of what saving may write, in hashes of 8 bytes.
+    /// Hashes, of 8 bytes each, that saving may write for each tick.
     private static let hashesATick = 400
 
     func saveIfDue(at ticks: UInt64) {
@@ -44,10 +45,10 @@ final class HotSet: Sendable {
         state.withLock { $0.dueAt = ticks + UInt64(pause) }
     }
 
-    /// Saves all that memory can bring back.
+    /// Saves as much of the hot set as may be saved at the end.
     func saveWhole() { _ = save(limit: Self.mostAtEnd) }
 
-    /// Saves the hottest first, unless they are as they were. Returns how many there are.
+    /// Saves the hottest entries, the hottest first, unless they are the same as the last time. Returns how many there are.
     private func save(limit: Int) -> Int {
         guard let lower = tiers.lower, !state.withLock({ $0.isComingBack }) else { return 0 }
         let bySlot = catalogue.bySlot
@@ -61,13 +62,13 @@ final class HotSet: Sendable {
         return hashes.count
     }
 
-    /// Brings back what was hot when the previous run ended, in the background: the hottest first, each behind those before it and behind
-    /// all that is used meanwhile, until memory is as full as it gets.
+    /// Brings back in the background what was hot when the previous run ended. The hottest entry comes first, and each stands behind those
+    /// before it and behind all that is used meanwhile. This ends when memory is as full as it may get.
     func load() {
         guard let lower = tiers.lower else { return }
         tiers.shards.withEachShard { _, shard in shard.loads.beginBulkLoad() }
         state.withLock { $0.isComingBack = true }
-        // Stamps go down from the start: so entries of different shards and namespaces stand in one order, too.
+        // Each entry gets a smaller stamp than the one before, so that entries of different shards and namespaces stand in one order, too.
         let stamps = Mutex(tiers.clock.monotonicMicroseconds())
         lower.loadHotSet { [weak self] batch in
             self?.take(batch, stamps) ?? false
@@ -95,7 +96,7 @@ final class HotSet: Sendable {
             let large = LargeValue.copy(of: entry.value)
             var filled = false
             tiers.shards.withShard(address.hash) { shard in
-                // What was read before it was written, or invalidated and swept, would come back to life.
+                // An entry that was read before it was written, or before it was invalidated and swept, would come back to life.
                 if shard.loads.wasChangedDuringBulkLoad(address)
                     || namespace.isVoid(address.key, version: entry.version)
                 {

@@ -4,22 +4,23 @@ import PantlerMemory
 import PantlerModel
 import Synchronization
 
-/// Where the background work stands.
+/// How far the background work has come.
 private struct HousekeepingState {
     var isStopped = false
     var ticks: UInt64 = 0
-    /// Whether something asked for a pass over the lower tier, and whether one is under way.
+    /// Whether a pass over the lower tier was asked for that is to begin soon.
     var wantsSweep = false
-    /// Whether something asked for one that has time.
+    /// Whether a pass was asked for that has time.
     var wantsSlowSweep = false
+    /// Whether a pass is under way.
     var isSweeping = false
-    /// When the last one began and ended; microseconds.
+    /// When the last pass began and ended, in microseconds of the clock's monotonic time.
     var sweepBegan: UInt64 = 0
     var sweepEnded: UInt64 = 0
 }
 
-/// What nobody asks for: expired entries leave, windows move on, old invalidations are forgotten, and the hottest entries are remembered for
-/// the next start.
+/// The work that no call asks for: expired entries leave, windows of the statistics move on, old invalidations are forgotten, and the
+/// hottest entries are remembered for the next start.
 final class Housekeeping: Sendable {
     private let tiers: Tiers
     private let catalogue: Catalogue
@@ -27,7 +28,7 @@ final class Housekeeping: Sendable {
     private let hotSet: HotSet
     private let state = Mutex(HousekeepingState())
     let sweeps = WorkerPool("sweeps")
-    /// Where ticks run, one at a time, and after whatever somebody waits for (on Linux: nice 2).
+    /// The queue on which ticks run, one at a time. They give way to all work for which somebody waits (on Linux by a nice value of 2).
     private let ticker = DispatchQueue(label: "pantler.maintenance", qos: .utility)
 
     init(_ tiers: Tiers, _ catalogue: Catalogue, _ accounts: Accounts, _ hotSet: HotSet) {
@@ -42,7 +43,7 @@ final class Housekeeping: Sendable {
     /// How long a pass over all of memory takes, in ticks; and the fewest records that a tick looks at.
     private static let passTicks = 300
     private static let leastRecords = 2000
-    /// Records under one hold of a shard's lock.
+    /// Records that are looked at under one hold of a shard's lock.
     private static let sweepStep = 100
 
     func start() {
@@ -53,13 +54,13 @@ final class Housekeeping: Sendable {
         }
     }
 
-    /// Once it returns, no tick runs, and none will.
+    /// Ends the ticks. When this returns, no tick is running, and none will.
     func stop() {
         state.withLock { $0.isStopped = true }
         ticker.sync {}
     }
 
-    /// A tenth of a second's background work. One thread at a time.
+    /// Does a tenth of a second's background work. Called by one thread at a time.
     func tick() {
         let ticks = state.withLock { state in
             state.ticks += 1
@@ -95,23 +96,24 @@ final class Housekeeping: Sendable {
 
     // MARK: What invalidations leave behind
 
-    /// A flush has left entries that nobody sees: the lower tier is to be gone through.
+    /// Asks for a pass over the lower tier that is to begin soon: a flush, for example, leaves entries there that nobody sees.
     func askForSweep() { state.withLock { $0.wantsSweep = true } }
 
-    /// A tag was invalidated: what it ended is to leave the lower tier, too, but not before the next.
+    /// Asks for a pass over the lower tier that has time: the entries that the invalidation of a tag has ended are to leave it, too, but
+    /// many invalidations may share a pass.
     func askForSlowSweep() { state.withLock { $0.wantsSlowSweep = true } }
 
-    /// Marks of tags are forgotten once everything that they concern has been removed.
+    /// Asks for a pass where a namespace has many marks of tags: they can be forgotten once everything that they concern has been removed.
     private func forgetOldTags() {
         let hasMany = catalogue.namespaces().contains { $0.marks.hasManyTags }
         if hasMany { askForSweep() }
     }
 
-    /// Least pause before a pass that has time, in microseconds; and how many times as long as the last one took, so that passes take a
-    /// twentieth of the writer's time at most.
+    /// The least pause before a pass that has time: so many microseconds, and so many times as long as the last pass took, so that passes
+    /// take a twentieth of the writer's time at most.
     private static let slowSweepMicroseconds: UInt64 = 60_000_000
     private static let slowSweepShare: UInt64 = 20
-    /// The same where the lower tier has no room left: what ended has to make some.
+    /// The least pause where the lower tier has no room left, in microseconds: then the entries that have ended must make room.
     private static let urgentSweepMicroseconds: UInt64 = 1_000_000
 
     private func sweepLowerIfAsked() {
@@ -137,7 +139,7 @@ final class Housekeeping: Sendable {
         sweeps.async { [self] in
             let namespaces = catalogue.bySlot
             let horizons = namespaces.values.map { ($0, $0.marks.beginForgetting(tiers.versions)) }
-            // Two passes of the memory's own sweep: the first may have begun in the middle.
+            // The sweep over memory goes on until it has ended two passes: the first may have begun in the middle.
             var passes = 0
             while passes < 2 { passes += sweepStep(namespaces) ? 1 : 0 }
             guard let lower = tiers.lower else { return endSweep(horizons, isWhole: true) }
@@ -147,7 +149,7 @@ final class Housekeeping: Sendable {
 
     private func endSweep(_ horizons: [(Namespace, Version)], isWhole: Bool) {
         for (namespace, horizon) in horizons {
-            // What was read before the sweep will be judged without the marks.
+            // What was read before the sweep and arrives later would be judged without the marks, so that it has to be read again.
             if isWhole, namespace.marks.tagCount > 0 { tiers.outdateReads(of: namespace) }
             guard let kept = namespace.marks.endForgetting(before: horizon, isWhole: isWhole) else { continue }
             _ = tiers.lower?.enqueue(.forgetTags(namespace.id, before: horizon, except: kept))

@@ -16,7 +16,7 @@ final class Invalidations: Sendable {
     private let background: WorkerPool
     /// Invalidations by prefix that are under way.
     let prefixes = PrefixQueue()
-    /// Those of them that the lower tier has still to be told of.
+    /// Removals of prefixes in which the lower tier has failed so far.
     private let removals = HeldRemovals()
     let walks = WorkerPool("walks")
 
@@ -37,7 +37,7 @@ final class Invalidations: Sendable {
     /// Why a prefix could not be removed from the lower tier so far; `nil` while all is well.
     var fault: TierFault? { removals.fault }
 
-    /// Fails with `storage_…`, and with `overloaded` where too many prefixes are under way.
+    /// Ends entries, or makes them stale. Fails with `storage_…`, and with `overloaded` where too many prefixes are under way.
     func invalidate(
         _ namespace: Namespace,
         _ what: Invalidation,
@@ -125,8 +125,8 @@ final class Invalidations: Sendable {
 
     // MARK: Prefixes
 
-    /// Ends what `Namespace.begin(prefix:before:)` began. Where the lower tier cannot remove it all, that goes on, the entries stay hidden, and
-    /// it is tried again until it can.
+    /// Removes a prefix from the lower tier, and ends what `Marks.begin(prefix:before:)` began. Where the lower tier cannot remove all of
+    /// it, the mark stays and hides the entries, and the removal is tried again until it succeeds.
     private func removeFromLower(
         _ namespace: Namespace,
         _ prefix: [UInt8],
@@ -151,7 +151,7 @@ final class Invalidations: Sendable {
                 }
             }
             removals.end(namespace.id, prefix)
-            // What was read before the removal and arrives after this must not be believed.
+            // An entry that was read before the removal and arrives after this must not be used.
             tiers.outdateReads(of: namespace, prefix: prefix)
             namespace.marks.end(prefix: prefix, before: version)
             completion(result)
@@ -160,7 +160,7 @@ final class Invalidations: Sendable {
 
     private static let removalRetryMilliseconds = 1000
 
-    /// Tries the removals that have failed so far once more, before the lower tier closes. Blocks.
+    /// Tries once more the removals that are still under way, before the lower tier closes. Blocks.
     func removeWhatIsHeld() {
         guard let lower = tiers.lower else { return }
         let group = DispatchGroup()
@@ -178,7 +178,7 @@ final class Invalidations: Sendable {
         group.wait()
     }
 
-    /// Answers once the next walk over the namespace is over.
+    /// Invalidates a prefix, and answers once the next walk over the namespace is over.
     private func invalidate(
         _ namespace: Namespace,
         prefix: [UInt8],
@@ -186,7 +186,7 @@ final class Invalidations: Sendable {
         _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
     ) {
         guard let version = tiers.versions.allocate() else { return completion(.failure(.noVersion)) }
-        // From here on nothing that is read from the lower tier and concerned gets into memory.
+        // From here on, no entry that this concerns gets from the lower tier into memory.
         if mode == .gone { namespace.marks.begin(prefix: prefix, before: version) }
         let order = PrefixOrder(prefix: prefix, before: version, mode: mode, completion: completion)
         switch prefixes.add(order, to: namespace.id) {
@@ -204,8 +204,8 @@ final class Invalidations: Sendable {
         goOn(PrefixWalk(namespace, orders))
     }
 
-    /// Goes over what is in memory. What is to go leaves under its shard's lock; what is to be stale is written, and waited for, before
-    /// the next step.
+    /// Walks over the namespace's entries in memory. Those that are to go are removed under their shard's lock. Those that are to become
+    /// stale are written, and the walk goes on once these writes are answered.
     private func goOn(_ walk: PrefixWalk) {
         var walk = walk
         let namespace = walk.namespace
@@ -263,7 +263,7 @@ final class Invalidations: Sendable {
         }
     }
 
-    /// Goes over the rows of one prefix after the other, page by page.
+    /// Makes the rows of one prefix after the other stale, page by page.
     private func makeStaleBelow(_ walk: PrefixWalk, _ left: ArraySlice<[UInt8]>, after: [UInt8]?) {
         guard let prefix = left.first, let lower = tiers.lower else { return end(walk) }
         let namespace = walk.namespace
@@ -317,7 +317,7 @@ final class Invalidations: Sendable {
             for (order, result) in zip(walk.orders, walk.tally.results) {
                 switch (order.mode, problem, result) {
                 case (.stale, let problem?, .success): order.completion(.failure(problem))
-                // Each entry is written by itself.
+                // Each entry is written by itself, so that some may be stale although others are not.
                 case (.stale, _, .failure(let problem)): order.completion(.failure(problem.ofSome))
                 default: order.completion(result.map { Invalidated(count: $0) })
                 }
@@ -326,8 +326,9 @@ final class Invalidations: Sendable {
         walks.async { [self] in beginWalk(walk.namespace) }
     }
 
-    /// A walk that makes entries stale has passed over those that an invalidation hides already. Where the walk's answer is to be durable,
-    /// that has to be, which may have failed to be so far: else those entries would come back.
+    /// Waits until the invalidations are durable that hide entries from a walk. A walk that makes entries stale passes over those that are
+    /// hidden already. Where its answer promises durability, what hides them has to be durable too, and its write may have failed so far:
+    /// otherwise these entries could come back.
     private func settleHidden(
         _ namespace: Namespace,
         _ stale: [[UInt8]],
@@ -338,7 +339,8 @@ final class Invalidations: Sendable {
             return completion(nil)
         }
         let removals = namespace.marks.removals(touching: stale)
-        // One more for the marks, which are in the queue until they are written: what is committed after them is committed with them.
+        // One more answer is for the marks. They stay in the queue until they are written, so that they are committed with whatever is
+        // committed after them.
         let countdown = Countdown(removals.count + 1) { result in
             if case .failure(let problem) = result { completion(problem) } else { completion(nil) }
         }
@@ -360,7 +362,7 @@ final class Invalidations: Sendable {
     }
 }
 
-/// One walk for several orders, and how far it is.
+/// A walk for several orders, and how far it has come.
 private struct PrefixWalk: Sendable {
     let namespace: Namespace
     let orders: [PrefixOrder]
@@ -390,7 +392,7 @@ private struct PrefixWalk: Sendable {
     }
 }
 
-/// What has come of each order of a walk so far. An entry counts for the first that concerns it.
+/// The result of each order of a walk so far. An entry counts for the first order that concerns it.
 private final class PrefixTally: Sendable {
     private let state: Mutex<[Result<Int, Problem>]>
 
@@ -407,7 +409,8 @@ private final class PrefixTally: Sendable {
         }
     }
 
-    /// Takes what was removed from the lower tier for orders of one prefix. Most of it was in memory too.
+    /// Adds the number of entries that were removed from the lower tier for the orders of one prefix, less those that were already counted
+    /// in memory: most entries are in both.
     func note(_ result: Result<Int, Problem>, _ numbers: [Int]) {
         guard let first = numbers.first else { return }
         switch result {

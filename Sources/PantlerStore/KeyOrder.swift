@@ -1,6 +1,6 @@
 import Glibc
 
-/// Keys by their bytes, as the C library compares them: a walk over a namespace asks of each key.
+/// The order of keys by their bytes. It uses the C library's comparison, because a walk over a namespace compares every key.
 enum KeyOrder {
     static func precedes(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {
         guard let leftBase = left.baseAddress, let rightBase = right.baseAddress else {

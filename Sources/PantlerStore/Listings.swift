@@ -1,7 +1,7 @@
 import PantlerMemory
 import PantlerModel
 
-/// Pages of a namespace's keys.
+/// Lists a namespace's keys, in pages.
 final class Listings: Sendable {
     private let tiers: Tiers
     private let pool = WorkerPool("listings", width: 2)
@@ -10,11 +10,11 @@ final class Listings: Sendable {
 
     /// One page of a namespace's keys in byte order: entries that may be seen now, beginning with `prefix`, after `after`.
     ///
-    /// Blocks no writer: it holds a lock for a thousand records at most, or reads a snapshot of the lower tier. An entry that is
-    /// there the whole time is listed; one that comes or goes meanwhile may be. Fails with `storage_…`.
+    /// The call blocks no writer: it holds a lock for a thousand records at most, or reads a snapshot of the lower tier. An entry that is
+    /// there the whole time is listed; one that comes or goes meanwhile may be. The call fails with `storage_…`.
     ///
-    /// Complexity: O(page) where the lower tier has everything. O(the namespace's entries in memory) for one that is only there, and
-    /// for one of which the lower tier had to let entries go.
+    /// Complexity: O(page) where the lower tier has everything. O(the namespace's entries in memory) for a namespace that is only in memory
+    /// or on its way into the lower tier, and as soon as that has a fault, or has evicted or lost any entry.
     func list(
         _ namespace: Namespace,
         prefix: [UInt8],
@@ -34,7 +34,7 @@ final class Listings: Sendable {
         collect(lower, namespace, prefix: prefix, after: after, limit: limit, rows: [], completion)
     }
 
-    /// Reads pages of the lower tier until enough is found that may be seen.
+    /// Reads pages of the lower tier until enough rows are found that may be seen.
     private func collect(
         _ lower: any LowerTier,
         _ namespace: Namespace,
@@ -44,7 +44,7 @@ final class Listings: Sendable {
         rows: [ListedRow],
         _ completion: @escaping @Sendable (Result<Listing, Problem>) -> Void
     ) {
-        // One more than is wanted tells whether there is more.
+        // One row more than is asked for tells whether there are more.
         let wanted = limit + 1
         let forgets = namespace.marks.forgets
         lower.list(namespace: namespace.id, prefix: prefix, after: after, limit: wanted) { [self] result in
@@ -66,7 +66,8 @@ final class Listings: Sendable {
                     )
                     visible = merge(visible, inMemory)
                 }
-                // The marks that ended some of these rows may be gone, and the rows with them.
+                // If marks were forgotten meanwhile, rows that they have ended may be among these. Those rows have been removed by now, so
+                // that the page is read again.
                 guard namespace.marks.forgets == forgets else {
                     return collect(
                         lower,
@@ -104,7 +105,7 @@ final class Listings: Sendable {
         }
     }
 
-    /// Whether all entries of namespaces that are on disk can be believed to be there.
+    /// Whether the lower tier is sure to have all entries that were written to it.
     private func isComplete(_ lower: any LowerTier) -> Bool {
         let health = lower.health()
         return health.fault == nil && health.evictions == 0 && health.lostWrites == 0 && health.corruptions == 0
@@ -130,7 +131,7 @@ final class Listings: Sendable {
         return tier
     }
 
-    /// Two lists in the order of their keys as one; where both have a key, the newer row counts.
+    /// Merges two lists that are in the order of their keys. Where both have a key, the newer row counts.
     private func merge(_ left: [ListedEntry], _ right: [ListedEntry]) -> [ListedEntry] {
         var merged: [ListedEntry] = []
         var others = right[...]
@@ -170,8 +171,8 @@ final class Listings: Sendable {
         return rows.sorted()
     }
 
-    /// Shows all of a namespace's entries in memory, each at least once that is there the whole time: at most a thousand under one hold of a
-    /// shard's lock. Complexity: O(the namespace's entries in memory).
+    /// Shows a namespace's entries in memory to `body`, at most a thousand under one hold of a shard's lock. An entry that is there the
+    /// whole time is shown at least once. Complexity: O(the namespace's entries in memory).
     private func walk(_ namespace: Namespace, _ body: (EntryView) -> WalkVerdict) {
         for number in 0..<tiers.shards.count {
             var position = WalkPosition()
@@ -186,11 +187,11 @@ final class Listings: Sendable {
     }
 }
 
-/// The first rows, in the order of their keys, of many that come in any order.
+/// The first `limit` rows, in the order of their keys, of many that come in any order.
 private struct FirstRows {
     let limit: Int
     private var rows: [ListedEntry] = []
-    /// The largest key that can still be among them, once there are enough.
+    /// Once there are enough rows: the largest of their keys. Only a smaller key can still be among the first.
     private var bound: [UInt8]?
 
     init(limit: Int) { self.limit = limit }
@@ -200,7 +201,7 @@ private struct FirstRows {
         return KeyOrder.precedes(key, bound)
     }
 
-    /// Complexity: O(log limit), amortised: twice as many as are wanted are kept before they are sorted.
+    /// Adds a row. Complexity: O(log limit), amortised: twice as many rows as are wanted are kept before they are sorted.
     mutating func add(_ row: ListedEntry) {
         rows.append(row)
         guard rows.count >= 2 * limit else { return }
@@ -211,7 +212,7 @@ private struct FirstRows {
     func sorted() -> [ListedEntry] {
         var previous: [UInt8]?
         let ordered = rows.sorted { $0.key.lexicographicallyPrecedes($1.key) }.filter { row in
-            // An entry that was moved during the walk comes twice.
+            // An entry that was moved during the walk may come twice.
             defer { previous = row.key }
             return row.key != previous
         }

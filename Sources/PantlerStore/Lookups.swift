@@ -4,13 +4,14 @@ import PantlerMemory
 package import PantlerModel
 import Synchronization
 
-/// An entry in memory, found. Valid during the closure that gets it.
+/// An entry that was found, to be read where it lies. It is valid during the closure that gets it.
 package struct Found {
     package let entry: EntryView
     package let tier: Tier
-    /// When it went stale; `nil` = it is fresh.
+    /// When the entry went stale; `nil` = it is fresh.
     package fileprivate(set) var staleSince: Timestamp?
-    // The entry has a hold of it for as long as the closure runs; without one of its own a `Found` is passed on as plain bytes.
+    // The entry holds the value for as long as the closure runs. Since no reference of its own is counted, a `Found` is passed on as plain
+    // bytes.
     private var unretainedLarge: Unmanaged<LargeValue>?
     fileprivate let wallOffset: Int64
 
@@ -21,13 +22,13 @@ package struct Found {
         self.staleSince = staleSince
     }
 
-    /// Whether there is a `large`. No reference is counted for the answer.
+    /// Whether the value is a large one. No reference is counted for the answer.
     package var isLarge: Bool { unretainedLarge != nil }
 
-    /// When it expires, as the caller is told it.
+    /// When the entry expires, as callers are told it.
     package var expiresAt: WallTime { entry.expiresAt.wallTime(aheadBy: wallOffset) }
 
-    /// The bytes of a large value, for longer than the closure.
+    /// The bytes of a large value, to be held for longer than the closure; `nil` for a smaller value.
     package var large: HeldValue? { unretainedLarge.map { HeldValue($0.takeUnretainedValue()) } }
 
     fileprivate mutating func setLarge(_ large: LargeValue?) {
@@ -43,10 +44,10 @@ package struct HeldValue: Sendable {
 
     package var bytes: UnsafeRawBufferPointer { value.bytes }
 
-    /// What they take of the process's memory, once for all who hold them.
+    /// Bytes of the process's memory that the value takes, once for all who hold it.
     package var heldBytes: Int { value.heldBytes }
 
-    /// One and the same for all who hold them.
+    /// The identity of the value: the same for all who hold it.
     package var id: ObjectIdentifier { ObjectIdentifier(value) }
 }
 
@@ -56,13 +57,13 @@ package enum Lookup: Sendable {
     case missing(MissReason)
     /// Only the lower tier can tell: ask `load`.
     case below
-    /// It is there and was not wanted, which only who looks for many keys can say; nothing is counted.
+    /// The entry is there and was not wanted; nothing is counted. Only lookups of many keys answer this.
     case omitted
 }
 
-/// An entry that was read from the lower tier.
+/// An entry that `load` has found: in the lower tier, or in memory where it was written meanwhile.
 package struct LoadedHit: Sendable {
-    /// Without its value where that is `large`: it is there once, however many have asked for it.
+    /// The entry, without its value where that is in `large`: all who have asked for the entry share that.
     private let entry: Entry
     private let large: LargeValue?
     package let tier: Tier
@@ -98,7 +99,7 @@ package struct LoadedHit: Sendable {
 
     package var kind: ValueKind { entry.kind }
 
-    /// Shows it as `Store.lookup` shows one in memory.
+    /// Shows the entry to `body` as `Store.lookup` shows one in memory.
     package func withFound(_ address: EntryAddress, _ body: (Found) -> Void) {
         entry.withView(address, large) { view in
             var found = Found(view, tier, staleSince: staleSince, wallOffset: wallOffset)
@@ -111,7 +112,7 @@ package struct LoadedHit: Sendable {
 package enum LoadResult: Sendable {
     case hit(LoadedHit)
     case missing(MissReason)
-    /// Its value, of so many bytes, was more than may come now; nothing is counted.
+    /// The value, of so many bytes, is larger than was admitted; nothing is counted.
     case larger(Int64)
 }
 
@@ -120,19 +121,19 @@ package enum BatchLookup: Sendable {
     case missing(MissReason)
     /// Only the lower tier can tell: ask `load`.
     case below
-    /// It is there and was not wanted; nothing is counted.
+    /// The entry is there and was not wanted; nothing is counted.
     case omitted
 }
 
 extension LoadResult {
-    /// Whether it is counted: an entry that its caller does not want is not.
+    /// Whether the result is counted: an entry that its caller does not want is not.
     fileprivate func isWanted(_ wants: (@Sendable (LoadedHit) -> Bool)?) -> Bool {
         guard let wants, case .hit(let hit) = self else { return true }
         return wants(hit)
     }
 }
 
-/// The way of every get: memory, then the lower tier.
+/// Answers every get: from memory, and then from the lower tier.
 final class Lookups: Sendable {
     private let tiers: Tiers
     private let catalogue: Catalogue
@@ -146,7 +147,7 @@ final class Lookups: Sendable {
 
     /// Looks for a key in memory, and shows the entry to `body` if it is there and may be seen.
     ///
-    /// The way of a hit: one lock, no allocation. `body` runs under the shard's lock: it copies what it wants and calls nothing.
+    /// A hit takes one lock, and allocates nothing. `body` runs under the shard's lock: it copies what it wants and calls nothing.
     ///
     /// - Parameter counts: `false` for a peek: nothing is counted, and the entry keeps its place in the order of eviction.
     /// - Complexity: O(1).
@@ -165,10 +166,10 @@ final class Lookups: Sendable {
         return result
     }
 
-    /// The same for one who may find that they do not want what is there: then it is shown to nobody, and neither counted nor
-    /// used.
+    /// Looks for a key like the `lookup` above, for a caller that may not want the entry that is there. Such an entry is not shown to
+    /// `body`, and neither counted nor moved in the order of eviction.
     ///
-    /// - Parameter wants: asked about an entry that may be seen, as `body` is shown one.
+    /// - Parameter wants: tells whether an entry that may be seen is wanted. It is called under the shard's lock.
     /// - Returns: `nil` where `wants` said no.
     func lookup(
         _ namespace: Namespace,
@@ -193,13 +194,14 @@ final class Lookups: Sendable {
         return result
     }
 
-    /// Looks for many keys in memory, in their order: shows each entry that is there to `hit` as `lookup` does, and tells
-    /// `other` what is said of a key that is not, with its place in the order. All are counted but those that are omitted.
+    /// Looks for many keys in memory, in their order. Each entry that is there is shown to `hit`, as the other `lookup`s show one. For each
+    /// other key `other` is told its place in the order and what memory says of it. All keys are counted except those whose entries are
+    /// omitted.
     ///
     /// - Parameters:
     ///   - keys: where in `text` each key stands.
-    ///   - fits: whether an entry that may be seen is wanted. Asked under the shard's lock, before `hit`.
-    /// - Complexity: O(keys). Each is looked for under a lock of its own.
+    ///   - fits: tells whether an entry that may be seen is wanted. It is called under the shard's lock, before `hit`.
+    /// - Complexity: O(keys). The lock is taken for each key by itself.
     func lookup(
         _ namespace: Namespace,
         _ text: UnsafeRawBufferPointer,
@@ -252,7 +254,7 @@ final class Lookups: Sendable {
         }
     }
 
-    // In place, so that a lookup of one key has nothing left of `fits`.
+    // This is inlined, so that nothing of `fits` is left in a lookup of one key.
     @inline(__always)
     private func look(
         _ shard: inout Shard,
@@ -298,13 +300,14 @@ final class Lookups: Sendable {
         return .hit
     }
 
-    /// Answers a get that memory could not, by the lower tier, and takes what is found into memory.
+    /// Answers a get that memory could not answer, from the lower tier. If the get counts, what is found is taken into memory.
     ///
-    /// A fault of the tier is a miss, and counted as a fault too. Many that ask for one key at a time cause one read.
+    /// A fault of the tier is a miss, and counted as a fault too. Calls that ask for one key at the same time share one read.
     ///
     /// - Parameters:
-    ///   - admits: whether a value of so many bytes may be read. Asked on the tier's threads, before it is. `nil` = any.
-    ///   - wants: asked about an entry that is found; where it says no, nothing is counted. `nil` = whatever it is.
+    ///   - admits: tells whether a value of so many bytes may be read; see `ReadAdmission`. `nil` = any value may.
+    ///   - wants: tells whether an entry that is found is wanted. Where it is not, nothing is counted. It is called under the shard's lock.
+    ///     `nil` = any entry is.
     func load(
         _ namespace: Namespace,
         _ address: EntryAddress,
@@ -343,7 +346,7 @@ final class Lookups: Sendable {
         }
     }
 
-    /// The entry was written while it was being read: memory knows better by now, or the lower tier's queue.
+    /// Looks again for an entry that was written while it was being read: by now memory has it, or the lower tier's queue.
     private func lookAgain(
         _ namespace: Namespace,
         _ address: EntryAddress,
@@ -371,7 +374,7 @@ final class Lookups: Sendable {
                             tooLarge = size
                             return false
                         }
-                        // What is not wanted is told all the same, for its caller to say why.
+                        // An entry that is not wanted is handed over all the same, so that its caller can say why.
                         hit = LoadedHit(found)
                         return hit.map { wants?($0) ?? true } ?? true
                     },

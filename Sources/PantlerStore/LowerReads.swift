@@ -2,16 +2,17 @@ import PantlerInsight
 import PantlerMemory
 import PantlerModel
 
-/// What a read of a head came to.
+/// The result of reading a head.
 enum LoadedHead {
     case found(EntryHead)
     case missing
-    /// The key was written meanwhile: look again.
+    /// The key was written meanwhile: memory and the lower tier have to be looked at again.
     case outdated
     case fault(TierFault)
 }
 
-/// Reads of the lower tier. What is read arrives under the shard's lock, where it meets whatever was written meanwhile: see `PendingLoads`.
+/// Reads entries from the lower tier. A result is handed over under the shard's lock, where it is known whether the key was written
+/// meanwhile: see `PendingLoads`.
 final class LowerReads: Sendable {
     private let tiers: Tiers
     private let room: MemoryRoom
@@ -25,11 +26,12 @@ final class LowerReads: Sendable {
 
     // MARK: Whole entries
 
-    /// Reads an entry from the lower tier and hands it to `waiter`, together with all others who wait for it.
+    /// Reads an entry from the lower tier and hands it to `waiter`. All who wait for one key at the same time share one read.
     ///
     /// - Parameters:
     ///   - fillsMemory: whether an entry that may be seen is taken into memory.
-    ///   - admits: the sizes that `waiter` takes a value of: it is told of a larger one instead of getting it. `nil` = any.
+    ///   - admits: tells whether `waiter` takes a value of so many bytes. Where it does not, it is told the size instead of getting the
+    ///     value. `nil` = any.
     func awaitEntry(
         _ namespace: Namespace,
         _ address: EntryAddress,
@@ -45,7 +47,7 @@ final class LowerReads: Sendable {
         case .joined: return
         case .first: beginLoad(namespace, address, isLimited: admits != nil)
         case .collision:
-            // Two keys of 64 equal bits, both being read: so rare that a millisecond's wait is no matter.
+            // Two keys with the same 64-bit hash are being read at once. That is so rare that a millisecond's wait does not matter.
             background.async(afterMilliseconds: 1) { [self] in
                 awaitEntry(namespace, address, fillsMemory: fillsMemory, admits: admits, waiter)
             }
@@ -71,7 +73,7 @@ final class LowerReads: Sendable {
         }
     }
 
-    /// Ends the wait of all to whom a value is too large; for others, who have come meanwhile, it is read.
+    /// Ends the wait of all for whom a value is too large. If others have come meanwhile who take it, it is read for them.
     private func refuseLoad(_ namespace: Namespace, _ address: EntryAddress, _ size: Int64) {
         var actions: [@Sendable () -> Void] = []
         var isAwaited = false
@@ -95,7 +97,7 @@ final class LowerReads: Sendable {
         tiers.shards.withShard(address.hash) { shard in
             let loaded = loaded(namespace, address, read, large)
             if case .found(let entry, _) = loaded {
-                // Whom it is too large is to find room before it is given to them.
+                // Those for whom the value is too large are told its size, so that they can find room before they get it.
                 let size = Int64(entry.value.count)
                 for waiter in shard.loads.takeRefusing(address.hash, size) {
                     if let action = waiter(&shard, .larger(size)) { actions.append(action) }
@@ -107,7 +109,7 @@ final class LowerReads: Sendable {
                 filled = fill(&shard, namespace, address, entry, large, moment)
             }
             for waiter in shard.loads.waiters(address.hash) {
-                // One of those before may have written: what was read is old then.
+                // A waiter before this one may have written the key, and what was read is out of date then.
                 let current = shard.loads.isOutdated(address.hash) ? .outdated : loaded
                 if let action = waiter(&shard, current) { actions.append(action) }
             }
@@ -131,9 +133,9 @@ final class LowerReads: Sendable {
         }
     }
 
-    /// Takes an entry of the lower tier into memory, unless it is there already or may not be seen. Returns whether it did.
+    /// Takes an entry of the lower tier into memory, unless it is there already or may not be seen. Returns whether it was taken.
     ///
-    /// - Parameter lastUse: when it was last used, if it is to stand behind all others; `nil` = it is used now.
+    /// - Parameter lastUse: when the entry was last used, if it is to stand behind all others; `nil` = it is used now.
     func fill(
         _ shard: inout Shard,
         _ namespace: Namespace,

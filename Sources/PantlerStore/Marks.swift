@@ -1,20 +1,20 @@
 import PantlerModel
 import Synchronization
 
-/// What invalidations have left to judge a namespace's entries by: its watermark, the marks of its tags, and the prefixes that are being
-/// removed.
+/// The marks that invalidations have left, by which a namespace's entries are judged: its watermark, the marks of its tags, and the
+/// prefixes that are being removed.
 ///
-/// Marks and entries are compared by their versions, so that marks hold for one partition: for the keys whose versions come out of one
-/// sequence. Over a disk that is all of them, and a namespace has one `Marks`.
+/// Marks and entries are compared by their versions. So marks hold for one partition: for the keys whose versions come out of one sequence.
+/// Over a disk these are all keys, and a namespace has one `Marks`.
 final class Marks: Sendable {
     private struct State {
         var watermark: Watermark
-        /// Tags that were invalidated, while entries may be left that this concerns.
+        /// The marks of tags that were invalidated. A mark stays while there may be entries that it concerns.
         var tags = TagMarks()
-        /// How many times some of them were forgotten, and how many were left the last time.
+        /// How many times marks were forgotten, and how many tags had marks left the last time.
         var forgets = 0
         var tagsKept = 0
-        /// Marks that entries still need, as a pass over all of them finds out; `nil` while there is none.
+        /// The marks that entries still need, as far as the pass over all entries has found out; `nil` while no pass is under way.
         var needed: NeededMarks?
         /// Prefixes whose removal is under way, with the version below which entries are gone.
         var prefixes: [(prefix: [UInt8], before: Version)] = []
@@ -22,14 +22,15 @@ final class Marks: Sendable {
 
     private let state: Mutex<State>
 
-    // What a hit looks at, mirrored out of `state`. Each is written under `state`'s lock and read without: a get that runs at the same time as
-    // a flush may see either side of it, and one that starts after the flush was answered sees it, because the answer went through a socket.
+    // Copies of what a hit looks at in `state`. They are written under `state`'s lock and read without it: a get that runs at the same time
+    // as a flush may see either side of it, and one that starts after the flush was answered sees it, because the answer went through a
+    // socket.
     private let goneBefore: Atomic<Version>
-    /// The version of the newest mark that made entries stale: older ones have to look at `state`.
+    /// The version of the newest mark that made entries stale. For an entry with a smaller version, `state` has to be looked at.
     private let newestStale: Atomic<Version>
     /// The version of the newest invalidation of any tag: entries written later need no look at `tags`.
     private let newestTagMark = Atomic<Version>(0)
-    /// Whether `state.needed` is there.
+    /// Whether a pass is under way: whether `state.needed` is not `nil`.
     private let isForgetting = Atomic(false)
     private let hasPrefixes = Atomic(false)
 
@@ -41,12 +42,13 @@ final class Marks: Sendable {
 
     // MARK: Marking
 
-    /// That of all entries.
+    /// The mark of all entries.
     var watermark: Watermark { state.withLock { $0.watermark } }
 
     /// Marks all entries.
     ///
-    /// - Parameter makeMark: called under the lock, so that the horizon of `beginForgetting` never lies between a mark's version and its mark.
+    /// - Parameter makeMark: makes the mark. It is called under the lock, so that the horizon of `beginForgetting` never lies between a
+    ///   mark's version and its mark.
     /// - Returns: whether there was a mark.
     func mark(with makeMark: () -> Watermark?) -> Bool {
         state.withLock { state in
@@ -62,10 +64,10 @@ final class Marks: Sendable {
         goneBefore.store(watermark.goneBefore, ordering: .releasing)
     }
 
-    /// Marks tags, and hands over their marks as they are then.
+    /// Marks tags. Each tag's marks, the new one included, are handed to `queue`.
     ///
     /// - Parameters:
-    ///   - makeMark: called under the lock, as above.
+    ///   - makeMark: makes the mark, under the lock; see the `mark` above.
     ///   - queue: called under the lock for each tag, so that marks of one tag are queued in their order.
     /// - Returns: whether there was a mark.
     func mark(
@@ -80,7 +82,7 @@ final class Marks: Sendable {
         }
     }
 
-    /// A mark that the previous run has left.
+    /// Sets a mark that the previous run has left.
     func restore(_ tag: EntryTag, _ mark: Watermark) { state.withLock { _ = add(mark, to: tag, &$0) } }
 
     private func add(_ mark: Watermark, to tag: EntryTag, _ state: inout State) -> Watermark {
@@ -92,8 +94,8 @@ final class Marks: Sendable {
         return merged
     }
 
-    /// Shows all marks of tags under the lock, which is given back again and again meanwhile. One that changes is shown as it was, or as it
-    /// is.
+    /// Shows the marks of all tags to `body` under the lock, which is released again and again meanwhile. A mark that changes meanwhile is
+    /// shown either as it was or as it is.
     func withTags(_ body: (EntryTag, Watermark) -> Void) {
         for part in 0..<TagMarks.partCount {
             state.withLock { for (tag, mark) in $0.tags.part(part) { body(tag, mark) } }
@@ -102,7 +104,7 @@ final class Marks: Sendable {
 
     // MARK: Forgetting
 
-    /// Marks of tags that a namespace may keep before a pass is worth its while.
+    /// Marks of tags that a namespace may have before a pass to forget them is worth its cost.
     private static let manyTags = 1000
 
     /// Whether there are so many marks of tags that they should be forgotten soon.
@@ -110,7 +112,7 @@ final class Marks: Sendable {
 
     /// Begins a pass over all entries, which finds out what marks are still needed.
     ///
-    /// - Returns: every mark that is there has a version below it, every later one has not.
+    /// - Returns: a horizon: each mark that is there has a smaller version, and no later mark has.
     func beginForgetting(_ versions: VersionAllocator) -> Version {
         state.withLock {
             $0.needed = NeededMarks()
@@ -119,10 +121,10 @@ final class Marks: Sendable {
         }
     }
 
-    /// The pass has ended: forgets marks from before `horizon` that no entry needs.
+    /// Ends a pass: forgets the marks from before `horizon` that no entry needs.
     ///
-    /// - Parameter isWhole: whether it has come to all entries; else nothing is forgotten.
-    /// - Returns: tags whose marks stay; `nil` if no mark of a tag was forgotten.
+    /// - Parameter isWhole: whether the pass has come to all entries; otherwise nothing is forgotten.
+    /// - Returns: the tags whose marks stay; `nil` if no mark of a tag was forgotten.
     func endForgetting(before horizon: Version, isWhole: Bool) -> Set<EntryTag>? {
         let found: NeededMarks? = state.withLock { state in
             let found = state.needed
@@ -137,7 +139,7 @@ final class Marks: Sendable {
         guard let needed = found else { return nil }
         var kept: Set<EntryTag> = []
         var forgotten = 0
-        // A part at a time: a get that waits for the lock is not to wait for all of them.
+        // The lock is taken for one part at a time, so that a get that waits for it does not wait for all of them.
         for part in 0..<TagMarks.partCount {
             state.withLock { state in
                 for (tag, mark) in state.tags.part(part) {
@@ -163,7 +165,7 @@ final class Marks: Sendable {
         }
     }
 
-    /// Moves when marks of tags are forgotten: what was read of the lower tier before can then not be judged any more.
+    /// A number that grows whenever marks are forgotten. What was read from the lower tier before that can then not be judged any more.
     var forgets: Int { state.withLock { $0.forgets } }
 
     var tagCount: Int { state.withLock { $0.tags.count } }
@@ -194,7 +196,7 @@ final class Marks: Sendable {
         }
     }
 
-    /// Whether the removal of a prefix that is under way concerns an entry that was read from the lower tier.
+    /// Whether the removal of a prefix that is under way concerns an entry with this key and version.
     func isBeingRemoved(_ key: [UInt8], version: Version) -> Bool {
         guard hasPrefixes.load(ordering: .acquiring) else { return false }
         return state.withLock { state in
@@ -244,8 +246,8 @@ final class Marks: Sendable {
         }
     }
 
-    /// When marks end an entry; `nil` if they do not. While a pass looks for what marks are needed, those that it will live under for a
-    /// while are.
+    /// When marks end an entry; `nil` if they do not. Where the end is still ahead, a pass that is under way notes that these marks are
+    /// needed.
     func markedEnd(
         version: Version,
         staleTTL: Int64,
@@ -257,13 +259,13 @@ final class Marks: Sendable {
         return end
     }
 
-    /// The same of an entry on its way into memory.
+    /// Has a pass that is under way keep the marks of an entry that comes into memory.
     func keepMarks(of entry: Entry, at now: Timestamp) {
         guard isForgetting.load(ordering: .acquiring) else { return }
         _ = markedEnd(version: entry.version, staleTTL: entry.staleTTL, at: now) { entry.tags }
     }
 
-    /// The same of an entry in memory, which may be seen.
+    /// Has a pass that is under way keep the marks of an entry that is in memory and may be seen.
     func keepMarks(of view: EntryView, at now: Timestamp) {
         guard isForgetting.load(ordering: .acquiring) else { return }
         _ = markedEnd(version: view.version, staleTTL: view.staleTTL, at: now) {
@@ -285,7 +287,7 @@ final class Marks: Sendable {
     }
 }
 
-/// Stale marks, by their versions, that are the first for some entry.
+/// The marks that a pass has found to be needed, by their versions: each made some entry stale before any other mark did.
 private struct NeededMarks {
     var ofNamespace: Set<Version> = []
     var ofTags: [EntryTag: Set<Version>] = [:]

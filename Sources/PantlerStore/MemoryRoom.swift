@@ -12,8 +12,8 @@ final class MemoryRoom: Sendable {
         self.catalogue = catalogue
     }
 
-    /// Evicts until the bounds hold again. The lower tier is told of those that leave, so that there what memory kept hitting does not
-    /// seem to have been used by nobody.
+    /// Evicts entries until the bounds hold again. The lower tier is told when those that leave were last used: it would otherwise take an
+    /// entry that memory kept hitting for one that nobody used.
     func make(in slot: NamespaceSlot) {
         let now = tiers.clock.now()
         tiers.shards.makeRoom(
@@ -26,7 +26,7 @@ final class MemoryRoom: Sendable {
         )
     }
 
-    /// Why an entry leaves whose turn it is to make room: it may be dead already. Under its shard's lock.
+    /// Why an entry leaves when it is its turn to make room: it may be dead already. Called under the entry's shard's lock.
     private func reasonToLeave(_ view: EntryView, _ slot: NamespaceSlot, _ now: Timestamp) -> MissReason {
         guard let namespace = catalogue.namespace(at: slot),
             case .dead(let reason) = namespace.marks.freshness(of: view, at: now)

@@ -3,20 +3,20 @@ import PantlerJSON
 import PantlerMemory
 import PantlerModel
 
-/// Merges into JSON values (RFC 7396).
+/// Merges patches into JSON values (RFC 7396).
 ///
-/// They take as long as target and patch are, so that they are made outside of the shard's lock, long ones outside of the event loops, and
-/// stored if nobody has written meanwhile.
+/// A merge takes longer the larger target and patch are. So it is made outside of the shard's lock, and a long one outside of the event
+/// loops; its result is stored if nobody has written the key meanwhile.
 final class Merges: Sendable {
     private let writes: EntryWrites
     let pool = WorkerPool("merges", width: 2)
 
     init(_ writes: EntryWrites) { self.writes = writes }
 
-    /// Bytes of target and patch together up to which a merge is made where it is asked for.
+    /// Bytes of target and patch together up to which a merge is made on the thread that has got the target.
     private static let shortMerge = 64 << 10
-    /// Tries after which a merge takes the key's writes to itself: others wait then for as long as one merge takes, in their order,
-    /// and it ends however often the key is written.
+    /// After so many tries, a merge holds the key. Other writers wait then for as long as one merge takes, in their order, and the merge
+    /// ends however often the key is written.
     private static let freeTries = 3
 
     /// A merge under way.
@@ -27,11 +27,11 @@ final class Merges: Sendable {
         let patch: Patch
         let completion: @Sendable (Result<Written, Problem>) -> Void
         var tries = 0
-        /// Whether it has the key's writes to itself.
+        /// Whether the merge holds the key; see `EntryWrites.hold`.
         var isHolder = false
     }
 
-    /// Merges `value` into that of the entry, and changes what else the patch says.
+    /// Merges `value` into the entry's value, and makes the other changes of the patch.
     func merge(
         _ namespace: Namespace,
         _ address: EntryAddress,
@@ -78,7 +78,7 @@ final class Merges: Sendable {
         hold(next)
     }
 
-    /// Goes on once the merge has the key's writes to itself.
+    /// Goes on once the merge holds the key.
     private func hold(_ merge: Merge) {
         guard writes.hold(merge.address, { [self] in hold(merge) }) else { return }
         var holder = merge
@@ -92,7 +92,7 @@ final class Merges: Sendable {
     }
 }
 
-/// What a merge begins with.
+/// The value that a patch is merged into, with the version of its entry.
 private struct MergeTarget: ChangeAnswer {
     enum Value: Sendable {
         case bytes([UInt8])
@@ -113,7 +113,7 @@ private struct MergeTarget: ChangeAnswer {
     ///
     /// Fails with `value_too_large` or `json_too_deep`.
     func merged(with patch: [UInt8], _ policy: Policy) throws(Problem) -> [UInt8] {
-        // A patch that is larger than any value costs more than it can bring.
+        // A patch that is larger than any value may be is refused: merging it would cost more than it could bring.
         let patchSize = Int64(patch.count)
         if patchSize > policy.maxValueSize { throw .valueTooLarge(patchSize, limit: policy.maxValueSize) }
         do {
@@ -142,7 +142,7 @@ private struct MergeTarget: ChangeAnswer {
     }
 }
 
-/// Takes the value that is merged into: a small one is copied, and a large one taken hold of.
+/// Takes the value that is merged into: a small one is copied, and of a large one a reference is taken.
 private struct MergeTargetStep: EntryStep {
     static let looksAtValue = true
 
@@ -170,7 +170,7 @@ private struct MergeTargetStep: EntryStep {
     }
 }
 
-/// Stores a merged value where that still stands into which it was merged.
+/// Stores a merged value if the entry that it was merged into still stands there.
 private struct MergeStep: EntryStep {
     static let looksAtValue = false
 
@@ -187,9 +187,9 @@ private struct MergeStep: EntryStep {
     }
 
     func decide(_ standing: Standing, _ policy: Policy, _ moment: Moment) throws(Problem) -> Decision<Merged> {
-        // Another write came between, or nothing is there any more: the next try finds out.
+        // Another write has come in between, or nothing is there any more: the next try finds out which.
         guard standing.version == base, let head = standing.head else { return .nothing(Merged(written: nil)) }
-        // The policy may have changed since the merge was measured.
+        // The policy may have changed since the merge was made.
         let size = Int64(value.count)
         if size > policy.maxValueSize { throw .valueTooLarge(size, limit: policy.maxValueSize) }
         var entry = Entry(

@@ -3,7 +3,7 @@ package import PantlerMemory
 package import PantlerModel
 import Synchronization
 
-/// A namespace at work: what each request needs of it without a lock, and the rest behind one.
+/// A namespace while the service runs. What each request needs is read without a lock; the rest is behind one.
 package final class Namespace: Sendable {
     package let id: NamespaceID
     package let name: NamespaceName
@@ -11,17 +11,17 @@ package final class Namespace: Sendable {
     package let createdAt: Timestamp
 
     struct State {
-        /// Without its watermark, which is among the marks.
+        /// The record, except for its watermark: that is in `marks`.
         var record: NamespaceRecord
         var windows = RateWindows()
     }
 
-    /// Guards policy and windows. Taken inside a shard's lock at times, never the other way round.
+    /// Guards policy and windows. Its lock may be taken while a shard's is held, never the other way round.
     let state: Mutex<State>
-    /// What invalidations have left. They have a lock of their own, taken in the same places.
+    /// What invalidations have left. Its lock may be taken in the same places as that of `state`.
     let marks: Marks
 
-    // What a write looks at, mirrored out of `state.record`. Each is written under `state`'s lock and read without.
+    // Copies of what a write looks at in `state.record`. They are written under `state`'s lock and read without it.
     private let usesLowerFlag: Atomic<Bool>
     /// `state.record.lowerFrom`.
     private let lowerFromVersion: Atomic<Version>
@@ -51,15 +51,15 @@ package final class Namespace: Sendable {
     /// Whether entries live in the lower tier too.
     package var usesLower: Bool { usesLowerFlag.load(ordering: .relaxed) }
 
-    /// Whether the namespace was deleted. Nothing is put into it any more.
+    /// Whether the namespace was dropped. Nothing is put into it any more then.
     package var isDropped: Bool { droppedFlag.load(ordering: .acquiring) }
 
     func drop() { droppedFlag.store(true, ordering: .releasing) }
 
-    /// What the lower tier has of an entry with a smaller version is void.
+    /// An entry that the lower tier has with a smaller version is void.
     var lowerFrom: Version { lowerFromVersion.load(ordering: .acquiring) }
 
-    /// Whether entries are on their way into the lower tier, which is to have all of them: see `PolicyChanges`.
+    /// Whether the namespace's entries in memory are on their way into the lower tier, which is to have all of them: see `PolicyChanges`.
     var isEntering: Bool { enteringWalks.load(ordering: .acquiring) > 0 }
 
     func beginEntering() { enteringWalks.wrappingAdd(1, ordering: .releasing) }
@@ -73,7 +73,7 @@ package final class Namespace: Sendable {
 
     // MARK: Changes
 
-    /// Changes the record, but for its watermark, mirrors what is looked at without a lock, and returns the whole record as it is then.
+    /// Changes the record except for its watermark, updates the copies that are read without a lock, and returns the whole record.
     func update(_ change: (inout NamespaceRecord) -> Void) -> NamespaceRecord {
         state.withLock {
             change(&$0.record)
@@ -85,15 +85,15 @@ package final class Namespace: Sendable {
 
     /// Marks all entries as ended or stale.
     ///
-    /// - Parameter makeMark: see `Marks.mark`.
+    /// - Parameter makeMark: makes the mark; see `Marks.mark`.
     /// - Returns: the record with its new generation; `nil` where there was no mark.
     func flush(with makeMark: () -> Watermark?) -> NamespaceRecord? {
         guard marks.mark(with: makeMark) else { return nil }
         return update { $0.generation += 1 }
     }
 
-    /// Whether an entry of the lower tier is void: the namespace has left the tier since, or the removal of a prefix concerns it that is
-    /// under way.
+    /// Whether an entry of the lower tier is void: the namespace has left the tier since it was written, or a removal of a prefix that is
+    /// under way concerns it.
     func isVoid(_ key: [UInt8], version: Version) -> Bool {
         version < lowerFrom || marks.isBeingRemoved(key, version: version)
     }

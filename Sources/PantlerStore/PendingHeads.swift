@@ -1,8 +1,9 @@
 import PantlerModel
 
-/// The reads of heads that are under way for keys of one shard. Lives under the shard's lock, within `PendingLoads`.
+/// The reads of heads that are under way for keys of one shard, as a part of `PendingLoads`. The shard's lock guards them.
 ///
-/// As with whole entries, what was read never overtakes a write. But nobody waits for another's read: it is a short one.
+/// As with whole entries, what was read never overtakes a write. But each call makes its own read and waits for no other's, because reading
+/// a head is short.
 struct PendingHeads {
     private struct Read {
         let address: EntryAddress
@@ -12,14 +13,14 @@ struct PendingHeads {
     private var reads: [UInt64: [Read]] = [:]
     private var latest: UInt64 = 0
 
-    /// A read begins; to be followed by `end` with the number that it gives.
+    /// Notes that a read begins. It has to be followed by `end`, with the number that this returns.
     mutating func begin(_ address: EntryAddress) -> UInt64 {
         latest += 1
         reads[address.hash, default: []].append(Read(address: address, number: latest))
         return latest
     }
 
-    /// Whether what was read may be used: the key was neither written nor invalidated meanwhile.
+    /// Notes that a read has ended. Returns whether its result may be used: whether the key was neither written nor invalidated meanwhile.
     mutating func end(_ address: EntryAddress, _ number: UInt64) -> Bool {
         guard var under = reads[address.hash], let place = under.firstIndex(where: { $0.number == number }) else {
             return false

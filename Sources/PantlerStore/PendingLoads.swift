@@ -1,14 +1,14 @@
 import PantlerMemory
 import PantlerModel
 
-/// What a read of the lower tier came to, for those who waited for it.
+/// The result of a read of the lower tier, for those who wait for it.
 enum LoadedEntry: Sendable {
-    /// With a copy of a large value that all who wait can share.
+    /// The entry. A large value comes with a copy that all who wait can share.
     case found(Entry, LargeValue?)
-    /// The value has so many bytes, more than who waits admits.
+    /// The value has so many bytes, more than the waiter takes.
     case larger(Int64)
     case missing
-    /// The entry was written, deleted or invalidated meanwhile: what was read says nothing any more. Look again.
+    /// The entry was written, deleted or invalidated meanwhile, so that what was read is out of date: the waiter has to look again.
     case outdated
     case fault(TierFault)
 }
@@ -16,11 +16,11 @@ enum LoadedEntry: Sendable {
 /// Takes the result of a load under the shard's lock; what it returns is run once the lock is released.
 typealias LoadWaiter = @Sendable (inout Shard, LoadedEntry) -> (@Sendable () -> Void)?
 
-/// The reads of the lower tier that are under way for keys of one shard. Lives under the shard's lock.
+/// The reads of the lower tier that are under way for keys of one shard. The shard's lock guards them.
 ///
-/// It does two things: a key is read once however many ask for it, and what was read never overtakes a write. The
-/// second needs the first: between the read of an old row and its arrival in memory a put or a delete may be answered,
-/// and without a mark the old value would come back to life.
+/// They serve two ends: a key is read once however many ask for it, and what was read never overtakes a write. The second end needs this
+/// record of reads, too: between the read of an old row and its arrival in memory a put or a delete may be answered, and if the read were
+/// not marked as outdated then, the old value would come back to life.
 struct PendingLoads {
     private struct Load {
         let address: EntryAddress
@@ -30,20 +30,20 @@ struct PendingLoads {
     }
 
     enum Joined {
-        /// The caller starts the read, and calls `finish` with what it came to.
+        /// The caller starts the read, hands its result to the `waiters`, and calls `end`.
         case first
-        /// A read is under way: the waiter is called with the others.
+        /// A read is under way. The waiter is called with the others.
         case joined
-        /// A read of another key with the same 64-bit hash is under way; the waiter was not taken. Ask again later.
+        /// A read of another key with the same 64-bit hash is under way. The waiter was not taken, and the caller has to try again later.
         case collision
     }
 
-    /// What has happened since a load of many rows began, whose keys are not known beforehand.
+    /// What was written and invalidated since a load of many rows began, whose keys are not known beforehand.
     private struct BulkLoad {
         var written: Set<UInt64> = []
         var invalidated: [(namespace: NamespaceID, prefix: [UInt8])] = []
 
-        /// More invalidations are not told apart: nothing is believed any more.
+        /// After more invalidations than this, no row of the load is used any more.
         static let invalidations = 64
 
         func concerns(_ address: EntryAddress) -> Bool {
@@ -54,16 +54,16 @@ struct PendingLoads {
 
     private var loads: [UInt64: Load] = [:]
     var heads = PendingHeads()
-    /// Keys that one writer has to itself, by their hashes, with what waits for its end.
+    /// The keys that one writer holds, by their hashes, with what is to run when they are released.
     private var holds: [UInt64: [@Sendable () -> Void]] = [:]
-    /// `nil` while there is none.
+    /// `nil` while no load of many rows is under way.
     private var bulkLoad: BulkLoad?
 
     init() {}
 
     var isEmpty: Bool { loads.isEmpty }
 
-    /// - Parameter admits: the sizes that the waiter takes a value of; `nil` = any.
+    /// - Parameter admits: tells whether the waiter takes a value of so many bytes; `nil` = any.
     mutating func join(
         _ address: EntryAddress,
         fillsMemory: Bool,
@@ -88,7 +88,7 @@ struct PendingLoads {
         bulkLoad?.written.insert(hash)
     }
 
-    /// The same for all keys of a namespace that begin alike. Complexity: O(loads under way).
+    /// To be called when all keys of a namespace with a prefix are invalidated. Complexity: O(loads under way).
     mutating func invalidate(_ namespace: NamespaceID, prefix: [UInt8]) {
         heads.invalidate(namespace, prefix: prefix)
         for (hash, load) in loads where load.address.namespace == namespace && load.address.key.starts(with: prefix) {
@@ -99,14 +99,14 @@ struct PendingLoads {
         }
     }
 
-    /// Whether a load's result may still be used.
+    /// Whether a load's result must not be used any more.
     func isOutdated(_ hash: UInt64) -> Bool { loads[hash]?.isOutdated ?? true }
 
     /// Whether one of those who wait wants the entry in memory.
     func fillsMemory(_ hash: UInt64) -> Bool { loads[hash]?.fillsMemory ?? false }
 
-    /// The waiters of a load in the order of their coming. The load stays until `end`, so that a write by one of them
-    /// makes it outdated for the next.
+    /// The waiters of a load, in the order in which they came. The load stays until `end`, so that a write by one of them makes it outdated
+    /// for the next.
     func waiters(_ hash: UInt64) -> [LoadWaiter] { loads[hash]?.waiters.map(\.take) ?? [] }
 
     /// Whether one of those who wait takes a value of so many bytes. Complexity: O(waiters).
@@ -114,7 +114,7 @@ struct PendingLoads {
         loads[hash]?.waiters.contains { $0.admits?(size) ?? true } ?? false
     }
 
-    /// Those who do not take a value of so many bytes: they wait no more. The load goes on for the others.
+    /// Removes and returns the waiters that do not take a value of so many bytes. The load goes on for the others.
     mutating func takeRefusing(_ hash: UInt64, _ size: Int64) -> [LoadWaiter] {
         guard let waiters = loads[hash]?.waiters else { return [] }
         loads[hash]?.waiters = []
@@ -135,29 +135,30 @@ struct PendingLoads {
 
     // MARK: Holds
 
-    /// Whether somebody has a key's writes to itself. Complexity: O(1), and next to nothing while nobody has.
+    /// Whether a writer holds a key. Complexity: O(1), and next to nothing while no key is held.
     func isHeld(_ hash: UInt64) -> Bool { !holds.isEmpty && holds[hash] != nil }
 
-    /// Takes a key's writes, until `release`. Returns `false` if somebody has them.
+    /// Gives the caller all writes of a key, until `release`. Returns `false` if another writer holds the key.
     mutating func hold(_ hash: UInt64) -> Bool {
         if holds[hash] != nil { return false }
         holds[hash] = []
         return true
     }
 
-    /// Has `action` run once a key that is held is released, after those that came before.
+    /// Has `action` run when a key that is held is released, after those that came before.
     mutating func wait(for hash: UInt64, _ action: @escaping @Sendable () -> Void) {
         holds[hash]?.append(action)
     }
 
-    /// Gives a key's writes back. What it returns is to be run once the lock is released, in its order.
+    /// Releases a key. Returns the actions that are to run, in this order, once the shard's lock is released.
     mutating func release(_ hash: UInt64) -> [@Sendable () -> Void] { holds.removeValue(forKey: hash) ?? [] }
 
-    /// From now on remembers what is written and invalidated, for a load of many rows whose keys are not known beforehand.
+    /// Begins to remember what is written and invalidated, for a load of many rows whose keys are not known beforehand.
     mutating func beginBulkLoad() { bulkLoad = BulkLoad() }
 
     mutating func endBulkLoad() { bulkLoad = nil }
 
-    /// Whether a row of a bulk load says nothing any more. Complexity: O(prefixes that were invalidated since it began), at most 64.
+    /// Whether a row of a load of many rows must not be used any more. Complexity: O(prefixes that were invalidated since it began), at
+    /// most 64.
     func wasChangedDuringBulkLoad(_ address: EntryAddress) -> Bool { bulkLoad?.concerns(address) ?? true }
 }

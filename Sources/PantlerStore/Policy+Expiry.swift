@@ -3,8 +3,8 @@ import PantlerModel
 extension Policy {
     /// When an entry that is written now expires.
     ///
-    /// TTLs over `maxTTL`, and never, are clamped to it. Jitter brings an expiry forward that comes from a TTL, by up to its
-    /// fraction of it; a moment that the caller named stays that moment.
+    /// A TTL over `maxTTL`, or none, is clamped to `maxTTL`. Jitter shortens a TTL by up to the fraction `ttlJitter` of it. A moment that
+    /// the caller named gets no jitter, unless it is clamped.
     func expiry(_ lifetime: Lifetime, at moment: Moment) -> Timestamp {
         var ttl: Int64?
         switch lifetime {

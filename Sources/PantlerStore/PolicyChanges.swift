@@ -2,11 +2,11 @@ import PantlerMemory
 import PantlerModel
 import Synchronization
 
-/// What a change of policy has still to be waited for.
+/// What has to be waited for before a change of policy is answered.
 private struct PolicyTurn: Sendable {
     /// The record's place in the lower tier's queue.
     var ticket: WriteTicket?
-    /// Where the namespace has come to the lower tier: entries with a smaller version were written before.
+    /// Set where the namespace has come to the lower tier: entries with a smaller version were written before.
     var entersBelow: Version?
     /// Whether what was written by the former policy is to be as durable as what is written now.
     var coversAll = false
@@ -14,8 +14,8 @@ private struct PolicyTurn: Sendable {
 
 /// Changes of policies.
 ///
-/// Each write goes by one policy, which it reads under its shard's lock; who changes the policy passes through all of these locks
-/// afterwards, so that no write that went by the former one is still under way then.
+/// Each write follows one policy, which it reads under its shard's lock. A change of policy takes all these locks in turn after it has set
+/// the policy, so that no write by the former policy is under way any more.
 final class PolicyChanges: Sendable {
     private let tiers: Tiers
     private let catalogue: Catalogue
@@ -75,37 +75,37 @@ final class PolicyChanges: Sendable {
         settle(done, completion)
     }
 
-    /// Gives a namespace a policy. Within `Catalogue.ordered`.
+    /// Gives a namespace a policy. To be called within `Catalogue.ordered`.
     private func apply(_ policy: Policy, to namespace: Namespace) -> PolicyTurn {
         let former = namespace.policy.durability
         _ = namespace.update { $0.policy = policy }
         tiers.memory.setQuota(namespace.slot, maxBytes: policy.maxMemory, maxEntries: policy.maxEntries)
         background.async { [self] in room.make(in: namespace.slot) }
         tiers.shards.withEachShard { _, _ in }
-        // All that went by the former policy have their versions, and whatever they queued is in the queue.
+        // All writes by the former policy have their versions, and what they queued is in the queue.
         let next = tiers.versions.latest + 1
         let leaves = former != .memory && policy.durability == .memory
         let enters = former == .memory && policy.durability != .memory
         let record = namespace.update { if leaves { $0.lowerFrom = next } }
         guard let lower = tiers.lower else { return PolicyTurn() }
         if enters {
-            // While it was in memory alone, its marks were, too.
+            // While the namespace was in memory alone, its marks of tags were, too.
             namespace.beginEntering()
             namespace.marks.withTags { tag, mark in _ = lower.enqueue(.tag(namespace.id, tag: tag, mark)) }
         }
-        // Where the namespace enters, what is waited for comes after it, and is synced with it.
+        // Where the namespace enters the lower tier, the changes that are waited for come after this one, and it is synced with them.
         let ticket = lower.enqueue(.namespace(record), enters ? .behind : .through)
         let coversAll = former == .behind && policy.durability == .through
         if leaves {
-            // What is being read is void by now.
+            // What is being read from the lower tier is void by now.
             tiers.outdateReads(of: namespace)
             housekeeping.askForSweep()
         }
         return PolicyTurn(ticket: ticket, entersBelow: enters ? next : nil, coversAll: coversAll)
     }
 
-    /// Answers once a change of policy is committed and synced, and with it all that the namespace has in memory where it has come to
-    /// the lower tier, or to a policy by which all of it would have been synced.
+    /// Answers once a change of policy is committed and synced. Where the namespace has come to the lower tier, all that it has in memory
+    /// is synced too before that; where its writes were `behind` and are `through` now, all that was queued is.
     private func settle(
         _ done: Result<(PolicySet, PolicyTurn), Problem>,
         _ completion: @escaping @Sendable (Result<PolicySet, Problem>) -> Void
@@ -127,8 +127,8 @@ final class PolicyChanges: Sendable {
         }
     }
 
-    /// Waits for the whole queue: a change of an entry whose value is still being deflated is committed later than what came after it. Nor
-    /// is it taken back where it fails, since it is in force.
+    /// Waits for the whole queue, because a change of an entry whose value is still being deflated is committed later than what came after
+    /// it. Where that fails, the policy is not taken back, since it is in force.
     private func settleAll(
         _ set: PolicySet,
         _ completion: @escaping @Sendable (Result<PolicySet, Problem>) -> Void
@@ -142,13 +142,13 @@ final class PolicyChanges: Sendable {
 
     // MARK: Into the lower tier
 
-    /// Keys that are looked for, and bytes that are copied, under one hold of a shard's lock.
+    /// Records that are looked at, and bytes that are copied, under one hold of a shard's lock.
     private static let walkKeys = 500
     private static let walkBytes = 256 << 10
 
     /// Queues all entries that a namespace has in memory for the lower tier, to which it has come: a few under one hold of a lock, and no
-    /// faster than they are written. What is written meanwhile goes there by itself, and in its order: both are queued under the
-    /// shard's lock.
+    /// faster than they are written. An entry that a call writes meanwhile is queued by that call. The two are in the right order, because
+    /// both are queued under the shard's lock.
     ///
     /// - Parameter completion: called once all of them are in the queue.
     private func enterLower(_ namespace: Namespace, _ walk: EntryWalk, _ completion: @escaping @Sendable () -> Void) {
@@ -195,7 +195,7 @@ final class PolicyChanges: Sendable {
                 let ref = key.bytes.withUnsafeBytes({ shard.memory.find(key.hash, namespace.slot, $0) })
             else { continue }
             let view = shard.memory.view(ref)
-            // A walk that removes a prefix will come to it.
+            // The entry is left out, because a walk that removes a prefix will come to it.
             if namespace.marks.isBeingRemoved(key.bytes, version: view.version) { continue }
             var entry: Entry
             switch namespace.marks.freshness(of: view, at: moment.now) {
@@ -204,7 +204,7 @@ final class PolicyChanges: Sendable {
             case .dead: continue
             }
             if entry.version < namespace.lowerFrom {
-                // What the tier has of it with this version, or might have, is void: it becomes another one.
+                // The tier takes an entry with this version for void, whether it has one or not. So the entry gets a new version.
                 guard let version = tiers.versions.allocate() else { continue }
                 entry.version = version
                 shard.loads.invalidate(key.hash)
@@ -225,13 +225,13 @@ private struct EntryWalk: Sendable {
         var bytes: [UInt8]
     }
 
-    /// Entries with this version or a later one are of no concern.
+    /// The walk is for entries with smaller versions.
     let before: Version
     /// The place of the last change in the lower tier's queue.
     var ticket: WriteTicket?
     var shard = 0
     /// Where the shard is looked through next; `nil` = from its beginning.
     var position: UInt32?
-    /// Keys that were found, and not dealt with yet.
+    /// Keys that were found, and whose entries were not copied yet.
     var keys: [Key] = []
 }

@@ -4,7 +4,7 @@ import Synchronization
 /// An invalidation by prefix that was asked for.
 struct PrefixOrder: Sendable {
     let prefix: [UInt8]
-    /// It concerns entries of smaller versions.
+    /// The invalidation concerns entries with smaller versions.
     let before: Version
     let mode: InvalidationMode
     let completion: @Sendable (Result<Invalidated, Problem>) -> Void
@@ -12,11 +12,11 @@ struct PrefixOrder: Sendable {
 
 /// The invalidations by prefix that are under way, by namespace.
 ///
-/// Of one namespace one walk is under way at a time, and whatever is asked for meanwhile is done by the next one, all together: a hundred
-/// prefixes cost two walks. There is an end to what may wait, since whoever asks may go away and ask again.
+/// For each namespace one walk is under way at a time. What is asked for meanwhile is done by the next walk, all together: a hundred
+/// prefixes cost two walks. The number of invalidations is bounded, since a caller may go away and ask again.
 final class PrefixQueue: Sendable {
     enum Admission {
-        /// The caller begins with a walk, which takes the orders.
+        /// The caller begins a walk, which takes the orders.
         case first
         /// A walk is under way; the next one takes the order.
         case waits
@@ -25,14 +25,14 @@ final class PrefixQueue: Sendable {
     }
 
     private struct State {
-        /// A namespace is in it while a walk is under way.
+        /// The orders for the next walk over each namespace. A namespace is here while a walk over it is under way.
         var waiting: [NamespaceID: [PrefixOrder]] = [:]
         /// Orders that are not answered yet.
         var open = 0
     }
 
     private let state = Mutex(State())
-    /// Most orders that may be open. Each holds a key's length of memory, and what its answer goes to.
+    /// The most orders that may be open. Each holds the memory of a key, and what its answer goes to.
     static let limit = 1000
 
     func add(_ order: PrefixOrder, to namespace: NamespaceID) -> Admission {
@@ -45,7 +45,7 @@ final class PrefixQueue: Sendable {
         }
     }
 
-    /// What the next walk over a namespace does, in the order of its coming; nothing = there is none any more.
+    /// The orders for the next walk over a namespace, in the order in which they came. Where there are none, no walk is under way any more.
     func next(_ namespace: NamespaceID) -> [PrefixOrder] {
         state.withLock { state in
             guard let orders = state.waiting[namespace], !orders.isEmpty else {
@@ -57,7 +57,7 @@ final class PrefixQueue: Sendable {
         }
     }
 
-    /// So many orders are answered.
+    /// Notes that so many orders are answered.
     func finish(_ count: Int) { state.withLock { $0.open -= count } }
 
     /// Orders that are not answered yet.

@@ -1,19 +1,19 @@
 import PantlerModel
 
-/// Prefixes that are looked for in keys all at once.
+/// A set of prefixes that are all looked for in a key at once.
 struct PrefixSet: Sendable {
     private struct Node {
         let prefix: [UInt8]
-        /// The longest of the others that this one begins with, -1 if there is none.
+        /// The node of the longest other prefix that this one begins with; -1 if there is none.
         var cover: Int
-        /// What was given under this prefix, in its order: a number and the version below which entries are concerned.
+        /// The orders for this prefix, by rising numbers. Each concerns entries below a version.
         var orders: [(number: Int, before: Version)]
     }
 
-    /// In byte order.
+    /// The prefixes, each once, in byte order.
     private var nodes: [Node] = []
 
-    /// - Parameter orders: by numbers that rise in their order.
+    /// - Parameter orders: with numbers that rise in the order in which they came.
     init(_ orders: [(number: Int, prefix: [UInt8], before: Version)]) {
         let sorted = orders.sorted { left, right in
             left.prefix == right.prefix
@@ -24,7 +24,7 @@ struct PrefixSet: Sendable {
                 nodes[nodes.count - 1].orders.append((number, before))
                 continue
             }
-            // Whatever this one begins with stands before it, and covers all that stands between.
+            // A prefix that this one begins with stands before it, and covers all that stands between them.
             var cover = nodes.count - 1
             while cover >= 0, !prefix.starts(with: nodes[cover].prefix) { cover = nodes[cover].cover }
             nodes.append(Node(prefix: prefix, cover: cover, orders: [(number, before)]))
@@ -33,9 +33,9 @@ struct PrefixSet: Sendable {
 
     var isEmpty: Bool { nodes.isEmpty }
 
-    /// The first order that concerns an entry: in effect the one that would have come to it first if each had had a walk of its own.
+    /// The first order that concerns an entry: the one that would have come to it first if each order had had a walk of its own.
     ///
-    /// - Complexity: O(length x log(prefixes)), and as much as there are prefixes within each other.
+    /// - Complexity: O(length x log(prefixes) + prefixes that cover each other).
     func first(_ key: UnsafeRawBufferPointer, _ version: Version) -> Int? {
         var low = 0
         var high = nodes.count
@@ -43,7 +43,7 @@ struct PrefixSet: Sendable {
             let middle = (low + high) / 2
             if KeyOrder.precedes(key, nodes[middle].prefix) { high = middle } else { low = middle + 1 }
         }
-        // Prefixes of the key are not behind it; and what stands between such a prefix and the key begins with that prefix.
+        // A prefix of the key does not stand behind it, and all that stands between the two begins with that prefix.
         var node = low - 1
         while node >= 0, !KeyOrder.begins(key, with: nodes[node].prefix) { node = nodes[node].cover }
         var first: Int?
@@ -54,12 +54,12 @@ struct PrefixSet: Sendable {
         return first
     }
 
-    /// Each prefix once, with the numbers of its orders and the largest version of them, in the order of the first.
+    /// Each prefix once, with the numbers of its orders and the largest version of them, in the order of their first numbers.
     var distinct: [(prefix: [UInt8], numbers: [Int], before: Version)] {
         nodes.map { ($0.prefix, $0.orders.map(\.number), $0.orders.map(\.before).max() ?? 0) }
             .sorted { ($0.numbers.first ?? 0) < ($1.numbers.first ?? 0) }
     }
 
-    /// Those that no other covers.
+    /// The prefixes that no other prefix covers.
     var uncovered: [[UInt8]] { nodes.filter { $0.cover < 0 }.map(\.prefix) }
 }

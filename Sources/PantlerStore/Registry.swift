@@ -1,7 +1,7 @@
 import PantlerInsight
 import PantlerModel
 
-/// Which namespaces there are. Lives under the store's registry lock.
+/// The namespaces that there are, and what is known beside them. `Catalogue` guards it by a lock, the registry's.
 struct Registry {
     var byName: [String: Namespace] = [:]
     var byID: [NamespaceID: Namespace] = [:]
@@ -9,11 +9,11 @@ struct Registry {
     var maxNamespaces: Int
     var autoCreate: Bool
     var defaultPolicy: Policy
-    /// What happened in namespaces that are gone: it stays in the sums.
+    /// What was counted in namespaces that are gone: it stays in the sums.
     var retired = Retired()
     /// Namespaces that were dropped, and whose counts are not in `retired` yet.
     var leaving: [Namespace] = []
-    /// What was asked of namespaces that are not there.
+    /// Gets of namespaces that are not there.
     var unmet = UnmetGets()
 
     init(_ options: StoreOptions, nextID: NamespaceID) {

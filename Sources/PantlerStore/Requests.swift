@@ -8,7 +8,7 @@ package enum Lifetime: Hashable, Sendable {
     /// The namespace's `default_ttl`.
     case byPolicy
     case never
-    /// From now on; > 0.
+    /// A TTL from now on; > 0.
     case milliseconds(Int64)
     /// A moment that the caller named.
     case until(WallTime)
@@ -45,7 +45,7 @@ package struct Condition: Hashable, Sendable {
 
     var isEmpty: Bool { ifMatch == nil && ifNoneMatch == nil }
 
-    /// - Parameter version: that of the entry that is there; `nil` where there is none.
+    /// - Parameter version: the version of the entry that is there; `nil` where there is none.
     func check(_ version: Version?) throws(Problem) {
         if let ifMatch, !ifMatch.match(version) { throw .versionMismatch(found: version) }
         if let ifNoneMatch, ifNoneMatch.match(version) { throw .versionMismatch(found: version) }
@@ -61,7 +61,7 @@ package struct Put: Sendable {
     package var staleTTL: Int64?
     package var tags: [EntryTag]
     package var condition: Condition
-    /// Whether the answer is to say if the entry was made or replaced. Where that is all the same, no lower tier is asked.
+    /// Whether the answer is to say if the entry was made or replaced. Where it need not, the lower tier is not asked for that.
     package var wantsOutcome: Bool
 
     package init(
@@ -82,14 +82,14 @@ package struct Put: Sendable {
         self.wantsOutcome = wantsOutcome
     }
 
-    /// Fails with `value_too_large` where a policy does not take it.
+    /// Fails with `value_too_large` where the policy does not allow a value of this size.
     package func check(_ policy: Policy) throws(Problem) {
         let size = Int64(value.count)
         if size > policy.maxValueSize { throw .valueTooLarge(size, limit: policy.maxValueSize) }
     }
 }
 
-/// What is to change of an entry; what is not named stays.
+/// The changes of an entry's parts. A part that is not named stays as it is.
 package struct Patch: Sendable {
     package enum StaleTTL: Hashable, Sendable {
         case keep, byPolicy
@@ -101,7 +101,7 @@ package struct Patch: Sendable {
     /// `nil` leaves the expiry as it is.
     package var lifetime: Lifetime?
     package var staleTTL: StaleTTL
-    /// `nil` leaves them as they are.
+    /// `nil` leaves the tags as they are.
     package var tags: [EntryTag]?
     package var condition: Condition
 
@@ -123,9 +123,9 @@ package struct Patch: Sendable {
 /// A number to add to a counter.
 package struct CounterAdd: Sendable {
     package var by: Int64
-    /// What is added to where there is no entry; `nil` = nothing is made.
+    /// The number that is added to where there is no entry; `nil` = no entry is made.
     package var initial: Int64?
-    /// Of an entry that is made; one that is there keeps its own.
+    /// The lifetime of an entry that is made. An entry that is there keeps its own.
     package var lifetime: Lifetime
 
     package init(by: Int64 = 1, initial: Int64? = nil, lifetime: Lifetime = .byPolicy) {
@@ -134,7 +134,7 @@ package struct CounterAdd: Sendable {
         self.lifetime = lifetime
     }
 
-    /// Fails as the counter would where nothing is there: with `entry_not_found`, `counter_overflow` or `value_too_large`.
+    /// Fails as the addition would where no entry is there: with `entry_not_found`, `counter_overflow` or `value_too_large`.
     package func check(_ policy: Policy) throws(Problem) {
         guard let initial else { throw .notFound(.absent) }
         _ = try Self.value(try Self.sum(initial, by), policy)
@@ -151,7 +151,7 @@ package struct CounterAdd: Sendable {
         return sum
     }
 
-    /// A number as the value that is kept.
+    /// A number as the value of an entry. Fails with `value_too_large`.
     static func value(_ number: Int64, _ policy: Policy) throws(Problem) -> [UInt8] {
         var value: [UInt8] = []
         JSON.appendInteger(number, to: &value)
@@ -164,9 +164,9 @@ package struct CounterAdd: Sendable {
 /// An entry as it is after a write.
 package struct Written: Hashable, Sendable {
     package var version: Version
-    /// As the caller is told it.
+    /// The expiry, as callers are told it.
     package var expiresAt: WallTime
-    /// Whether there was none before.
+    /// Whether there was no entry before.
     package var isNew: Bool
 }
 
@@ -193,10 +193,10 @@ package enum InvalidationMode: Hashable, Sendable {
 }
 
 package struct Invalidated: Hashable, Sendable {
-    /// Entries that it ended; `nil` where nobody has counted them, since it took constant time.
+    /// The number of entries that were ended or made stale; `nil` where they were not counted, because the invalidation took constant time.
     package var count: Int?
     package var tags: Int?
-    /// The namespace's, after a flush.
+    /// The namespace's generation after a flush.
     package var generation: UInt64?
 }
 
@@ -204,7 +204,7 @@ package struct Invalidated: Hashable, Sendable {
 package struct ListedRow: Hashable, Sendable {
     package var entry: ListedEntry
     package var tier: Tier
-    /// As the caller is told it.
+    /// The expiry, as callers are told it.
     package var expiresAt: WallTime
 }
 
@@ -215,7 +215,7 @@ package struct Listing: Sendable {
     package var isComplete: Bool
 }
 
-/// What came of setting a policy.
+/// The result of setting a policy.
 package struct PolicySet: Sendable {
     package var namespace: Namespace
     package var isNew: Bool

@@ -2,14 +2,15 @@ import PantlerInsight
 import PantlerMemory
 import PantlerModel
 
-/// All that is known of the keys whose hashes begin alike, under one lock: their entries in memory, and what is no entry.
+/// All that is known of the keys whose hashes begin with the same bits: their entries in memory, and what else is counted and remembered of
+/// them. One lock guards it.
 ///
-/// What takes entries out of memory is here, where the reason can be kept beside it.
+/// Entries that leave memory of themselves are removed by this type, where the reason can be kept.
 struct Shard: ~Copyable {
     var memory: MemoryShard
-    /// Counters of each namespace in this shard, by slot: `shard.tally[slot].hits += 1`. Valid for attached slots.
+    /// The counters of each namespace in this shard, by slot. They are valid for slots that are attached.
     let tally: UnsafeMutablePointer<NamespaceTally>
-    /// Slots below it have a tally.
+    /// All slots below this number have a tally.
     private var tallied = 0
     /// Why keys are not in memory any more.
     var missMemory: MissMemory
@@ -21,7 +22,7 @@ struct Shard: ~Copyable {
     ///   - missMemoryBytes: see `MissMemory`.
     init(_ tier: MemoryTier, number: Int, missMemoryBytes: Int) {
         memory = tier.makeShard(number)
-        // Each is initialised when its slot is opened for the first time: until then its pages are not touched.
+        // A tally is initialised when its slot is opened. Until the first time, its memory is not touched.
         tally = .allocate(capacity: tier.slotCapacity)
         missMemory = MissMemory(bytes: missMemoryBytes)
         tier.holdForGood(MissMemory.allocatedBytes(for: missMemoryBytes))
@@ -33,9 +34,9 @@ struct Shard: ~Copyable {
 
     // MARK: Namespaces
 
-    /// From now on a slot is a namespace's that has nothing yet.
+    /// Gives a slot to a namespace that has nothing yet.
     ///
-    /// - Returns: bytes that its tally is the first to take.
+    /// - Returns: bytes of tallies that are used for the first time by this.
     mutating func open(_ slot: NamespaceSlot) -> Int {
         (tally + slot).initialize(to: NamespaceTally())
         memory.open(slot)
@@ -44,7 +45,7 @@ struct Shard: ~Copyable {
         return fresh * MemoryLayout<NamespaceTally>.stride
     }
 
-    /// Removes entries of a namespace into which nothing is put from now on.
+    /// Removes entries of a namespace into which nothing is put any more, at most `limit`.
     ///
     /// - Returns: whether none is left.
     mutating func empty(_ slot: NamespaceSlot, limit: Int) -> Bool {
@@ -62,7 +63,7 @@ struct Shard: ~Copyable {
         note(hash, slot, reason)
     }
 
-    /// An entry is not there any more, of itself.
+    /// Notes why an entry has left memory without a caller's asking for it.
     private mutating func note(_ hash: UInt64, _ slot: NamespaceSlot, _ reason: MissReason) {
         if reason == .expired { tally[slot].expirations &+= 1 }
         missMemory.record(hash, reason)
@@ -71,9 +72,9 @@ struct Shard: ~Copyable {
     /// Evicts the oldest entries that an order concerns.
     ///
     /// - Parameters:
-    ///   - goesOn: asked before each.
-    ///   - reason: why one leaves: it may be dead already when its turn comes.
-    ///   - left: told of each that was evicted or found dead.
+    ///   - goesOn: tells whether one more entry has to leave. It is called before each.
+    ///   - reason: tells why an entry leaves: it may be dead already when its turn comes.
+    ///   - left: told of each entry that was evicted or found dead.
     mutating func evict(
         _ order: EvictionOrder,
         while goesOn: () -> Bool,
@@ -91,7 +92,7 @@ struct Shard: ~Copyable {
 
     /// A small step of background work; see `MemoryShard.sweep`.
     ///
-    /// - Parameter death: why an entry is dead; `nil` if it is not.
+    /// - Parameter death: tells why an entry is dead; `nil` if it is not.
     mutating func sweep(
         _ position: inout SweepPosition,
         limit: Int,
@@ -106,8 +107,8 @@ struct Shard: ~Copyable {
         for (hash, slot, reason) in dead { note(hash, slot, reason) }
     }
 
-    /// Shows a namespace's entries to `body`, and removes those that it says are invalidated; see `MemoryShard.walk`. A read of one of
-    /// these that is under way is done again.
+    /// Shows a namespace's entries to `body`, and removes those that it says are invalidated; see `MemoryShard.walk`. Where one of these is
+    /// being read from the lower tier, it is read again.
     ///
     /// - Returns: `false` at the end.
     mutating func walk(
@@ -130,5 +131,6 @@ struct Shard: ~Copyable {
     }
 }
 
-// All memory that a shard points at is its own: what may be sent along is the whole of it, and it cannot be copied.
+// All memory that a shard points at is its own, but for what its `memory` shares. A shard cannot be copied, so that whoever receives it has
+// all of that memory.
 extension Shard: @unchecked Sendable {}

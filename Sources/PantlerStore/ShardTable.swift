@@ -11,12 +11,12 @@ final class ShardTable: Sendable {
     nonisolated(unsafe) private let shards: UnsafeMutableRawPointer
     /// Bytes from one shard to the next.
     private static let stride = (MemoryLayout<Mutex<Shard>>.stride + 127) & ~127
-    /// What remembers why keys left takes at most a part of the memory that there is for all.
+    /// The memory of misses takes at most one part in this many of the tier's memory.
     private static let missMemoryShare = 8
 
     var count: Int { memory.shardCount }
 
-    /// - Parameter missMemoryBytes: of all shards together; less where the tier has little.
+    /// - Parameter missMemoryBytes: bytes of the memory of misses, for all shards together. It gets less where the tier has little.
     init(_ memory: MemoryTier, missMemoryBytes: Int = 1 << 20) {
         self.memory = memory
         let most = memory.maxBytes > 0 ? memory.maxBytes / Self.missMemoryShare : .max
@@ -44,7 +44,7 @@ final class ShardTable: Sendable {
         shard(memory.shard(of: hash)).pointee.withLock { body(&$0) }
     }
 
-    /// The same for a shard by its number, for those who walk over all of them in steps.
+    /// Runs `body` under the lock of the shard with a number, for walks over all shards in steps.
     func withShard(number: Int, _ body: (inout Shard) -> Void) {
         shard(number).pointee.withLock { body(&$0) }
     }
@@ -60,7 +60,7 @@ final class ShardTable: Sendable {
 
     // MARK: Namespaces
 
-    /// A slot for a namespace, with these quotas; `nil` if as many as there can be have one already. Complexity: O(namespaces + shards).
+    /// A slot for a namespace, with these quotas; `nil` if all slots are taken. Complexity: O(namespaces + shards).
     func attach(maxBytes: Int64?, maxEntries: Int64?) -> NamespaceSlot? {
         guard let slot = memory.takeSlot(maxBytes: maxBytes, maxEntries: maxEntries) else { return nil }
         withEachShard { _, shard in memory.holdForGood(shard.open(slot)) }
@@ -72,9 +72,9 @@ final class ShardTable: Sendable {
 
     /// Removes a namespace's entries, then frees the slot for another.
     ///
-    /// Inserts into the slot are rejected from the moment that their shard was reached. The caller sees to it that none
-    /// comes after the return: it marks the namespace as gone before this call, and looks at that mark under the
-    /// shard's lock. Complexity: O(entries of the namespace).
+    /// Each shard rejects inserts into the slot from the moment that this has reached it. The caller has to prevent inserts after the
+    /// return: it marks the namespace as dropped before this call, and whoever inserts looks at that mark under the shard's lock.
+    /// Complexity: O(entries of the namespace).
     func detach(_ slot: NamespaceSlot) {
         for number in 0..<count {
             var isEmpty = false
@@ -92,12 +92,12 @@ final class ShardTable: Sendable {
 
     // MARK: Room
 
-    /// To be called after each insert, outside of any lock: evicts least recently used entries until the namespace's
-    /// quota and the tier's bound hold again; see `RoomMaking`.
+    /// Evicts least recently used entries until the namespace's quota and the tier's bound hold again; see `RoomMaking`. To be called after
+    /// each insert, outside of any lock.
     ///
     /// - Parameters:
-    ///   - evicted: called for each that left, without a lock.
-    ///   - reason: why an entry leaves, asked under its shard's lock.
+    ///   - evicted: called for each entry that left, without a lock.
+    ///   - reason: tells why an entry leaves. It is called under the entry's shard's lock.
     func makeRoom(
         _ slot: NamespaceSlot,
         evicted: (OldestEntry) -> Void = { _ in },
@@ -127,7 +127,7 @@ final class ShardTable: Sendable {
                     count += 1
                 }
             }
-            // Out of the lock: what is done about an entry that left is not the shard's business.
+            // The lock is released by now: what is done about an entry that left does not concern the shard.
             for index in 0..<count { evicted(left[index]) }
         }
     }
@@ -136,7 +136,7 @@ final class ShardTable: Sendable {
 
     /// A small step of background work on one shard.
     ///
-    /// - Parameter death: why an entry is dead, `nil` if it is not; asked under the shard's lock.
+    /// - Parameter death: tells why an entry is dead; `nil` if it is not. It is called under the shard's lock.
     /// - Returns: whether this step ended a pass over all shards.
     func sweepStep(limit: Int, _ death: (EntryView, NamespaceSlot) -> MissReason?) -> Bool {
         var position = memory.sweepPosition

@@ -4,14 +4,14 @@ import PantlerModel
 
 /// What stands at an address when a write comes to it.
 ///
-/// An entry that is stale shows the moment since when, as its expiry: what a change keeps of it stays as stale as it was, although the
-/// change gives it a version that no mark concerns.
+/// A stale entry has as its expiry the moment since which it is stale. So where a change keeps the expiry, the entry stays as stale as it
+/// was, although the change gives it a version that no mark concerns.
 enum Standing {
-    /// Nobody has looked: it makes no difference.
+    /// Nobody has looked, because it makes no difference to the write.
     case unknown
-    /// Nothing that may be seen.
+    /// Nothing stands there that may be seen, for this reason.
     case none(MissReason)
-    /// In memory, a large value with the reference that it is kept by. Valid under the shard's lock.
+    /// An entry in memory. A large value comes with the object that has its bytes. Valid under the shard's lock.
     case memory(EntryRef, EntryView, LargeValue?)
     case lower(Entry)
     /// An entry of the lower tier whose value nobody has asked for.
@@ -25,7 +25,7 @@ enum Standing {
         }
     }
 
-    /// Why there is none.
+    /// Why there is no entry.
     var reason: MissReason {
         if case .none(let reason) = self { reason } else { .absent }
     }
@@ -57,7 +57,7 @@ enum Standing {
         }
     }
 
-    /// All but the value. Complexity: O(tags).
+    /// The entry without its value. Complexity: O(tags).
     var head: EntryHead? {
         switch self {
         case .memory(_, let view, _):

@@ -14,7 +14,7 @@ package struct WindowFigures: Hashable, Sendable {
     }
 }
 
-/// What happened, and what is there, of a namespace or of all together.
+/// What happened and what is there, in a namespace or in all together.
 package struct Figures: Sendable {
     package var tally = NamespaceTally()
     package var minute = WindowFigures()
@@ -26,7 +26,7 @@ package struct Figures: Sendable {
     package var memoryEvictions: UInt64 = 0
     package var lowerEvictions: UInt64 = 0
 
-    /// All but the windows, which each has for itself.
+    /// Adds all figures but the windows: those of all namespaces together are counted by themselves.
     static func += (left: inout Figures, right: Figures) {
         left.tally += right.tally
         left.memory.entries += right.memory.entries
@@ -48,21 +48,21 @@ package struct Figures: Sendable {
 
 package struct NamespaceStatistics: Sendable {
     package var name: NamespaceName
-    /// Since when it is counted: the start, or when the namespace was made.
-    /// As callers are told it.
+    /// The moment since which is counted, as callers are told it: the start, or when the namespace was made.
     package var since: WallTime
     package var figures: Figures
 }
 
 package struct StoreStatistics: Sendable {
-    /// As callers are told it.
+    /// The moment of the start, as callers are told it.
     package var since: WallTime
     package var uptimeMilliseconds: Int64
-    /// Sums, namespaces that were dropped included.
+    /// Sums over all namespaces, those that were dropped included.
     package var total: Figures
-    /// In the order of their names.
+    /// The namespaces, in the order of their names.
     package var namespaces: [NamespaceStatistics]
-    /// Gets of namespaces that are not there, by name, and those of names that are not remembered. They are in the total, as misses.
+    /// `unmet` has the gets of namespaces that are not there, by name. `unnamedGets` counts those whose names are not remembered. Both are
+    /// in the total, as misses.
     package var unmet: [(name: String, gets: UInt64)]
     package var unnamedGets: UInt64
     /// Bytes that the memory tier holds from the system, and may hold.
@@ -72,11 +72,11 @@ package struct StoreStatistics: Sendable {
     package var lower: TierHealth?
 }
 
-/// Sums up what the shards count, for those who ask and over time.
+/// Sums up what the shards count, for callers and for the windows of time.
 final class Accounts: Sendable {
     private let tiers: Tiers
     private let catalogue: Catalogue
-    /// Of all namespaces together, those that are gone included.
+    /// The windows of all namespaces together, those that are gone included.
     private let windows = Mutex(RateWindows())
     private let startedAt: Timestamp
     private let startedMicroseconds: UInt64
@@ -111,7 +111,7 @@ final class Accounts: Sendable {
         total.tally += sums.rest
         windows.withLock { total.setWindows($0, atSeconds: seconds()) }
         let health = tiers.lower?.health()
-        // The tier counts those of dropped namespaces as well.
+        // The tier's figure includes evictions from namespaces that were dropped.
         total.lowerEvictions = health?.evictions ?? 0
         return StoreStatistics(
             since: tiers.wallTime(startedAt),

@@ -21,7 +21,7 @@ struct PutStep: EntryStep {
     var failsUnseen: Bool { !put.condition.isEmpty }
 
     func decide(_ standing: Standing, _ policy: Policy, _ moment: Moment) throws(Problem) -> Decision<Written> {
-        // Once more: the policy may have changed since it was looked at to spare the copy.
+        // This is checked again: the policy may have changed since `Store.put` checked it to spare the copy.
         try put.check(policy)
         let entry = Entry(
             value: put.value,
@@ -69,7 +69,8 @@ struct TouchStep: EntryStep {
 /// Adds to an integer, or makes one. The entry keeps its expiry, its stale TTL and its tags.
 struct CountStep: EntryStep {
     static let looksAtValue = true
-    /// An integer has 17 characters at most. A longer value is looked at no further, not even for whitespace around one.
+    /// The most bytes of a value that is taken for an integer. An integer has 17 characters at most; a longer value is not looked at,
+    /// although it might be an integer with whitespace around it.
     private static let mostBytes = 4096
     private static let notAnInteger = Problem(
         .notAnInteger,
@@ -111,7 +112,7 @@ struct InvalidateStep: EntryStep {
     static let looksAtValue = false
 
     let mode: InvalidationMode
-    /// An entry with this version or a later one is of no concern.
+    /// The step concerns entries with smaller versions.
     let before: Version
 
     func decide(_ standing: Standing, _: Policy, _ moment: Moment) -> Decision<Ended> {
@@ -121,7 +122,7 @@ struct InvalidateStep: EntryStep {
         if mode == .gone || head.staleTTL == 0 {
             effect = .remove(.invalidated)
         } else {
-            // One that is stale already stays so since then.
+            // An entry that is stale already stays stale since the same moment.
             head.expiresAt = min(head.expiresAt, moment.now)
             effect = .touch(head)
         }
@@ -130,7 +131,7 @@ struct InvalidateStep: EntryStep {
 }
 
 extension Patch {
-    /// Changes what the patch says of an entry beside the value.
+    /// Makes the patch's changes, except that of the value.
     func apply(to entry: inout some Headed, _ policy: Policy, _ moment: Moment) {
         if let lifetime { entry.expiresAt = policy.expiry(lifetime, at: moment) }
         switch staleTTL {
@@ -150,7 +151,7 @@ extension Written: ChangeAnswer {
 
 extension Counted: ChangeAnswer {}
 
-/// What is told of an entry that was to be removed or made stale.
+/// The answer about an entry that was to be removed or made stale.
 struct Ended: ChangeAnswer {
     var version: Version = 0
     var wasThere: Bool

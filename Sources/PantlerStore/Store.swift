@@ -18,12 +18,12 @@ package struct StoreOptions: Sendable {
 
 /// The cache itself: namespaces of entries, in memory over at most one lower tier.
 ///
-/// Every call may come from any thread and none blocks. Who calls with a completion gets it exactly once: before the
-/// call returns where memory had all that was needed, else on one of the lower tier's threads.
+/// Calls may come from any thread, and only `start` and `close` block. A completion is called exactly once: before the call returns where
+/// memory had all that was needed, else on a thread of the store's or of the lower tier's.
 ///
-/// The store is the door; each kind of call has a type behind it that owns what it needs. What belongs to one entry happens under its
-/// shard's lock: there it is judged, changed, given its version, and its change queued for the lower tier, so that versions, memory and
-/// queue agree about the order. Locks are taken in the order registry, shard, slots, namespace, lower tier's queue.
+/// The store only passes calls on: behind it, each kind of call has a type that owns what it needs. What belongs to one entry happens under
+/// its shard's lock: there the entry is judged and changed, the change gets its version and is queued for the lower tier, so that versions,
+/// memory and queue agree about the order. Locks are taken in the order registry, shard, slots, namespace, lower tier's queue.
 package final class Store: Sendable {
     private let tiers: Tiers
     private let catalogue: Catalogue
@@ -37,10 +37,10 @@ package final class Store: Sendable {
     private let accounts: Accounts
     private let hotSet: HotSet
     let housekeeping: Housekeeping
-    /// The lower tier does not keep it.
+    /// The store keeps the listener, because the lower tier has only a weak reference to it.
     let listener: TierListener
-    /// What takes longer than an event loop may be held and nobody waits for but its own caller: namespaces that are dropped, bounds that
-    /// became smaller, what is tried again.
+    /// Does work that would hold an event loop for too long, and that nobody but its caller waits for: it empties namespaces that were
+    /// dropped, makes room where bounds became smaller, and tries again what has failed.
     let background = WorkerPool("background")
 
     /// - Parameters:
@@ -50,7 +50,7 @@ package final class Store: Sendable {
         let memory = MemoryTier(
             maxBytes: options.maxMemory,
             shardCount: options.shards,
-            // What exists is adopted, however few may be made.
+            // Namespaces that exist are adopted, even where fewer may be made.
             maxNamespaces: max(options.maxNamespaces, state.namespaces.count)
         )
         tiers = Tiers(ShardTable(memory), lower: lower, clock: clock, state: state)
@@ -71,15 +71,16 @@ package final class Store: Sendable {
 
     // MARK: Life
 
-    /// How often the first versions are asked for: a call that fails once is no reason to be away. The tier pauses in between.
+    /// How often the reservation of the first versions is tried: a call that fails once is no reason not to start. The lower tier pauses in
+    /// between.
     private static let startAttempts = 5
 
     /// Reserves the first versions and begins background work. Blocks until the reservation is synced.
     ///
     /// On a full device the service starts all the same: from memory, and over what the lower tier can still read.
     ///
-    /// - Throws: the lower tier's fault where nothing can be written for another reason: without a reservation no write could be given a
-    ///   version that no crash can make it give again.
+    /// - Throws: the lower tier's fault where nothing can be written for another reason. Without a reservation, versions could be given a
+    ///   second time after a crash.
     package func start() throws(TierFault) {
         if let lower = tiers.lower {
             lower.start(delegate: listener, clock: tiers.clock)
@@ -113,10 +114,10 @@ package final class Store: Sendable {
         tiers.lower?.close()
     }
 
-    /// A tenth of a second's background work, which the store does by itself once it is started. One thread at a time.
+    /// Does a tenth of a second's background work. The store does this by itself once it is started. Called by one thread at a time.
     package func tick() { housekeeping.tick() }
 
-    /// Takes effect with the next inserts.
+    /// Sets the bound of the memory tier, in bytes. Entries are evicted until it holds, in the background.
     package func setMaxMemory(_ bytes: Int) {
         tiers.memory.setMaxBytes(bytes)
         background.async { [self] in room.make(in: 0) }
@@ -138,28 +139,29 @@ package final class Store: Sendable {
 
     // MARK: Namespaces
 
-    /// The namespace of a name, which need not be in form. Complexity: O(1), one lock.
+    /// The namespace of a name, which need not be a valid one. Complexity: O(1), one lock.
     package func namespace(_ name: UnsafeRawBufferPointer) -> Namespace? { catalogue.namespace(name) }
 
     package func namespace(_ name: String) -> Namespace? { catalogue.namespace(name) }
 
-    /// In the order of their names.
+    /// All namespaces, in the order of their names.
     package func namespaces() -> [Namespace] { catalogue.namespaces() }
 
     package var namespaceCount: Int { catalogue.count }
 
     package var defaultPolicy: Policy { catalogue.defaultPolicy }
 
-    /// Settings that may change while the store runs. `maxNamespaces` counts up to what the store was made with.
+    /// Changes settings while the store runs. `maxNamespaces` counts only up to the number that the store was made with.
     package func reconfigure(autoCreate: Bool, maxNamespaces: Int, defaultPolicy: Policy) {
         catalogue.reconfigure(autoCreate: autoCreate, maxNamespaces: maxNamespaces, defaultPolicy: defaultPolicy)
     }
 
-    /// The namespace that a write goes to; made with the default policy where there is none.
+    /// The namespace that a write goes to. Where there is none, it is made with the default policy.
     ///
-    /// - Parameter check: asked before one is made, with the policy that it would have: what it throws is thrown, and none is made. A write
-    ///   that is bound to be refused leaves nothing behind.
-    /// - Throws: `namespace_invalid`, `too_many_namespaces`, `namespace_not_found` where writes make none, or `storage_unavailable`.
+    /// - Parameter check: called before a namespace is made, with the policy that it would have. What it throws is thrown, and no namespace
+    ///   is made, so that a write that is bound to be refused leaves nothing behind.
+    /// - Throws: `namespace_invalid`, `too_many_namespaces`, `namespace_not_found` where writes make no namespaces, `storage_unavailable`,
+    ///   or what `check` throws.
     package func namespaceForWriting(
         _ name: UnsafeRawBufferPointer,
         check: (Policy) throws(Problem) -> Void
@@ -167,9 +169,9 @@ package final class Store: Sendable {
         try catalogue.forWriting(name, check: check)
     }
 
-    /// Counts gets of a namespace that is not there: misses, like any other get of what is not there.
+    /// Counts gets of a namespace that is not there. They are misses, like any other get of an entry that is not there.
     ///
-    /// - Parameter name: need not be in form; it is then that of no namespace to come.
+    /// - Parameter name: need not be a valid name. No namespace can ever get an invalid one.
     package func countUnmet(_ name: UnsafeRawBufferPointer, gets: Int = 1) { catalogue.countUnmet(name, gets: gets) }
 
     package func countUnmet(_ name: String, gets: Int = 1) { catalogue.countUnmet(name, gets: gets) }
@@ -204,7 +206,7 @@ package final class Store: Sendable {
 
     /// Looks for a key in memory, and shows the entry to `body` if it is there and may be seen.
     ///
-    /// The way of a hit: one lock, no allocation. `body` runs under the shard's lock: it copies what it wants and calls nothing.
+    /// A hit takes one lock, and allocates nothing. `body` runs under the shard's lock: it copies what it wants and calls nothing.
     ///
     /// - Parameter counts: `false` for a peek: nothing is counted, and the entry keeps its place in the order of eviction.
     /// - Complexity: O(1).
@@ -219,10 +221,10 @@ package final class Store: Sendable {
         lookups.lookup(namespace, hash, key, moment, counts: counts, body)
     }
 
-    /// The same for one who may find that they do not want what is there: then it is shown to nobody, and neither counted nor
-    /// used.
+    /// Looks for a key like the `lookup` above, for a caller that may not want the entry that is there. Such an entry is not shown to
+    /// `body`, and neither counted nor moved in the order of eviction.
     ///
-    /// - Parameter wants: asked about an entry that may be seen, as `body` is shown one.
+    /// - Parameter wants: tells whether an entry that may be seen is wanted. It is called under the shard's lock.
     /// - Returns: `nil` where `wants` said no.
     package func lookup(
         _ namespace: Namespace,
@@ -236,13 +238,14 @@ package final class Store: Sendable {
         lookups.lookup(namespace, hash, key, moment, counts: counts, wants: wants, body)
     }
 
-    /// Looks for many keys in memory, in their order: shows each entry that is there to `hit` as `lookup` does, and tells
-    /// `other` what is said of a key that is not, with its place in the order. All are counted but those that are omitted.
+    /// Looks for many keys in memory, in their order. Each entry that is there is shown to `hit`, as the other `lookup`s show one. For each
+    /// other key `other` is told its place in the order and what memory says of it. All keys are counted except those whose entries are
+    /// omitted.
     ///
     /// - Parameters:
     ///   - keys: where in `text` each key stands.
-    ///   - fits: whether an entry that may be seen is wanted. Asked under the shard's lock, before `hit`.
-    /// - Complexity: O(keys). Each is looked for under a lock of its own.
+    ///   - fits: tells whether an entry that may be seen is wanted. It is called under the shard's lock, before `hit`.
+    /// - Complexity: O(keys). The lock is taken for each key by itself.
     package func lookup(
         _ namespace: Namespace,
         _ text: UnsafeRawBufferPointer,
@@ -255,13 +258,14 @@ package final class Store: Sendable {
         lookups.lookup(namespace, text, keys, moment, fits: fits, hit: hit, other: other)
     }
 
-    /// Answers a get that memory could not, by the lower tier, and takes what is found into memory.
+    /// Answers a get that memory could not answer, from the lower tier. If the get counts, what is found is taken into memory.
     ///
-    /// A fault of the tier is a miss, and counted as a fault too. Many that ask for one key at a time cause one read.
+    /// A fault of the tier is a miss, and counted as a fault too. Calls that ask for one key at the same time share one read.
     ///
     /// - Parameters:
-    ///   - admits: whether a value of so many bytes may be read. Asked on the tier's threads, before it is. `nil` = any.
-    ///   - wants: asked about an entry that is found; where it says no, nothing is counted. `nil` = whatever it is.
+    ///   - admits: tells whether a value of so many bytes may be read; see `ReadAdmission`. `nil` = any value may.
+    ///   - wants: tells whether an entry that is found is wanted. Where it is not, nothing is counted. It is called under the shard's lock.
+    ///     `nil` = any entry is.
     package func load(
         _ namespace: Namespace,
         _ address: EntryAddress,
@@ -275,11 +279,11 @@ package final class Store: Sendable {
 
     /// One page of a namespace's keys in byte order: entries that may be seen now, beginning with `prefix`, after `after`.
     ///
-    /// Blocks no writer: it holds a lock for a thousand records at most, or reads a snapshot of the lower tier. An entry that is
-    /// there the whole time is listed; one that comes or goes meanwhile may be. Fails with `storage_…`.
+    /// The call blocks no writer: it holds a lock for a thousand records at most, or reads a snapshot of the lower tier. An entry that is
+    /// there the whole time is listed; one that comes or goes meanwhile may be. The call fails with `storage_…`.
     ///
-    /// Complexity: O(page) where the lower tier has everything. O(the namespace's entries in memory) for one that is only there, and
-    /// for one of which the lower tier had to let entries go.
+    /// Complexity: O(page) where the lower tier has everything. O(the namespace's entries in memory) for a namespace that is only in memory
+    /// or on its way into the lower tier, and as soon as that has a fault, or has evicted or lost any entry.
     package func list(
         _ namespace: Namespace,
         prefix: [UInt8],
@@ -294,7 +298,7 @@ package final class Store: Sendable {
 
     /// Makes or replaces an entry.
     ///
-    /// Fails with `value_too_large`, `version_mismatch`, `namespace_not_found` (it was dropped), or `storage_…`.
+    /// Fails with `value_too_large`, `version_mismatch`, `namespace_not_found` (the namespace was dropped), or `storage_…`.
     package func put(
         _ namespace: Namespace,
         _ address: EntryAddress,
@@ -305,9 +309,10 @@ package final class Store: Sendable {
         if let answer { completion(answer) }
     }
 
-    /// The same for one who can take the answer at once, which costs no allocation but for what the tiers keep.
+    /// Makes or replaces an entry like the `put` above, but returns the answer where it is there at once. That allocates nothing but what
+    /// the tiers keep.
     ///
-    /// - Parameter later: asked for if there is no answer yet, and before one can come.
+    /// - Parameter later: called if there is no answer yet, and before one can come.
     /// - Returns: the answer; `nil` = it comes later.
     package func put(
         _ namespace: Namespace,
@@ -317,7 +322,7 @@ package final class Store: Sendable {
         later: () -> LateAnswer<Written>
     ) -> Result<Written, Problem>? {
         do throws(Problem) {
-            // The step looks once more: this is for what need not be copied.
+            // This check spares the copy of a value that is too large. The step checks again, under the lock.
             try put.check(namespace.policy)
         } catch {
             return .failure(error)
@@ -351,7 +356,8 @@ package final class Store: Sendable {
 
     /// Adds to an integer, or makes one. The entry keeps its expiry, its stale TTL and its tags.
     ///
-    /// Fails with `entry_not_found` (nothing there and no initial value), `not_an_integer`, `counter_overflow`, or `storage_…`.
+    /// Fails with `entry_not_found` (nothing is there, and no initial value was given), `not_an_integer`, `counter_overflow`, or
+    /// `storage_…`.
     package func count(
         _ namespace: Namespace,
         _ address: EntryAddress,
@@ -363,9 +369,9 @@ package final class Store: Sendable {
 
     /// Ends many entries at once, or makes them stale.
     ///
-    /// Tags and `all` take constant time: a mark is set, and each entry is judged by it when it is met. Keys take their number;
-    /// a prefix takes a walk over the namespace, in small steps in the background. Fails with `storage_…`, and with `overloaded` where
-    /// too many prefixes are under way.
+    /// Tags and `all` take constant time: a mark is set, and each entry is judged by it when it is met. Keys take time in proportion to
+    /// their number; a prefix takes a walk over the namespace, in small steps in the background. The call fails with `storage_…`, and with
+    /// `overloaded` where too many prefixes are under way.
     package func invalidate(
         _ namespace: Namespace,
         _ what: Invalidation,

@@ -1,7 +1,7 @@
 import PantlerModel
 
-/// The marks of a namespace's tags, in parts of which each is small: to make room for one more, or to go through some of them, takes no
-/// longer than others may wait for the lock that guards them, however many there are.
+/// The marks of a namespace's tags, in parts that are small. However many marks there are, making room for one more or going through one
+/// part takes no longer than others may wait for the lock that guards the marks.
 struct TagMarks {
     static let partCount = 64
 

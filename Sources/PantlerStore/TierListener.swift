@@ -2,7 +2,7 @@ import PantlerInsight
 import PantlerMemory
 import PantlerModel
 
-/// Answers what the lower tier asks, and takes what it tells, on its own threads.
+/// Answers what the lower tier asks, and takes what it reports. It is called on the lower tier's threads.
 final class TierListener: LowerTierDelegate {
     private let tiers: Tiers
     private let catalogue: Catalogue
@@ -18,7 +18,7 @@ final class TierListener: LowerTierDelegate {
         staleTTL: Int64,
         tags: [EntryTag]
     ) -> Timestamp? {
-        // The tier itself remembers which were dropped. Of others nothing is known, and what is not known is not ended.
+        // The tier itself remembers which namespaces were dropped. Of any other unknown namespace nothing says that its entries have ended.
         guard let namespace = catalogue.namespace(id) else { return nil }
         if version < namespace.lowerFrom { return Timestamp(milliseconds: .min) }
         return namespace.marks.markedEnd(version: version, staleTTL: staleTTL, at: tiers.clock.now()) { tags }
@@ -40,11 +40,11 @@ final class TierListener: LowerTierDelegate {
         guard let namespace = catalogue.namespace(address.namespace) else { return }
         if cause == .evicted { namespace.countLowerEviction() }
         tiers.shards.withShard(address.hash) { shard in
-            // It may well be in memory still: then there is nothing to explain.
+            // If the entry is still in memory, there is no miss to explain.
             if namespace.isDropped { return }
             let isThere = address.key.withUnsafeBytes { shard.memory.find(address.hash, namespace.slot, $0) != nil }
             if isThere { return }
-            // These were said of the key by a caller, after the row was written.
+            // A caller has deleted or invalidated the key after the row was written. That reason stays.
             if let reason = shard.missMemory.reason(for: address.hash), reason == .deleted || reason == .invalidated {
                 return
             }

@@ -40,7 +40,7 @@ struct Tiers: Sendable {
         return version
     }
 
-    /// Answers once all of some changes are as durable as they are to be, or with the first fault.
+    /// Answers once all changes with these tickets are as durable as they are to be; with a problem if any of them has failed.
     func settle<Answer: Sendable>(
         _ tickets: [WriteTicket],
         _ durability: Durability,
@@ -57,13 +57,13 @@ struct Tiers: Sendable {
         }
     }
 
-    /// Has reads of the lower tier that are under way for keys with a prefix done again.
+    /// Marks the reads of the lower tier that are under way for keys with a prefix as outdated, so that they are done again.
     func outdateReads(of namespace: Namespace, prefix: [UInt8] = []) {
         shards.withEachShard { _, shard in shard.loads.invalidate(namespace.id, prefix: prefix) }
     }
 }
 
-/// What time it is, read once for a burst of requests.
+/// The time, read once for a burst of requests.
 package struct Moment: Sendable {
     package var now: Timestamp
     /// Microseconds of the monotonic clock, for the order of accesses.

@@ -1,19 +1,19 @@
-/// Gets of namespaces that are not there, by name: what a cache is asked for before its first entry is put is a miss like any other, and
-/// goes to the namespace once it is made. Lives under the store's registry lock.
+/// Gets of namespaces that are not there, by name. Such a get is a miss like any other, and is counted for the namespace once that is made.
+/// The registry's lock guards them.
 ///
-/// Names are bounded: where one too many comes, the one that came first gives up its place, and its gets count under no name.
+/// The number of names is bounded: when one comes too many, the name that came first gives up its place, and its gets count under no name.
 struct UnmetGets: Sendable {
     static let names = 1000
 
     private(set) var byName: [String: UInt64] = [:]
     /// Gets of names that have given up their place.
     private(set) var unnamed: UInt64 = 0
-    /// Names in the order in which they came, with some in between that are taken.
+    /// The names, in the order in which they came.
     private var order: [String] = []
 
     var total: UInt64 { byName.values.reduce(unnamed, +) }
 
-    /// Complexity: O(1) on average; O(names) for one of a thousand new names.
+    /// Counts gets under a name. Complexity: O(1) on average; O(names) for a new name where all places are taken.
     mutating func count(_ name: String, _ gets: UInt64) {
         if byName[name] != nil {
             byName[name]? += gets
@@ -24,7 +24,7 @@ struct UnmetGets: Sendable {
         order.append(name)
     }
 
-    /// The gets of a name that has a namespace from now on.
+    /// Removes and returns the gets of a name that has a namespace from now on. Complexity: O(names).
     mutating func take(_ name: String) -> UInt64 {
         guard let gets = byName.removeValue(forKey: name) else { return 0 }
         order.removeAll { $0 == name }

@@ -1,24 +1,23 @@
 package import PantlerModel
 import Synchronization
 
-/// Gives every write its version: strictly growing within a node, also over a restart and a `kill -9`.
+/// Gives every write its version. Versions grow strictly within a node, also over a restart and a `kill -9`.
 ///
-/// Versions are given out of blocks that the lower tier has reserved and synced beforehand; a run begins where the last
-/// reserved block ends. What a crash leaves of a block is never used, which costs nothing: 2^53 versions are half a
-/// billion blocks.
+/// Versions are given out of blocks that the lower tier has reserved and synced beforehand; a run begins where the last reserved block
+/// ends. What a crash leaves of a block is never used, which costs nothing: 2^53 versions are half a billion blocks.
 package final class VersionAllocator: Sendable {
     /// Versions in a block.
     package static let block: Version = 1 << 24
 
     private let block: Version
     private let next: Atomic<Version>
-    /// Versions below it may be given.
+    /// Versions below this one may be given.
     private let ceiling: Atomic<Version>
     private let isReserving = Atomic(false)
     private let lower: (any LowerTier)?
 
-    /// - Parameter start: no version below it is given; none at all before `reserveFirst` has succeeded, where there is a
-    ///   lower tier.
+    /// - Parameter start: no version below this one is given. Where there is a lower tier, none is given before `reserveFirst` has
+    ///   succeeded or `beginUnreserved` was called.
     package init(start: Version, lower: (any LowerTier)?, block: Version = VersionAllocator.block) {
         self.block = block
         next = Atomic(start)
@@ -31,11 +30,11 @@ package final class VersionAllocator: Sendable {
         extend(from: ceiling.load(ordering: .relaxed), completion)
     }
 
-    /// How far above what was ever given a run begins that could not reserve its versions.
+    /// How far above all versions that were ever given a run begins that could not reserve its own.
     private static let leap: ClosedRange<Version> = 1 << 32...1 << 40
 
-    /// Begins without a reservation, because the lower tier has no room to write it down: so far above all versions that were ever given
-    /// that a later run, which may know nothing of this one, does not give the same. The reservation waits in the lower tier's
+    /// Begins without a reservation, because the lower tier has no room to write one down. The first version is so far above all that were
+    /// ever given that a later run, which may know nothing of this one, does not give the same. The reservation waits in the lower tier's
     /// queue, before all that this run puts there.
     package func beginUnreserved() {
         let first = ceiling.load(ordering: .relaxed) + .random(in: Self.leap)
@@ -44,7 +43,7 @@ package final class VersionAllocator: Sendable {
         lower?.reserveVersions(below: first + block) { _ in }
     }
 
-    /// Reserves the block that begins at the present ceiling. One caller at a time.
+    /// Reserves the block that begins at the present ceiling. Called by one thread at a time.
     private func extend(from old: Version, _ completion: @escaping @Sendable (TierFault?) -> Void) {
         guard let lower else { return completion(nil) }
         let wanted = old + block
@@ -57,7 +56,7 @@ package final class VersionAllocator: Sendable {
     /// The largest version given so far.
     package var latest: Version { next.load(ordering: .relaxed) - 1 }
 
-    /// Whether `allocate` would give one now.
+    /// Whether `allocate` would give a version now.
     var hasNext: Bool { next.load(ordering: .relaxed) < ceiling.load(ordering: .relaxed) }
 
     /// A version larger than all before it, or `nil` if the reserved block is used up because the lower tier has not
@@ -68,7 +67,7 @@ package final class VersionAllocator: Sendable {
     package func allocate() -> Version? {
         let version = next.wrappingAdd(1, ordering: .relaxed).oldValue
         let ceiling = ceiling.load(ordering: .relaxed)
-        // Also when the block is used up: the lower tier may be able to reserve again by now.
+        // A reservation is tried also when the block is used up: the lower tier may be able to make one again by now.
         if version >= ceiling || ceiling - version < block / 2 { reserve(from: ceiling) }
         return version < ceiling ? version : nil
     }
