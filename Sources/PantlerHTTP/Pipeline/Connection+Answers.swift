@@ -7,14 +7,14 @@ import PantlerStore
 /// A plain request that is answered later, beside others.
 struct LateRequest: Sendable {
     let number: UInt64
-    /// For the log.
+    /// The request's path, for the log; empty where requests are not logged.
     let target: String
     let began: NIODeadline
 }
 
-// Answers that come after their requests, in whatever order.
+// Answers that come later than their requests, in any order.
 extension Connection {
-    /// What there is to know of a plain request that has begun and is answered later.
+    /// What has to be known of a plain request that is answered later.
     func late(_ request: FastLane.FastRequest, _ number: UInt64) -> LateRequest {
         LateRequest(number: number, target: isLogged ? target(request) : "", began: state.burstBegan)
     }
@@ -31,7 +31,7 @@ extension Connection {
             let frame = AnswerFrame(connection: closing, date: loop.date(at: state.burstBegan))
             let status: Int
             if state.answers.isNext(request.number) {
-                // Its turn has come: it is written where it is sent from.
+                // It is this answer's turn: it is written into the buffer from which it is sent.
                 let (written, gap) = write(frame, &output)
                 status = written
                 if let gap { sendOutput(with: gap.value(loop.flight), at: gap.offset) }
@@ -52,7 +52,7 @@ extension Connection {
         }
     }
 
-    /// Gives the connection to a request, until it is answered. Nothing is under way.
+    /// Gives the connection to one request until that is answered. No other may be under way.
     func beginAlone(_ message: IncomingMessage) -> Exchange {
         let head = message.head
         return Exchange(
@@ -68,11 +68,11 @@ extension Connection {
         )
     }
 
-    /// Answers an exchange. Dropped if the connection is gone, or the exchange was answered before.
+    /// Answers an exchange. The answer is dropped if the connection is gone, or the exchange was answered before.
     ///
-    /// A long answer that there is no room for is not given: it was made, but would have to wait here for a client that may never take it.
+    /// A long answer for which there is no room is replaced by a problem: it would have to wait here for a client that may never take it.
     func answer(_ exchange: Exchange, _ response: Response) {
-        // First: the answer may need the room.
+        // The body's room is given back first, because the answer may need it.
         exchange.endBody()
         let claim = claim(response.body?.readableBytes ?? 0)
         var response = response
@@ -87,7 +87,8 @@ extension Connection {
         }
     }
 
-    /// The claim of an answer whose text has so many bytes: none for a small one. `nil` where there is no room.
+    /// The claim of an answer whose text has so many bytes. It is `.some(nil)` for a small answer, which needs none, and `nil` where there
+    /// is no room.
     private func claim(_ bytes: Int) -> FlightClaim?? {
         guard bytes > Flight.free else { return .some(nil) }
         let claim = loop.flight.claim()
@@ -100,26 +101,26 @@ extension Connection {
 
     private static let smallPageBytes = 64 << 10
 
-    /// The same with an entry.
+    /// Answers an exchange with an entry.
     func answer(_ exchange: Exchange, _ answer: EntryAnswer) {
         let flight = loop.flight
         self.answer(exchange, operation: .get, status: answer.status) { _ in answer.complete(flight) }
     }
 
-    /// The same with a body of text and values, that counts itself among the bytes in flight.
+    /// Answers an exchange with a body of text and values, which counts itself among the bytes in flight.
     func answer(_ exchange: Exchange, _ response: Response, with body: WireAnswer) {
         answer(exchange, operation: response.operation, status: response.status) { frame in
             var head = ByteBuffer()
             response.writeHead(frame, bodyCount: body.count, to: &head)
             if frame.isHead { return WireAnswer(head) }
-            // The text may be long: it is not copied here.
+            // The text is not copied here, because it may be long.
             var answer = body
             answer.head = head
             return answer
         }
     }
 
-    /// The same with what a write has left of the entry of a key.
+    /// Answers an exchange with what a write has left of the entry of a key.
     func answer(_ exchange: Exchange, _ written: Written, _ key: [UInt8], _ operation: Operation) {
         answer(exchange, operation: operation, status: WrittenAnswer.status(written)) { frame in
             var text = ByteBuffer()
@@ -156,7 +157,7 @@ extension Connection {
         burst { response.writeHead(frame(of: exchange), bodyCount: nil, to: &output) }
     }
 
-    /// Writes a chunk of it, and asks for the next once the socket takes more.
+    /// Writes a chunk of an answer, and calls `next` once the socket takes more.
     func write(_ exchange: Exchange, _ piece: WireAnswer, then next: @escaping @Sendable () -> Void) {
         guard state.isWriting(exchange.number) else { return }
         burst { gatherOrSend(chunk: piece) }
@@ -175,7 +176,7 @@ extension Connection {
     }
 
     private func gatherOrSend(chunk piece: WireAnswer) {
-        // A chunk without bytes is the last.
+        // A chunk without bytes would end the answer.
         if piece.count == 0 { return }
         output.writeString("\(String(piece.count, radix: 16))\r\n")
         var piece = piece
@@ -187,13 +188,13 @@ extension Connection {
         output.writeStaticString("\r\n")
     }
 
-    /// Asks for more of an answer in pieces after what else the loop has to do, if the socket takes more.
+    /// Calls for the next piece of an answer if the socket takes more, after what else the loop has to do.
     func askForPiece() {
         guard state.isOpen, state.isWritable, let next = nextPiece.take() else { return }
         loop.eventLoop.execute(next)
     }
 
-    /// The exchange that was alone is over.
+    /// Forgets what belongs to the exchange that was alone, which is over.
     func endPieces() {
         nextPiece = nil
         onCancel = nil
@@ -214,7 +215,7 @@ extension Connection {
         body(why)
     }
 
-    /// What the answer to an exchange says besides its own.
+    /// The part of an exchange's answer that is about the connection.
     func frame(of exchange: Exchange) -> AnswerFrame {
         AnswerFrame(
             isHead: exchange.method == .head,
@@ -223,7 +224,8 @@ extension Connection {
         )
     }
 
-    /// Small answers are gathered; a large one goes as it is, and at once: what comes after it is to see whether it is taken.
+    /// Gathers a small answer. A large one is sent at once and as it is, because what comes after it depends on whether the socket takes
+    /// it.
     private func gatherOrSend(_ answer: WireAnswer) {
         guard answer.count > 16 << 10 || !answer.values.isEmpty else {
             output.writeImmutableBuffer(answer.head)
@@ -233,7 +235,7 @@ extension Connection {
         send(answer)
     }
 
-    /// Counts an answer that was not given at once, and logs it.
+    /// Counts an answer with the time that it took, and logs it.
     func record(
         _ operation: Operation,
         _ method: Method,
@@ -247,7 +249,7 @@ extension Connection {
         if isLogged { log(method, target, status, since: began) }
     }
 
-    /// One line a request, at debug.
+    /// Writes a request's line to the log, at debug.
     func log(_ method: Method, _ target: String, _ status: Int, since began: NIODeadline) {
         let microseconds = max(0, (loop.eventLoop.now - began).nanoseconds) / 1000
         loop.logger.debug(

@@ -16,8 +16,9 @@ extension Connection {
         endBurst()
     }
 
-    /// Runs `work` as part of a burst that lasts until the loop has done all it has to do now: answers that come one after the other, as
-    /// those to the writes of one commit, are then sent together. Where there is only one to wait for, nothing can come with it.
+    /// Runs `work` as part of a burst that lasts until the loop has done all it has to do now. Answers that come one after the other, like
+    /// those to the writes of one commit, are then sent together. Where only one answer is waited for, no other can come with it, and
+    /// `work` is a burst of its own.
     func gatheringBurst(_ work: () -> Void) {
         if state.answers.count <= 1 { return burst(work) }
         if !state.isInBurst {
@@ -27,19 +28,19 @@ extension Connection {
         work()
     }
 
-    /// Ends such a burst, unless bytes that came meanwhile have brought it to its end.
+    /// Ends the burst of `gatheringBurst`, unless bytes that came meanwhile have ended it.
     func endGatheringBurst() {
         guard state.isInBurst else { return }
         consumeInput()
         endBurst()
     }
 
-    /// Bytes have come: part of the present burst, which lasts until all are there.
+    /// Takes bytes that have come, as part of a burst that lasts until all of them are there.
     func received(_ bytes: inout ByteBuffer) {
         beginBurst()
         if input.readableBytes == 0 { consume(&bytes, isPlain: true) }
         if bytes.readableBytes == 0 { return }
-        // What is not answered from where it is is kept in a buffer of its size.
+        // Bytes that are not answered from where they lie are kept in a buffer of their size.
         input.writeBuffer(&bytes)
         consumeInput()
     }
@@ -51,7 +52,7 @@ extension Connection {
         output = loop.takeOutput()
     }
 
-    /// Lets others of the loop have their turn, and goes on after them with what is left of the input.
+    /// Lets other connections of the loop have their turn, and goes on after them with what is left of the input.
     func yieldTurn() {
         loop.eventLoop.assumeIsolated().execute { [self] in
             state.turnCame()
@@ -76,7 +77,7 @@ extension Connection {
 
     /// Hands bytes to the channel, which keeps them until `flush`.
     ///
-    /// - Parameter claim: what counts them, until the socket has them.
+    /// - Parameter claim: counts the bytes until the socket has taken them.
     private func write(_ bytes: ByteBuffer, _ claim: FlightClaim? = nil) {
         if let socket, let claim {
             socket.write(bytes, with: claim)
@@ -85,7 +86,8 @@ extension Connection {
         }
     }
 
-    /// The same with a large value, which goes from where it is, unless there is another handler before the socket: that takes copies alone.
+    /// Hands a large value to the channel. It goes from where it lies, unless another handler stands before the socket, which takes copies
+    /// alone.
     private func write(_ value: OutgoingValue) {
         if let socket {
             socket.write(value.source)
@@ -110,7 +112,7 @@ extension Connection {
         flush()
     }
 
-    /// Sends what is gathered with a value in its midst.
+    /// Sends what is gathered with a value in the middle of it.
     func sendOutput(with value: OutgoingValue, at offset: Int) {
         var answer = WireAnswer(output)
         answer.add(value, at: offset)
@@ -119,7 +121,7 @@ extension Connection {
         flush()
     }
 
-    /// Sends what is gathered: it is more than should come together.
+    /// Sends what is gathered, because it is more than should be sent together.
     func sendOutput() { send(WireAnswer()) }
 
     private func write(_ answer: WireAnswer) {

@@ -5,7 +5,7 @@ internal import PantlerSockets
 
 // How a connection ends: by its last answer, by either side's wish, or by a deadline.
 extension Connection {
-    /// No request is taken any more; what has been answered is still sent.
+    /// Takes no request any more; what has been answered is still sent.
     func endAnswers() {
         guard state.endAnswers() else { return }
         dropMessage()
@@ -31,7 +31,7 @@ extension Connection {
         case .none: break
         case .ifSent: if bufferedBytes == 0 { close() }
         case .whenSent:
-            // What was gathered counts nowhere yet, and may be more than the kernel takes at once.
+            // Bytes that the socket has gathered are not among `bufferedBytes` yet, and may be more than the kernel takes at once.
             socket?.sendGathered()
             guard state.isOpen else { return }
             if bufferedBytes == 0 { return close() }
@@ -43,13 +43,13 @@ extension Connection {
         if state.close() { context?.close(promise: nil) }
     }
 
-    /// Ends with the request that is under way, if there is one.
+    /// Ends the connection after the request that is under way, or at once if there is none.
     func drain() {
         cancel(state.drain())
         if !state.isInBurst { endIfDone() }
     }
 
-    /// Tells a client that there are too many.
+    /// Tells a client that there are too many connections.
     func refuseConnection() {
         loop.openConnections.noteRefusal()
         burst { refuse(Problem(.overloaded, "The server has all the connections that it takes; try again later.")) }
@@ -63,11 +63,11 @@ extension Connection {
         return (try? options.getOption(.bufferedWritableBytes)) ?? 0
     }
 
-    /// Sees to it that the timer goes off by the deadline. It is let be where it goes off before: it then looks again. So a busy
-    /// connection sets it once in an idle timeout, and not once a request.
+    /// Sets the timer so that it goes off at the deadline or before. A timer that goes off before is left alone, because the deadline is
+    /// looked at again then. So a busy connection sets its timer once in an idle timeout, and not once a request.
     func armTimer() {
         guard let due = state.deadline(loop.patience) else { return }
-        // Where it stands is asked without what it is: a hit need not touch the task.
+        // Only the timer's moment is read here, so that a hit need not touch its task.
         if let armed = timer?.due {
             if armed <= due { return }
             timer?.task.cancel()

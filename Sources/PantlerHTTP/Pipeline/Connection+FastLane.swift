@@ -2,20 +2,19 @@ internal import NIOCore
 import PantlerInsight
 import PantlerModel
 
-// The fast lane: plain requests, recognised and answered in the bytes. `Connection+Get` and `Connection+Put` have what each is
-// answered with.
+// The fast lane: plain requests, recognised and answered in the bytes. `Connection+Get` and `Connection+Put` carry them out.
 extension Connection {
     enum FastOutcome {
         /// One request at least was answered, or begun.
         case took
-        /// What stands at the front may become such a request.
+        /// What stands at the front may become a plain request.
         case incomplete
         /// What stands at the front has to wait until all before it is answered: a write behind reads, or a read behind writes.
         case waits
         case other
     }
 
-    /// Answers of one burst that the fast lane gave at once: they are counted together, at its end.
+    /// Answers of one burst that the fast lane gave at once. They are counted together, at the burst's end.
     struct FastAnswers {
         /// Gets that found their entry, and that did not.
         var hits = 0
@@ -35,7 +34,7 @@ extension Connection {
     /// Answers the plain requests at the front of `bytes`.
     func answerPlain(_ bytes: inout ByteBuffer) -> FastOutcome {
         let hosts = loop.hosts
-        // A longer one finds its room in the other lane, and is none for the loop.
+        // A longer body is left to the slow lane, which waits for room for it and answers it on another thread.
         let body = state.isShort ? Flight.free : min(loop.limits.bodySize, loop.router.options.maxBody, Call.shortBody)
         let bounds = FastLane.Bounds(head: loop.limits.headSize, body: body, awaitedBody: min(body, Flight.free))
         let scratch = loop.scratch
@@ -86,7 +85,7 @@ extension Connection {
     /// A request that is the connection's last waits until all before it is answered.
     private func mayBegin(_ request: FastLane.FastRequest) -> Bool { !request.closes || state.answers.isEmpty }
 
-    /// Ends the connection with the answer to its last request, if that is given: else it ends with that.
+    /// Ends the connection after its last request, if that is answered already. Otherwise it ends with the answer.
     private func endIfLast(_ request: FastLane.FastRequest) {
         if request.closes, state.answers.isEmpty { endAnswers() }
     }
@@ -96,6 +95,6 @@ extension Connection {
         state.answers.isEmpty ? body(&output) : state.addBehind(body)
     }
 
-    /// For the log.
+    /// The path of a request, for the log.
     func target(_ request: FastLane.FastRequest) -> String { String(decoding: request.target, as: UTF8.self) }
 }

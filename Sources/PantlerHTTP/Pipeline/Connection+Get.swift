@@ -3,9 +3,9 @@ import PantlerInsight
 import PantlerModel
 import PantlerStore
 
-// The way of a hit: looked up and answered in place.
+// Plain GETs: a hit is looked up and answered in place.
 extension Connection {
-    /// Answers a plain GET, or asks for what it is answered with. Returns `false` for one that has to wait for room.
+    /// Answers a plain GET, or asks the lower tier for the entry. Returns `false` for one that has to wait for room.
     func answer(_ request: FastLane.FastRequest, _ frame: AnswerFrame) -> Bool {
         guard let namespace = loop.namespace(request.namespace) else {
             loop.store.countUnmet(request.namespace)
@@ -36,7 +36,7 @@ extension Connection {
                 )
             }
         }
-        // No lock is held any more: a large value can take its time.
+        // No lock is held here any more, because a large value can take its time.
         if let gap { send(gap) }
         switch lookup {
         case .hit:
@@ -48,11 +48,11 @@ extension Connection {
         return true
     }
 
-    /// Puts a large value into the answer that was gathered last. It goes at once, where nothing is before it: what comes after is to see
-    /// whether it is taken.
+    /// Puts a large value into the answer that was gathered last. It is sent at once if nothing is before it, because what comes after it
+    /// depends on whether the socket takes it.
     private func send(_ gap: ValueGap) {
         let value = gap.value(loop.flight)
-        // Counted from here on by whatever holds the value.
+        // From here on, whatever holds the value counts it.
         room = .unasked
         if state.answers.isEmpty {
             sendOutput(with: value, at: gap.offset)
@@ -67,7 +67,8 @@ extension Connection {
         case there, asked, refused
     }
 
-    /// Room for the answer to a plain GET where there may be none: a large value is not taken hold of before there is.
+    /// Finds room for the answer to a plain GET where there may be none. No reference to a large value is taken before there is room for
+    /// it.
     private func findRoom(_ namespace: Namespace, _ hash: UInt64, _ request: FastLane.FastRequest) -> RoomOutcome {
         switch room {
         case .granted: return .there
@@ -99,7 +100,7 @@ extension Connection {
     private func noteRoom(_ isGranted: Bool) {
         guard case .asked(let claim) = room, state.roomCame() else { return }
         room = isGranted ? .granted(claim) : .refused
-        // The request stands at the front of the input still.
+        // The request still stands at the front of the input.
         burst {}
     }
 
@@ -115,7 +116,7 @@ extension Connection {
         if isLogged { log(.get, target(request), 404, since: state.burstBegan) }
     }
 
-    /// Asks the lower tier, whose answer finds its place in the order by its number.
+    /// Asks the lower tier for the entry. By the request's number the answer finds its place in the order.
     private func load(_ namespace: Namespace, _ hash: UInt64, _ request: FastLane.FastRequest) {
         let load = PendingLoad(
             request: late(request, state.beginGet(holding: request.length, closes: request.closes)),

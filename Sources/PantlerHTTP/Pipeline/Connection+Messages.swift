@@ -7,16 +7,16 @@ internal import PantlerSockets
 /// A request of the slow lane on its way in: its head has been read and admitted.
 struct IncomingMessage {
     var request: Request
-    /// What its head asks for, once it is admitted.
+    /// What its head asks for, if the request was admitted.
     var call: Call?
     let head: RequestHead
     var body: BodyReader
     let began: NIODeadline
     /// Bytes that the body may still have.
     var bodyRoom: Int
-    /// Whether it has been refused already, and the rest of it is only passed over.
+    /// Whether the request has been refused already, and the rest of it is only passed over.
     var isRefused = false
-    /// What counts the body among the bytes in flight; `nil` for a small one.
+    /// The claim that counts the body among the bytes in flight; `nil` for a small one.
     var claim: FlightClaim?
     /// Bytes of the body that there is room for, and that have not been taken yet.
     var roomLeft = 0
@@ -24,17 +24,17 @@ struct IncomingMessage {
     var awaitsContinue = false
 }
 
-// The slow lane: requests in full, as SwiftNIO's decoder reads them.
+// The slow lane: requests of any kind, as SwiftNIO's decoder reads them.
 extension Connection {
     /// A refused request's body is passed over up to so many bytes, and the connection kept.
     private static let passedOverBytes = 64 << 10
-    /// Bytes that are set aside for a body before they have come, at most. What lies fallow may be the process's all the same, where the
-    /// kernel gives it large pages.
+    /// The most bytes of memory that are reserved for a body before it has come. Where the kernel gives the memory large pages, the process
+    /// may have all of it although it is not used.
     private static let reservedBytes = 64 << 10
 
     /// Reads the head at the front of `bytes` once it is whole. Returns whether anything was taken.
     ///
-    /// - Parameter searched: bytes that hold no end of it.
+    /// - Parameter searched: bytes at the front that hold no end of the head.
     func takeHead(_ bytes: inout ByteBuffer, searched: Int) -> Bool {
         let limits = loop.limits
         let end = bytes.withUnsafeReadableBytes { MessageBoundary.endOfFields($0, from: max(0, searched - 2)) }
@@ -96,7 +96,8 @@ extension Connection {
 
     // MARK: Room for bodies
 
-    /// Room for the beginning of a body that is known to be long. Returns whether there is; otherwise reading pauses until there is, or has been none for too long.
+    /// Asks for room for the beginning of a body that is known to be long. Returns whether there is room. Otherwise reading pauses until
+    /// there is, or until there was none for too long.
     private func findRoom(_ message: inout IncomingMessage) -> Bool {
         guard let length = message.head.length, length > Flight.free else { return true }
         let claim = loop.flight.claim()
@@ -105,7 +106,7 @@ extension Connection {
         return note(claim.promise(first, rest: length - first, at: loop.eventLoop.now, later: roomTeller))
     }
 
-    /// The same for `bytes` of a body that have come.
+    /// Asks for room for `bytes` of a body that have come. Returns whether there is room. Otherwise reading pauses in the same way.
     private func findRoom(_ message: inout IncomingMessage, for bytes: Int) -> Bool {
         let wanted = bytes - message.roomLeft
         let came = message.request.body.readableBytes
@@ -129,7 +130,8 @@ extension Connection {
         return isGranted
     }
 
-    /// Tells the connection on its loop, and later: whoever asks has to know first that there is no room yet.
+    /// Tells the connection what came of its wait for room. It does so on the loop and not at once, because the caller has to know first
+    /// that there is no room yet.
     private var roomTeller: @Sendable (Bool) -> Void {
         let connection = NIOLoopBound(self, eventLoop: loop.eventLoop)
         return { isGranted in connection.eventLoop.execute { connection.value.noteBodyRoom(isGranted) } }
@@ -148,8 +150,8 @@ extension Connection {
         }
     }
 
-    /// Answers before the body is read. A short body is passed over then; a long one, and one that may never come since the client
-    /// waits to be asked for it, ends the connection.
+    /// Refuses a request before its body is read. A short body is passed over then. The connection ends if the body is long, or may never
+    /// come because the client waits to be asked for it.
     private func refuse(_ message: inout IncomingMessage, _ problem: Problem, _ operation: Operation) {
         let head = message.head
         let closes =
@@ -172,7 +174,7 @@ extension Connection {
             fail(message, RequestHead.unreadable)
         case .piece(let count, let bodyBytes, let ends):
             guard bodyBytes > message.bodyRoom || findRoom(&message, for: bodyBytes) else {
-                // It is read again once there is.
+                // The piece is read again once there is room.
                 message.body = before
                 self.message = message
                 return false
@@ -194,7 +196,7 @@ extension Connection {
         message.bodyRoom -= piece?.readableBytes ?? 0
         if message.bodyRoom < 0 { return fail(message, RequestHead.bodyTooLarge(loop.limits.bodySize)) }
         if let piece, !message.isRefused {
-            // Copied: the piece lies in a buffer that others read into.
+            // The piece is copied, because it lies in a buffer that others read into.
             if message.request.body.readableBytes == 0 {
                 let expected = max(piece.readableBytes, message.head.length ?? 0)
                 message.request.body.reserveCapacity(min(expected, Self.reservedBytes))
@@ -204,36 +206,36 @@ extension Connection {
         if ends { end(message) } else { keep(message) }
     }
 
-    /// More of the message's body is to come.
+    /// Keeps the message, of which more is to come.
     private func keep(_ message: IncomingMessage) {
         self.message = message
         state.bodyMoved(isRefused: message.isRefused)
     }
 
-    /// The message is whole: it is answered, unless it has been.
+    /// Answers the message, which is whole, unless it has been answered.
     private func end(_ message: IncomingMessage) {
         guard let context else { return }
         state.tookBody()
         decoder.finish(isUpgrade: message.head.isUpgrade, context)
         if message.isRefused { return }
-        // It may take its time: those who have their answers need not wait for it.
+        // The answer may take its time: those who have theirs need not wait for it.
         socket?.sendGathered()
         let exchange = beginAlone(message)
         loop.router.respond(to: message.request, as: message.call, on: exchange)
     }
 
-    /// The rest of a message makes no sense, or is too much: nothing after it can be read.
+    /// Ends the connection with a message whose rest makes no sense or is too long, so that nothing after it can be read.
     private func fail(_ message: IncomingMessage, _ problem: Problem) {
         if message.isRefused { return endAnswers() }
         answerNow(Response(problem: problem, operation: .other), message.head, closes: true)
     }
 
-    /// Answers a request that has not become one.
+    /// Answers with a problem where there is no request that could be read, and ends the connection.
     func refuse(_ problem: Problem) {
         answerNow(Response(problem: problem, operation: .other), nil, closes: true)
     }
 
-    /// Answers at once. Nothing is pending.
+    /// Answers at once. No exchange may be under way.
     private func answerNow(_ response: Response, _ head: RequestHead?, closes: Bool) {
         let connection = state.closing(
             closes: closes || head?.isKeptAlive == false,

@@ -3,12 +3,13 @@ import PantlerInsight
 import PantlerModel
 import PantlerStore
 
-// The way of a plain write: stored and answered in place, where nothing has to be waited for.
+// Plain PUTs: they are stored and answered in place, where nothing has to be waited for.
 extension Connection {
-    /// Carries out a plain PUT of an entry, and answers it. If that takes longer, nothing begins before the change is made, and
-    /// then only further plain PUTs do before it is answered. No GET is pending.
+    /// Carries out a plain PUT of an entry, and answers it. If the answer takes longer, no request begins before the change is made, and
+    /// after that only further plain PUTs do until it is answered. No GET may be under way.
     func put(_ request: FastLane.FastRequest, _ body: UnsafeRawBufferPointer, _ frame: AnswerFrame) {
-        // A copy: where it lies now, a connection whose waiting request this one lets go on may decode its own.
+        // The key is copied: this write may let another connection of the loop go on with a request, which decodes its own key into the
+        // same memory.
         let key = Array(request.key)
         let result: Result<Written, Problem>?
         do throws(Problem) {
@@ -29,7 +30,7 @@ extension Connection {
         }
     }
 
-    /// - Returns: what the request is to be answered with; `nil` = it will be, later.
+    /// - Returns: the outcome to answer with; `nil` = the answer comes later.
     private func store(
         _ request: FastLane.FastRequest,
         _ key: [UInt8],
@@ -51,12 +52,13 @@ extension Connection {
         }
     }
 
-    /// A put that is answered later. One object for all that happens to it: closures that hold nothing else cost nothing.
+    /// A put that is answered later. One object has all that its completions need, because a closure that holds nothing else allocates
+    /// nothing.
     private final class LatePut: Sendable {
         let request: LateRequest
         private let key: [UInt8]
         private let connection: NIOLoopBound<Connection>
-        /// What counts a body that is not small among the bytes in flight, also when nobody is there any more to be answered.
+        /// Counts a body that is not small among the bytes in flight until the write is over, even if the connection is gone by then.
         private let claim: FlightClaim?
 
         init(request: LateRequest, bodyBytes: Int, key: [UInt8], connection: Connection) {
@@ -76,7 +78,7 @@ extension Connection {
         }
     }
 
-    /// The change waits for its commit and sync alone.
+    /// Notes that the change is made, and only waits for its commit and sync.
     private func noteMade(_ put: LateRequest) {
         if state.made(put.number) { burst {} }
     }

@@ -1,10 +1,10 @@
 internal import NIOCore
 internal import PantlerSockets
 
-// A connection whose bytes come and go past the pipeline.
+// Connections whose bytes do not pass through the pipeline.
 extension Connection: StreamReader {
-    /// While room is short no more is read than there is room for: what is read has to be kept, and what every connection keeps of a body
-    /// that waits would come to more than all that may be in flight.
+    /// The most bytes to read now. While room is short, no more is read than there is room for: what is read has to be kept, and what all
+    /// connections together would keep of bodies that wait could be more than may be in flight.
     var readLimit: Int {
         let (unread, isShort) = (input.readableBytes, loop.flight.isShort)
         if unread > 0, state.isReadingPaused(unread: unread, isShort: isShort) { return 0 }
@@ -19,7 +19,7 @@ extension Connection: StreamReader {
 }
 
 extension EventLoop {
-    /// Runs a piece on the loop: at once where this is it. From any thread.
+    /// Runs a piece of work on the loop, at once if the caller is on it. To be called from any thread.
     func perform(_ piece: @escaping @Sendable () -> Void) {
         if inEventLoop { piece() } else { execute(piece) }
     }

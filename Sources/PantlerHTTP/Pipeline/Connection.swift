@@ -5,15 +5,15 @@ import PantlerModel
 internal import PantlerSockets
 import PantlerStore
 
-/// One connection, from its first byte to its end: the only handler that bytes come through. On its event loop.
+/// One connection, from its first byte to its end, and the handler that all its bytes pass through. It is used on its event loop alone.
 ///
-/// Whatever one wake-up of the loop brings is a *burst*: its requests are taken one after the other (`consume`), their answers
-/// gather in one buffer, and that is written once (`Connection+Bursts`). A plain GET or PUT is recognised and answered in the bytes
-/// (`Connection+FastLane`); everything else goes through SwiftNIO's decoder (`Connection+Messages`). What is answered later and what comes
-/// of it is in `Connection+Answers`, the ends that a connection can come to in `Connection+Endings`.
+/// What one wake-up of the loop brings is a *burst*: its requests are taken one after the other (`consume`), their answers gather in one
+/// buffer, and that is written once (`Connection+Bursts`). A plain GET or PUT is recognised and answered in the bytes
+/// (`Connection+FastLane`); everything else goes through SwiftNIO's decoder (`Connection+Messages`). `Connection+Answers` has the answers
+/// that come later, and `Connection+Endings` the ways in which a connection ends.
 ///
-/// What may begin, what waits and for what, whose turn it is and when patience ends is decided by `state`, which knows nothing of
-/// sockets and stores; here it is carried out.
+/// `state` decides what may begin, what has to wait for what, whose turn it is and when time is up. It knows nothing of sockets and stores;
+/// this class carries out what it decides.
 final class Connection: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -23,9 +23,10 @@ final class Connection: ChannelDuplexHandler {
     let decoder: MessageDecoder
     /// `nil` before and after the connection's life in a pipeline.
     var context: ChannelHandlerContext?
-    /// The socket, where no other handler stands between: bytes then come from it and go to it past the pipeline.
+    /// The socket, where no other handler stands between the two. Bytes then come from it and go to it without passing through the
+    /// pipeline.
     var socket: StreamSocket?
-    /// What it is at. Says what is to be done.
+    /// The connection's state, which says what is to be done.
     var state = ConnectionState()
 
     // MARK: What comes
@@ -34,9 +35,9 @@ final class Connection: ChannelDuplexHandler {
     var input = ByteBuffer()
     /// The message whose body is being read.
     var message: IncomingMessage?
-    /// The room that a plain request waits for, or what came of that.
+    /// The room that a plain request waits for, or what came of its wait.
     var room = Room.unasked
-    /// What is held here in small, where that is much all the same, and its count.
+    /// The claim that counts the small things that are held here, where they are many; see `countSmall`.
     private var smallClaim: (claim: FlightClaim, bytes: Int)?
 
     // MARK: The burst
@@ -50,12 +51,12 @@ final class Connection: ChannelDuplexHandler {
 
     // MARK: The exchange that is alone
 
-    /// Goes on with an answer in pieces, once the socket takes more.
+    /// Goes on with an answer in pieces. It is called once the socket takes more.
     var nextPiece: (@Sendable () -> Void)?
-    /// Is told if nobody waits for the answer any more.
+    /// Called if nobody waits for the answer any more.
     var onCancel: (@Sendable (Cancellation) -> Void)?
 
-    /// Goes off by the deadline, or before.
+    /// The timer, which goes off at the deadline or before.
     var timer: (task: Scheduled<Void>, due: NIODeadline)?
 
     /// The room that the answer to a plain request may have to wait for.
@@ -66,14 +67,14 @@ final class Connection: ChannelDuplexHandler {
         case refused
     }
 
-    /// Bytes that a connection holds without their being counted.
+    /// Bytes that a connection may hold without their being counted.
     static let uncountedBytes = 4 << 10
     /// Steps of a request that goes through SwiftNIO's decoder, and of a plain write.
     static let slowRequestSteps = 16
     static let putSteps = 4
     /// Steps of a piece of a body: a line of a chunk's size, its bytes, or its end, each of which goes through the decoder.
     static let pieceSteps = 4
-    /// Bytes of a body that are a step.
+    /// Bytes of a body that count as one step.
     static let stepBytes = 4 << 10
     init(_ loop: LoopState, parts: DecodedParts) {
         self.loop = loop
@@ -116,7 +117,7 @@ final class Connection: ChannelDuplexHandler {
         smallClaim = nil
     }
 
-    /// The message that is being read has no end.
+    /// Gives up the message that is being read: its end will not come.
     func dropMessage() {
         guard let message else { return }
         self.message = nil
@@ -130,7 +131,7 @@ final class Connection: ChannelDuplexHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // What the socket says here is that the other side is gone, which is no matter of ours.
+        // An error of the socket says that the other side is gone, which is no fault of the server's.
         close()
     }
 
@@ -152,7 +153,7 @@ final class Connection: ChannelDuplexHandler {
         if state.mayRead(unread: input.readableBytes, isShort: loop.flight.isShort) { context.read() }
     }
 
-    /// What a burst leaves: an end, if there is nothing to wait for, or a deadline, and a read.
+    /// Does what is left to do after a burst: ends the connection if there is nothing to wait for, or sets its deadline, and reads on.
     func settle() {
         guard context != nil else { return }
         endIfDone()
@@ -162,8 +163,8 @@ final class Connection: ChannelDuplexHandler {
         if reads { context?.read() }
     }
 
-    /// Counts among the bytes in flight what is held here between bursts: requests that wait, answers behind others, and what of small
-    /// answers the socket has not taken. Mostly there is none.
+    /// Counts what is held here between bursts among the bytes in flight: requests that wait, answers behind others, and the part of small
+    /// answers that the socket has not taken. Mostly there is nothing.
     private func countSmall() {
         let unsent = state.isWritable ? 0 : min(bufferedBytes, 2 * ConnectionState.gatheredBytes)
         let bytes = input.readableBytes + state.answers.heldBytes + unsent
@@ -191,9 +192,9 @@ final class Connection: ChannelDuplexHandler {
         }
     }
 
-    /// Takes requests from the front of `bytes` until these are used up, hold no whole one, or have to wait.
+    /// Takes requests from the front of `bytes` until these are used up, or hold no whole request, or the next one has to wait.
     ///
-    /// - Parameter isPlain: whether only bodies and plain requests are, of which nothing is kept that is not copied.
+    /// - Parameter isPlain: whether to take only bodies and plain requests, of which nothing is kept that is not copied.
     func consume(_ bytes: inout ByteBuffer, isPlain: Bool = false) {
         while state.isOpen, bytes.readableBytes > 0, !isBlocked {
             let hasTaken =

@@ -2,28 +2,29 @@ import NIOCore
 
 /// Why nobody waits for an answer any more.
 enum Cancellation: Equatable, Sendable {
-    /// The client's connection is gone, or it sends no more: that looks the same, though it may still be there to read an answer.
+    /// The client's connection is gone, or the client sends no more. The two look the same, although the client may still be there to read
+    /// an answer.
     case clientLeft
     case serverStops
 }
 
-/// What a connection is at, as a value: events in, actions out. No channel, no clock, no store: `Connection` tells it what happens and
-/// carries out what it answers, so that every order of events can be a test.
+/// The state of a connection, as a value: it takes events and answers with actions. It has no channel, no clock and no store: `Connection`
+/// tells it what happens and carries out what it answers, so that any order of events can be a test.
 ///
-/// It knows how the connection's life goes (`life`), what stands at the front of the input (`front`), why no request is taken from there
-/// (`pauses`, `exchanges`, `last`), in what order answers go out (`answers`), and what time is allowed (`deadline`). Bytes are counted here and kept
-/// elsewhere, but for answers that wait for their turn.
+/// It knows how far the connection's life has come (`life`), what stands at the front of the input (`front`), why no request is taken from
+/// there (`pauses`, `exchanges`, `last`), in what order answers go out (`answers`), and how much time is allowed (`deadline`). Bytes are
+/// only counted here, except for answers that wait for their turn, which are kept here.
 ///
-/// An *exchange* is a request that is not answered at once. Plain gets go beside plain gets, and plain puts beside puts that are made and
-/// wait to be durable; neither begins while one of the other kind is under way. Any other begins only when nothing is, and is alone until
-/// it is answered. So no request overtakes a write.
+/// An *exchange* is a request that is not answered at once. Plain gets may be under way beside plain gets, and plain puts beside puts that
+/// are made and wait to be durable; no plain get begins beside a put, and no put beside a get. Any other exchange begins only when none is
+/// under way, and is alone until it is answered. So no request overtakes a write.
 struct ConnectionState {
     enum Life: Equatable {
         case open
         /// The last answer is given, and gathered to be sent.
         case ending(since: NIODeadline)
-        /// The last answer is handed to the socket. What still comes is thrown away, so that the client gets to read it: closing at once
-        /// would reset the connection under bytes that nobody has read, and take the answer with it (RFC 9112, section 9.6).
+        /// The last answer is handed to the socket. What still comes is thrown away, so that the client gets to read the answer: closing at
+        /// once, with bytes that nobody has read, would reset the connection, and the client would lose the answer (RFC 9112, section 9.6).
         case lingering(since: NIODeadline)
         case closed
     }
@@ -31,11 +32,11 @@ struct ConnectionState {
     enum Front: Equatable {
         /// Nothing, or a request that may be one for the fast lane.
         case unjudged
-        /// A request that is none for the fast lane; so many of its bytes hold no end of its head.
+        /// A request that the fast lane does not take. So many of its bytes were searched and hold no end of its head.
         case head(searched: Int)
-        /// The whole head of a plain put, and so many bytes behind the front in all: its body is not whole yet.
+        /// A plain put whose head is whole and whose body is not. So many bytes in all stand at the front.
         case plainBody(unread: Int, moved: NIODeadline)
-        /// The body of a request. One that was refused is passed over.
+        /// The body of a request. That of a refused request is passed over.
         case body(isRefused: Bool, moved: NIODeadline)
     }
 
@@ -43,7 +44,7 @@ struct ConnectionState {
     struct Pauses: OptionSet {
         let rawValue: UInt8
 
-        /// The loop's others have their turn.
+        /// Other connections of the loop have their turn.
         static let turn = Pauses(rawValue: 1)
         /// The socket takes no more.
         static let unwritable = Pauses(rawValue: 2)
@@ -55,9 +56,9 @@ struct ConnectionState {
         case none
         /// Plain gets whose reads of the lower tier are under way.
         case gets(Int)
-        /// Plain puts that are not durable, and the one of them that is not made: nothing begins before it is.
+        /// Plain puts that are not durable yet, and the number of the one that is not made yet. Nothing begins before that is made.
         case puts(Int, unmade: UInt64?)
-        /// One that is alone.
+        /// One exchange that is alone.
         case alone(Alone)
     }
 
@@ -75,7 +76,7 @@ struct ConnectionState {
         static let present = Burst(rawValue: 1)
         /// Some of its answers have been sent.
         static let hasSent = Burst(rawValue: 2)
-        /// Another is to follow it: requests may wait for what came of the socket meanwhile.
+        /// Another burst is to follow, because the socket takes more again: requests may have waited for that.
         static let again = Burst(rawValue: 4)
     }
 
@@ -89,7 +90,7 @@ struct ConnectionState {
     /// Whether a read waits until there is room for more.
     private var isReadHeld = false
     private(set) var exchanges = Exchanges.none
-    /// The exchange whose answer is the connection's last.
+    /// The number of the exchange whose answer is the connection's last.
     private var last: UInt64?
     private(set) var answers = PendingAnswers()
 
@@ -108,13 +109,13 @@ struct ConnectionState {
     /// Since when the other side has taken nothing, and how many bytes it had not taken then.
     private var stalled = (since: NIODeadline.uptimeNanoseconds(0), bytes: 0)
 
-    /// Steps of a burst. Fewer would not shorten the wait of others by much, and more cost nobody but them.
+    /// Steps of a burst. Fewer would hardly shorten the wait of the loop's other connections, and more would only lengthen it.
     static let burstSteps = 1024
     /// Reads of the lower tier at a time: each can bring a large value.
     static let parallelLoads = 32
     /// Bytes of answers that are gathered, or wait behind others, before no more requests are read.
     static let gatheredBytes = 64 << 10
-    /// The same while room among the bytes in flight is short.
+    /// `gatheredBytes` while room among the bytes in flight is short.
     private static let scantGatheredBytes = 4 << 10
     /// How long bytes are thrown away after the last answer.
     private static let lingering = TimeAmount.seconds(2)
@@ -126,7 +127,7 @@ struct ConnectionState {
 
     // MARK: Bursts
 
-    /// There must be none.
+    /// Begins a burst. None may be under way.
     ///
     /// - Parameter isShort: whether room among the bytes in flight is short.
     mutating func beginBurst(at now: NIODeadline, isShort: Bool) {
@@ -138,13 +139,13 @@ struct ConnectionState {
 
     enum Sending {
         case nothing
-        /// What is gathered.
+        /// What is gathered is sent.
         case gathered
-        /// The same, with nothing after it: see `lastSent`.
+        /// What is gathered is sent, and nothing after it: see `lastSent`.
         case last
     }
 
-    /// What of the present burst is to be sent at its end, of `gathered` bytes.
+    /// What is to be sent at the end of the present burst, of which `gathered` bytes are not sent yet.
     mutating func sending(gathered: Int) -> Sending {
         if case .ending(let since) = life {
             life = .lingering(since: since)
@@ -153,25 +154,27 @@ struct ConnectionState {
         return gathered > 0 ? .gathered : .nothing
     }
 
-    /// Answers have been sent before the burst's end.
+    /// Notes that answers have been sent before the burst's end.
     mutating func sent() { burst.insert(.hasSent) }
 
     /// Whether any of the present burst's requests was answered.
     func hasAnswered(_ sending: Sending) -> Bool { sending != .nothing || burst.contains(.hasSent) }
 
-    /// The burst was the last until `now` that answered anything.
+    /// Notes that a burst has answered something and ends now.
     mutating func answered(at now: NIODeadline) { lastAnswered = now }
 
+    /// Ends the burst.
+    ///
     /// - Returns: whether another burst is to follow.
     mutating func endBurst() -> Bool {
         defer { burst = [] }
         return burst.contains(.again)
     }
 
-    /// Something was done that takes `steps`.
+    /// Counts steps that were taken.
     mutating func spend(_ steps: Int) { self.steps -= steps }
 
-    /// - Returns: whether to let others of the loop have their turn and then to tell `turnCame`.
+    /// - Returns: whether other connections of the loop are to have their turn. `turnCame` has to be called after that.
     mutating func yieldsTurn() -> Bool {
         guard steps <= 0, !pauses.contains(.turn) else { return false }
         pauses.insert(.turn)
@@ -205,13 +208,13 @@ struct ConnectionState {
     var mayGet: Bool { if case .puts = exchanges { false } else { true } }
     var mayPut: Bool { if case .gets = exchanges { false } else { true } }
 
-    /// Requests are taken: the next head has all the time there is.
+    /// Notes that a request was taken: the next head has all its time.
     mutating func tookRequest() {
         headBegan = nil
         if case .plainBody = front { front = .unjudged }
     }
 
-    /// A plain put at the front waits for the rest of its body. Nothing is under way.
+    /// Notes that a plain put at the front waits for the rest of its body. No exchange may be under way.
     mutating func awaitsPlainBody(unread: Int) {
         if case .plainBody(unread, _) = front { return }
         front = .plainBody(unread: unread, moved: burstBegan)
@@ -225,21 +228,23 @@ struct ConnectionState {
         }
     }
 
-    /// What stands at the front of the input is no plain request.
+    /// Notes that what stands at the front of the input is not a plain request.
     mutating func foundHead(searched: Int = 0) { front = .head(searched: searched) }
 
-    /// The head at the front has been taken.
+    /// Notes that the head at the front has been taken.
     mutating func tookHead() { front = .unjudged }
 
-    /// A piece of a body has been taken, or is to come.
+    /// Notes that a piece of a body has been taken, or is to come.
     mutating func bodyMoved(isRefused: Bool) { front = .body(isRefused: isRefused, moved: burstBegan) }
 
-    /// The body has ended.
+    /// Notes that the body has ended.
     mutating func tookBody() { front = .unjudged }
 
-    /// What stands at the front waits for room.
+    /// Notes that what stands at the front waits for room.
     mutating func waitsForRoom() { pauses.insert(.room) }
 
+    /// Notes that a wait for room is over.
+    ///
     /// - Returns: whether anything waited.
     mutating func roomCame() -> Bool {
         guard isOpen else { return false }
@@ -259,7 +264,7 @@ struct ConnectionState {
         return unread > 0 || isShort
     }
 
-    /// A read is asked for.
+    /// Notes that a read is asked for.
     ///
     /// - Returns: whether to pass it on; if not, `settled` tells when it is time.
     mutating func mayRead(unread: Int, isShort: Bool) -> Bool {
@@ -267,7 +272,7 @@ struct ConnectionState {
         return !isReadHeld
     }
 
-    /// All that had come is dealt with, as far as it can be now.
+    /// Notes that all bytes that had come were dealt with, as far as they can be now.
     ///
     /// - Returns: whether to read on after a read that was held.
     mutating func settled(unread: Int, isShort: Bool) -> Bool {
@@ -292,7 +297,7 @@ struct ConnectionState {
 
     // MARK: What goes
 
-    /// The socket takes no more, or more again.
+    /// Notes that the socket takes no more, or more again.
     ///
     /// - Parameter unsent: bytes that the socket has not taken.
     /// - Returns: whether to begin a burst.
@@ -312,11 +317,11 @@ struct ConnectionState {
 
     // MARK: Exchanges
 
-    /// A plain get that is answered later. Returns its number.
+    /// Begins a plain get that is answered later. Returns its number.
     ///
     /// - Parameters:
-    ///   - held: bytes that it holds until then.
-    ///   - closes: whether the connection ends with its answer. Nothing is under way then.
+    ///   - held: bytes that the get holds until it is answered.
+    ///   - closes: whether the connection ends with its answer. No other exchange may be under way then.
     mutating func beginGet(holding held: Int, closes: Bool) -> UInt64 {
         if case .gets(let count) = exchanges { exchanges = .gets(count + 1) } else { exchanges = .gets(1) }
         return begin(holding: held, closes: closes)
@@ -328,7 +333,7 @@ struct ConnectionState {
         return number
     }
 
-    /// A plain put that is answered later, and not made yet.
+    /// Begins a plain put that is answered later, and is not made yet. Returns its number.
     mutating func beginPut(holding held: Int, closes: Bool) -> UInt64 {
         let number = begin(holding: held, closes: closes)
         if case .puts(let count, _) = exchanges {
@@ -339,7 +344,7 @@ struct ConnectionState {
         return number
     }
 
-    /// A plain put is made, and only has to become durable.
+    /// Notes that a plain put is made, and only has to become durable.
     ///
     /// - Returns: whether others have waited for that.
     mutating func made(_ number: UInt64) -> Bool {
@@ -348,7 +353,7 @@ struct ConnectionState {
         return true
     }
 
-    /// A plain exchange has come to its end, whatever its answer waits for.
+    /// Notes that a plain get or put is done, even if its answer still waits for its turn.
     mutating func completed(_ number: UInt64) {
         switch exchanges {
         case .none, .alone: break
@@ -358,7 +363,7 @@ struct ConnectionState {
         }
     }
 
-    /// Any other exchange. Nothing is under way.
+    /// Begins any other exchange. No exchange may be under way. Returns its number.
     ///
     /// - Parameter closes: whether the connection ends with its answer.
     mutating func beginAlone(closes: Bool, isHTTP10: Bool) -> UInt64 {
@@ -373,7 +378,7 @@ struct ConnectionState {
         if isOpen, case .alone(let alone) = exchanges { !alone.isWriting && answers.isNext(number) } else { false }
     }
 
-    /// Its answer begins, and is written in pieces.
+    /// Notes that the answer to the exchange that is alone begins, and is written in pieces.
     ///
     /// - Returns: `false` where it is not to be given any more.
     mutating func beginAnswer(_ number: UInt64) -> Bool {
@@ -389,13 +394,13 @@ struct ConnectionState {
     }
 
     enum Watch: Equatable {
-        /// It is answered.
+        /// The exchange is answered.
         case over
         case watching
         case cancelled(Cancellation)
     }
 
-    /// Someone wants to be told if nobody waits for an answer any more: the first of `inputClosed`, `drain` and `gone` says so, once.
+    /// Asks to be told if nobody waits for an answer any more. The first of `inputClosed`, `drain` and `gone` tells that, once.
     mutating func watch(_ number: UInt64) -> Watch {
         if life == .closed { return .cancelled(.clientLeft) }
         guard isOpen, case .alone(var alone) = exchanges, answers.isNext(number) else { return .over }
@@ -423,26 +428,26 @@ struct ConnectionState {
         return last == number ? .close : .unsaid
     }
 
-    /// What the answer to a request says that is answered at once, if the connection is kept after it otherwise.
+    /// What the answer to a request that is answered at once says of the connection.
     ///
-    /// - Parameter closes: whether it is the last all the same.
+    /// - Parameter closes: whether the connection ends with this answer.
     func closing(closes: Bool, isHTTP10: Bool) -> AnswerFrame.Connection {
         closes || isDraining ? .close : isHTTP10 ? .keepAlive : .unsaid
     }
 
-    /// An answer for which it is not the turn yet.
+    /// Takes an answer whose turn has not come yet.
     ///
     /// - Returns: `false` for a second answer.
     mutating func settle(_ number: UInt64, _ answer: WireAnswer) -> Bool { answers.settle(number, answer) }
 
-    /// The answer to the next exchange has its place in what goes out. Returns the answers behind it.
+    /// Ends the next exchange, whose answer is written into what goes out. Returns the answers behind it.
     mutating func endFirst() -> WireAnswer {
         if case .alone = exchanges { exchanges = .none }
         endAfter(answers.first)
         return answers.endFirst()
     }
 
-    /// The next answers whose turn has come.
+    /// Takes the next answer if its turn has come, and the answers behind it.
     mutating func takeReady() -> (answer: WireAnswer, behind: WireAnswer)? {
         let number = answers.first
         guard let ready = answers.takeReady() else { return nil }
@@ -461,7 +466,7 @@ struct ConnectionState {
 
     // MARK: Ends
 
-    /// No request is taken any more; what has been answered is still sent.
+    /// Takes no request any more; what has been answered is still sent.
     ///
     /// - Returns: `false` where that is so already.
     mutating func endAnswers() -> Bool {
@@ -473,11 +478,11 @@ struct ConnectionState {
     }
 
     enum End {
-        /// It goes on.
+        /// The connection goes on.
         case none
-        /// Nothing more has to be answered: it is to be closed, once all is sent.
+        /// Nothing more has to be answered: the connection is to be closed once all is sent.
         case whenSent
-        /// It is to be closed if all is sent.
+        /// The connection is to be closed if all is sent.
         case ifSent
     }
 
@@ -492,23 +497,25 @@ struct ConnectionState {
         }
     }
 
-    /// All that there was to say has been sent.
+    /// Tells what to do once all that there was to say has been sent.
     ///
-    /// - Returns: what to close: the whole connection, or only what is sent.
+    /// - Returns: what to close: both directions, or only the outgoing one.
     func lastSent() -> CloseMode { isInputClosed ? .all : .output }
 
-    /// The other side sends no more.
+    /// Notes that the other side sends no more.
     mutating func inputClosed() -> Cancellation? {
         isInputClosed = true
         return cancel(.clientLeft)
     }
 
-    /// The connection is to end with what has begun.
+    /// Notes that the connection is to end with what has begun.
     mutating func drain() -> Cancellation? {
         isDraining = true
         return cancel(.serverStops)
     }
 
+    /// Closes the connection.
+    ///
     /// - Returns: `false` where it is closed already.
     mutating func close() -> Bool {
         if life == .closed { return false }
@@ -516,7 +523,7 @@ struct ConnectionState {
         return true
     }
 
-    /// The connection is no more.
+    /// Notes that the connection is gone.
     mutating func gone() -> Cancellation? {
         defer {
             exchanges = .none
@@ -528,7 +535,7 @@ struct ConnectionState {
 
     // MARK: Deadlines
 
-    /// When patience ends, as things stand; `nil` while the server itself is at work.
+    /// When the time that is allowed ends, as things stand; `nil` while the server itself is at work.
     func deadline(_ patience: Patience) -> NIODeadline? {
         switch life {
         case .closed: return nil
@@ -536,7 +543,7 @@ struct ConnectionState {
         case .open: break
         }
         if !isWritable { return stalled.since + patience.idle }
-        // Which has an end of its own.
+        // A wait for room has an end of its own.
         if pauses.contains(.room) { return nil }
         if case .body(_, let moved) = front { return moved + patience.body }
         if !answers.isEmpty { return nil }
@@ -548,18 +555,18 @@ struct ConnectionState {
     enum Timeout {
         case none
         case close
-        /// It is answered that the head, or the body, has not come in time.
+        /// The client is told that the head, or the body, has not come in time.
         case head, body
     }
 
-    /// The timer went off.
+    /// Decides what is to be done when the timer goes off.
     ///
     /// - Parameter unsent: bytes that the socket has not taken.
     mutating func timerFired(at now: NIODeadline, _ patience: Patience, unsent: @autoclosure () -> Int) -> Timeout {
         guard let due = deadline(patience), due <= now else { return .none }
         guard isOpen else { return .close }
         if !isWritable {
-            // Any progress in reading what was sent earns another stretch of time.
+            // If the client has taken any of what was sent, it gets another stretch of time.
             let left = unsent()
             guard left < stalled.bytes else { return .close }
             stalled = (now, left)

@@ -3,15 +3,15 @@ import PantlerInsight
 import PantlerStore
 import Synchronization
 
-/// The bytes in flight over all connections, and their budget: bodies being received, large answers that nobody has taken yet, and what
-/// is read from the lower tier for them. Shared by the event loops.
+/// The bytes in flight over all connections, and their budget: bodies being received, large answers that clients have not taken yet, and
+/// what is read from the lower tier for them. The event loops share it.
 ///
-/// What a connection holds in small (`free` bytes a body or an answer) is not counted here, so that a plain hit or put never comes here.
-/// Whatever is counted hangs on an object, `FlightClaim` or `ValueHold`, and is given back with it, however a request ends.
+/// Bodies and answers of up to `free` bytes are not counted here one by one, so that a plain hit or put never comes here. Whatever is
+/// counted belongs to an object, a `FlightClaim` or a `ValueHold`, and is given back when that ends, however a request ends.
 final class Flight: Sendable {
     private struct State {
         var ledger: FlightLedger
-        /// What those who wait are told by.
+        /// What is called for each claim that waits.
         var answers: [FlightLedger.ClaimID: @Sendable (Bool) -> Void] = [:]
     }
 
@@ -26,11 +26,12 @@ final class Flight: Sendable {
     static let free = 16 << 10
     /// Bytes of a value that is read before there is known to be room for it, unless room is short.
     static let freeRead = 64 << 10
-    /// Between two looks at those who wait.
+    /// The time between two looks at the claims that wait.
     static let tick = TimeAmount.milliseconds(250)
 
     private let state: Mutex<State>
-    /// Relaxed: who comes a moment too early or too late is counted all the same.
+    /// Copies of the ledger's `isShort` and `isTight`, read without the lock. Relaxed: a request that sees one of them too early or too
+    /// late is counted all the same.
     private let shortness = Atomic(false)
     private let tightness = Atomic(false)
 
@@ -98,7 +99,7 @@ final class Flight: Sendable {
 
     fileprivate func close(_ id: FlightLedger.ClaimID) {
         decide { $0.close(id) }
-        // Whoever waited for it is gone.
+        // Nobody waits any more for a claim that has ended.
         _ = state.withLock { $0.answers.removeValue(forKey: id) }
     }
 
@@ -106,7 +107,7 @@ final class Flight: Sendable {
 
     fileprivate func release(_ value: HeldValue) { decide { $0.release(value.id) } }
 
-    /// Changes the ledger, and tells those who waited what came of it, without the lock.
+    /// Changes the ledger. Those who have waited are told what was decided, outside of the lock.
     private func decide(
         waiting: (id: FlightLedger.ClaimID, answer: @Sendable (Bool) -> Void)? = nil,
         _ change: (inout FlightLedger) -> [FlightLedger.Decision],
@@ -131,7 +132,7 @@ final class Flight: Sendable {
     }
 }
 
-/// A part of the budget, given back with this object.
+/// A part of the budget. It is given back when this object ends.
 final class FlightClaim: Sendable {
     private let flight: Flight
     private let id: FlightLedger.ClaimID
@@ -143,9 +144,9 @@ final class FlightClaim: Sendable {
 
     deinit { flight.close(id) }
 
-    /// Room for a body before it comes: see `FlightLedger.promise`.
+    /// Asks for room for a body before it comes: see `FlightLedger.promise`.
     ///
-    /// - Parameter later: told once whether there is room, where this returns `false`; on any thread.
+    /// - Parameter later: called once, on any thread, with whether there is room, if this returns `false`.
     func promise(
         _ bytes: Int,
         rest: Int,
@@ -155,27 +156,27 @@ final class FlightClaim: Sendable {
         flight.ask(id, later) { $0.promise(id, bytes, rest: rest, at: now) }
     }
 
-    /// Room for bytes of a body that have come; as `promise`.
+    /// Asks for room for bytes of a body that have come: see `FlightLedger.take`, and `promise` for `later`.
     func take(_ bytes: Int, rest: Int, at now: NIODeadline, later: @escaping @Sendable (Bool) -> Void) -> Bool {
         flight.ask(id, later) { $0.take(id, bytes, rest: rest, at: now) }
     }
 
-    /// Room for an answer, or for what is read for one; as `promise`.
+    /// Asks for room for an answer, or for what is read for one: see `FlightLedger.ask`, and `promise` for `later`.
     func ask(_ bytes: Int, at now: NIODeadline, later: @escaping @Sendable (Bool) -> Void) -> Bool {
         flight.ask(id, later) { $0.ask(id, bytes, at: now) }
     }
 
-    /// Room for an answer that can also be left out. Returns whether there is.
+    /// Asks for room for an answer that does not wait. Returns whether there is room.
     func tryAsk(_ bytes: Int) -> Bool { flight.change { $0.tryAsk(id, bytes) } }
 
-    /// Bytes that it holds and that have not come.
+    /// Bytes that the claim holds and that have not come.
     var ahead: Int { flight.ahead(of: id) }
 
     /// Counts bytes that are there anyway.
     func force(_ bytes: Int) { flight.change { $0.force(id, bytes) } }
 }
 
-/// A large value that an answer holds: counted once however many answers hold it, for it is there once.
+/// A large value that an answer holds. It is counted once however many answers hold it, because it is in memory once.
 final class ValueHold: Sendable {
     let value: HeldValue
     private let flight: Flight

@@ -1,41 +1,41 @@
 import NIOCore
 
-/// The budget of bytes in flight, as a value: claims on it, who waits for room, and when waiting ends. No clock, no sockets, no lock: see
-/// `Flight` for these.
+/// The budget of bytes in flight, as a value: claims on it, which of them wait for room, and when waiting ends. It has no clock, no sockets
+/// and no lock: see `Flight` for these.
 ///
-/// A claim *holds* bytes. Those that have come in are *used*; what a body holds beyond that is a promise, made so that a body that was
-/// begun need not wait in its midst, and called back under pressure from whoever does not send. What does not fit waits: bodies that have
-/// begun before all others and the eldest of them first, so that they end one after the other instead of growing side by side until none
-/// has room; all else in the order of coming; and for `patience` at most. What is sent already, or was made before its size was known, is
-/// counted by force.
+/// A claim *holds* bytes. Those that have come in are *used*. What a body holds beyond that is a promise. It is made so that a body that
+/// has begun need not wait in the middle, and is called back while room is short from a body that is not being sent. A claim that does not
+/// fit waits, for `patience` at most. Bodies that have begun come first, the oldest of them before the others, so that they end one after
+/// the other instead of growing side by side until none has room. All other claims are served in the order in which they came. What is sent
+/// already, or was made before its size was known, is counted by force.
 ///
-/// It cannot lock up: a wait has an end, bodies that wait freeze no more than half of the budget (beyond that the youngest is refused
-/// at once), and who is alone gets what it asks for, however much that is.
+/// The budget cannot lock up: each wait has an end, bodies that wait hold no more than half of the budget (beyond that the youngest is
+/// refused at once), and a claim that is alone gets what it asks for, however much that is.
 struct FlightLedger {
     typealias ClaimID = UInt64
 
     struct Decision: Equatable {
         let claim: ClaimID
-        /// Refused otherwise.
+        /// `false` = the claim is refused.
         let isGranted: Bool
     }
 
     private struct Claim {
-        /// Counted for it.
+        /// Bytes that are counted for the claim.
         var held = 0
-        /// Of these, bytes that are there.
+        /// Bytes of `held` that are there.
         var used = 0
-        /// When it last made progress worth a promise, and how far it was then.
+        /// When the body last made enough progress to keep its promise, and how many bytes were used then.
         var moved = NIODeadline.uptimeNanoseconds(0)
         var usedThen = 0
         var wait: Wait?
     }
 
     private struct Wait {
-        /// Tells it from an earlier one of the same claim.
+        /// Tells this wait from an earlier one of the same claim.
         let number: UInt64
         let bytes: Int
-        /// What may come after them, of a body that has begun.
+        /// Bytes that may come after these, of a body that has begun.
         let rest: Int
         let areUsed: Bool
         let since: NIODeadline
@@ -51,19 +51,20 @@ struct FlightLedger {
         let bytes: Int
     }
 
-    /// How long anyone waits for room.
+    /// How long a claim waits for room at most.
     static let patience = TimeAmount.seconds(5)
-    /// A promise is called back from who has not sent `progress` for so long.
+    /// A promise is called back from a body of which fewer than `progress` bytes have come for so long.
     private static let idle = TimeAmount.seconds(1)
     private static let progress = 64 << 10
-    /// Between two looks for such promises.
+    /// The time between two searches for such promises.
     private static let recall = TimeAmount.milliseconds(100)
-    /// Bytes promised ahead while the budget is half empty are all that a body may have; else so many.
+    /// Bytes that are promised ahead, at least and at most, where the whole rest of a body would bring what is held over half of the
+    /// budget. Otherwise the whole rest is promised.
     private static let leastAhead = 64 << 10
     private static let mostAhead = 1 << 20
 
     private(set) var limit: Int
-    /// All that is counted. More than the limit only by force.
+    /// All bytes that are counted. They exceed the limit only by force, or for a claim that is alone.
     private(set) var held = 0
     /// Claims that were refused.
     private(set) var refusals: UInt64 = 0
@@ -71,10 +72,11 @@ struct FlightLedger {
     private var shared: [ObjectIdentifier: SharedHold] = [:]
     private var lastClaim: ClaimID = 0
     private var lastWait: UInt64 = 0
-    /// Those who wait: bodies that have begun, the eldest first, and all others. Places of waits that are over are passed over.
+    /// The claims that wait: bodies that have begun, the oldest first, and all others in the order in which they came. The place of a wait
+    /// that is over is passed over.
     private var begun = CircularBuffer<Place>()
     private var fresh = CircularBuffer<Place>()
-    /// Held by bodies that wait.
+    /// Bytes held by bodies that wait.
     private var frozen = 0
     private(set) var waiting = 0
     private var nextRecall = NIODeadline.uptimeNanoseconds(0)
@@ -82,13 +84,13 @@ struct FlightLedger {
 
     init(limit: Int) { self.limit = max(1, limit) }
 
-    /// What waiting claims may bring it to; the rest is for answers that are made and only have to be sent.
+    /// Bytes up to which claims that can wait are granted. The rest is kept for answers that are made and only have to be sent.
     var grantable: Int { limit - limit / 16 }
 
     /// Whether anything more has to wait.
     var isShort: Bool { waiting > 0 || held > grantable }
 
-    /// Whether a large value may be too much.
+    /// Whether there may be no room for a large value.
     var isTight: Bool { isShort || held > limit / 2 }
 
     // MARK: Claims
@@ -100,13 +102,14 @@ struct FlightLedger {
         return lastClaim
     }
 
-    /// Room for a body before it comes: for `bytes` of it at least, and ahead for as many of `rest` more as is fair. Returns whether it was granted;
-    /// otherwise the claim waits.
+    /// Asks for room for a body before it comes: for its first `bytes`, and for as many of `rest` more as is fair. Returns whether this was
+    /// granted; otherwise the claim waits.
     mutating func promise(_ id: ClaimID, _ bytes: Int, rest: Int, at now: NIODeadline) -> Bool {
         ask(id, bytes, rest: rest, areUsed: false, at: now)
     }
 
-    /// Room for bytes of a body that have come; `rest` may come still. Complexity: O(1) within what is promised.
+    /// Asks for room for bytes of a body that have come; `rest` more may come. Returns whether this was granted; otherwise the claim waits.
+    /// Complexity: O(1) within what is promised.
     mutating func take(_ id: ClaimID, _ bytes: Int, rest: Int, at now: NIODeadline) -> Bool {
         guard var claim = claims[id] else { return true }
         guard claim.held - claim.used >= bytes else { return ask(id, bytes, rest: rest, areUsed: true, at: now) }
@@ -115,12 +118,13 @@ struct FlightLedger {
         return true
     }
 
-    /// Room for an answer, or for what is read for one.
+    /// Asks for room for an answer, or for what is read for one. Returns whether this was granted; otherwise the claim waits.
     mutating func ask(_ id: ClaimID, _ bytes: Int, at now: NIODeadline) -> Bool {
         ask(id, bytes, rest: 0, areUsed: true, at: now)
     }
 
-    /// The same for who does not wait, and may use what is kept back from those who do. Returns whether it was granted.
+    /// Asks for room for an answer that does not wait. It may use what is kept back from claims that wait. Returns whether this was
+    /// granted.
     mutating func tryAsk(_ id: ClaimID, _ bytes: Int) -> Bool {
         guard let claim = claims[id], held + bytes <= limit || held == claim.held else { return false }
         force(id, bytes)
@@ -130,7 +134,7 @@ struct FlightLedger {
     /// Bytes that a claim holds and that have not come. Complexity: O(1).
     func ahead(of id: ClaimID) -> Int { claims[id].map { $0.held - $0.used } ?? 0 }
 
-    /// Counts a refusal of who did not wait.
+    /// Counts the refusal of a claim that did not wait.
     mutating func noteRefusal() { refusals += 1 }
 
     /// Counts bytes that are there anyway.
@@ -142,7 +146,7 @@ struct FlightLedger {
         claims[id] = claim
     }
 
-    /// Ends a claim, and with it its wait: what it held is for others.
+    /// Ends a claim and its wait. Returns what is decided about others, for which there is more room now.
     mutating func close(_ id: ClaimID) -> [Decision] {
         guard let claim = claims.removeValue(forKey: id) else { return [] }
         if claim.wait != nil { leave(claim) }
@@ -152,7 +156,7 @@ struct FlightLedger {
 
     // MARK: Bytes that several hold
 
-    /// Counts bytes that others may hold too, once for all of them.
+    /// Counts the bytes of an object that others may hold too, once for all of them.
     mutating func hold(_ object: ObjectIdentifier, _ bytes: Int) {
         if var hold = shared[object] {
             hold.holders += 1
@@ -163,7 +167,7 @@ struct FlightLedger {
         }
     }
 
-    /// Whether it is counted already: one more holder costs nothing.
+    /// Whether an object is counted already, so that one more holder costs nothing.
     func isHeld(_ object: ObjectIdentifier) -> Bool { shared[object] != nil }
 
     mutating func release(_ object: ObjectIdentifier) -> [Decision] {
@@ -187,7 +191,7 @@ struct FlightLedger {
         recallPromises(at: now)
         var decisions = serve()
         for place in begun where hasWaitedTooLong(place, at: now) { decisions.append(refuse(place.claim)) }
-        // In the order of coming: behind one that may still wait all may.
+        // The others stand in the order in which they came: if one may still wait, so may all behind it.
         while let place = first(of: \.fresh), hasWaitedTooLong(place, at: now) {
             decisions.append(refuse(place.claim))
         }
@@ -251,7 +255,7 @@ struct FlightLedger {
         }
     }
 
-    /// Holds room for what comes next, for whoever has come before all that wait.
+    /// Promises room for what comes next to a claim that was granted just now.
     private mutating func promiseAhead(_ id: ClaimID, _ rest: Int) {
         guard rest > 0, var claim = claims[id] else { return }
         var ahead = rest
@@ -263,7 +267,7 @@ struct FlightLedger {
         claims[id] = claim
     }
 
-    /// Takes promises from those who do not send. Complexity: O(claims), at most ten times a second.
+    /// Takes promises back from bodies that are not being sent. Complexity: O(claims), at most ten times a second.
     private mutating func recallPromises(at now: NIODeadline) {
         guard now >= nextRecall else { return }
         nextRecall = now + Self.recall
@@ -297,7 +301,7 @@ struct FlightLedger {
         frozen += claims[id]?.held ?? 0
     }
 
-    /// Behind all that are older. Complexity: O(log waiting).
+    /// The place behind all older claims. Complexity: O(log waiting).
     private func placeInBegun(of id: ClaimID) -> CircularBuffer<Place>.Index {
         var start = begun.startIndex
         var count = begun.count
@@ -313,13 +317,13 @@ struct FlightLedger {
         return start
     }
 
-    /// Takes a claim's wait off the figures; its place in the queue is passed over.
+    /// Removes a claim's wait from the figures. Its place in the queue is passed over later.
     private mutating func leave(_ claim: Claim) {
         waiting -= 1
         if claim.used > 0 { frozen -= claim.held }
     }
 
-    /// The first who still waits.
+    /// The first claim of a queue that still waits.
     private mutating func first(of queue: WritableKeyPath<Self, CircularBuffer<Place>>) -> Place? {
         while let place = self[keyPath: queue].first {
             if claims[place.claim]?.wait?.number == place.wait { return place }
@@ -328,7 +332,7 @@ struct FlightLedger {
         return nil
     }
 
-    /// Grants what fits, in order.
+    /// Grants the claims that wait in their order, as long as they fit.
     private mutating func serve() -> [Decision] {
         var decisions: [Decision] = []
         while waiting > 0, let place = first(of: \.begun) ?? first(of: \.fresh), let claim = claims[place.claim],
@@ -343,7 +347,7 @@ struct FlightLedger {
         return decisions
     }
 
-    /// Refuses the youngest bodies that wait, while those who wait freeze more than half of the budget. To be called after each `take`
+    /// Refuses the youngest bodies that wait, while the bodies that wait hold more than half of the budget. To be called after each `take`
     /// that was not granted.
     mutating func thaw() -> [Decision] {
         var decisions: [Decision] = []

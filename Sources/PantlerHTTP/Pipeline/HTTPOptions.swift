@@ -16,11 +16,12 @@ package struct HTTPOptions: Sendable {
     package init() {}
 }
 
-/// What a client may ask of a connection. May change while the server runs; requests that have begun keep what they began with.
+/// The limits of what a client may ask of a connection. They may change while the server runs; requests that have begun keep those that
+/// they began with.
 package struct HTTPLimits: Hashable, Sendable {
     /// Bytes of a request's line and fields.
     package var headSize = 16 << 10
-    /// Bytes of a request's target; at most 8,000 are what RFC 9110 wants everyone to take.
+    /// Bytes of a request's target. RFC 9110 recommends that everyone takes at least 8,000.
     package var targetSize = 8 << 10
     /// Bytes of a request's body; `bytesInFlight` bounds it as well.
     package var bodySize = 64 << 20
@@ -32,11 +33,11 @@ package struct HTTPLimits: Hashable, Sendable {
     package var connections = 10_000
     /// Requests of one connection that wait for their answers; no more are read until some are answered.
     package var pipelinedRequests = 1000
-    /// From a request's first byte to the end of its head.
+    /// The longest time from a request's first byte to the end of its head.
     package var headTimeout = Duration.seconds(10)
-    /// Without a byte of a body that is to come.
+    /// The longest time without a byte of a body that is to come.
     package var bodyTimeout = Duration.seconds(30)
-    /// Without a request, and without the other side taking what is sent to it.
+    /// The longest time without a request, and without the client's taking what is sent to it.
     package var idleTimeout = Duration.seconds(75)
 
     package init() {}

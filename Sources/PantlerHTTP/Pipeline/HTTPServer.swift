@@ -6,18 +6,18 @@ internal import PantlerSockets
 package import PantlerStore
 import Synchronization
 
-/// The listening socket, its event loops, and what is to become of both.
+/// The HTTP server: the listening socket and the event loops, from their start to their end.
 ///
-/// One loop accepts and hands connections out to all (`LoopBalance`), so that a few long-lived ones are spread evenly; sockets of each
-/// loop's own (SO_REUSEPORT) spread 32 connections by a hash instead, 20 to 12 at times, and would let a second process listen
-/// on the same port unnoticed. With as many loops as cores each loop may keep to its core (`HTTPOptions.pinsThreads`).
+/// One loop accepts connections and gives them to all loops (`LoopBalance`), so that a few long-lived ones are spread evenly. With a
+/// listening socket for each loop (SO_REUSEPORT) the kernel would spread them by a hash, 32 connections as 20 to 12 at times, and a second
+/// process could listen on the same port unnoticed. With as many loops as cores each loop may keep to its core (`HTTPOptions.pinsThreads`).
 package final class HTTPServer: Sendable {
     private struct Running {
         let listener: ListeningSocket
         let loops: [LoopPlace]
     }
 
-    /// A loop, and its state as only the loop may touch it.
+    /// A loop with its state, which only the loop may touch.
     private struct LoopPlace: Sendable {
         let eventLoop: SocketLoop
         private let state: NIOLoopBound<LoopState>
@@ -53,10 +53,10 @@ package final class HTTPServer: Sendable {
         self.logger = logger
     }
 
-    /// Event loops where the configuration does not say how many: one for every two cores, at least one. The kernel's network
-    /// work, the disk tier's threads and whoever calls from this machine need the others. Measured on two cores, with the caller on the same
-    /// machine: called by one thread, one loop answers as many hits as two, and a quarter more durable puts; called from both cores, two
-    /// loops answer 1.7 times as many hits.
+    /// The number of event loops where the configuration does not say how many: one for every two cores, at least one. The kernel's network
+    /// work, the disk tier's threads and clients on this machine need the other cores. Measured on two cores, with the client on the same
+    /// machine: for a client of one thread, one loop answers as many hits as two, and a quarter more durable puts; for a client on both
+    /// cores, two loops answer 1.7 times as many hits.
     package static var defaultThreads: Int { max(1, System.coreCount / 2) }
 
     /// The port listened on; 0 before `start`, and from `drain` on.
@@ -68,9 +68,9 @@ package final class HTTPServer: Sendable {
     /// Whether `drain` was called.
     package var isDraining: Bool { router.isDraining }
 
-    /// Listens. Connections are taken when it returns.
+    /// Begins to listen. Connections are taken when this returns.
     ///
-    /// - Throws: the system's error, as of an address that is in use.
+    /// - Throws: the system's error, for example that of an address that is in use.
     package func start() async throws {
         var loops: [LoopPlace] = []
         do {
@@ -84,7 +84,7 @@ package final class HTTPServer: Sendable {
             let cores = options.pinsThreads ? Self.cores(for: loops.count) : Cores([])
             let listener = try listen(loops, LoopBalance(loops: loops.count, cores: cores))
             try await listener.loop.submit { try listener.start() }.get()
-            // Last: a thread that a loop starts, as to go on here, begins on the loop's core.
+            // The loops are pinned last: a thread that a pinned loop starts, for example to go on here, would begin on the loop's core.
             for (loop, core) in zip(loops, cores.numbers) {
                 loop.eventLoop.execute { Cores([core]).keepThisThread() }
             }
@@ -101,7 +101,8 @@ package final class HTTPServer: Sendable {
         "\(error)" + ((error as? IOError).map { limitAdvice($0.errnoCode) } ?? "")
     }
 
-    /// The cores that loops are to keep to, one each: all that there are, or none. Fewer loops go where there is room.
+    /// The cores that loops are to keep to, one each, if there are as many loops as cores and more than one; otherwise none. Fewer loops
+    /// run wherever there is room.
     private static func cores(for loops: Int) -> Cores {
         let cores = Cores.ofThisThread()
         return loops > 1 && cores.numbers.count == loops ? cores : Cores([])
@@ -125,7 +126,7 @@ package final class HTTPServer: Sendable {
         )
     }
 
-    /// Begins with a connection, on its loop.
+    /// Begins a connection. Called on its loop.
     private static func begin(_ descriptor: CInt, _ loop: LoopPlace, _ ended: @escaping @Sendable () -> Void) {
         let socket = StreamSocket(taking: descriptor, on: loop.eventLoop)
         socket.closeFuture.whenComplete { _ in ended() }
@@ -163,7 +164,7 @@ package final class HTTPServer: Sendable {
         return LoopPlace(eventLoop: eventLoop, state: NIOLoopBound(state, eventLoop: eventLoop))
     }
 
-    /// Has other limits and names hold, for what begins from now on, and the log's level of now.
+    /// Sets other limits and names for what begins from now on, and takes over the log's present level.
     package func reload(limits: HTTPLimits, allowedHosts: [String]) {
         let hosts = ServedHosts(allowedHosts, address: options.host)
         router.flight.setLimit(limits.bytesInFlight)
@@ -173,8 +174,8 @@ package final class HTTPServer: Sendable {
         }
     }
 
-    /// Stops: takes no connection any more, answers the requests that have begun, closes idle connections, and after `timeout` all
-    /// that are left. Ends the event loops: call it last of all that needs them.
+    /// Stops the server: it takes no connection any more, answers the requests that have begun, closes idle connections, and after
+    /// `timeout` all that are left. At the end it stops the event loops, so that nothing may need them any more.
     ///
     /// - Returns: how many connections had to be cut off.
     @discardableResult
@@ -187,7 +188,7 @@ package final class HTTPServer: Sendable {
         }
         var cutOff = 0
         for end in ends { cutOff += try await end.get() }
-        // Nobody waits for its answers any more, but the store is about to be closed.
+        // Nobody waits for the answers of long work any more, but it has to end before the store is closed.
         router.closeLongWork()
         for loop in running.loops { try await loop.eventLoop.shutdownGracefully() }
         return cutOff

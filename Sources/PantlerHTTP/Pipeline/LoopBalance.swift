@@ -1,13 +1,14 @@
 import PantlerModel
 
-/// How many connections each loop has, and which is to have the next.
+/// How many connections each loop has, and which loop gets the next.
 ///
-/// Where each loop keeps to a core (`HTTPOptions.pinsThreads`), that is the one at whose core a connection's packets arrive (SO_INCOMING_CPU of socket(7)): what the kernel has of
-/// them is in that core's caches, and to wake the loop takes no other core. Hits over connections that lie crosswise cost half as
-/// much again. A network card with one queue would give all to one loop, so none is to have much more than its share.
+/// Where each loop keeps to a core (`HTTPOptions.pinsThreads`), a connection goes to the loop on whose core its packets arrive
+/// (SO_INCOMING_CPU of socket(7)): what the kernel has of them is in that core's caches, and no other core is needed to wake the loop. Hits
+/// over a connection whose packets arrive at another core cost half as much again. A network card with one queue would give all connections
+/// to one loop, so that no loop gets much more than its share.
 struct LoopBalance: Sendable {
     private let counts: [ConnectionCount]
-    /// By the core that it keeps to.
+    /// The number of the loop that keeps to each core.
     private let places: [Int: Int]
 
     /// - Parameter cores: one for each loop, or none if they do not keep to one.
@@ -31,6 +32,7 @@ struct LoopBalance: Sendable {
 
     func close(at loop: Int) { counts[loop].close() }
 
-    /// Connections up to which a loop has another if it is near: a quarter more than the average, and some, for a few are seldom spread evenly.
+    /// The number of connections up to which a loop gets another one because of its core: a quarter more than the average, and 8 more,
+    /// because a few connections are seldom spread evenly.
     private static func share(_ connections: Int, _ loops: Int) -> Int { connections * 5 / (loops * 4) + 8 }
 }

@@ -2,27 +2,27 @@ internal import NIOCore
 import PantlerModel
 import PantlerStore
 
-/// What a read of the lower tier came to that had to find room for a large value.
+/// The result of a read of the lower tier that may have had to wait for room for a large value.
 enum RoomyLoad: Sendable {
     case hit(LoadedHit)
     case missing(MissReason)
-    /// There has been no room for too long; nothing was counted.
+    /// There was no room for too long. Nothing was counted.
     case refused
 }
 
-// Answers that have to wait for room among the bytes in flight. On the loop.
+// Answers that have to wait for room among the bytes in flight. All of this runs on the loop.
 extension LoopState {
     /// Waits for room for an answer of `bytes` bytes.
     ///
-    /// - Parameter body: runs on the loop, before the return where there is room; has `nil` where there was none for too long. What is
-    ///   counted ends with the claim.
+    /// - Parameter body: runs on the loop, before the return where there is room at once. It gets `nil` where there was none for too long.
+    ///   The room is counted as long as the claim lives.
     func withRoom(_ bytes: Int, _ body: @escaping @Sendable (FlightClaim?) -> Void) {
         let wait = RoomWait(flight.claim(), body, eventLoop)
         if wait.begin(bytes, at: eventLoop.now) { body(wait.take()) } else { noteWaiting() }
     }
 
-    /// Reads an entry from the lower tier. A large value is read once there is room for it, and counts until `completion` returns: whatever
-    /// holds it then counts it itself.
+    /// Reads an entry from the lower tier. A large value is read once there is room for it, and is counted until `completion` returns.
+    /// Whatever holds it after that has to count it.
     ///
     /// - Parameter completion: runs on the loop.
     func load(
@@ -63,7 +63,7 @@ extension LoopState {
 }
 
 /// One wait for room, and its claim.
-// @unchecked: `claim` is the loop's own, on which it is made, told and taken.
+// @unchecked: `claim` is used on the loop alone, where it is made, told and taken.
 private final class RoomWait: @unchecked Sendable {
     private var claim: FlightClaim?
     private let body: @Sendable (FlightClaim?) -> Void
@@ -77,7 +77,7 @@ private final class RoomWait: @unchecked Sendable {
 
     /// Returns whether there is room at once.
     func begin(_ bytes: Int, at now: NIODeadline) -> Bool {
-        // Held by the budget until it tells; it ends with being told.
+        // The budget holds this object until it tells what came of the wait.
         claim?.ask(bytes, at: now) { [self] isGranted in
             eventLoop.execute { self.tell(isGranted) }
         } ?? true

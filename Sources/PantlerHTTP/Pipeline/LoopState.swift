@@ -5,7 +5,7 @@ import PantlerModel
 import PantlerStore
 import Synchronization
 
-/// What the connections of one event loop share. Only ever touched on that loop, so nothing here is locked.
+/// What the connections of one event loop share. It is used on that loop alone, so that nothing here is locked.
 final class LoopState {
     let eventLoop: any EventLoop
     let store: Store
@@ -13,7 +13,7 @@ final class LoopState {
     let flight: Flight
     let tally: RequestTally
     let logger: Logger
-    /// Of all loops together.
+    /// The connections of all loops together.
     let openConnections: ConnectionCount
 
     private(set) var limits: HTTPLimits
@@ -21,7 +21,7 @@ final class LoopState {
     private(set) var hosts: ServedHosts
     /// Whether requests are logged.
     private(set) var isLogged: Bool
-    /// Once true, it stays: each connection ends with the request that it is at.
+    /// Whether each connection ends with the request that it is at. Once `true`, it stays so.
     private(set) var isDraining = false
     private var connections: [ObjectIdentifier: Connection] = [:]
     /// Succeeds with the end of the last connection of a drain; the value is how many were cut off.
@@ -53,7 +53,7 @@ final class LoopState {
 
     deinit { scratch.deallocate() }
 
-    /// Has other limits and names hold, for what begins from now on, and the log's level of now.
+    /// Sets other limits and names for what begins from now on, and takes over the log's present level.
     func reload(_ limits: HTTPLimits, _ hosts: ServedHosts) {
         isLogged = logger.logLevel <= .debug
         self.limits = limits
@@ -65,16 +65,17 @@ final class LoopState {
 
     func add(_ connection: Connection) { connections[ObjectIdentifier(connection)] = connection }
 
-    /// Returns whether it was there.
+    /// Returns whether the connection was here.
     func remove(_ connection: Connection) -> Bool {
         guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return false }
         if isDraining, connections.isEmpty { drained?.succeed(cutOff) }
         return true
     }
 
-    /// Closes what is idle, has the others end with the requests that they are at, and after `timeout` closes what is left.
+    /// Closes idle connections, has the others end with the requests that they are at, and after `timeout` closes what is left. To be
+    /// called once.
     ///
-    /// - Returns: how many were cut off, once all are gone. Called once.
+    /// - Returns: how many were cut off, once all are gone.
     func drain(within timeout: TimeAmount) -> EventLoopFuture<Int> {
         isDraining = true
         let promise = eventLoop.makePromise(of: Int.self)
@@ -94,10 +95,10 @@ final class LoopState {
 
     // MARK: Room
 
-    /// Whether those who wait for room will be looked at.
+    /// Whether a look at the claims that wait for room is planned.
     private var isTicking = false
 
-    /// Somebody has begun to wait for room: sees to it that there is an end to that.
+    /// Notes that a claim waits for room, and plans looks at all that wait, so that each wait has an end.
     func noteWaiting() {
         if isTicking { return }
         isTicking = true
@@ -132,7 +133,7 @@ final class LoopState {
         }
     }
 
-    /// Where a key is decoded.
+    /// The memory into which the fast lane decodes a key.
     let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.keyBytes, alignment: 1)
     private var spareOutput = ByteBuffer()
     private var date = HTTPDate.now().date
@@ -147,7 +148,7 @@ final class LoopState {
         return output
     }
 
-    /// A buffer that grew for one large answer is not kept.
+    /// Takes back a buffer for the next burst. One that grew for a large answer is not kept.
     func giveBack(_ output: ByteBuffer) {
         if output.capacity <= 512 << 10 { spareOutput = output }
     }
@@ -172,7 +173,7 @@ final class LoopState {
         return namespace
     }
 
-    /// The same for a write, which makes a namespace where there is none. Throws as `Store.namespaceForWriting`.
+    /// The namespace of a name for a write, which makes it where there is none. Throws as `Store.namespaceForWriting`.
     func namespaceForWriting(
         _ name: UnsafeRawBufferPointer,
         check: (Policy) throws(Problem) -> Void
@@ -182,17 +183,17 @@ final class LoopState {
     }
 }
 
-/// Connections of all loops together.
+/// Counts connections. It may be used from any thread.
 final class ConnectionCount: Sendable {
     private let count = Atomic(0)
     private let acceptedCount = Atomic<UInt64>(0)
     private let refusedCount = Atomic<UInt64>(0)
     private let limitCount = Atomic(HTTPLimits().connections)
 
-    /// Those that are open.
+    /// Connections that are open.
     var current: Int { count.load(ordering: .relaxed) }
     var accepted: UInt64 { acceptedCount.load(ordering: .relaxed) }
-    /// Those that were told that there are too many, and ended.
+    /// Connections that were told that there are too many, and ended.
     var refused: UInt64 { refusedCount.load(ordering: .relaxed) }
     var limit: Int { limitCount.load(ordering: .relaxed) }
 

@@ -1,6 +1,6 @@
 internal import NIOCore
 
-/// The answers of one connection that cannot be sent yet, in the order of their requests. A value: no I/O.
+/// The answers of one connection that cannot be sent yet, in the order of their requests. This is a value, without I/O.
 ///
 /// A request that is answered later has a slot. Answers to requests after it that are there already wait behind it, as bytes.
 struct PendingAnswers {
@@ -16,7 +16,8 @@ struct PendingAnswers {
     private var slots = CircularBuffer<Slot>()
     /// The number of the first slot.
     private(set) var first: UInt64 = 0
-    /// Bytes that wait: answers, and what requests hold that have none yet; values that lie in memory anyway are not among them.
+    /// Bytes that wait: those of answers, and those that requests without an answer hold. Large values are not counted here, because they
+    /// lie in memory anyway.
     private(set) var heldBytes = 0
 
     /// Bytes of the large values in these answers.
@@ -27,9 +28,9 @@ struct PendingAnswers {
     /// Requests without an answer, and those whose answer waits for an earlier one.
     private(set) var count = 0
 
-    /// A place for the answer to the next request, under its number.
+    /// Adds a slot for the answer to the next request, and returns its number.
     ///
-    /// - Parameter held: bytes that it holds until it is answered.
+    /// - Parameter held: bytes that the request holds until it is answered.
     mutating func begin(holding held: Int = 0) -> UInt64 {
         slots.append(Slot(held: held))
         heldBytes += held
@@ -57,7 +58,7 @@ struct PendingAnswers {
         return answer
     }
 
-    /// Puts a value into the answer that was added behind last.
+    /// Puts a value into the answer that `addBehind` has added last.
     mutating func addBehind(_ value: OutgoingValue, at offset: Int) {
         var slot = slots.removeLast()
         slot.behind.add(value, at: offset)
@@ -68,7 +69,7 @@ struct PendingAnswers {
     /// Whether a number's answer is the next to be sent, and not there yet.
     func isNext(_ number: UInt64) -> Bool { number == first && slots.first.map { $0.answer == nil } == true }
 
-    /// Ends the first slot, whose answer has its place elsewhere. Returns the answers behind it.
+    /// Removes the first slot, whose answer is written elsewhere. Returns the answers behind it.
     mutating func endFirst() -> WireAnswer {
         let slot = slots.removeFirst()
         first += 1
@@ -89,7 +90,7 @@ struct PendingAnswers {
         return true
     }
 
-    /// The next answers that are ready to be sent, in their order.
+    /// Removes and returns the next answer that is ready to be sent, and those behind it; `nil` if there is none.
     mutating func takeReady() -> (answer: WireAnswer, behind: WireAnswer)? {
         guard let answer = slots.first?.answer else { return nil }
         let slot = slots.removeFirst()

@@ -9,7 +9,7 @@ struct Accept: Sendable {
         let quality: Double
     }
 
-    /// Empty: everything is acceptable.
+    /// Empty = everything is acceptable.
     private let ranges: [MediaRange]
 
     init(_ headers: HTTPHeaders, _ name: String = "accept") {
@@ -33,7 +33,7 @@ struct Accept: Sendable {
         return named(type) ?? named(String(group)) ?? named("*/*") ?? 0
     }
 
-    /// Whether a text may come as gzip makes it shorter.
+    /// Whether the client takes a text that gzip has compressed.
     static func takesGzip(_ headers: HTTPHeaders) -> Bool {
         let codings = Accept(headers, "accept-encoding")
         return (codings.named("gzip") ?? codings.named("x-gzip") ?? codings.named("*") ?? 0) > 0

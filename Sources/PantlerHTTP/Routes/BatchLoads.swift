@@ -3,15 +3,16 @@ import PantlerModel
 import PantlerStore
 internal import Synchronization
 
-/// Reads of the lower tier for one batch: small values some at a time, and then the large ones, whose sizes are known by then, one
-/// after the other, as long as they fit into the answer. So a batch never has more read than it can answer with, but for one value.
+/// The reads of the lower tier for one batch. Small values are read some at a time. Then come the large ones, whose sizes are known by
+/// then, one after the other, as long as they fit into the answer. So a batch never reads more than it can answer with, except for one
+/// value.
 ///
 /// Reads end on any thread, or before the call that begins them returns; one thread at a time begins others (`isBusy`).
 final class BatchLoads: Sendable {
     private struct State {
         /// `nil` once all is read.
         var found: FoundBatch?
-        /// Places and keys to ask for, the first first.
+        /// The places and keys that are still to be asked for, in order.
         var small: ArraySlice<(place: Int, index: Int)>
         var large: [(place: Int, index: Int, size: Int64)] = []
         var underWay = 0
@@ -52,7 +53,8 @@ final class BatchLoads: Sendable {
         self.completion = completion
     }
 
-    /// Begins as many reads as may be under way. To be called by who has made `isBusy` true, first of all by who made this.
+    /// Begins as many reads as may be under way. To be called by the thread that has made `isBusy` true, and first of all by the one that
+    /// made this object.
     func go() {
         while true {
             switch state.withLock({ Self.next(&$0) }) {
@@ -97,7 +99,7 @@ final class BatchLoads: Sendable {
         } completion: { [self] result in
             let goesOn = state.withLock { state in
                 switch result {
-                // One that has grown since its size was told is omitted.
+                // A value that has grown since its size was told is omitted.
                 case .larger where isLarge: state.found?.omit(place)
                 case .larger(let size): state.large.append((place, index, size))
                 case .hit, .missing: state.found?.settle(place, result, address)

@@ -10,17 +10,17 @@ extension Router {
         guard flight.isShort else {
             return getBatch(call.namespace, keys, isMinimal, nil, room: 0, isLong(call, request), exchange)
         }
-        // It begins with some room, or not at all: nothing is counted of what is refused.
+        // The batch begins with some room, or not at all: nothing is counted of a batch that is refused.
         let room = min(Self.batchRoom, exchange.answerSize)
         exchange.withRoom(room) { [self] claim in
             guard let claim else { return exchange.respond(Response(problem: .noRoom, operation: .batchGet)) }
-            // Who waited was told on the loop, and a long batch is none for that.
+            // After the wait this runs on the loop, which is not for a long batch.
             let isLong = isLong(call, request)
             perform(isLong) { [self] in getBatch(call.namespace, keys, isMinimal, claim, room: room, isLong, exchange) }
         }
     }
 
-    /// Whether `Prefer: return=minimal` is said (RFC 7240): values alone, by their keys.
+    /// Whether the request says `Prefer: return=minimal` (RFC 7240): values alone are wanted, by their keys.
     private static func prefersMinimal(_ headers: HTTPHeaders) -> Bool {
         headers["prefer"].contains { field in
             field.split { $0 == "," || $0 == ";" }.contains {
@@ -29,7 +29,7 @@ extension Router {
         }
     }
 
-    /// Room that a batch waits for while it is short.
+    /// Bytes of room that a batch waits for while room is short.
     private static let batchRoom = 1 << 20
 
     /// - Parameter isLong: whether this is on another thread than the loop, and may take its time.
@@ -67,11 +67,13 @@ private struct BatchGet: Sendable {
     let namespace: Namespace
     let exchange: Exchange
 
-    /// Keys that are looked up before it is seen how much they have brought; for so many, at least, the lower tier is asked at a time.
+    /// Keys that are looked up before the size of what they have brought is looked at. The lower tier is asked for at least so many at a
+    /// time, where there are so many to ask for.
     static let keysAtOnce = 64
-    /// The same off the loop: fewer passes through the shards, of which each costs the same for few keys as for many.
+    /// `keysAtOnce` off the loop. There are fewer passes through the shards then, each of which costs the same for few keys as for many.
     static let manyKeysAtOnce = 256
-    /// Bytes of a piece, or some more, and of the longest answer to many keys that is written as a whole. To copy so many holds no loop for long.
+    /// Bytes of a piece, and of the longest answer to many keys that is written as a whole; either may have some more. Copying so many
+    /// bytes does not hold a loop for long.
     private static let pieceBytes = 256 << 10
 
     /// Looks up keys until there is enough for a piece.
@@ -94,7 +96,7 @@ private struct BatchGet: Sendable {
         }.go()
     }
 
-    /// Writes what is there, if it is enough, and looks up what is left. From any thread.
+    /// Writes what is there, if it is enough, and looks up what is left. To be called from any thread.
     private func goOn(_ begun: consuming FoundBatch, from next: Int, _ stream: AnswerStream?) {
         var found = begun
         if next == keys.count {
@@ -107,7 +109,7 @@ private struct BatchGet: Sendable {
             let piece = found.takePiece()
             stream.write(piece) { [found] in lookUp(found, from: next, stream) }
         } else {
-            // Nothing of it can be written yet, and to gather it all may take long.
+            // Nothing can be written before all of the answer is there, and gathering all of it may take long.
             router.noteLongCall()
             router.perform(true) { [found] in lookUp(found, from: next, nil) }
         }

@@ -53,7 +53,7 @@ extension Router {
 
 /// One entry of a batch of sets.
 struct BatchEntry: Sendable {
-    /// The key as it came, a JSON string: what is told of an entry that cannot be set.
+    /// The key as it came, a JSON string. It is told of an entry that cannot be set.
     let literal: [UInt8]
     /// Empty where `put` is a failure.
     let key: [UInt8]
@@ -63,7 +63,7 @@ struct BatchEntry: Sendable {
         case entries
     }
 
-    /// Why it would not be set in a namespace of this policy; `nil` where it would.
+    /// Why the entry would not be set in a namespace of this policy; `nil` where it would.
     func refusal(under policy: Policy) -> Problem? {
         do throws(Problem) {
             try put.get().check(policy)
@@ -124,7 +124,7 @@ struct BatchEntry: Sendable {
         return (key, put)
     }
 
-    /// The key of an object that is no envelope; that it is JSON was found out with the whole body.
+    /// The key of an object that is no envelope. That the object is JSON was found out with the whole body.
     private static func key(_ object: UnsafeRawBufferPointer) -> JSONElement? {
         try? Members<EnvelopeMember>(keepingDuplicates: object, allowed: [.key])[.key]
     }
@@ -147,7 +147,7 @@ final class Outcomes<Success: Sendable>: Sendable {
 
     var isComplete: Bool { state.withLock { $0.pending == 0 } }
 
-    /// Whether it was the last one.
+    /// Takes an outcome. Returns whether it was the last one.
     func report(_ result: Result<Success, Problem>, at index: Int) -> Bool {
         state.withLock { state in
             state.results[index] = result
@@ -156,7 +156,7 @@ final class Outcomes<Success: Sendable>: Sendable {
         }
     }
 
-    /// In the order of the writes.
+    /// The outcomes, in the order of the writes.
     var results: [Result<Success, Problem>] { state.withLock { $0.results.compactMap { $0 } } }
 }
 
@@ -200,7 +200,8 @@ extension Response {
         self.init(200, body, operation: .batchSet)
     }
 
-    /// A key without an entry is no failure; a disk that does not take a delete is one, and the answer.
+    /// The answer to a batch of deletes. A key without an entry is no failure. Where the disk does not take a delete, that problem is the
+    /// answer.
     fileprivate init(deleted outcomes: Outcomes<Version>) {
         var count = 0
         for result in outcomes.results {

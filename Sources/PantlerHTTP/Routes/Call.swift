@@ -8,14 +8,15 @@ import PantlerStore
 struct Call: Sendable {
     let resource: Resource
     let method: Method
-    /// In form; empty where the path has none.
+    /// A valid name; empty where the path has none.
     let namespace: String
     /// Empty where the call takes none.
     let key: [UInt8]
     let query: Query
-    /// Of an entry or a value; on a GET `If-None-Match` alone.
+    /// The condition of a call of an entry or a value; on a GET `If-None-Match` alone.
     let condition: Condition
-    /// Of the metrics, which have two formats; all else has one, and comes whatever is said to be acceptable.
+    /// What a client of the metrics accepts: these have two formats. All else has one format, and is answered in it whatever the client
+    /// accepts.
     let accept: Accept
 
     var operation: Operation { resource.operation(method) }
@@ -88,8 +89,8 @@ struct Call: Sendable {
         return condition
     }
 
-    /// A client that folds `entries/..` makes a call of a namespace of one that was meant for an entry. What only the latter can say
-    /// shows it.
+    /// Refuses a call of a namespace with fields that only a call of an entry has. A client that folds `entries/..` has then made the one
+    /// out of the other.
     private static func refuseEntryFields(_ headers: HTTPHeaders) throws(Problem) {
         for name in ["If-Match", "If-None-Match", "Cache-Tag", "Lease"] where headers.contains(name: name) {
             throw Problem(.headerInvalid, "\(name) goes with an entry, and this path is a namespace's.")
@@ -118,7 +119,8 @@ struct Call: Sendable {
         }
     }
 
-    /// An entry's envelope is JSON, whatever a client calls it, and a value is kept as it comes; but a form's parts are neither.
+    /// Refuses a form of several parts. An entry's envelope is JSON, whatever a client calls it, and a value is kept as it comes; but a
+    /// form's parts are neither.
     private static func refuseMultipart(_ types: [String]) throws(Problem) {
         guard let type = types.first(where: { MediaType.essence($0).hasPrefix("multipart/") }) else { return }
         throw Problem(
@@ -127,7 +129,7 @@ struct Call: Sendable {
         )
     }
 
-    /// A value is kept as it comes, and what would have to be told with it beside its media type would be lost.
+    /// Refuses an encoded body. A value is kept as it comes with its media type alone, so that its encoding would be lost.
     private static func checkCoding(_ headers: HTTPHeaders) throws(Problem) {
         let codings = headers["content-encoding"].joined(separator: ", ")
         if codings.isEmpty || trimmed(codings).asciiLowercased == "identity" { return }
@@ -139,7 +141,7 @@ struct Call: Sendable {
 }
 
 extension Resource {
-    /// What the query may hold, besides the key where it stands there.
+    /// The parameters that the query may hold, besides the key where it stands there.
     fileprivate func parameters(_ method: Method) -> Set<QueryName> {
         switch (self, method) {
         case (.entry, .get), (.entry, .head), (.value, .get), (.value, .head): [.peek, .miss]

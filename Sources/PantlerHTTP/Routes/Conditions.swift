@@ -38,7 +38,8 @@ extension EntityTags {
         self.init(versions: versions)
     }
 
-    /// `nil` if it is no list of entity tags, or an empty one. Empty elements of a list are passed over, as section 5.6.1 wants.
+    /// The versions in a list of entity tags; `nil` if the text is no such list, or an empty one. Empty elements of a list are passed over,
+    /// as section 5.6.1 wants.
     private static func versions(_ text: [UInt8], keepsWeak: Bool) -> [Version]? {
         var versions: [Version] = []
         var count = 0
@@ -68,7 +69,7 @@ extension EntityTags {
         return count > 0 ? versions : nil
     }
 
-    /// The version that is written so, and no other way.
+    /// The version that an entity tag stands for; `nil` if it is not written as Pantler writes a version.
     private static func version(_ tag: ArraySlice<UInt8>) -> Version? {
         guard let first = tag.first, first != UInt8(ascii: "0"), tag.count <= 16,
             tag.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),

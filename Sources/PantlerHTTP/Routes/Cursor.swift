@@ -10,7 +10,7 @@ struct Cursor: Equatable, Sendable {
     private static let form: UInt8 = 1
     private static let headBytes = 1 + 4 + 8
     private static let sumBytes = 4
-    /// Of prefix and record; nobody gains by finding two that are equal.
+    /// The hash of prefix and record. Nobody gains by finding two that are equal.
     private static let hash = EntryHash(seed: 0x7061_6e74_6c65_7231)
 
     let namespace: NamespaceID
@@ -33,11 +33,11 @@ struct Cursor: Equatable, Sendable {
         }
         let after = Array(record[Self.headBytes..<record.count - Self.sumBytes])
         self.init(namespace: namespace, prefix: prefix, after: after)
-        // All but the key is known: a record that differs from what is expected anywhere is none of this listing.
+        // All but the key is known: a record that differs anywhere from the expected one does not belong to this listing.
         guard self.record == record else { throw .cursorInvalid }
     }
 
-    /// What a caller gets.
+    /// The cursor as a caller gets it.
     var text: String {
         var encoded: [UInt8] = []
         record.withUnsafeBytes { Base64.encode($0, into: &encoded) }
@@ -52,7 +52,7 @@ struct Cursor: Equatable, Sendable {
     }
 
     private static func decode(_ text: [UInt8]) -> [UInt8]? {
-        // The characters that the two alphabets do not share are none of the other's.
+        // The characters that only the other alphabet of base64 has are not taken here.
         guard !text.contains(UInt8(ascii: "+")), !text.contains(UInt8(ascii: "/")), !text.contains(UInt8(ascii: "="))
         else { return nil }
         var characters = text.map { byte in

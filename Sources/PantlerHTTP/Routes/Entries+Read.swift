@@ -3,8 +3,8 @@ import PantlerInsight
 import PantlerModel
 import PantlerStore
 
-// GET and HEAD of an entry, in both views: conditional ones, peeks, keys in the query, and whatever else the fast lane
-// leaves to this one.
+// GET and HEAD of an entry, in both views: conditional ones, peeks, keys in the query, and whatever else the fast lane leaves to the slow
+// one.
 
 extension Router {
     func read(_ call: Call, _ exchange: Exchange) throws(Problem) {
@@ -17,7 +17,7 @@ extension Router {
         guard flight.isTight, let bytes = largeBytes(namespace, address) else {
             return read(namespace, address, reading, exchange)
         }
-        // It is not taken hold of before there is room for it.
+        // No reference to the value is taken before there is room for it.
         exchange.withRoom(bytes) { [self] claim in
             guard let claim else { return exchange.respond(Response(problem: .noRoom, operation: .get)) }
             withExtendedLifetime(claim) { read(namespace, address, reading, exchange) }

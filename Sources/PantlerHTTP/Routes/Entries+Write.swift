@@ -14,7 +14,7 @@ extension Router {
         try self.put(put, call, exchange)
     }
 
-    /// Puts what either view made of its body.
+    /// Carries out a put, of which either view has read the body.
     func put(_ put: Put, _ call: Call, _ exchange: Exchange) throws(Problem) {
         let address: EntryAddress
         let namespace: Namespace
@@ -54,7 +54,7 @@ extension Router {
         }
     }
 
-    /// - Parameter check: what a write into a namespace of this policy would be refused for; then none is made.
+    /// - Parameter check: throws what a write into a namespace of this policy would be refused for. No namespace is made then.
     func namespaceForWriting(
         _ call: Call,
         check: (Policy) throws(Problem) -> Void

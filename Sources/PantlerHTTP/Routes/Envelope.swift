@@ -11,9 +11,10 @@ extension Put {
         try self.init(Members(body, allowed: EnvelopeMember.ofPut), now: now)
     }
 
-    /// A null says nothing beside what it would have to be instead of: serialisers write their fields' nulls.
+    /// A null counts as a member that is not there, since serialisers write their fields' nulls. There are two exceptions: a null `value`
+    /// is a value where there is no `value_base64`, and a null `ttl` or `expires_at` means never where the other one says nothing.
     ///
-    /// - Parameter members: those of a put, or of a batch's entry, whose key has been looked at.
+    /// - Parameter members: those of a put, or of a batch's entry whose key has been looked at.
     init(_ members: Members<EnvelopeMember>, now: WallTime) throws(Problem) {
         let lifetime = try Lifetime(members, now: now) ?? .byPolicy
         try members.checkUnknown()
@@ -130,7 +131,7 @@ extension Lifetime {
 }
 
 extension JSONElement? {
-    /// `nil` for a null too.
+    /// The element; `nil` for a JSON null, too.
     fileprivate var unlessNull: JSONElement? { self?.type == .null ? nil : self }
 }
 

@@ -5,9 +5,9 @@ import PantlerStore
 
 /// What a batch of gets has found so far, and its answer, in the order of the keys.
 ///
-/// An entry in memory is written where it stands in the answer; a large value is only named there, and goes from where memory has it. That
-/// is all of it in the common case; what the lower tier brings is put in between when all of it is there. What would make the answer
-/// longer than it may be is left out before anything of it is copied.
+/// An entry in memory is written where it stands in the answer. A large value only has its place noted, and goes out from where memory has
+/// it. In the common case that is all. What the lower tier brings is put in between when all of it is there. An entry that would make the
+/// answer longer than it may be is left out before anything of it is copied.
 struct FoundBatch: Sendable {
     /// A key without an entry in memory, or in the answer.
     private struct Other {
@@ -21,7 +21,7 @@ struct FoundBatch: Sendable {
 
         enum State {
             case missing, omitted
-            /// The lower tier has to tell.
+            /// The lower tier has to be asked.
             case below
         }
     }
@@ -34,15 +34,15 @@ struct FoundBatch: Sendable {
     private var answer = WireAnswer()
     private var gaps: [ValueGap] = []
     private var entryCount = 0
-    /// In the order of the keys.
+    /// The keys that have no entry in `answer`, in the order of the keys.
     private var others: [Other] = []
 
     /// Bytes that the answer may have, and those that are spoken for: by its entries, and by the names of all keys.
     private let limit: Int
     private var used: Int
-    /// Of these, bytes that no other answer holds as well.
+    /// Bytes of `used` that no other answer holds as well.
     private var owned: Int
-    /// The room that there is for it among the bytes in flight.
+    /// Bytes of room that the answer has among the bytes in flight.
     private var room: Int
     private var claim: FlightClaim?
 
@@ -52,9 +52,9 @@ struct FoundBatch: Sendable {
     private static let minimalMiddle: StaticString = "},\"missing\":["
     private static let omitted: StaticString = "],\"omitted\":["
     private static let closing: StaticString = "]}"
-    /// Bytes of the four that stand in an answer.
+    /// The most bytes that these texts take in an answer.
     private static let frameBytes = 48
-    /// Room that is asked for at a time.
+    /// Bytes of room that are asked for at a time.
     private static let roomStep = 1 << 20
 
     /// - Parameters:
@@ -73,7 +73,7 @@ struct FoundBatch: Sendable {
         answer.text.writeStaticString(isMinimal ? Self.minimalOpening : Self.opening)
     }
 
-    /// There is no namespace to look in.
+    /// Notes that all keys are missing, because there is no namespace to look in.
     mutating func missAll() {
         let offset = answer.text.writerIndex
         others = keys.places.indices.map { Other(index: $0, offset: offset, state: .missing) }
@@ -106,7 +106,7 @@ struct FoundBatch: Sendable {
                 others.append(Other(index: range.lowerBound + index, offset: answer.text.writerIndex, state: state))
             }
         }
-        // No lock is held any more.
+        // The values are put in here, where no lock is held any more.
         for gap in gaps { answer.add(gap.value(flight), at: gap.offset) }
         gaps = []
     }
@@ -121,7 +121,7 @@ struct FoundBatch: Sendable {
         entryCount += 1
     }
 
-    /// Bytes of an entry in the answer, and of these without a large value's.
+    /// Bytes of an entry in the answer, with those of a large value and without.
     private func bytes(of found: Found) -> (all: Int, text: Int) {
         if isMinimal {
             let member = EntryMember(found)
@@ -136,10 +136,10 @@ struct FoundBatch: Sendable {
         isMinimal ? EntryMember(found).append(found, to: &text) : EntryObject(found).append(found, to: &text)
     }
 
-    /// Most room that is made for entries that may not come.
+    /// The most bytes that are reserved for entries that may not come.
     private static let firstRoom = 256 << 10
 
-    /// Whether an entry still has its place in the answer, and among the bytes in flight; then it takes it.
+    /// Whether there is room for an entry, in the answer and among the bytes in flight. If so, the entry takes that room.
     private mutating func takesRoom(for found: Found) -> Bool {
         let (all, text) = self.bytes(of: found)
         let bytes = all + 1
@@ -156,7 +156,7 @@ struct FoundBatch: Sendable {
             } else if claim.tryAsk(more) {
                 room += more
             } else if entryCount == 0 {
-                // One at least is answered: who asks again for the others comes to an end.
+                // One entry at least is answered, so that a client that asks again for the others comes to an end.
                 claim.force(more)
                 room += more
             } else {
@@ -170,12 +170,12 @@ struct FoundBatch: Sendable {
 
     // MARK: What the lower tier has to be asked for
 
-    /// Places to settle, and the numbers of their keys.
+    /// The places for which the lower tier has to be asked, and the numbers of their keys.
     var below: [(place: Int, index: Int)] {
         others.indices.filter { others[$0].state == .below }.map { ($0, others[$0].index) }
     }
 
-    /// Whether an entry of the lower tier still has its place in the answer; otherwise its key is omitted. Nothing is copied.
+    /// Whether there is room for an entry of the lower tier. If not, its key is omitted. Nothing is copied.
     mutating func takes(_ place: Int, _ hit: LoadedHit, _ address: EntryAddress) -> Bool {
         var takesRoom = false
         hit.withFound(address) { takesRoom = self.takesRoom(for: $0) }
@@ -187,13 +187,13 @@ struct FoundBatch: Sendable {
     /// Whether a value of so many bytes may be read at all.
     func mayTake(_ size: Int64) -> Bool { size <= Int64(limit - used) }
 
-    /// It is not read.
+    /// Omits a key whose value is not read.
     mutating func omit(_ place: Int) {
         belowCount -= 1
         others[place].state = .omitted
     }
 
-    /// Takes what the lower tier says. Not under a shard's lock.
+    /// Takes what the lower tier has for a key. Not to be called under a shard's lock.
     mutating func settle(_ place: Int, _ loaded: LoadResult, _ address: EntryAddress) {
         belowCount -= 1
         if others[place].state == .omitted { return }
@@ -210,25 +210,27 @@ struct FoundBatch: Sendable {
 
     // MARK: The answer
 
-    /// Takes what is there of the answer, for more to follow it: one entry at least, and nothing has to be asked of the lower tier.
+    /// Takes what is there of the answer, as a piece that others follow. At least one entry has to be there, and no key may be left for the
+    /// lower tier.
     mutating func takePiece() -> WireAnswer {
         var piece = takeEntries()
         others.removeAll { $0.object != nil }
-        // The last entry's comma stands before the next, if there is one.
+        // The comma behind the last entry is moved before the next entry, if there is one.
         piece.text.moveWriterIndex(to: piece.text.writerIndex - 1)
         answer.text.reserveCapacity(Self.firstRoom)
         answer.text.writeStaticString(",")
-        // What is taken counts itself from here on.
+        // From here on the piece counts itself.
         claim = nil
         owned = keys.namesBytes + Self.frameBytes
         room = max(owned, Flight.free)
         return piece
     }
 
-    /// `{"entries":[…],"missing":[…],"omitted"?:[…]}`, with `"values":{…}` in the entries' place where that was asked for, or what has not been taken of it. Takes what was found out of here: it is not copied for its end to be written.
+    /// The answer, or what has not been taken of it: `{"entries":[…],"missing":[…],"omitted"?:[…]}`, with `"values":{…}` in the entries'
+    /// place where that was asked for. What was found is moved out of here, so that it is not copied.
     mutating func response() -> WireAnswer {
         var body = takeEntries()
-        // The last entry's comma.
+        // The comma behind the last entry is removed.
         if entryCount > 0 { body.text.moveWriterIndex(to: body.text.writerIndex - 1) }
         body.text.writeStaticString(isMinimal ? Self.minimalMiddle : Self.middle)
         writeNames(.missing, to: &body.text)
@@ -255,7 +257,7 @@ struct FoundBatch: Sendable {
         text.writeBytes(names)
     }
 
-    /// The answer up to the last entry.
+    /// Takes the answer up to the last entry.
     private mutating func takeEntries() -> WireAnswer {
         var answer = WireAnswer()
         swap(&answer, &self.answer)

@@ -21,7 +21,7 @@ struct InvalidationOrder: Sendable {
     let what: What
     let mode: InvalidationMode
 
-    /// - Throws: what is wrong with the body: it says exactly one thing.
+    /// - Throws: what is wrong with the body, which has to name exactly one thing to invalidate.
     init(_ body: UnsafeRawBufferPointer) throws(Problem) {
         let members = try Members(body, allowed: Member.allCases)
         try members.checkUnknown()

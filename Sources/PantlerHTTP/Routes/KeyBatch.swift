@@ -3,11 +3,11 @@ import PantlerModel
 
 /// The keys that the body of a batch lists, one after the other in one piece of memory.
 struct KeyBatch: Sendable {
-    /// A copy of the body, with what its escaped keys say behind it.
+    /// A copy of the body, and behind it the keys that had escapes, decoded.
     private let text: [UInt8]
-    /// Where in `text` each key stands: once, however often it was named, in the order of the first naming.
+    /// Where in `text` each key stands. A key that was named several times is here once, in the place of its first naming.
     let places: [Range<Int>]
-    /// What the keys take at most as JSON strings, with a comma each.
+    /// Bytes that the keys take at most as JSON strings, with a comma each.
     let namesBytes: Int
 
     /// What the body of a batch of keys may hold.
@@ -17,7 +17,7 @@ struct KeyBatch: Sendable {
 
     /// Reads the body of `batch/get` and `batch/delete`, in one pass if nothing is wrong with it.
     ///
-    /// - Throws: what is wrong with the body; what it is made of comes before what its keys are.
+    /// - Throws: what is wrong with the body; its JSON is judged before its keys.
     init(_ body: UnsafeRawBufferPointer) throws(Problem) {
         var text: [UInt8] = []
         var places: [Range<Int>] = []
@@ -37,7 +37,7 @@ struct KeyBatch: Sendable {
                 }
             }
         } else {
-            // There is something about it that no batch may have: the general reading knows its name.
+            // The body has something that no valid batch has. Reading it like any other object finds out what.
             let members = try Members<Member>(body, allowed: [.keys])
             try members.checkUnknown()
             guard let element = members[.keys] else {
@@ -50,16 +50,16 @@ struct KeyBatch: Sendable {
         }
         self.text = text
         self.places = Self.distinct(places, in: text)
-        // A key that was spelled without escapes is told without; another one may need them for all of it.
+        // A key that came without escapes is written without. Another one may need them for all of its bytes.
         namesBytes = self.places.reduce(0) { bytes, place in
             bytes + 3 + (place.lowerBound < body.count ? place.count : 6 * place.count)
         }
     }
 
-    /// With a seed of this run's, so that nobody can choose keys that collide.
+    /// The seed is random for each run, so that nobody can choose keys that collide.
     private static let hashing = EntryHash(seed: .random(in: .min ... .max))
 
-    /// The places of keys that stand at no place before. Complexity: O(keys).
+    /// The places without those of keys that stand at an earlier place, too. Complexity: O(keys).
     private static func distinct(_ places: [Range<Int>], in text: [UInt8]) -> [Range<Int>] {
         if places.count < 2 { return places }
         var distinct: [Range<Int>] = []
@@ -68,7 +68,7 @@ struct KeyBatch: Sendable {
         while capacity < 2 * places.count { capacity *= 2 }
         text.withUnsafeBytes { text in
             withUnsafeTemporaryAllocation(of: UInt16.self, capacity: capacity) { table in
-                // The numbers, from 1, of those in `distinct`; 0 = free. At least half of it is.
+                // The table has the numbers, from 1, of places in `distinct`; 0 = free. At least half of it is free.
                 table.initialize(repeating: 0)
                 for place in places {
                     let key = text.slice(place)
@@ -113,7 +113,7 @@ struct KeyBatch: Sendable {
 
     // MARK: Keys by themselves
 
-    /// The body of a batch as a key each.
+    /// The keys in the body of a batch, each by itself.
     static func read(_ body: UnsafeRawBufferPointer) throws(Problem) -> [[UInt8]] {
         let batch = try KeyBatch(body)
         return batch.places.indices.map { batch[$0] }
@@ -129,7 +129,7 @@ struct KeyBatch: Sendable {
         return keys
     }
 
-    /// Shows each element of an array of at most 1,000. That it is not longer is found out first.
+    /// Shows each element of an array to `body`. The array may have 1,000 elements; whether it has more is found out first.
     static func each(
         _ element: JSONElement,
         member: String,

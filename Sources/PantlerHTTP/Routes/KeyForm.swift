@@ -1,10 +1,10 @@
 import PantlerJSON
 import PantlerModel
 
-/// What is a key, wherever it stands.
+/// The form of a key, wherever it stands.
 enum KeyForm {
-    /// A key in a path. Most URL libraries fold `.` and `..` away, so that a call would be another one by the time that it is here: a
-    /// client that could send them is told of the way on which none does.
+    /// Decodes a key in a path. The keys `.` and `..` are refused there: most URL libraries fold them away, so that a call would be another
+    /// one by the time that it is here. A client that could send them is told of the query, in which nobody folds them.
     ///
     /// - Throws: `key_required`, `key_too_long`, `key_invalid`.
     static func decode(_ encoded: UnsafeRawBufferPointer) throws(Problem) -> [UInt8] {
@@ -25,7 +25,7 @@ enum KeyForm {
         key.count <= 2 && key.allSatisfy { $0 == UInt8(ascii: ".") } && !key.isEmpty
     }
 
-    /// A key in a JSON body; `literal` is a valid string with its quotes. Throws as `decode` does.
+    /// Reads a key in a JSON body; `literal` is a valid string with its quotes. Throws as `decode` does.
     static func read(_ literal: UnsafeRawBufferPointer) throws(Problem) -> [UInt8] {
         let key: [UInt8]
         do {
@@ -39,8 +39,8 @@ enum KeyForm {
         return key
     }
 
-    /// A key of so many bytes that stands in a JSON body without escapes. Such a string is UTF-8 and has no NUL, so that its
-    /// length is all that can be wrong. Throws as `decode` does.
+    /// Checks a key of so many bytes that stands in a JSON body without escapes. Such a string is UTF-8 and has no NUL, so that its length
+    /// is all that can be wrong. Throws as `decode` does.
     static func check(unescaped count: Int) throws(Problem) {
         try checkPresence(count)
         try checkLength(count)
@@ -55,7 +55,7 @@ enum KeyForm {
         if count == 0 { throw Problem(.keyRequired, "A key is needed: 1 to \(Limits.keyBytes) bytes of UTF-8.") }
     }
 
-    /// What a key may begin with: all that a key is, or nothing.
+    /// Checks what a key may begin with: it has the form of a key, or is empty.
     static func checkPrefix(_ prefix: [UInt8]) throws(Problem) {
         try checkBytes(prefix)
         if String(validating: prefix, as: UTF8.self) == nil { throw .keyInvalid("it is not UTF-8") }

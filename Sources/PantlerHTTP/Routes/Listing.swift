@@ -29,7 +29,7 @@ private struct ListingPage: Sendable {
     private var body: JSONWriter
     /// Rows that are written.
     private var written = 0
-    /// Whether what comes after them is written too.
+    /// Whether what comes after the last row is written too.
     private var isWhole = false
 
     /// Bytes of a piece, and of the longest page that is written as a whole.
@@ -45,7 +45,7 @@ private struct ListingPage: Sendable {
         body.beginArray()
     }
 
-    /// From any thread. What follows the first piece is made on the exchange's loop.
+    /// Answers, from any thread. What follows the first piece is made on the exchange's loop.
     func answer(_ exchange: Exchange) {
         var page = self
         page.write(upTo: exchange.takesPieces ? Self.pieceBytes : .max)

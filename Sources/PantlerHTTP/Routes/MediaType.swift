@@ -12,7 +12,7 @@ enum MediaType {
         trimmed(text[..<endOfEssence(text)]).asciiLowercased
     }
 
-    /// Whether `text` is a type and a subtype, and whatever printable after a semicolon; 3 to 255 bytes.
+    /// Whether `text` is a type and a subtype, perhaps with printable text after a semicolon; 3 to 255 bytes.
     static func isValid(_ text: String) -> Bool {
         guard (3...Limits.mediaTypeBytes).contains(text.utf8.count) else { return false }
         let end = endOfEssence(text)
@@ -23,7 +23,8 @@ enum MediaType {
         return parts.count == 2 && parts.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy(isTokenByte) }
     }
 
-    /// Where the parameters begin. Looked for among the bytes: to a `Character` the Greek question mark is a semicolon, too.
+    /// Where the parameters begin. The semicolon is looked for among the bytes, because to a `Character` the Greek question mark is a
+    /// semicolon, too.
     private static func endOfEssence(_ text: some StringProtocol) -> String.Index {
         text.utf8.firstIndex(of: UInt8(ascii: ";")) ?? text.endIndex
     }
@@ -40,7 +41,8 @@ enum MediaType {
 }
 
 extension StringProtocol {
-    /// With small letters for ASCII's capital ones. No others have two forms in HTTP, while `lowercased` makes a k of the Kelvin sign.
+    /// The text with ASCII's capital letters in lower case. HTTP ignores the case of no other letters, while `lowercased` makes a k of the
+    /// Kelvin sign.
     var asciiLowercased: String {
         String(
             decoding: utf8.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 | 0x20 : $0 },
@@ -49,7 +51,7 @@ extension StringProtocol {
     }
 }
 
-/// Without the blanks and tabs around it (`OWS` of RFC 9110, section 5.6.3).
+/// The text without the spaces and tabs around it (`OWS` of RFC 9110, section 5.6.3).
 func trimmed(_ text: some StringProtocol) -> Substring {
     trimmedEnd(Substring(text).drop { $0 == " " || $0 == "\t" })
 }

@@ -4,12 +4,12 @@ import PantlerModel
 
 /// The members of a body's one object, by name. They borrow the body's bytes.
 ///
-/// All of the object is read before anything is made of it: what keeps it from being read at all is told first. A name that
-/// comes twice is noticed if it is one that is looked for, so that an object costs its bytes and no more, whatever it holds.
+/// All of the object is read before anything is made of it, so that what keeps it from being read at all is told first. A name that comes
+/// twice is noticed only if it is one of those looked for, so that an object costs no more than its bytes, whatever it holds.
 struct Members<Name: RawRepresentable & Equatable> where Name.RawValue == String {
-    /// A handful: looking through them is less work than hashing.
+    /// The names are a handful: looking through them is less work than hashing.
     private let allowed: [Name]
-    /// In the places of `allowed`.
+    /// The member of each name, in the order of `allowed`.
     private var elements: [JSONElement?]
     /// The first name that is not one of those allowed, or its beginning.
     private var unknown: String?
@@ -31,7 +31,7 @@ struct Members<Name: RawRepresentable & Equatable> where Name.RawValue == String
         if !Self.isObject(bytes) { throw Problem(.memberInvalid, "A JSON object is needed here.") }
     }
 
-    /// The same with names that may come twice: the first one counts.
+    /// Reads an object in which names may come twice: the first one counts.
     init(keepingDuplicates bytes: UnsafeRawBufferPointer, allowed: [Name]) throws(JSONError) {
         try self.init(reading: bytes, allowed, Limits.jsonDepth, refusesDuplicates: false)
     }
@@ -45,7 +45,7 @@ struct Members<Name: RawRepresentable & Equatable> where Name.RawValue == String
         self.allowed = allowed
         elements = Array(repeating: nil, count: allowed.count)
         guard Self.isObject(bytes) else {
-            // Whatever it is, it must be JSON for that to be its fault. Nothing at all is no JSON.
+            // If this is JSON, its fault is that it is no object, which the caller reports. If it is no JSON, or empty, that is its fault.
             try JSON.validate(bytes, maxDepth: depth + 1)
             return
         }

@@ -39,7 +39,7 @@ extension Router {
         )
     }
 
-    /// OpenMetrics for who names it, and does not like plain text better.
+    /// OpenMetrics for a client that names it, and does not like plain text better.
     static func format(_ accept: Accept) -> Exposition.Format {
         guard let open = accept.named("application/openmetrics-text"), open > 0 else { return .prometheus }
         return open >= accept.quality(of: "text/plain") ? .openMetrics : .prometheus
@@ -84,7 +84,7 @@ extension Exposition {
         sample(traffic.sent)
     }
 
-    /// A namespace without a bound has no sample of it.
+    /// Writes the bounds of namespaces. A namespace without a bound has no sample.
     fileprivate mutating func bounds(_ records: [NamespaceRecord]) {
         bound(
             "pantler_namespace_memory_limit_bytes",
@@ -151,7 +151,7 @@ extension Exposition {
                 )
             }
         }
-        // Of namespaces that are not there; those of names that are not remembered have an empty one.
+        // These are gets of namespaces that are not there. Those of names that are not remembered have an empty name.
         for (name, gets) in statistics.unmet + [("", statistics.unnamedGets)] {
             sample(gets, ["namespace": name, "reason": MissReason.absent.name])
         }

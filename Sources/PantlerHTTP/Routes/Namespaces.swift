@@ -40,7 +40,7 @@ extension Router {
 
     private func patchNamespace(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
         let name = try NamespaceName(call.namespace)
-        // Read before the store changes anything: it would wait for its own lock within the change.
+        // The defaults are read before the change: within it, this would wait for a lock that the change itself holds.
         let defaults = store.defaultPolicy
         let change = try request.body.withBytes { body throws(Problem) in try PolicyChange(body, name: name, .patch) }
         store.changePolicy(name) { policy throws(Problem) in
@@ -52,7 +52,8 @@ extension Router {
 
     private func madeAt(_ namespace: Namespace) -> WallTime { store.wallTime(namespace.createdAt) }
 
-    /// Clients fold `entries/..` to a namespace's own path: only who names what is to be lost has meant this call.
+    /// Drops a namespace, if the call names what is to be lost: clients fold `entries/..` to a namespace's own path, and would drop it by
+    /// mistake.
     private func deleteNamespace(_ call: Call, _ exchange: Exchange) throws(Problem) {
         let name = try NamespaceName(call.namespace)
         guard call.query[.confirm].map({ $0.elementsEqual(call.namespace.utf8) }) == true else {

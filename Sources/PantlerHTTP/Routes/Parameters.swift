@@ -2,7 +2,7 @@ import PantlerJSON
 import PantlerModel
 import PantlerStore
 
-// What bodies, queries and headers say in the same words: durations, moments, tags, integers.
+// Values that bodies, queries and headers write in the same form: durations, moments, tags, integers.
 
 /// Durations: decimal seconds outside, milliseconds inside.
 enum Seconds {
@@ -127,7 +127,7 @@ enum Tags {
 }
 
 extension JSONElement {
-    /// The integer that it is within ±(2^53 - 1), however it is written; `nil` for anything else.
+    /// The element as an integer within ±(2^53 - 1), however it is written; `nil` for anything else.
     var safeInteger: Int64? {
         guard type == .number else { return nil }
         let value = JSON.integer(bytes) ?? JSON.exactInteger(bytes)

@@ -7,7 +7,7 @@ import PantlerModel
 /// written.
 struct PolicyChange: Sendable {
     enum Form: Sendable {
-        /// PUT: the whole policy. Null stands where a field has a null.
+        /// PUT: the whole policy. Null is taken only by fields that can be null.
         case whole
         /// PATCH (RFC 7396): null is the default, whatever the field.
         case patch
@@ -30,12 +30,12 @@ struct PolicyChange: Sendable {
         case threshold, level
     }
 
-    /// One field's new value. Takes the policy, and the default one.
+    /// Sets one field to its new value. It gets the policy, and the default one.
     private typealias Step = @Sendable (inout Policy, Policy) -> Void
 
     private var steps: [Step] = []
 
-    /// - Throws: `policy_invalid` for a field that cannot be so, `unknown_member`, or what is wrong with the JSON.
+    /// - Throws: `policy_invalid` for a field that cannot have its value, `unknown_member`, or what is wrong with the JSON.
     init(_ body: UnsafeRawBufferPointer, name: NamespaceName, _ form: Form) throws(Problem) {
         let members = try Members(body, allowed: Member.allCases)
         try members.checkUnknown()
@@ -95,7 +95,7 @@ struct PolicyChange: Sendable {
         }
     }
 
-    /// The same for a field that has a null of its own.
+    /// Sets a field that can be null.
     private mutating func set<Value: Sendable>(
         _ path: any WritableKeyPath<Policy, Value?> & Sendable,
         _ field: Field?,
@@ -106,7 +106,7 @@ struct PolicyChange: Sendable {
         try set(path, field, form) { field in field.isNull && nullable ? .success(nil) : read(field).map { $0 } }
     }
 
-    /// What is shown beside the policy may come back, as long as it is of this namespace.
+    /// Checks the members that are shown beside the policy and may be sent back: they have to fit this namespace.
     private static func checkShown(_ members: Members<Member>, _ name: NamespaceName) throws(Problem) {
         if let element = members[.name] {
             let text = element.type == .string ? try? JSON.string(element.bytes) : nil

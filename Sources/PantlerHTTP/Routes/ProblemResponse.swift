@@ -57,7 +57,7 @@ extension Response {
         )
     }
 
-    /// Of what changes with every look: no cache on the way is to keep it.
+    /// The fields of answers that change with every look: no cache on the way is to keep them.
     static let notStored = [("Cache-Control", "no-store")]
 
     /// A status in words (RFC 9110, section 15; RFC 6585; RFC 4918).
@@ -86,7 +86,7 @@ extension Response {
 }
 
 extension Problem {
-    /// There has been no room among the bytes in flight for too long.
+    /// The problem of a request for which there was no room among the bytes in flight for too long.
     static let noRoom = Problem(
         .overloaded,
         "The server has as many bytes of bodies and answers under way as it takes (limits.bytes_in_flight); try again later."

@@ -8,14 +8,14 @@ enum QueryName: String, CaseIterable, Sendable {
     case prefix, limit, cursor, confirm
 }
 
-/// A query, decoded and strict: what a call does not take, or takes once and gets twice, is refused, so that a slip of
-/// the pen is not taken for a default. A `+` is a space, as the query builders of all languages write it; a plus is `%2B`.
+/// A query, decoded and strictly checked: a parameter that the call does not take, or that comes twice, is refused, so that a slip of the
+/// pen is not taken for a default. A `+` is a space, as the query builders of all languages write it; a plus is `%2B`.
 struct Query: Sendable {
     private var values: [QueryName: [UInt8]] = [:]
 
     /// - Parameters:
     ///   - text: what stands behind the `?`, still encoded; `nil` where there is none.
-    ///   - allowed: what the call takes.
+    ///   - allowed: the parameters that the call takes.
     /// - Throws: `query_invalid`; `key_invalid` for a key that cannot be decoded.
     init(_ text: UnsafeRawBufferPointer?, allowed: Set<QueryName>) throws(Problem) {
         guard let text else { return }
@@ -69,7 +69,7 @@ struct Query: Sendable {
         }
     }
 
-    /// Most rows of a page; 100 where nothing is said. Throws `limit_invalid`.
+    /// The most rows of a page; 100 where the query does not say. Throws `limit_invalid`.
     func limit() throws(Problem) -> Int {
         guard let value = self[.limit] else { return 100 }
         let text = String(decoding: value, as: UTF8.self)
@@ -79,7 +79,7 @@ struct Query: Sendable {
         return limit
     }
 
-    /// What the listed keys begin with. Throws `key_too_long`, `key_invalid`.
+    /// The prefix of the keys to list. Throws `key_too_long`, `key_invalid`.
     func prefix() throws(Problem) -> [UInt8] {
         let prefix = self[.prefix] ?? []
         try KeyForm.checkPrefix(prefix)

@@ -6,7 +6,7 @@ internal import PantlerSockets
 package import PantlerStore
 import Synchronization
 
-/// What only the executable knows of the service, and the metrics tell.
+/// Figures for the metrics that only the executable knows.
 package struct ServiceFigures: Sendable {
     /// Bytes that the data folder may have.
     package var maxDiskBytes: Int64?
@@ -25,13 +25,13 @@ package struct RouterOptions: Sendable {
     package var bytesInFlight = HTTPLimits().bytesInFlight
     /// What `/openapi.yaml` serves.
     package var document: [UInt8] = []
-    /// What `/openapi.json` serves. Asked off the loops.
+    /// Makes what `/openapi.json` serves. Called off the loops.
     package var documentInJSON: @Sendable () -> [UInt8] = { [] }
-    /// Makes a text shorter (gzip, RFC 1952), for who takes that. Asked off the loops.
+    /// Compresses a text by gzip (RFC 1952), for clients that take that. Called off the loops.
     package var gzip: (@Sendable (UnsafeRawBufferPointer) -> [UInt8]?)?
-    /// What `/v1/stats` and the metrics call the server's version.
+    /// The server's version, as `/v1/stats` and the metrics tell it.
     package var serverVersion = "0"
-    /// What the metrics call the source that it was built of.
+    /// The commit that the server was built from, as the metrics tell it.
     package var serverCommit = ""
     package var figures: @Sendable () -> ServiceFigures = { ServiceFigures() }
     /// The tallies of all event loops.
@@ -42,30 +42,30 @@ package struct RouterOptions: Sendable {
     package init() {}
 }
 
-/// What a request's head comes to.
+/// The outcome of judging a request's head.
 enum Admission: Sendable {
-    /// Its body may have up to `maxBody` bytes; `nil` for a question about the server as a whole (`OPTIONS *`).
+    /// The request's body may have up to `maxBody` bytes. The call is `nil` for a question about the server as a whole (`OPTIONS *`).
     case accepted(Call?, maxBody: Int)
-    /// It is answered without its body.
+    /// The request is answered without its body.
     case refused(Problem, Operation)
 }
 
-/// Finds what a request asks for and has it answered.
+/// Finds what a request asks for, and has it answered.
 ///
-/// A file a resource: each is an extension of the router with the calls of its resource, which run on the connection's
-/// event loop, or on another thread if they are long, and answer at once, or hand the exchange on to the store's completion. A call
-/// that throws has not answered.
+/// Each resource has a file, in which an extension of the router has the resource's calls. These run on the connection's event loop, or on
+/// another thread if they are long. They answer at once, or hand the exchange on to the store's completion. A call that throws has not
+/// answered.
 package final class Router: Sendable {
     let store: Store
     let options: RouterOptions
     /// The bytes in flight of all connections.
     let flight: Flight
     private let draining = Atomic(false)
-    /// Where calls are answered that would hold an event loop for too long (`Call.isLong`).
+    /// The threads for calls that would hold an event loop for too long (`Call.isLong`).
     private let longWork = WorkerPool("requests", width: 2)
     private let longCallCount = Atomic<UInt64>(0)
     private let loops = Mutex<[(stays: LoopStays, traffic: LoopTraffic)]>([])
-    /// Of all loops.
+    /// The connections of all loops.
     let connections = ConnectionCount()
 
     package init(_ store: Store, _ options: RouterOptions) {
@@ -81,7 +81,7 @@ package final class Router: Sendable {
 
     // MARK: Long work
 
-    /// Has the stays and the traffic of a loop told with the metrics.
+    /// Adds a loop to those whose stays and traffic the metrics tell.
     func watch(_ stays: LoopStays, _ traffic: LoopTraffic) { loops.withLock { $0.append((stays, traffic)) } }
 
     /// Bytes that all loops have received and sent.
@@ -122,9 +122,9 @@ package final class Router: Sendable {
         }
     }
 
-    /// Answers a request that was admitted, now or later, exactly once. On the exchange's event loop.
+    /// Answers a request that was admitted, now or later, exactly once. To be called on the exchange's event loop.
     ///
-    /// What would hold the loop for long is answered on another thread.
+    /// A call that would hold the loop for long is answered on another thread.
     ///
     /// - Parameter call: what `admit` made of its head.
     func respond(to request: Request, as call: Call?, on exchange: Exchange) {
@@ -142,13 +142,13 @@ package final class Router: Sendable {
         call.isLong(bodyBytes: request.body.readableBytes, namespaces: store.namespaceCount)
     }
 
-    /// Runs a part of a call: where it is, or on another thread if it is long.
+    /// Runs a part of a call: on the caller's thread, or on another one if the part is long.
     func perform(_ isLong: Bool, _ work: @escaping @Sendable () -> Void) {
         guard isLong else { return work() }
         if let run = options.longWork { run(work) } else { longWork.async(work) }
     }
 
-    /// Lets go of a body that nobody reads any more. The caller's is the last but this one.
+    /// Releases a body that nobody reads any more, on another thread if it is long. Only the caller may hold another reference to it.
     func dispose(of body: ByteBuffer) {
         guard body.capacity >= Call.longBody else { return }
         perform(true) { withExtendedLifetime(body) {} }
@@ -213,7 +213,7 @@ package final class Router: Sendable {
     }
 
     private func checkLength(_ headers: HTTPHeaders) throws(Problem) {
-        // A length that is no number has been refused before anyone came here.
+        // A length that is no number was refused before this is called.
         guard let length = headers.first(name: "content-length").flatMap({ Int64($0) }), length > Int64(options.maxBody)
         else { return }
         throw Problem(.bodyTooLarge, "The body has \(length) bytes; at most \(options.maxBody) are taken.")

@@ -29,7 +29,7 @@ extension Router {
         }
     }
 
-    /// What is told to who comes without knowing what is here.
+    /// The answer to `/`, for callers who do not know yet what is here.
     private func introduction() -> Response {
         var body = JSONWriter(capacity: 512)
         body.beginObject()

@@ -3,7 +3,7 @@ import PantlerJSON
 import PantlerModel
 import PantlerStore
 
-// What happened, in JSON: of a namespace, and of the whole service.
+// The statistics of a namespace, and of the whole service, in JSON.
 
 extension Router {
     func namespaceStatistics(_ call: Call) throws(Problem) -> Response {
@@ -55,7 +55,7 @@ extension Router {
 }
 
 extension TierFault {
-    /// What callers are told. The library's own message is for the log: it may name files.
+    /// What callers are told of the fault. The library's own message is for the log: it may name files.
     var sentence: String {
         switch cause {
         case .full: "the disk is full"
@@ -125,7 +125,7 @@ extension JSONWriter {
         if gets > 0 { number(Double(hits) / Double(gets)) } else { null() }
     }
 
-    /// A figure that is never negative, though two that are read one after the other may differ by a little.
+    /// Writes a figure, but never a negative one: two figures that are read one after the other may differ by a little.
     fileprivate mutating func count(_ name: String, _ value: some FixedWidthInteger) {
         member(name)
         integer(max(0, value))

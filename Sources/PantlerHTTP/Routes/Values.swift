@@ -26,7 +26,8 @@ extension Router {
         try self.put(put, call, exchange)
     }
 
-    /// JSON is what says so by its whole type; a type that ends in `+json` is kept as bytes like any other.
+    /// The kind of a value, by its media type. Only `application/json` is JSON; a type that ends in `+json` is kept as bytes like any
+    /// other.
     private static func kind(_ headers: HTTPHeaders) throws(Problem) -> ValueKind {
         let types = headers["content-type"]
         guard let type = types.first else { return .bytes(mediaType: MediaType.bytes) }

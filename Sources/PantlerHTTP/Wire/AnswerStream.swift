@@ -1,9 +1,9 @@
 internal import NIOCore
 
-/// An answer that has begun and is written piece by piece, as the client takes it: so it need not be there as a whole at any time.
+/// An answer that has begun and is written piece by piece, as the client takes it, so that it is never in memory as a whole.
 ///
-/// From any thread, one at a time. What is written to a connection that is gone meanwhile is dropped, and what was to come after it is
-/// never asked for: whatever the pieces are made of is let go of.
+/// It may be used from any thread, by one at a time. A piece for a connection that is gone meanwhile is dropped, and `next` is never called
+/// then: whatever it holds is released.
 struct AnswerStream: Sendable {
     let exchange: Exchange
     /// The head; its body is not looked at.

@@ -2,7 +2,8 @@ internal import NIOCore
 
 /// Where a message's body ends (RFC 9112, section 6), and what may be given to the decoder at a time.
 ///
-/// It only counts; whether chunks, extensions and trailers are in form, the decoder judges. A value: no I/O, no decoder.
+/// The reader only counts; the decoder judges whether chunks, extensions and trailers are well-formed. This is a value, without I/O and
+/// without a decoder.
 struct BodyReader {
     private enum State {
         /// Bytes that a Content-Length still promises.
@@ -20,7 +21,7 @@ struct BodyReader {
 
     /// The next piece of a body.
     enum Step: Equatable {
-        /// So many bytes from the front are a piece; `body` of them are the body's own; `ends` if none come after.
+        /// So many bytes from the front are a piece. `body` of them are the body's own, and `ends` tells whether no piece comes after it.
         case piece(Int, body: Int, ends: Bool)
         case needsMore
         case malformed
@@ -40,7 +41,7 @@ struct BodyReader {
         if case .ended = state { true } else { false }
     }
 
-    /// What the front of `bytes` is. Complexity: O(1) within a body's own bytes, else O(line).
+    /// The next piece at the front of `bytes`. Complexity: O(1) within a body's own bytes, else O(line).
     mutating func next(_ bytes: UnsafeRawBufferPointer) -> Step {
         switch state {
         case .ended: return .malformed
@@ -57,7 +58,7 @@ struct BodyReader {
             return .piece(count, body: count, ends: false)
         case .chunkEnd:
             guard bytes.count >= 2 else { return .needsMore }
-            // The decoder looks too; but a single line feed that it let pass would move all that follows by a byte.
+            // The decoder checks this too. But if it let a single line feed pass, all that follows would be off by a byte.
             guard bytes[0] == UInt8(ascii: "\r"), bytes[1] == UInt8(ascii: "\n") else { return .malformed }
             state = .size
             return .piece(2, body: 0, ends: false)
@@ -101,8 +102,8 @@ struct BodyReader {
 
 /// Where heads and trailers end.
 enum MessageBoundary {
-    /// The offset after the first empty line, with which fields end, and before which they cannot. A line feed without its
-    /// carriage return counts as a line's end too: whether that is allowed, the decoder says.
+    /// The offset after the first empty line, with which the fields end; `nil` if there is none. A line feed without its carriage return
+    /// counts as a line's end too: the decoder says whether that is allowed.
     ///
     /// - Parameter start: bytes before it have been searched already, and hold no end.
     /// - Complexity: O(n).

@@ -14,7 +14,7 @@ struct ByteCursor {
     /// Bytes written so far.
     var count: Int { end - start }
 
-    // In place, so that a literal's few bytes are stored as numbers.
+    // This is inlined, so that a literal's few bytes are stored as numbers.
     @inline(__always)
     mutating func write(_ text: StaticString) {
         end.copyMemory(from: text.utf8Start, byteCount: text.utf8CodeUnitCount)

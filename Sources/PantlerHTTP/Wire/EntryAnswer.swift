@@ -4,7 +4,7 @@ import PantlerJSON
 import PantlerModel
 import PantlerStore
 
-/// How an entry is looked at.
+/// The view of an entry that a call asks for.
 enum EntryAspect: Sendable {
     /// The JSON object with key, value, version and expiry.
     case entry
@@ -14,11 +14,11 @@ enum EntryAspect: Sendable {
 
 /// The answer to a get that found its entry, ready for the wire.
 ///
-/// Made inside the store's closure, under a shard's lock: it copies a small value, and takes hold of a large one, which goes from where
-/// it is. Whoever makes it hands it to its exchange once the store has returned.
+/// It is made inside the store's closure, under a shard's lock. A small value is copied; of a large one a reference is taken, and it is
+/// sent from where it lies. Whoever makes the answer hands it to its exchange once the store has returned.
 struct EntryAnswer {
     let status: Int
-    /// Whole but for the value that belongs into `gap`.
+    /// The answer without the value that belongs into `gap`.
     private(set) var bytes: ByteBuffer
     private let gap: ValueGap?
 
@@ -29,7 +29,7 @@ struct EntryAnswer {
         gap = Self.write(found, aspect, at: now, isNotModified: isNotModified, exchange.frame, to: &bytes)
     }
 
-    /// The whole answer. Not within the store's closure.
+    /// The whole answer. Not to be called within the store's closure.
     func complete(_ flight: Flight) -> WireAnswer {
         var answer = WireAnswer(bytes)
         if let gap { answer.add(gap.value(flight), at: gap.offset) }
@@ -38,7 +38,7 @@ struct EntryAnswer {
 
     // MARK: Rendering
 
-    /// Appends the whole answer; what it returns is still to be filled in.
+    /// Appends the answer. Returns the place of a large value, which is still to be filled in.
     static func write(
         _ found: Found,
         _ aspect: EntryAspect,
@@ -75,7 +75,7 @@ struct EntryAnswer {
     /// - Parameters:
     ///   - type: `nil` = JSON.
     ///   - gapCount: bytes of the body that are not written, but belong into the gap.
-    ///   - writeBody: writes the others of `bodyCount` bytes; is left out for HEAD.
+    ///   - writeBody: writes the others of `bodyCount` bytes; not called for HEAD.
     private static func write(
         _ found: Found,
         at now: Timestamp,
@@ -134,7 +134,7 @@ struct EntryAnswer {
         }
     }
 
-    /// More than a head takes, the media type apart.
+    /// Bytes that a head takes at most, without the media type.
     private static let headBytes = 320
 
     /// RFC 9211: `ttl` is what is left of the TTL in whole seconds, rounded down; a stale entry's is negative from the moment on at which it
@@ -165,10 +165,10 @@ struct EntryAnswer {
 struct ValueGap {
     let large: HeldValue
     let isBase64: Bool
-    /// In the buffer that holds the answer.
+    /// The offset in the buffer that holds the answer.
     var offset: Int
 
-    /// What goes there. Takes the budget's lock: not within the store's closure.
+    /// The value for the gap. This takes the budget's lock, so that it may not be called within the store's closure.
     func value(_ flight: Flight) -> OutgoingValue {
         OutgoingValue(hold: ValueHold(large, flight), isBase64: isBase64)
     }

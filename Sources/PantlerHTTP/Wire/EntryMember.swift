@@ -6,18 +6,18 @@ import PantlerStore
 /// An entry as a member of an object: its key and its value alone, measured before it is written. A value of bytes is an object itself,
 /// with `value_base64` and `content_type`, as in the envelope.
 struct EntryMember {
-    /// As a JSON string.
+    /// The key as a JSON string.
     private let key: [UInt8]
-    /// As a JSON string; empty for a JSON value.
+    /// The media type as a JSON string; empty for a JSON value.
     private let mediaType: [UInt8]
     /// Bytes of the whole member.
     let count: Int
-    /// Bytes of it without those of a large value.
+    /// Bytes of the member without those of a large value.
     let textCount: Int
 
     private static let opening: StaticString = "{\"value_base64\":\""
     private static let middle: StaticString = "\",\"content_type\":"
-    /// Bytes of the two, and of `}`.
+    /// Bytes of these two texts, and of `}`.
     private static let bytesMembers = 17 + 17 + 1
 
     init(_ found: Found) {

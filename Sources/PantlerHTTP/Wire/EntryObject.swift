@@ -3,24 +3,24 @@ import PantlerJSON
 import PantlerModel
 import PantlerStore
 
-/// An entry's JSON object, measured before it is written. Without tags and with a plain key and a JSON value it allocates
-/// nothing. Nothing in it changes without a write.
+/// An entry's JSON object, measured before it is written. Without tags and with a plain key and a JSON value it allocates nothing. The
+/// object changes with a write alone.
 struct EntryObject {
     /// `nil` for an entry whose parts can all stand as they are.
     private let spelled: Spelled?
     private let valueCount: Int
     /// Bytes of the whole object.
     let count: Int
-    /// Bytes of it without those of a large value.
+    /// Bytes of the object without those of a large value.
     let textCount: Int
 
-    /// What has to be put into other words for JSON.
+    /// The parts that have to be encoded for JSON.
     private struct Spelled {
         /// The key as a JSON string; empty for one that can stand as it is.
         var key: [UInt8] = []
         /// The media type of a value of bytes as a JSON string.
         var mediaType: [UInt8] = []
-        /// The member with its comma; empty without tags.
+        /// The member `tags` with its comma; empty without tags.
         var tags: [UInt8] = []
     }
 

@@ -5,24 +5,25 @@ import PantlerModel
 import PantlerStore
 internal import Synchronization
 
-/// The place of one request's answer: bound to its connection's loop, answered exactly once, as a whole (`respond`) or in pieces (`begin`).
+/// The place of one request's answer. It is bound to its connection's loop, and answered exactly once, as a whole (`respond`) or in pieces
+/// (`begin`).
 ///
-/// It ends with its answer, or with its client: who waits for something to answer with asks to be told of that (`onCancel`).
+/// An exchange ends with its answer, or with its client: whoever waits for something to answer with can ask to be told of that
+/// (`onCancel`).
 final class Exchange: Sendable {
     let method: Method
     /// The request's number on its connection.
     let number: UInt64
     /// Bytes that the answer to a batch of gets may have.
     let answerSize: Int
-    /// For the log.
+    /// The request's target, for the log; empty where requests are not logged.
     let target: String
     let began: NIODeadline
     private let router: Router
-    /// Of the request.
+    /// The request's fields.
     private let headers: HTTPHeaders
     private let connection: NIOLoopBound<Connection>
-    /// What counts the request's body among the bytes in flight: until all is done that the request asks for, also if nobody is there any
-    /// more to be answered.
+    /// Counts the request's body among the bytes in flight until all that the request asks for is done, even if the client is gone by then.
     private let claim: Mutex<FlightClaim?>
 
     init(
@@ -48,16 +49,16 @@ final class Exchange: Sendable {
         self.connection = NIOLoopBound(connection, eventLoop: loop.eventLoop)
     }
 
-    /// The request is answered: its body counts no more, whoever else is still about to let go of it.
+    /// Stops counting the request's body, because the request is answered. Others may still hold the body for a moment.
     func endBody() {
-        // Given back after the lock: others may be told that there is room.
+        // The claim ends outside of the lock, because others may be told then that there is room.
         _ = claim.withLock { $0.take() }
     }
 
-    /// What the answer says besides its own. On the loop.
+    /// The answer's frame. To be called on the loop.
     var frame: AnswerFrame { connection.value.frame(of: self) }
 
-    /// Answers. From any thread. An answer to a connection that is gone meanwhile is dropped. A long text is made shorter where the client
+    /// Answers, from any thread. An answer to a connection that is gone meanwhile is dropped. A long text is compressed where the client
     /// takes that, though not on the loop.
     func respond(_ response: Response) {
         guard let gzip = router.options.gzip, response.isLong else { return give(response) }
@@ -71,25 +72,25 @@ final class Exchange: Sendable {
         connection.eventLoop.execute { self.connection.value.answer(self, response) }
     }
 
-    /// The same with a body that is text and values.
+    /// Answers with a body of text and values, from any thread.
     func respond(_ response: Response, with body: WireAnswer) {
         if connection.eventLoop.inEventLoop { return connection.value.answer(self, response, with: body) }
         connection.eventLoop.execute { self.connection.value.answer(self, response, with: body) }
     }
 
-    /// Answers with an entry that was found. On the loop, and not within the store's closure: this may write to the socket,
-    /// for which no lock is held.
+    /// Answers with an entry that was found. To be called on the loop, and not within the store's closure: this may write to the socket,
+    /// for which no lock may be held.
     func respond(_ answer: EntryAnswer) {
         connection.value.answer(self, answer)
     }
 
-    /// Waits for room for an answer of `bytes` bytes. From any thread. `body` is run on the loop, and gets `nil` where there has been none for
+    /// Waits for room for an answer of `bytes` bytes, from any thread. `body` is run on the loop, and gets `nil` where there was none for
     /// too long.
     func withRoom(_ bytes: Int, _ body: @escaping @Sendable (FlightClaim?) -> Void) {
         onLoop { self.connection.value.loop.withRoom(bytes, body) }
     }
 
-    /// Reads an entry from the lower tier: see `LoopState.load`. On the loop, and so is `completion`.
+    /// Reads an entry from the lower tier: see `LoopState.load`. To be called on the loop, on which `completion` is run.
     func load(
         _ namespace: Namespace,
         _ address: EntryAddress,
@@ -99,7 +100,7 @@ final class Exchange: Sendable {
         connection.value.loop.load(namespace, address, counts: counts, completion)
     }
 
-    /// Answers with what a write has left of the entry of a key, or why it has not been made. On the loop.
+    /// Answers with what a write has left of the entry of a key, or with why it was not made. To be called on the loop.
     func respond(_ result: Result<Written, Problem>, _ key: [UInt8], _ operation: Operation) {
         switch result {
         case .success(let written): connection.value.answer(self, written, key, operation)
@@ -109,10 +110,10 @@ final class Exchange: Sendable {
 
     // MARK: Answers in pieces
 
-    /// Whether the answer can be written in pieces: HTTP/1.0 knows no chunks, and to HEAD the length is told.
+    /// Whether the answer can be written in pieces: HTTP/1.0 knows no chunks, and HEAD is told the length.
     let takesPieces: Bool
 
-    /// Begins an answer that is written in pieces. From any thread. Only where `takesPieces` says so.
+    /// Begins an answer that is written in pieces, from any thread. To be called only if `takesPieces` says so.
     func begin(_ response: Response) -> AnswerStream {
         onLoop { self.connection.value.begin(self, response) }
         return AnswerStream(exchange: self, response: response)
@@ -128,20 +129,20 @@ final class Exchange: Sendable {
 
     // MARK: The client's leaving
 
-    /// Has `body` told, once and on the loop, if nobody waits for the answer any more before it is given: at once where that is so already. From any
-    /// thread. It may answer still. What was registered before is told nothing.
+    /// Has `body` called, once and on the loop, if nobody waits for the answer any more before it is given; at once if that is so already.
+    /// `body` may still answer. It takes the place of what was registered before. To be called from any thread.
     func onCancel(_ body: @escaping @Sendable (Cancellation) -> Void) {
         onLoop { self.connection.value.onCancel(of: self, body) }
     }
 
     // MARK: Threads
 
-    /// Answers from any thread, on which the response is made: it may take long.
+    /// Answers from any thread. The response is made on that thread, because this may take long.
     func respondFromAnywhere(_ make: () -> Response) { respond(make()) }
 
-    /// Runs `body` on the loop: at once where this is it.
+    /// Runs `body` on the loop, at once if the caller is on it.
     func onLoop(_ body: @escaping @Sendable () -> Void) { connection.eventLoop.perform(body) }
 
-    /// For the body of a response.
+    /// The allocator for the body of a response.
     var allocator: ByteBufferAllocator { ByteBufferAllocator() }
 }

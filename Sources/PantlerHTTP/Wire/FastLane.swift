@@ -1,30 +1,30 @@
 import PantlerModel
 
-/// The plain GET of an entry or a value, and the plain PUT of an entry's envelope, read in the bytes themselves: no string, no
-/// allocation, one pass.
+/// Recognises the plain GET of an entry or a value, and the plain PUT of an entry's envelope, in the bytes themselves: in one pass, without
+/// a string and without an allocation.
 ///
-/// It takes what it understands to the last byte. Of the fields of a head it steps over all that mean nothing to such a request, whatever they
-/// are called, and leaves a request with one that does (`LaneField`) to SwiftNIO's decoder from its first byte on, as it does with
-/// whatever is no such request. So the two can only differ about a request that the lane takes, and a test holds them against
-/// each other over mutated requests.
+/// The lane takes a request that it understands to the last byte. It steps over all fields of a head that mean nothing to such a request,
+/// whatever they are called. A request with a field that means something and that the lane does not understand (`LaneField`) is left to
+/// SwiftNIO's decoder from its first byte on, and so is whatever is no such request. So the lane and the decoder can only differ about a
+/// request that the lane takes, and a test compares the two over mutated requests.
 enum FastLane {
     struct FastRequest {
         /// Bytes of the whole request, its body included.
         let length: Int
         let aspect: EntryAspect
-        /// In form (`NamespaceName.isValid`).
+        /// A valid name (`NamespaceName.isValid`).
         let namespace: UnsafeRawBufferPointer
-        /// In form (`KeyForm`), decoded. Good until the next request is read.
+        /// A valid key (`KeyForm`), decoded. Its bytes are there until the next request is read.
         let key: UnsafeRawBufferPointer
         /// The path, as sent.
         let target: UnsafeRawBufferPointer
-        /// Whether the connection ends with its answer.
+        /// Whether the connection ends with the request's answer.
         let closes: Bool
     }
 
     enum Verdict {
         case get(FastRequest)
-        /// Of an entry. Nobody has looked whether the body is JSON.
+        /// The PUT of an entry. Nobody has looked whether the body is JSON.
         case put(FastRequest, body: UnsafeRawBufferPointer)
         /// All that has come so far could be such a request.
         case incomplete
@@ -33,11 +33,11 @@ enum FastLane {
         case other
     }
 
-    /// Longest head and longest body, in bytes. What is longer is left, also where it is not whole yet.
+    /// Longest head and longest body, in bytes. A request with a longer one is left to the decoder, also where it is not whole yet.
     struct Bounds {
         let head: Int
         let body: Int
-        /// The longest body that is waited for. A longer one that is not all there finds its room in the other lane.
+        /// The longest body that is waited for. A longer one that is not all there finds its room in the slow lane.
         let awaitedBody: Int
     }
 

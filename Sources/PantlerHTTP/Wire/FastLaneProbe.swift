@@ -1,6 +1,6 @@
 import PantlerModel
 
-/// The fast lane for those who measure it from outside of the module. Of one thread.
+/// Calls the fast lane for those who measure it from outside of the module. Used by one thread.
 package final class FastLaneProbe {
     private let hosts = ServedHosts([], address: "127.0.0.1")
     private let bounds = FastLane.Bounds(head: 16 << 10, body: 1 << 20, awaitedBody: 0)

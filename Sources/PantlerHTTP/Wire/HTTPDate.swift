@@ -4,13 +4,13 @@ import PantlerModel
 import Glibc
 #endif
 
-/// The field that says when an answer was made (RFC 9110, section 6.6.1), as whole line: `date: Sun, 06 Nov 1994 08:49:37 GMT`.
+/// The field that says when an answer was made (RFC 9110, section 6.6.1), as a whole line: `date: Sun, 06 Nov 1994 08:49:37 GMT`.
 struct HTTPDate: Sendable {
     static let lineBytes = 37
 
     private var line = InlineArray<37, UInt8>(repeating: 0)
 
-    /// - Parameter seconds: since 1970, by the wall clock; not before, and within the year 9999.
+    /// - Parameter seconds: seconds since 1970, by the wall clock; not before, and within the year 9999.
     init(unixSeconds seconds: Int64) {
         let text = RFC3339.string(WallTime(milliseconds: seconds * 1000))
         let digits = Array(text.utf8)
@@ -23,7 +23,7 @@ struct HTTPDate: Sendable {
         for (place, byte) in zip(0..., whole.utf8.prefix(Self.lineBytes)) { line[place] = byte }
     }
 
-    /// The present second, and for how many nanoseconds it goes on.
+    /// The date of the present second, and how many nanoseconds of that are left.
     static func now() -> (date: HTTPDate, lasts: Int64) {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)

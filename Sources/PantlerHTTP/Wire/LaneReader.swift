@@ -1,7 +1,8 @@
 import Glibc
 import PantlerModel
 
-/// Reads a head from left to right. A step that fails leaves in `verdict` why: something else stands here, or nothing yet.
+/// Reads a head from left to right. After a step that failed, `verdict` tells why: what stands here is nothing for the lane, or has not
+/// come yet.
 struct LaneReader {
     private let bytes: UnsafeRawBufferPointer
     private(set) var offset = 0
@@ -19,7 +20,7 @@ struct LaneReader {
 
     var verdict: FastLane.Verdict { isOther ? .other : .incomplete }
 
-    /// The byte that stands here; `nil` at the end.
+    /// The next byte; `nil` at the end.
     var next: UInt8? { offset < bytes.count ? bytes[offset] : nil }
 
     @inline(__always)
@@ -34,7 +35,7 @@ struct LaneReader {
         return count == wanted
     }
 
-    /// A namespace's name, and the slash after it.
+    /// Reads a namespace's name, and the slash after it.
     mutating func namespace() -> UnsafeRawBufferPointer? {
         let start = offset
         while offset < bytes.count, ByteSet.namespace.contains(bytes[offset]) { offset += 1 }
@@ -53,9 +54,9 @@ struct LaneReader {
         return slice(start, length)
     }
 
-    /// A key, decoded.
+    /// Reads a key, and decodes it.
     ///
-    /// - Parameter scratch: where it goes if there is anything to decode.
+    /// - Parameter scratch: where the key goes if there is anything to decode.
     mutating func key(_ scratch: UnsafeMutableRawBufferPointer) -> UnsafeRawBufferPointer? {
         let start = offset
         while offset < bytes.count, ByteSet.key.contains(bytes[offset]) { offset += 1 }
@@ -71,7 +72,9 @@ struct LaneReader {
         return isOther ? nil : key
     }
 
-    /// The same where something is to be decoded, from here on.
+    /// Reads the rest of a key in which something has to be decoded, from here on.
+    ///
+    /// - Parameter plain: the part of the key before this.
     private mutating func encodedKey(
         _ plain: UnsafeRawBufferPointer,
         _ scratch: UnsafeMutableRawBufferPointer
@@ -111,20 +114,20 @@ struct LaneReader {
         }
     }
 
-    /// What stands here is nothing for the lane.
+    /// Notes that what stands here is nothing for the lane.
     private mutating func left() -> UnsafeRawBufferPointer? {
         isOther = true
         return nil
     }
 
-    /// What has been read from `start` on.
+    /// The bytes from `start` up to here.
     func passed(from start: Int) -> UnsafeRawBufferPointer { slice(start, offset - start) }
 
-    /// The version, and the end of the request's line.
+    /// Reads the version, and the end of the request's line.
     mutating func version() -> Bool {
         guard pass(" HTTP/1.") else { return false }
         isHTTP10 = next == UInt8(ascii: "0")
-        // Whoever speaks HTTP/1.0 and does not say otherwise ends the connection after each request, as nginx does by default.
+        // With HTTP/1.0 a connection ends after each request unless the client says otherwise. nginx speaks so to its upstreams by default.
         closes = isHTTP10
         return isHTTP10 ? pass("0\r\n") : pass("1\r\n")
     }
@@ -135,9 +138,9 @@ struct LaneReader {
 
     // MARK: Header fields
 
-    /// All fields and the empty line. What means nothing to the request is stepped over.
+    /// Reads all fields and the empty line. Fields that mean nothing to the request are stepped over.
     ///
-    /// - Parameter isPut: whether there is a body. A GET that has one is left.
+    /// - Parameter isPut: whether the request has a body. A GET with a body is left to the decoder.
     mutating func fields(_ hosts: ServedHosts, isPut: Bool) -> Bool {
         var seen: LaneField = []
         var count = 0
@@ -166,7 +169,7 @@ struct LaneReader {
         return false
     }
 
-    /// Whether a field says what it says in a plain request.
+    /// Whether a field has a value that it may have in a plain request.
     private mutating func isPlain(
         _ field: LaneField,
         _ value: UnsafeRawBufferPointer,
@@ -182,7 +185,7 @@ struct LaneReader {
             }
             return !isHTTP10 && Self.equal(value, "keep-alive")
         case .contentType:
-            // As good as any but `multipart/…`.
+            // Any type will do but `multipart/…`. All that begin with its letter are left to the decoder.
             return value.first.map { $0 | 0x20 != UInt8(ascii: "m") } ?? true
         case .contentLength:
             guard let length = Self.number(value), isPut || length == 0 else { return false }
@@ -192,7 +195,7 @@ struct LaneReader {
         }
     }
 
-    /// Decimal digits, of a number below a billion: what is longer is out of any bounds, or has zeros in front.
+    /// A number of at most nine decimal digits; `nil` for anything else. A longer one is beyond all bounds, or begins with zeros.
     private static func number(_ digits: UnsafeRawBufferPointer) -> Int? {
         guard (1...9).contains(digits.count) else { return nil }
         var number = 0
@@ -203,14 +206,14 @@ struct LaneReader {
         return number
     }
 
-    /// The body behind the fields; `nil` if it is not all there.
+    /// Takes the body behind the fields; `nil` if it is not all there.
     mutating func body() -> UnsafeRawBufferPointer? {
         guard bodyLength <= bytes.count - offset else { return nil }
         defer { offset += bodyLength }
         return slice(offset, bodyLength)
     }
 
-    /// A field's name (`token` of RFC 9110, section 5.6.2), and the colon.
+    /// Reads a field's name (`token` of RFC 9110, section 5.6.2), and the colon.
     private mutating func fieldName() -> UnsafeRawBufferPointer? {
         let start = offset
         while offset < bytes.count, ByteSet.token.contains(bytes[offset]) { offset += 1 }
@@ -221,7 +224,7 @@ struct LaneReader {
         return slice(start, length)
     }
 
-    /// Printable ASCII up to the end of the line, without the space around it.
+    /// Reads printable ASCII up to the end of the line, and returns it without the space around it.
     private mutating func fieldValue() -> UnsafeRawBufferPointer? {
         while next == UInt8(ascii: " ") { offset += 1 }
         let start = offset
@@ -248,7 +251,7 @@ struct LaneReader {
             let word = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self).littleEndian
             let control = (word &- 0x2020_2020_2020_2020) & ~word
             let delete = ((word ^ 0x7f7f_7f7f_7f7f_7f7f) &- 0x0101_0101_0101_0101) & ~(word ^ 0x7f7f_7f7f_7f7f_7f7f)
-            // A borrow can only mark bytes above one that is marked rightly, and the lowest is what counts.
+            // A borrow can wrongly mark only bytes above one that is marked rightly, and only the lowest mark counts.
             let odd = (control | delete | word) & 0x8080_8080_8080_8080
             if odd != 0 {
                 offset += odd.trailingZeroBitCount / 8
@@ -259,7 +262,7 @@ struct LaneReader {
         while offset < bytes.count, (0x20...0x7e).contains(bytes[offset]) { offset += 1 }
     }
 
-    /// Whether the bytes are `text`, which is in lower case, but for the case of letters.
+    /// Whether the bytes are `text`, whatever the case of their letters. `text` is in lower case.
     fileprivate static func equal(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
         guard bytes.count == text.utf8CodeUnitCount else { return false }
         for index in 0..<bytes.count {
@@ -271,8 +274,8 @@ struct LaneReader {
     }
 }
 
-/// The fields that mean something to a plain request, each of which may come once. All others are stepped over: a new one that is to mean
-/// something has to come in here.
+/// The fields that mean something to a plain request. Each may come once. All others are stepped over, so that a new field that is to mean
+/// something has to be added here.
 struct LaneField: OptionSet {
     let rawValue: UInt8
 
@@ -280,13 +283,14 @@ struct LaneField: OptionSet {
     static let connection = LaneField(rawValue: 1 << 1)
     static let contentType = LaneField(rawValue: 1 << 2)
     static let contentLength = LaneField(rawValue: 1 << 3)
-    /// What changes where the message ends, or what it asks: whatever it says, it is left.
+    /// A field that changes where the message ends, or what it asks for. A request with one is left to the decoder, whatever the field
+    /// says.
     static let leaving = LaneField(rawValue: 1 << 4)
 
     init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// - Parameters:
-    ///   - name: in any case.
+    ///   - name: a field's name, in any case.
     ///   - isPut: whether the body means something.
     init(_ name: UnsafeRawBufferPointer, isPut: Bool) {
         func says(_ text: StaticString) -> Bool { LaneReader.equal(name, text) }
@@ -300,7 +304,7 @@ struct LaneField: OptionSet {
         case 12 where isPut && says("content-type"): self = .contentType
         case 13 where says("if-none-match"): self = .leaving
         case 14 where says("content-length"): self = .contentLength
-        // The decoder reads it as another Connection.
+        // The decoder takes Proxy-Connection for another Connection.
         case 16 where says("content-encoding") || says("proxy-connection"): self = .leaving
         case 17 where says("transfer-encoding"): self = .leaving
         default: self = []

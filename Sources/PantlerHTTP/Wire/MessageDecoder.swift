@@ -3,14 +3,14 @@ internal import NIOHTTP1
 
 /// SwiftNIO's request decoder, fed by hand with exactly the bytes of one message after the other.
 ///
-/// The decoder takes whatever it is given, also of the next request. So it is never given more than one message may
-/// have: a head ends with an empty line and nowhere before, a body with the byte that its length or its last chunk says. Where
-/// that is, is worked out here, and the decoder has to agree after every piece; where it does not, the connection ends.
-/// Nothing can so be a part of one request for the one and of the next for the other.
+/// The decoder takes whatever it is given, even bytes of the next request. So it is never given more than one message may have: a head ends
+/// with its first empty line, and a body with the byte that its length or its last chunk determines. This side works out which byte that
+/// is, and the decoder has to agree after every piece; where it does not, the connection ends. So no byte can belong to one request for
+/// this side and to the next for the decoder.
 ///
-/// On its event loop. Ends with `invalidate`.
+/// It is used on its event loop alone, and ends with `invalidate`.
 final class MessageDecoder {
-    /// The two sides do not agree, or what came is no HTTP.
+    /// The decoder does not agree with this side, or what came is no HTTP.
     struct Fault: Error {}
 
     private let limits: NIOHTTPDecoderLimitConfiguration
@@ -29,7 +29,7 @@ final class MessageDecoder {
         self.parts = parts
     }
 
-    /// Ends the decoder, which else keeps itself.
+    /// Ends the decoder, which would otherwise keep itself alive.
     func invalidate(_ context: ChannelHandlerContext) {
         decoder?.decoderRemoved(context: context)
         decoder = nil
@@ -40,7 +40,7 @@ final class MessageDecoder {
     /// - Throws: `HTTPParserError`, or `Fault`.
     func head(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) throws -> HTTPRequestHead {
         try feed(bytes, context)
-        // A request without a body has ended with its head: that shows when the body is asked for.
+        // A request without a body has ended with its head, as `hasEnded` shows.
         guard let head = parts.takeHead(), parts.bodyBytes == 0 else { throw Fault() }
         return head
     }
@@ -50,7 +50,7 @@ final class MessageDecoder {
     /// - Parameters:
     ///   - bodyBytes: how many bytes of the body must come of it.
     ///   - ends: whether the message must end with it.
-    /// - Returns: these bytes.
+    /// - Returns: the bytes of the body.
     /// - Throws: `HTTPParserError`, or `Fault`.
     func piece(
         _ bytes: ByteBuffer,
@@ -68,7 +68,8 @@ final class MessageDecoder {
 
     /// Gets ready for the next message.
     ///
-    /// - Parameter isUpgrade: whether the message asked for another protocol: the decoder stops then, and a new one begins.
+    /// - Parameter isUpgrade: whether the message asked for another protocol. The decoder stops then, and a new one is made for the next
+    ///   message.
     func finish(isUpgrade: Bool, _ context: ChannelHandlerContext) {
         parts.reset()
         if isUpgrade { invalidate(context) }
@@ -90,7 +91,7 @@ final class MessageDecoder {
     }
 }
 
-/// Catches what the decoder says: it stands after the connection's own handler in the pipeline, and nothing else comes here.
+/// Catches what the decoder produces. It stands after the connection's own handler in the pipeline, and nothing else comes here.
 final class DecodedParts: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
 

@@ -4,7 +4,7 @@ import PantlerModel
 
 /// The answer to a get that found nothing: a constant for each reason.
 enum MissAnswer {
-    /// - Parameter status: 404, or 204 for who cannot do with that: its fields say the same.
+    /// - Parameter status: 404, or 204 for callers that cannot deal with a 404. The fields say the same.
     static func response(_ reason: MissReason, status: Int = 404) -> Response {
         var response =
             status == 204
@@ -14,7 +14,7 @@ enum MissAnswer {
         return response
     }
 
-    /// RFC 9211: the request had to be forwarded, if the caller has anything to forward it to.
+    /// The value of Cache-Status (RFC 9211). By `fwd` the request would have to be forwarded, if the caller has anything to forward it to.
     private static func cacheStatus(_ reason: MissReason) -> String {
         "pantler; fwd=\(reason == .expired ? "stale" : "uri-miss"); detail=\(reason.name)"
     }
@@ -32,7 +32,7 @@ enum MissAnswer {
         }
     }
 
-    /// By reason, what comes after the frame's fields.
+    /// The bytes that come after the frame's fields, for each reason.
     private static let rests = MissReason.allCases.map { reason in
         let response = response(reason)
         let body = Array((response.body ?? ByteBuffer()).readableBytesView)

@@ -3,7 +3,7 @@ import PantlerJSON
 import PantlerSockets
 import PantlerStore
 
-/// A large value in an answer: its bytes go from where memory has them to the socket.
+/// A large value in an answer. Its bytes go to the socket from where memory has them.
 struct OutgoingValue: Sendable {
     let hold: ValueHold
     /// Whether it goes as base64.
@@ -12,10 +12,10 @@ struct OutgoingValue: Sendable {
     /// Bytes on the wire.
     var count: Int { isBase64 ? Base64.encodedCount(hold.value.bytes.count) : hold.value.bytes.count }
 
-    /// For a socket.
+    /// The bytes as a socket takes them.
     var source: any ByteSource { isBase64 ? Base64Source(hold) : ValueSource(hold) }
 
-    /// A copy, for whoever takes nothing else.
+    /// A copy, for a handler that takes nothing else.
     var copy: ByteBuffer {
         guard isBase64 else { return ByteBuffer(bytes: hold.value.bytes) }
         var text: [UInt8] = []
@@ -38,21 +38,21 @@ private final class ValueSource: ByteSource {
     func advance(by count: Int) { offset += count }
 }
 
-/// A value as base64, a piece at a time: what the kernel has not taken of a piece is all that there is of it.
+/// A value as base64. Only one piece of the text is there at a time: the next is made once the kernel has taken this one.
 private final class Base64Source: ByteSource {
-    /// Bytes of the value in a piece: of three, so that only the last piece is padded.
+    /// Bytes of the value in a piece: a multiple of three, so that only the last piece is padded.
     private static let pieceBytes = 12 << 10
 
     private let hold: ValueHold
-    /// Where the value is read on.
+    /// The offset from which the value is read on.
     private var offset = 0
     private var remainingText: Int
-    // Allocated here, freed in `deinit`, and not moved between: what `next` shows stays where it is.
+    // This memory is allocated here, freed in `deinit`, and not moved in between: what `next` shows stays where it is.
     private let piece = UnsafeMutableRawBufferPointer.allocate(
         byteCount: Base64.encodedCount(Base64Source.pieceBytes),
         alignment: 16
     )
-    /// What of the piece has not gone.
+    /// The part of the piece that was not sent yet.
     private var unsent = 0..<0
 
     init(_ hold: ValueHold) {
@@ -84,12 +84,12 @@ private final class Base64Source: ByteSource {
 
 /// An answer on its way: its text, and the large values that go between parts of it.
 struct WireAnswer: Sendable {
-    /// What goes before the text; mostly it is the text's own beginning, and this is empty.
+    /// Bytes that go before the text. Mostly this is empty, because they are the text's own beginning.
     var head = ByteBuffer()
     var text: ByteBuffer
     /// Values, and the places in `text` before which they go, in ascending order.
     private(set) var values: [(offset: Int, value: OutgoingValue)] = []
-    /// What counts the text among the bytes in flight; `nil` for a small one.
+    /// The claim that counts the text among the bytes in flight; `nil` for a small one.
     var claim: FlightClaim?
     private(set) var valueBytes = 0
 
@@ -101,14 +101,14 @@ struct WireAnswer: Sendable {
         valueBytes += value.count
     }
 
-    /// Appends a part of another's text, with the values in it. One at the very end of the part belongs to what comes after it.
+    /// Appends a part of another's text, with the values in it. A value at the very end of the part belongs to the text after it.
     mutating func append(_ other: WireAnswer, _ part: Range<Int>) {
         let start = text.writerIndex - part.lowerBound
         if let piece = other.text.getSlice(at: part.lowerBound, length: part.count) { text.writeImmutableBuffer(piece) }
         for (offset, value) in other.values where part.contains(offset) { add(value, at: start + offset) }
     }
 
-    /// Bytes on the wire, but for the values.
+    /// Bytes on the wire, without those of the values.
     var textBytes: Int { head.readableBytes + text.readableBytes }
 
     /// Bytes on the wire.

@@ -1,13 +1,13 @@
 internal import NIOCore
 internal import NIOHTTP1
 
-/// What a request's method is to the routes. Methods have case: `get` is none of ours.
+/// A request's method, as the routes see it. Case matters: `get` is `other`.
 enum Method: Equatable, Sendable {
     case get, head, put, post, patch, delete, options
-    /// Any other token: a path that takes it does not exist.
+    /// Any other token, which no path takes.
     case other
 
-    /// By RFC 9110 section 9.2.1: a caller that sends it asks for no change.
+    /// Whether a caller that sends it asks for no change (RFC 9110, section 9.2.1).
     var isSafe: Bool {
         switch self {
         case .get, .head, .options: true

@@ -2,7 +2,7 @@ internal import NIOCore
 internal import NIOHTTP1
 import PantlerModel
 
-/// A head of the slow lane, judged as HTTP: everything that does not depend on what is asked for.
+/// A request's head in the slow lane, judged as HTTP: all that does not depend on what is asked for.
 struct RequestHead {
     let method: Method
     /// Path and query, or `*`.
@@ -19,7 +19,7 @@ struct RequestHead {
     let isUpgrade: Bool
 
     /// - Parameter method: as `readable` found it.
-    /// - Throws: what no connection goes on after.
+    /// - Throws: a problem after which no connection goes on.
     init(_ head: HTTPRequestHead, _ method: Method, _ hosts: ServedHosts, _ limits: HTTPLimits) throws(Problem) {
         guard head.version.major == 1, head.version.minor <= 1 else { throw Self.versionNotSupported }
         self.method = method
@@ -38,7 +38,7 @@ struct RequestHead {
     /// Path and query, and the authority of a target in absolute form (RFC 9112, section 3.2).
     private static func target(_ uri: String) throws(Problem) -> (target: [UInt8], authority: String?) {
         let bytes = Array(uri.utf8)
-        // What is not UTF-8 came out of the decoder as U+FFFD. Nobody can tell any more what it was.
+        // The decoder has made U+FFFD of bytes that are not UTF-8, so that nobody can tell any more what they were.
         if uri.unicodeScalars.contains("\u{fffd}") {
             throw Problem(.badRequest, "The request's target is not UTF-8; bytes beyond it can be percent-encoded.")
         }
@@ -61,7 +61,7 @@ struct RequestHead {
         headers[name].map { String(trimmed($0)) }
     }
 
-    /// The decoder refuses most of what is refused here; where a message ends is looked at twice.
+    /// Bytes of the body; `nil` = chunked. The decoder refuses most of what is refused here, but where a message ends is looked at twice.
     private static func length(_ headers: HTTPHeaders, isHTTP10: Bool) throws(Problem) -> Int? {
         let lengths = values(headers, "content-length")
         let codings = values(headers, "transfer-encoding")
@@ -82,8 +82,8 @@ struct RequestHead {
         return length
     }
 
-    /// What to say of transfer codings if one of them is not known here, and `chunked` is not followed by it: that frames no message
-    /// (RFC 9112, sections 6.1 and 6.3).
+    /// The problem to tell if one of the transfer codings is not known here. It is `nil` where another coding follows `chunked`, because
+    /// that frames no message (RFC 9112, sections 6.1 and 6.3).
     private static func unknownCoding(_ fields: [String]) -> Problem? {
         let codings = fields.flatMap { $0.split(separator: ",").map { trimmed($0).asciiLowercased } }
         guard let unknown = codings.first(where: { $0 != "chunked" }), !codings.dropLast().contains("chunked"),
@@ -95,7 +95,7 @@ struct RequestHead {
         )
     }
 
-    /// Probes and the metrics are for whoever comes, whatever they call the server: they show nothing of any entry.
+    /// Whether a target is served whatever the client calls the server. Probes and metrics are, because they show nothing of any entry.
     private static func isForAnyHost(_ target: [UInt8]) -> Bool {
         let path = target.prefix { $0 != UInt8(ascii: "?") }.count
         switch target.withUnsafeBytes({ Route($0, path: 0..<path) })?.resource {
@@ -123,7 +123,7 @@ struct RequestHead {
         }
     }
 
-    /// RFC 9110, section 10.1.1.
+    /// Whether the client waits for a 100 (RFC 9110, section 10.1.1).
     private static func expectsContinue(_ headers: HTTPHeaders, isHTTP10: Bool) throws(Problem) -> Bool {
         let expectations = values(headers, "expect")
         guard !expectations.isEmpty, !isHTTP10 else { return false }
@@ -145,8 +145,9 @@ extension RequestHead {
 
     /// A head as the decoder can read it, and its method.
     ///
-    /// The decoder knows the registered methods alone, and takes some of them for another protocol's. A path tells about any that it
-    /// does not take. So what is none of ours is read as a POST: where a request ends does not depend on its method.
+    /// The decoder knows only the registered methods, and takes some of them for another protocol's. But a client is to be told of any
+    /// method that the path does not take it. So a method that is not known here is read as a POST: where a request ends does not depend on
+    /// its method.
     static func readable(_ head: ByteBuffer) -> (head: ByteBuffer, method: Method) {
         let token = head.readableBytesView.prefix { MediaType.isTokenByte($0) }
         if let known = methods.first(where: { token.elementsEqual($0.name) }) { return (head, known.method) }
@@ -168,9 +169,7 @@ extension RequestHead {
     )
 
     /// Whether a head that is not whole yet can become one: it begins like a method, and its first line, once that is there, ends with a
-    /// version. What speaks something else, as TLS, is told at once, and not when its patience or ours is over.
-    ///
-    /// - Parameter start: bytes before it have been judged already.
+    /// version. So a client that speaks something else, like TLS, is told at once, and not after a timeout.
     static func canBecomeHead(_ bytes: UnsafeRawBufferPointer, from start: Int = 0) -> Bool {
         guard let first = bytes.first, MediaType.isTokenByte(first) else { return false }
         guard bytes[start...].contains(UInt8(ascii: "\n")), let end = bytes.firstIndex(of: UInt8(ascii: "\n")) else {
@@ -188,9 +187,9 @@ extension RequestHead {
         Problem(.uriTooLong, "The request's target is too long; at most \(limits.targetSize) bytes are taken.")
     }
 
-    /// What to say of a head that goes on beyond the limit.
+    /// The problem to tell of a head that is longer than the limit.
     ///
-    /// - Parameter start: as much of it as may be.
+    /// - Parameter start: as much of the head as is allowed.
     static func tooLong(_ start: some Sequence<UInt8>, _ limits: HTTPLimits) -> Problem {
         let line = start.prefix { $0 != UInt8(ascii: "\n") }
         let target = line.drop { $0 != UInt8(ascii: " ") }.dropFirst().prefix { $0 != UInt8(ascii: " ") }
@@ -202,7 +201,7 @@ extension RequestHead {
         Problem(.headersTooLarge, "The request's head is too large; at most \(limits.headSize) bytes are taken.")
     }
 
-    /// What the decoder's errors are to a client.
+    /// The problem that a client is told of an error of the decoder.
     ///
     /// - Parameter head: what the decoder was given, where it was a head.
     static func problem(_ error: any Error, head: ByteBuffer = ByteBuffer()) -> Problem {
@@ -211,13 +210,13 @@ extension RequestHead {
         case HTTPParserError.headerOverflow:
             Problem(.headersTooLarge, "The request has too many header fields, or too large ones.")
         case HTTPParserError.invalidVersion where saysVersion(head): versionNotSupported
-        // Which is one of many things.
+        // The decoder has this error for many faults, of which an unknown transfer coding is one.
         case HTTPParserError.unknown: unknownCoding(in: head) ?? unreadable
         default: unreadable
         }
     }
 
-    /// Whether the first line ends with a version in form. The decoder takes much else there for a wrong one.
+    /// Whether the first line ends with a well-formed version. The decoder takes many other faults there for an invalid version.
     private static func saysVersion(_ head: ByteBuffer) -> Bool {
         let line = String(decoding: head.readableBytesView.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
         return line.wholeMatch(of: /.* HTTP\/[0-9]\.[0-9]\r/) != nil

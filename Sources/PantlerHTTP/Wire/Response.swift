@@ -8,7 +8,7 @@ struct Response: Sendable {
     var contentType: String?
     /// Further fields, in their order: ETag, Cache-Control, Cache-Status, Allow, Retry-After… Values hold no line breaks.
     var headers: [(String, String)]
-    /// An answer to HEAD is given with the body that GET would have: it is left out on the wire, and its length told.
+    /// An answer to HEAD has the body that GET would have. On the wire the body is left out, and its length is told.
     var body: ByteBuffer?
     /// What the request is counted as.
     var operation: Operation
@@ -29,20 +29,20 @@ struct Response: Sendable {
 }
 
 extension Response {
-    /// Bytes of a text that is not worth being made shorter.
+    /// Bytes of a text that is not worth compressing.
     private static let shortText = 1024
 
-    /// Whether it has a text that gzip makes much shorter. All bodies here are texts: entries are answered otherwise.
+    /// Whether the body is so long that gzip makes it much shorter. All bodies here are texts, because entries are answered otherwise.
     var isLong: Bool { (body?.readableBytes ?? 0) > Self.shortText }
 
-    /// The same, saying that another request could be answered otherwise.
+    /// The response with a `Vary` field, by which it says that the answer depends on that field of the request.
     func varying(by field: String) -> Response {
         var response = self
         response.headers.append(("Vary", field))
         return response
     }
 
-    /// The same with its text shorter, if it is that. Takes about a millisecond for 64 KiB.
+    /// The response with its body compressed, if that makes it shorter. Takes about a millisecond for 64 KiB.
     func encoded(_ gzip: (UnsafeRawBufferPointer) -> [UInt8]?) -> Response {
         guard let bytes = body?.withUnsafeReadableBytes({ gzip($0) }), bytes.count < body?.readableBytes ?? 0 else {
             return self

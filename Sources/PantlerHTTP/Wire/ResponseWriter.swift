@@ -1,21 +1,21 @@
 internal import NIOCore
 
-/// What an answer says besides its own: about its connection, and when it was made.
+/// The part of an answer that does not depend on what is answered: what it says about its connection, and when it was made.
 struct AnswerFrame: Sendable {
     enum Connection: Sendable {
-        /// Kept, which in HTTP/1.1 goes without saying.
+        /// The connection is kept, which goes without saying in HTTP/1.1.
         case unsaid
         case close
-        /// Kept, for a client of HTTP/1.0 that asked for it.
+        /// The connection is kept, for a client of HTTP/1.0 that asked for that.
         case keepAlive
     }
 
-    /// Whether the body is left out, since HEAD was asked.
+    /// Whether the body is left out, because the request was HEAD.
     var isHead = false
     var connection = Connection.unsaid
     var date: HTTPDate
 
-    /// The same of a connection's last answer.
+    /// The frame of a connection's last answer.
     func closing() -> AnswerFrame {
         var frame = self
         frame.connection = .close
@@ -42,7 +42,7 @@ extension Response {
         if let body, mayHaveBody, !frame.isHead { output.writeImmutableBuffer(body) }
     }
 
-    /// The answer as it goes over the wire. A long body is not copied for it: that may be much.
+    /// The answer as it goes over the wire. A long body is not copied for that.
     func wireAnswer(_ frame: AnswerFrame) -> WireAnswer {
         var answer = WireAnswer()
         if let body, body.readableBytes > Flight.free, mayHaveBody, !frame.isHead {
@@ -68,7 +68,7 @@ extension Response {
         output.writeString(fields(bodyCount: bodyCount))
     }
 
-    /// What comes after the frame's fields, up to and with the empty line.
+    /// The fields that come after the frame's, and the empty line at their end.
     func fields(bodyCount: Int?) -> String {
         var fields = ""
         if let contentType { fields += "content-type: \(contentType)\r\n" }
@@ -81,7 +81,7 @@ extension Response {
         return fields + "\r\n"
     }
 
-    /// RFC 9110, sections 6.4.1 and 8.6: these have no content, nor tell its length.
+    /// Whether an answer with this status has content, and tells its length (RFC 9110, sections 6.4.1 and 8.6).
     private var mayHaveBody: Bool { status >= 200 && status != 204 && status != 304 }
 
     private static func reason(_ status: Int) -> String {

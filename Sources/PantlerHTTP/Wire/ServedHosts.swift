@@ -1,7 +1,7 @@
-/// The names that this server answers to: what a Host field may say, so that no web page can reach a service on loopback by
-/// a name of its own that resolves here. An address is no such name, and always served.
+/// The names that this server answers to: those that a Host field may have, so that no web page can reach a service on loopback by a name
+/// of its own that resolves to this machine. An address is not such a name, and is always served.
 struct ServedHosts: Sendable {
-    /// Lower case, each after a byte of its length: one piece of memory to walk through.
+    /// The names in lower case, each after a byte with its length: one piece of memory to walk through.
     private let names: [UInt8]
     private let servesAll: Bool
 
@@ -25,11 +25,11 @@ struct ServedHosts: Sendable {
         self.names = encoded
     }
 
-    /// Whether a Host field's value, with or without a port, says one of the names, or an address. Complexity: O(names).
+    /// Whether a Host field's value, with or without a port, is one of the names, or an address. Complexity: O(names).
     func serves(_ value: UnsafeRawBufferPointer) -> Bool {
         guard var length = Self.nameLength(value), length > 0 else { return false }
         if servesAll || Self.isAddress(value, length) { return true }
-        // A name may be written with the root's dot in the end.
+        // A name may end with the dot of the DNS root.
         if length > 1, value[length - 1] == UInt8(ascii: ".") { length -= 1 }
         return names.withUnsafeBytes { names in
             var offset = 0
@@ -79,7 +79,7 @@ struct ServedHosts: Sendable {
         return colons >= 2
     }
 
-    /// What stands before the port; `nil` if what follows is no port.
+    /// The length of what stands before the port; `nil` if what follows is no port.
     private static func nameLength(_ value: UnsafeRawBufferPointer) -> Int? {
         var index = 0
         if value.first == UInt8(ascii: "[") {

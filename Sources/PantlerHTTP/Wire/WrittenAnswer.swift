@@ -59,7 +59,7 @@ enum WrittenAnswer {
         }
     }
 
-    /// More than a head takes.
+    /// Bytes that a head takes at most.
     private static let headBytes = 160 + AnswerFrame.bytes
 
     private static let keyMember: StaticString = "{\"key\":\""
