@@ -63,8 +63,8 @@ package struct RoomMaking {
 
     /// Entries that are evicted under one hold of a shard's lock, at most.
     package static let evictionStep = 8
-    /// A segment is compacted if at least one part in this many of it is holes.
-    private static let worthCompacting = 5
+    /// A segment is compacted if at least one part in so many of it is holes.
+    private static let compactionDivisor = 5
     /// Bytes of a segment looked at under one hold of a shard's lock.
     private static let compactionStep = 16 << 10
     /// Steps that a caller takes at most while the tier is only near its bound.
@@ -94,7 +94,7 @@ package struct RoomMaking {
             steps += 1
             // Compaction moves each block from a segment with holes into one without, so that it comes to an end.
             let candidate = ledger.mostReclaimable()
-            if candidate.bytes * Self.worthCompacting >= tier.segmentBytes { return .compact(shard: candidate.shard) }
+            if candidate.bytes * Self.compactionDivisor >= tier.segmentBytes { return .compact(shard: candidate.shard) }
         }
         hasNoMemory = false
         guard let (shard, runnerUp) = ledger.oldestShard(nil) else { return nil }
@@ -106,7 +106,7 @@ package struct RoomMaking {
         // Where there is no memory to move anything to, entries leave instead.
         hasNoMemory = !shard.compact(
             limit: Self.compactionStep,
-            worth: tier.segmentBytes / Self.worthCompacting
+            worth: tier.segmentBytes / Self.compactionDivisor
         )
     }
 

@@ -73,7 +73,7 @@ final class LowerReads: Sendable {
         }
     }
 
-    /// Ends the wait of all for whom a value is too large. If others have come meanwhile who take it, it is read for them.
+    /// Ends the wait of all for whom a value is too large. If others have come meanwhile that take it, it is read for them.
     private func refuseLoad(_ namespace: Namespace, _ address: EntryAddress, _ size: Int64) {
         var actions: [@Sendable () -> Void] = []
         var isAwaited = false

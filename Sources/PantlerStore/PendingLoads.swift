@@ -18,9 +18,9 @@ typealias LoadWaiter = @Sendable (inout Shard, LoadedEntry) -> (@Sendable () -> 
 
 /// The reads of the lower tier that are under way for keys of one shard. The shard's lock guards them.
 ///
-/// They serve two ends: a key is read once however many ask for it, and what was read never overtakes a write. The second end needs this
-/// record of reads, too: between the read of an old row and its arrival in memory a put or a delete may be answered, and if the read were
-/// not marked as outdated then, the old value would come back to life.
+/// They are remembered for two reasons. A key is read once however many ask for it. And what was read never overtakes a write: a put or a
+/// delete may be answered between the read of an old row and its arrival in memory, and unless that marks the read as outdated, the old
+/// value would come back to life.
 struct PendingLoads {
     private struct Load {
         let address: EntryAddress

@@ -11,15 +11,15 @@ final class ShardTable: Sendable {
     nonisolated(unsafe) private let shards: UnsafeMutableRawPointer
     /// Bytes from one shard to the next.
     private static let stride = (MemoryLayout<Mutex<Shard>>.stride + 127) & ~127
-    /// The memory of misses takes at most one part in this many of the tier's memory.
-    private static let missMemoryShare = 8
+    /// The memory of misses takes at most one part in so many of the tier's memory.
+    private static let missMemoryDivisor = 8
 
     var count: Int { memory.shardCount }
 
     /// - Parameter missMemoryBytes: bytes of the memory of misses, for all shards together. It gets less where the tier has little.
     init(_ memory: MemoryTier, missMemoryBytes: Int = 1 << 20) {
         self.memory = memory
-        let most = memory.maxBytes > 0 ? memory.maxBytes / Self.missMemoryShare : .max
+        let most = memory.maxBytes > 0 ? memory.maxBytes / Self.missMemoryDivisor : .max
         let bytes = min(missMemoryBytes, most) / memory.shardCount
         shards = .allocate(byteCount: Self.stride * memory.shardCount, alignment: 128)
         for number in 0..<memory.shardCount {

@@ -50,7 +50,7 @@ struct DeleteStep: EntryStep {
     }
 }
 
-/// Gives an entry another life or other tags; its value is neither copied nor read.
+/// Gives an entry another life or other tags. The step does not look at the value.
 struct TouchStep: EntryStep {
     static let looksAtValue = false
 

@@ -36,7 +36,7 @@ extension Connection {
                 )
             }
         }
-        // No lock is held here any more, because a large value can take its time.
+        // A large value is sent here, where no lock is held any more, because that can take its time.
         if let gap { send(gap) }
         switch lookup {
         case .hit:

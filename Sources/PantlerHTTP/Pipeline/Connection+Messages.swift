@@ -218,7 +218,7 @@ extension Connection {
         state.tookBody()
         decoder.finish(isUpgrade: message.head.isUpgrade, context)
         if message.isRefused { return }
-        // The answer may take its time: those who have theirs need not wait for it.
+        // Making the answer may take its time. Answers that are gathered already are sent before it, so that they need not wait.
         socket?.sendGathered()
         let exchange = beginAlone(message)
         loop.router.respond(to: message.request, as: message.call, on: exchange)

@@ -37,7 +37,7 @@ struct FoundBatch: Sendable {
     /// The keys that have no entry in `answer`, in the order of the keys.
     private var others: [Other] = []
 
-    /// Bytes that the answer may have, and those that are spoken for: by its entries, and by the names of all keys.
+    /// Bytes that the answer may have, and bytes that its entries and the names of all keys take of them.
     private let limit: Int
     private var used: Int
     /// Bytes of `used` that no other answer holds as well.

@@ -88,14 +88,14 @@ struct LaneReader {
                 guard bytes.count - offset > 2 else { return nil }
                 guard let high = PercentDecoding.hexDigit(bytes[offset + 1]),
                     let low = PercentDecoding.hexDigit(bytes[offset + 2]), high | low != 0
-                else { return left() }
+                else { return refuse() }
                 decoded = high << 4 | low
                 if decoded >= 0x80 { isASCII = false }
             } else if !ByteSet.key.contains(byte) {
                 let key = UnsafeRawBufferPointer(rebasing: scratch[..<length])
-                return KeyForm.isFolded(key) || !(isASCII || Self.isUTF8(key)) ? left() : key
+                return KeyForm.isFolded(key) || !(isASCII || Self.isUTF8(key)) ? refuse() : key
             }
-            guard length < Limits.keyBytes else { return left() }
+            guard length < Limits.keyBytes else { return refuse() }
             scratch[length] = decoded
             length += 1
             offset += byte == UInt8(ascii: "%") ? 3 : 1
@@ -114,8 +114,8 @@ struct LaneReader {
         }
     }
 
-    /// Notes that what stands here is nothing for the lane.
-    private mutating func left() -> UnsafeRawBufferPointer? {
+    /// Notes that the request is nothing for the lane. Always returns `nil`.
+    private mutating func refuse() -> UnsafeRawBufferPointer? {
         isOther = true
         return nil
     }
@@ -219,7 +219,7 @@ struct LaneReader {
         while offset < bytes.count, ByteSet.token.contains(bytes[offset]) { offset += 1 }
         guard let end = next else { return nil }
         let length = offset - start
-        guard end == UInt8(ascii: ":"), length > 0 else { return left() }
+        guard end == UInt8(ascii: ":"), length > 0 else { return refuse() }
         offset += 1
         return slice(start, length)
     }
