@@ -66,6 +66,17 @@ enum ClientHeads {
         ),
         ("Node, http", get("Host: localhost:8080", "Connection: keep-alive")),
         (
+            "Java, java.net.http, which offers HTTP/2",
+            get(
+                "Connection: Upgrade, HTTP2-Settings",
+                "Content-Length: 0",
+                "Host: localhost:8080",
+                "HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA",
+                "Upgrade: h2c",
+                "User-Agent: Java-http-client/21.0.9"
+            )
+        ),
+        (
             "Java, java.net.http",
             get("Content-Length: 0", "Host: localhost:8080", "User-Agent: Java-http-client/21.0.9")
         ),
@@ -218,6 +229,17 @@ enum ClientHeads {
                 "user-agent: node",
                 "accept-encoding: gzip, deflate",
                 "content-length: 11"
+            )
+        ),
+        (
+            "Java, java.net.http, which offers HTTP/2",
+            put(
+                "Connection: Upgrade, HTTP2-Settings",
+                "Content-Length: 11",
+                "Host: localhost:8080",
+                "HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA",
+                "Upgrade: h2c",
+                "User-Agent: Java-http-client/21.0.9"
             )
         ),
         (

@@ -1,3 +1,4 @@
+internal import NIOHTTP1
 import PantlerModel
 import PantlerStore
 
@@ -91,7 +92,8 @@ struct LaneAgreement {
         guard
             head.method == request.method, head.target == Array(request.target.utf8),
             head.length == request.body.count, head.isKeptAlive != request.closes, !head.isHTTP10 || request.closes,
-            !head.expectsContinue, !head.isUpgrade
+            !head.expectsContinue,
+            !head.isUpgrade || head.headers["upgrade"].map({ trimmed($0).asciiLowercased }) == ["h2c"]
         else { throw Disagreement("is another request: \(head)") }
         let call = try judge(request.method, request.target, head.headers)
         let isView = call.resource == .entry || (call.resource == .value && request.method == .get)

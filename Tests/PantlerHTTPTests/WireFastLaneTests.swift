@@ -155,9 +155,12 @@ struct WireFastLaneTests {
 
     private static let oddFields = [
         "Content-Length: 5", "Content-Length: -0", "Content-Length: ", "Content-Length: 0\r\nContent-Length: 0",
-        "Transfer-Encoding: chunked", "Transfer-Encoding:", "Expect: 100-continue", "Upgrade: h2c", "Trailer: x",
+        "Transfer-Encoding: chunked", "Transfer-Encoding:", "Expect: 100-continue", "Upgrade: websocket",
+        "Upgrade: h2c, x",
+        "Trailer: x",
         "Lease: x",
-        "Connection: upgrade", "Connection: keep-alive, upgrade", "Connection: close, te", "Connection:",
+        "Connection: upgrade", "Connection: HTTP2-Settings", "Connection: keep-alive, upgrade", "Connection: close, te",
+        "Connection:",
         "Connection: keep-alive\r\nConnection: keep-alive", "Proxy-Connection: close", "Content-Encoding: gzip",
         "If-None-Match: \"1\"", "If-Match: *", "Host: localhost", "HOST: localhost",
         "Accept", "Accept:\r\n */*", "Accept : */*", ": x", "User-Agent: a\u{0}b", "User-Agent: a\rb",
@@ -175,6 +178,22 @@ struct WireFastLaneTests {
     func leavesFields(field: String) {
         #expect(verdict(Self.plain.replacing("\r\n\r\n", with: "\r\n\(field)\r\n\r\n")) == "other")
         #expect(verdict(Self.plain.replacing("\r\nHost", with: "\r\n\(field)\r\nHost")) == "other")
+    }
+
+    @Test("takes every byte that a name can hold at every place, and none that it cannot")
+    func names() {
+        let token = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".utf8
+        for length in [1, 7, 8, 9, 17] {
+            for place in 0..<length {
+                for byte in UInt8.min...UInt8.max where byte != UInt8(ascii: ":") {
+                    var name = Array(repeating: UInt8(ascii: "x"), count: length)
+                    name[place] = byte
+                    let request = Array(Self.plain.utf8.dropLast(2)) + name + Array(": v\r\n\r\n".utf8)
+                    let isTaken = Self.verdict(request) == "shop entry a \(request.count)"
+                    #expect(isTaken == token.contains(byte), "\(byte) at \(place) of \(length)")
+                }
+            }
+        }
     }
 
     @Test("takes 256 fields, which are as many as the decoder takes")

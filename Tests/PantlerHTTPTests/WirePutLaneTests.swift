@@ -102,7 +102,7 @@ struct WirePutLaneTests {
             "Content-Length: 0", "Transfer-Encoding: chunked", "Transfer-Encoding: identity", "Expect: 100-continue",
             "If-Match: *", "If-None-Match: *", "Lease: x", "Content-Encoding: identity", "Content-Encoding: gzip",
             "Trailer: x",
-            "Connection: upgrade", "Upgrade: h2c", "Proxy-Connection: keep-alive", "Content-Length",
+            "Connection: upgrade", "Upgrade: websocket", "Proxy-Connection: keep-alive", "Content-Length",
             "Content-Lengt\u{0}: 3",
         ]
     )

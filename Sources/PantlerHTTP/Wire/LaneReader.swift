@@ -183,7 +183,9 @@ struct LaneReader {
                 closes = true
                 return true
             }
-            return !isHTTP10 && Self.equal(value, "keep-alive")
+            return !isHTTP10 && (Self.equal(value, "keep-alive") || Self.equal(value, "upgrade, http2-settings"))
+        // java.net.http offers HTTP/2 with each of its requests. Nobody has to take the offer (RFC 9110, section 7.8).
+        case .upgrade: return Self.equal(value, "h2c")
         case .contentType:
             // Any type will do but `multipart/…`. All that begin with its letter are left to the decoder.
             return value.first.map { $0 | 0x20 != UInt8(ascii: "m") } ?? true
@@ -216,7 +218,7 @@ struct LaneReader {
     /// Reads a field's name (`token` of RFC 9110, section 5.6.2), and the colon.
     private mutating func fieldName() -> UnsafeRawBufferPointer? {
         let start = offset
-        while offset < bytes.count, ByteSet.token.contains(bytes[offset]) { offset += 1 }
+        skipToken()
         guard let end = next else { return nil }
         let length = offset - start
         guard end == UInt8(ascii: ":"), length > 0 else { return refuse() }
@@ -245,21 +247,45 @@ struct LaneReader {
         return pass("\r\n")
     }
 
+    /// Passes bytes of a token: eight at a time as long as they are letters, digits and hyphens, of which nearly all names are.
+    private mutating func skipToken() {
+        var index = offset
+        while bytes.count - index >= 8 {
+            let word = bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self).littleEndian
+            // In each byte's highest bit, which no sum of two numbers of seven bits gets beyond, stands whether it is one.
+            let plain = word & 0x7f7f_7f7f_7f7f_7f7f
+            let small = plain | 0x2020_2020_2020_2020
+            let letter = (small &+ 0x1f1f_1f1f_1f1f_1f1f) & ~(small &+ 0x0505_0505_0505_0505)
+            let digit = (plain &+ 0x5050_5050_5050_5050) & ~(plain &+ 0x4646_4646_4646_4646)
+            let hyphen = ~((plain ^ 0x2d2d_2d2d_2d2d_2d2d) &+ 0x7f7f_7f7f_7f7f_7f7f)
+            let other = ~((letter | digit | hyphen) & ~word) & 0x8080_8080_8080_8080
+            if other != 0 {
+                index += other.trailingZeroBitCount / 8
+                break
+            }
+            index += 8
+        }
+        while index < bytes.count, ByteSet.token.contains(bytes[index]) { index += 1 }
+        offset = index
+    }
+
     /// Passes bytes from 0x20 to 0x7e, eight at a time.
     private mutating func skipPrintable() {
-        while bytes.count - offset >= 8 {
-            let word = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self).littleEndian
+        var index = offset
+        while bytes.count - index >= 8 {
+            let word = bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self).littleEndian
             let control = (word &- 0x2020_2020_2020_2020) & ~word
             let delete = ((word ^ 0x7f7f_7f7f_7f7f_7f7f) &- 0x0101_0101_0101_0101) & ~(word ^ 0x7f7f_7f7f_7f7f_7f7f)
             // A borrow can wrongly mark only bytes above one that is marked rightly, and only the lowest mark counts.
             let odd = (control | delete | word) & 0x8080_8080_8080_8080
             if odd != 0 {
-                offset += odd.trailingZeroBitCount / 8
+                offset = index + odd.trailingZeroBitCount / 8
                 return
             }
-            offset += 8
+            index += 8
         }
-        while offset < bytes.count, (0x20...0x7e).contains(bytes[offset]) { offset += 1 }
+        while index < bytes.count, (0x20...0x7e).contains(bytes[index]) { index += 1 }
+        offset = index
     }
 
     /// Whether the bytes are `text`, whatever the case of their letters. `text` is in lower case.
@@ -283,6 +309,7 @@ struct LaneField: OptionSet {
     static let connection = LaneField(rawValue: 1 << 1)
     static let contentType = LaneField(rawValue: 1 << 2)
     static let contentLength = LaneField(rawValue: 1 << 3)
+    static let upgrade = LaneField(rawValue: 1 << 5)
     /// A field that changes where the message ends, or what it asks for. A request with one is left to the decoder, whatever the field
     /// says.
     static let leaving = LaneField(rawValue: 1 << 4)
@@ -298,7 +325,8 @@ struct LaneField: OptionSet {
         case 4 where says("host"): self = .host
         case 5 where says("lease"): self = .leaving
         case 6 where says("expect"): self = .leaving
-        case 7 where says("upgrade") || says("trailer"): self = .leaving
+        case 7 where says("upgrade"): self = .upgrade
+        case 7 where says("trailer"): self = .leaving
         case 8 where says("if-match"): self = .leaving
         case 10 where says("connection"): self = .connection
         case 12 where isPut && says("content-type"): self = .contentType
