@@ -133,7 +133,7 @@ if Context.environment["PANTLER_BENCHMARKS"] != nil {
             name: "Benchmarks",
             dependencies: [
                 "PantlerHTTP", "PantlerStore", "PantlerMemory", "PantlerDisk", "PantlerJSON", "PantlerCodec",
-                "PantlerModel", .product(name: "Logging", package: "swift-log"),
+                "PantlerModel", "Support", .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/Benchmarks/Micro"
         )

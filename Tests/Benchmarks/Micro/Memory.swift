@@ -1,5 +1,6 @@
 internal import PantlerMemory
 internal import PantlerModel
+internal import Support
 
 extension BenchmarkGroup {
     private static let entries = 100_000
