@@ -10,7 +10,8 @@ struct Pantler: AsyncParsableCommand {
         abstract: "A cache-aside service over HTTP and JSON, and the command to work with it.",
         discussion: """
             `pantler serve` serves http://127.0.0.1:8080 and keeps its data in ./pantler-data. Every other command calls a \
-            running service: the one at --url, or at PANTLER_URL.
+            running service: the one at --url, or at PANTLER_URL. PANTLER_NAMESPACE is the namespace where -n names none. Options that \
+            all commands have may stand before the command.
 
             Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 not allowed, 5 conflict, 6 unreachable.
             """,
@@ -20,8 +21,8 @@ struct Pantler: AsyncParsableCommand {
             CommandGroup(
                 name: "Entries",
                 subcommands: [
-                    GetCommand.self, SetCommand.self, DeleteCommand.self, TouchCommand.self, IncrCommand.self,
-                    KeysCommand.self,
+                    GetCommand.self, MgetCommand.self, SetCommand.self, DeleteCommand.self, ExistsCommand.self,
+                    TTLCommand.self, TouchCommand.self, IncrCommand.self, KeysCommand.self,
                 ]
             ),
             CommandGroup(name: "Namespaces", subcommands: [NamespaceCommand.self]),
@@ -38,7 +39,9 @@ struct Pantler: AsyncParsableCommand {
     /// Runs a command line to its end and says how it ended.
     static func run(_ arguments: RawArguments) async -> ExitStatus {
         do {
-            var command = try parseAsRoot(arguments.texts)
+            let line = CommandWords(arguments.texts, of: Pantler.self)
+            try line.checkVerb()
+            var command = try parseAsRoot(line.arguments)
             try arguments.checkText(besides: (command as? any TakesBytes)?.byteArguments ?? [])
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()

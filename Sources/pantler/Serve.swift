@@ -26,6 +26,7 @@ struct Service {
     /// - Throws: what kept it from starting, as a sentence for the operator.
     func run() async throws {
         StraySignals.ignore()
+        for passedOver in source.passedOver { logger.warning("\(passedOver)") }
         for doubt in configuration.doubts { logger.warning("\(doubt)") }
         // From here on a hang-up is a wish for another configuration, and no reason to end.
         let wishes = await UnixSignalsSequence(trapping: .sighup, .sigusr1)
@@ -56,7 +57,13 @@ struct Service {
 
         let figures = Figures(maxDiskBytes: configuration.disk.maxDisk)
         let server = makeServer(store, figures)
-        let listening = ListeningService(server: server, configuration: configuration, logger: logger)
+        let manager = ServiceManager()
+        let listening = ListeningService(
+            server: server,
+            configuration: configuration,
+            manager: manager,
+            logger: logger
+        )
         let reloading = ReloadingService(
             source: source,
             configuration: configuration,
@@ -67,9 +74,13 @@ struct Service {
             figures: figures,
             logger: logger
         )
+        var services: [any ServiceLifecycle.Service] = [listening, reloading, watch]
+        if let manager, let pause = manager.watchdogPause {
+            services.append(Watchdog(server: server, manager: manager, pause: pause))
+        }
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
-                services: [.init(service: listening), .init(service: reloading), .init(service: watch)],
+                services: services.map { .init(service: $0) },
                 gracefulShutdownSignals: [.sigterm, .sigint],
                 logger: logger
             )
@@ -132,19 +143,28 @@ private struct ListenError: Error, CustomStringConvertible {
     let port: Int
     let reason: String
 
+    /// As a URL has it: an address of IPv6 in brackets (RFC 3986, section 3.2.2).
+    static func place(_ host: String, _ port: Int) -> String {
+        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+
     var description: String {
         // What a limit has stopped is no matter of the place.
         let advice =
             reason.contains("ulimit") ? "" : " Choose another place with --host and --port, or end what listens there."
-        return "Cannot listen at \(host):\(port): \(reason)." + advice
+        return "Cannot listen at \(Self.place(host, port)): \(reason)." + advice
     }
 }
 
 /// Listens until the service is asked to stop, which from the first connection on ends it in order.
-private struct ListeningService: ServiceLifecycle.Service {
+private struct ListeningService: ServiceLifecycle.Service, CustomStringConvertible {
     let server: HTTPServer
     let configuration: ServeConfiguration
+    let manager: ServiceManager?
     let logger: Logger
+
+    // Descriptions are what ServiceLifecycle logs: without one it would be the whole configuration.
+    var description: String { "listening" }
 
     func run() async throws {
         let place = configuration.server
@@ -156,11 +176,13 @@ private struct ListeningService: ServiceLifecycle.Service {
         logger.info(
             "Serving",
             metadata: [
-                "url": "http://\(place.host):\(server.port)", "data": "\(configuration.dataDirectory)",
+                "url": "http://\(ListenError.place(place.host, server.port))", "data": "\(configuration.dataDirectory)",
                 "version": "\(Build.version)",
             ]
         )
+        manager?.tell("READY=1")
         try? await gracefulShutdown()
+        manager?.tell("STOPPING=1")
         logger.info("Stopping: running requests are answered, no new ones are taken")
         let cutOff = try await server.drain(within: place.shutdownTimeout)
         if cutOff > 0 { logger.warning("Connections were cut off", metadata: ["count": "\(cutOff)"]) }
@@ -169,7 +191,9 @@ private struct ListeningService: ServiceLifecycle.Service {
 
 /// Reads the configuration again on SIGHUP, and applies what can be changed while the service runs. Answers SIGUSR1, with which
 /// other servers are told to open their logs anew: this one's is standard error, so there is nothing to open.
-private final class ReloadingService: ServiceLifecycle.Service {
+private final class ReloadingService: ServiceLifecycle.Service, CustomStringConvertible {
+    var description: String { "reloading" }
+
     let source: ConfigurationSource
     let configuration: Mutex<ServeConfiguration>
     let wishes: UnixSignalsSequence
@@ -241,12 +265,33 @@ private final class ReloadingService: ServiceLifecycle.Service {
         store.setMaxMemory(options.maxMemory)
         disk.setMaxFolderBytes(configuration.disk.maxDisk)
         let http = configuration.httpOptions
-        server.reload(limits: http.limits, allowedHosts: http.allowedHosts)
+        server.reload(limits: http.limits, allowedHosts: http.allowedHosts, access: http.access)
+    }
+}
+
+/// Tells systemd that the service lives, as long as each of its event loops comes round.
+private struct Watchdog: ServiceLifecycle.Service, CustomStringConvertible {
+    let server: HTTPServer
+    let manager: ServiceManager
+    let pause: Duration
+
+    var description: String { "watchdog" }
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                await server.comesRound()
+                manager.tell("WATCHDOG=1")
+                try? await Task.sleep(for: pause)
+            }
+        }
     }
 }
 
 /// Sees the machine's clock being set, so that moments are told as they are from then on.
-private struct ClockWatch: ServiceLifecycle.Service {
+private struct ClockWatch: ServiceLifecycle.Service, CustomStringConvertible {
+    var description: String { "clock watch" }
+
     let clock: ServiceClock
     let logger: Logger
 

@@ -94,7 +94,7 @@ struct CommandNamespaceTests {
                 $0["name"].string == name
             }
         )
-        #expect(try pantler("namespace", "delete", name, "--yes").status == 0)
+        #expect(try pantler("namespace", "delete", name, "--yes").output == "namespace '\(name)' deleted\n")
         #expect(try pantler("namespace", "delete", name, "--yes").status == 3)
         #expect(try pantler("namespace", "update", name, "--max-ttl", "1d").status == 3)
         #expect(try pantler("namespace", "create", "No Name").status == 1)
@@ -112,7 +112,7 @@ struct CommandNamespaceTests {
         expect(try http.get("\(ns)/entries/b2"), 200)
         #expect(try pantler("namespace", "flush", name, "--yes", "-o", "json").json["generation"].int == 1)
         expect(try http.get("\(ns)/entries/b2"), 404)
-        #expect(try pantler("namespace", "flush", "\(name)-none").status == 3)
+        #expect(try pantler("namespace", "flush", "\(name)-none", "--yes").status == 3)
     }
 
     @Test("statistics show hits, misses and sizes, of a namespace and of all")

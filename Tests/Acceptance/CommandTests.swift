@@ -135,7 +135,7 @@ struct CommandTests {
     func deleteMany() throws {
         for key in ["a", "b"] { try http.store(ns, key) }
         let result = try pantler("delete", "a", "none", "b")
-        #expect(result.status == 3)
+        #expect(result.status == 3 && result.output == "2 entries deleted\n")
         #expect(result.errors.contains("'none'"))
         #expect(try http.get("\(ns)/entries").json["entries"].array.isEmpty)
     }
@@ -160,12 +160,98 @@ struct CommandTests {
         let rest = try pantler("keys", "--all", "--cursor", cursor, "-o", "json")
         #expect(rest.json["entries"].array.count == 21)
         #expect(rest.json["cursor"].isNull)
-        let table = try pantler("keys", "--prefix", "k12", "--limit", "5")
-        #expect(table.output.split(separator: "\n").count == 6)
-        #expect(table.output.hasPrefix("KEY "))
-        #expect(table.errors.contains("--all"))
+        let some = try pantler("keys", "--prefix", "k12", "--limit", "5")
+        #expect(some.output == (120..<125).map { "k\($0)\n" }.joined())
+        #expect(some.errors.contains("--all"))
         #expect(try pantler("keys", "--prefix", "k12").errors.isEmpty)
         #expect(try pantler("keys", "--cursor", "nonsense").status == 1)
+    }
+
+    @Test("a pipe gets every key on a line of its own, however many pages they take; a terminal gets one table")
+    func listingOfPages() throws {
+        let keys = (1000..<3200).map { "key-\($0)" }
+        let entries = keys.map { #"{"key":"\#($0)","value":1}"# }
+        for start in stride(from: 0, to: entries.count, by: 1000) {
+            let page = entries[start..<min(start + 1000, entries.count)].joined(separator: ",")
+            expect(try http.post("\(ns)/batch/set", #"{"entries":[\#(page)]}"#), 200)
+        }
+        #expect(try pantler("ls").output == keys.map { $0 + "\n" }.joined())
+        let table = try terminal(["keys", "--all", "-n", name])
+        let lines = table.output.split(whereSeparator: \.isNewline)
+        #expect(lines.count == keys.count + 1)
+        #expect(lines.filter { $0.contains("VERSION") }.count == 1 && lines.first?.contains("KEY") == true)
+        #expect(try terminal(["keys", "-n", name]).output.split(whereSeparator: \.isNewline).count == 102)
+    }
+
+    /// Runs a command with its output on a terminal.
+    private func terminal(_ arguments: [String]) throws -> CommandResult {
+        let line = (["\(try Command.executable())"] + arguments).map { "'\($0)'" }.joined(separator: " ")
+        return try Command.run(
+            program: ["script", "-qec", line, "/dev/null"],
+            environment: ["PANTLER_URL": server.url, "TERM": "xterm"]
+        )
+    }
+
+    @Test("several entries are printed with their keys, each on one line, and a missing one is named")
+    func mget() throws {
+        expect(try http.put("\(ns)/entries/a", "{\"value\":{\"x\": [1, \"b \\\"c\"],\n \"y\":2.50}}"), 201)
+        expect(try http.put("\(ns)/entries/b", #"{"value_base64":"AP8=","content_type":"image/png"}"#), 201)
+        let both = try pantler("mget", "b", "a", "b")
+        #expect(both.status == 0, "\(both)")
+        #expect(both.output == "b\t\"AP8=\"\na\t{\"x\":[1,\"b \\\"c\"],\"y\":2.50}\n")
+        let some = try pantler("mget", "a", "none", "other")
+        #expect(some.status == 3 && some.output.hasPrefix("a\t") && some.errors.contains("'none'"))
+        #expect(try pantler("mget", "a", "none", "-o", "json").json["missing"].array.map(\.string) == ["none"])
+    }
+
+    @Test("whether entries are there is the exit status, and is not counted")
+    func exists() throws {
+        try http.store(ns, "a")
+        #expect(try pantler("exists", "a").status == 0)
+        #expect(try pantler("exists", "a").output.isEmpty)
+        let none = try pantler("exists", "a", "none")
+        #expect(none.status == 3 && none.errors.contains("'none'") && none.output.isEmpty)
+        let json = try pantler("exists", "a", "none", "-o", "json")
+        #expect(json.status == 3 && json.json["exist"].array.map(\.string) == ["a"])
+        #expect(json.json["missing"].array.map(\.string) == ["none"])
+        #expect(try http.get("\(ns)/stats").json["gets"].int == 0)
+    }
+
+    @Test("a TTL is told in seconds, none for never, and of what is not there the exit status tells")
+    func ttl() throws {
+        expect(try http.put("\(ns)/entries/short", #"{"value":1,"ttl":100}"#), 201)
+        expect(try http.put("\(ns)/entries/ever", #"{"value":1,"ttl":null}"#), 201)
+        let left = try #require(Int(try pantler("ttl", "short").output.dropLast()))
+        #expect((60...100).contains(left))
+        #expect(try pantler("ttl", "ever").output == "none\n")
+        #expect(try pantler("ttl", "ever", "-o", "json").json["ttl"].isNull)
+        #expect(try pantler("ttl", "short", "-o", "json").json["expires_at"].string?.isEmpty == false)
+        #expect(try pantler("ttl", "none").status == 3)
+    }
+
+    @Test("options stand before the verb too, and the environment names the namespace")
+    func order() throws {
+        #expect(try Command.run(["-n", name, "--url", server.url, "set", "k", "1"]).status == 0)
+        #expect(try Command.run(["--namespace=\(name)", "get", "k"], url: server.url).output == "1")
+        #expect(
+            try Command.run(["get", "k"], url: server.url, environment: ["PANTLER_NAMESPACE": name]).output == "1"
+        )
+        #expect(try Command.run(["-o", "json", "ns", "ls"], url: server.url).json["namespaces"].array.isEmpty == false)
+        #expect(try Command.run(["ns", "-o", "json", "show", name], url: server.url).json["name"].string == name)
+        #expect(try pantler("del", "k").output == "1 entry deleted\n")
+    }
+
+    @Test("a wrong address is no miss, and a value that is too large is told as that")
+    func addressAndSize() throws {
+        let wrong = try Command.run(["get", "k"], url: server.url + "/elsewhere")
+        #expect(wrong.status == 1, "\(wrong)")
+        let folder = try TemporaryDirectory()
+        defer { folder.remove() }
+        let file = try folder.write(String(repeating: "x", count: 4 << 20), to: "large")
+        let small = try ServerProcess(ServerProcess.Options(configuration: "limits:\n  body_size: 1MiB\n"))
+        let large = try Command.run(["set", "large", "--type", "text", "--file", file], url: small.url)
+        #expect(large.status == 1 && !large.errors.contains("No Pantler answers"), "\(large.errors)")
+        #expect(large.errors.contains("body_size"), "\(large.errors)")
     }
 
     @Test("a value that is no JSON is refused where it is said to be JSON")
@@ -234,8 +320,8 @@ struct CommandUsageTests {
         "a service that is not there is told with what to do next",
         arguments: [
             ["get", "k"], ["set", "k", "1"], ["delete", "k"], ["touch", "k", "--ttl", "1m"], ["incr", "k"], ["keys"],
-            ["stats"],
-            ["check"], ["namespace", "list"], ["namespace", "flush", "a"], ["bench", "replay", "none.csv"],
+            ["stats"], ["mget", "k"], ["exists", "k"], ["ttl", "k"],
+            ["check"], ["namespace", "list"], ["namespace", "flush", "a", "--yes"], ["bench", "replay", "none.csv"],
         ]
     )
     func unreachable(arguments: [String]) throws {
@@ -269,6 +355,31 @@ struct CommandUsageTests {
         #expect(result.status == 2, "\(result)")
         #expect(result.output.isEmpty)
         #expect(!result.errors.isEmpty)
+    }
+
+    @Test(
+        "a verb that there is not is told with the nearest that there is",
+        arguments: [
+            (["gte", "k"], "pantler get"), (["-n", "a", "delet", "k"], "pantler delete"),
+            (["namespace", "lst"], "pantler namespace list"), (["ns", "-o", "json", "creat"], "pantler ns create"),
+        ]
+    )
+    func typos(arguments: [String], nearest: String) throws {
+        let result = try Command.run(arguments)
+        #expect(result.status == 2)
+        #expect(result.errors.contains("Did you mean '\(nearest)'?"), "\(result.errors)")
+        let far = try Command.run(["frobnicate"])
+        #expect(far.status == 2 && !far.errors.contains("Did you mean") && far.errors.contains("--help"))
+    }
+
+    @Test(
+        "what cannot be undone wants a yes where nobody can be asked",
+        arguments: [["namespace", "delete", "a"], ["namespace", "flush", "a"]]
+    )
+    func unconfirmed(arguments: [String]) throws {
+        // Nobody answers there: the call would fail with another status.
+        let result = try Command.run(arguments, url: "http://127.0.0.1:\(try freePort())")
+        #expect(result.status == 2 && result.errors.contains("--yes"), "\(result)")
     }
 
     @Test(

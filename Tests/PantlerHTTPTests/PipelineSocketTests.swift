@@ -25,7 +25,8 @@ struct PipelineSocketTests {
             logger: Logger(label: "test"),
             openConnections: open,
             limits: HTTPLimits(),
-            hosts: ServedHosts([], address: "127.0.0.1")
+            hosts: ServedHosts([], address: "127.0.0.1"),
+            access: AccessOptions()
         )
         let socket = StreamSocket(taking: descriptor, on: loop)
         let connection = try HTTPServer.assemble(socket.pipeline.syncOperations, state)

@@ -21,7 +21,7 @@ struct PipelineStreamTests {
             method: .get,
             number: handler.state.beginAlone(closes: closes, isHTTP10: false),
             takesPieces: true,
-            target: "",
+            logged: nil,
             headers: [:],
             began: connection.eventLoop.now,
             claim: nil

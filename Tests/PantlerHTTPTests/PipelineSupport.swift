@@ -51,7 +51,8 @@ final class TestConnection {
             logger: Logger(label: "test"),
             openConnections: openConnections,
             limits: limits,
-            hosts: ServedHosts([], address: "127.0.0.1")
+            hosts: ServedHosts([], address: "127.0.0.1"),
+            access: AccessOptions()
         )
         channel = EmbeddedChannel(loop: eventLoop)
         try channel.pipeline.syncOperations.addHandler(reads)

@@ -121,6 +121,7 @@ struct ConfigurationTests {
         "limits.connections": "100",
         "limits.pipelined_requests": "10", "limits.head_timeout": "300ms", "limits.body_timeout": "300ms",
         "limits.idle_timeout": "400ms", "log.level": "debug", "log.format": "json",
+        "log.access": "slow", "log.slow": "20ms",
     ]
 
     @Test("flags go before the environment, that before the file, that before the defaults")
@@ -249,6 +250,29 @@ struct ConfigurationTests {
             "PANTLER_URL": "x", "PANTLER_TOKEN": "y", "PANTLER_EXECUTABLE": "z", "PATH": "/bin", "PANTLERX": "1",
         ]
         #expect(try load(environment: environment) == ServeConfiguration())
+    }
+
+    @Test("what Kubernetes says of a service called pantler is passed over, and so is what is empty")
+    func kubernetes() throws {
+        let environment = [
+            "PANTLER_SERVICE_HOST": "10.3.0.7", "PANTLER_SERVICE_PORT": "8080", "PANTLER_SERVICE_PORT_HTTP": "8080",
+            "PANTLER_PORT": "tcp://10.3.0.7:8080", "PANTLER_PORT_8080_TCP": "tcp://10.3.0.7:8080",
+            "PANTLER_PORT_8080_TCP_PROTO": "tcp", "PANTLER_PORT_8080_TCP_PORT": "8080",
+            "PANTLER_PORT_8080_TCP_ADDR": "10.3.0.7",
+            "PANTLER_SERVER_PORT": "tcp://10.3.0.8:80", "PANTLER_SERVER_SERVICE_HOST": "10.3.0.8",
+            "PANTLER_SERVER_PORT_80_UDP_ADDR": "10.3.0.8", "PANTLER_LOG_LEVEL": "", "PANTLER_CONFIG": "",
+            "PANTLER_MISSPELT": "",
+        ]
+        let source = ConfigurationSource(environment: environment)
+        #expect(try source.load() == ServeConfiguration())
+        #expect(source.passedOver.count == environment.count)
+        #expect(source.passedOver.contains("PANTLER_LOG_LEVEL in the environment is empty, and passed over"))
+        #expect(source.passedOver.allSatisfy { !$0.contains("10.3.0") })
+        // Settings stay settings, and misspelt ones faults.
+        var expected = ServeConfiguration()
+        expected.server.port = 81
+        #expect(try load(environment: ["PANTLER_SERVER_PORT": "81"]) == expected)
+        #expect(try !faults("", environment: ["PANTLER_SERVER_PROT": "81"]).isEmpty)
     }
 
     @Test("a file that is not there is named")

@@ -46,6 +46,30 @@ struct LogTests {
         #expect(json["metadata"]["always"].string == "here")
     }
 
+    @Test(
+        "a line for systemd's journal begins with its priority, and has no time",
+        arguments: [(Logger.Level.critical, 2), (.error, 3), (.warning, 4), (.notice, 5), (.info, 6), (.debug, 7)]
+    )
+    func journal(level: Logger.Level, priority: Int) throws {
+        for format in LogFormat.allCases {
+            let lines = Shared<[String]>([])
+            var logger = Logger(label: "pantler.test") { label in
+                LineHandler(label: label, format: format, isJournal: true) { bytes in
+                    lines.update { $0.append(String(decoding: bytes, as: UTF8.self)) }
+                }
+            }
+            logger.logLevel = .trace
+            logger.log(level: level, "It happened.", metadata: ["a": "b"])
+            let line = lines.value.joined()
+            switch format {
+            case .text: #expect(line == "<\(priority)>It happened. a=b\n")
+            case .json:
+                #expect(line.hasPrefix("<\(priority)>{"))
+                #expect(JSON(Array(line.dropFirst(3).utf8)).names == ["level", "logger", "message", "metadata"])
+            }
+        }
+    }
+
     @Test("nothing that a client sent breaks a line")
     func injection() {
         let line = line(.text, .info, "key a\nfake", ["key": "x\ny\u{1b}[31m"])

@@ -7,16 +7,16 @@ import PantlerStore
 /// A plain request that is answered later, beside others.
 struct LateRequest: Sendable {
     let number: UInt64
-    /// The request's path, for the log; empty where requests are not logged.
-    let target: String
+    /// `nil` where requests are not logged.
+    let logged: LoggedRequest?
     let began: NIODeadline
 }
 
 // Answers that come later than their requests, in any order.
 extension Connection {
     /// What has to be known of a plain request that is answered later.
-    func late(_ request: FastLane.FastRequest, _ number: UInt64) -> LateRequest {
-        LateRequest(number: number, target: isLogged ? target(request) : "", began: state.burstBegan)
+    func late(_ method: Method, _ request: FastLane.FastRequest, _ number: UInt64) -> LateRequest {
+        LateRequest(number: number, logged: logged(method, request), began: state.burstBegan)
     }
 
     /// Answers a plain request that was begun before. `write` returns the answer's status, and the place of a large value.
@@ -32,19 +32,22 @@ extension Connection {
             let status: Int
             if state.answers.isNext(request.number) {
                 // It is this answer's turn: it is written into the buffer from which it is sent.
+                let start = output.writerIndex
                 let (written, gap) = write(frame, &output)
                 status = written
+                if isLogged { loggedAnswer = LoggedAnswer(output, from: start) }
                 if let gap { sendOutput(with: gap.value(loop.flight), at: gap.offset) }
                 gatherOrSend(state.endFirst())
             } else {
                 var text = ByteBuffer()
                 let (written, gap) = write(frame, &text)
                 status = written
+                if isLogged { loggedAnswer = LoggedAnswer(text, from: text.readerIndex) }
                 var answer = WireAnswer(text)
                 if let gap { answer.add(gap.value(loop.flight), at: gap.offset) }
                 guard state.settle(request.number, answer) else { return }
             }
-            record(operation, operation == .put ? .put : .get, .fast, request.target, status, since: request.began)
+            record(operation, .fast, request.logged, status, since: request.began)
             while let (answer, behind) = state.takeReady() {
                 gatherOrSend(answer)
                 gatherOrSend(behind)
@@ -61,7 +64,7 @@ extension Connection {
             method: head.method,
             number: state.beginAlone(closes: !head.isKeptAlive, isHTTP10: head.isHTTP10),
             takesPieces: !head.isHTTP10 && head.method != .head,
-            target: isLogged ? String(decoding: head.target, as: UTF8.self) : "",
+            logged: isLogged ? LoggedRequest(head) : nil,
             headers: message.request.headers,
             began: message.began,
             claim: message.claim
@@ -138,7 +141,12 @@ extension Connection {
         exchange.endBody()
         guard state.isAwaited(exchange.number) else { return }
         burst {
-            gatherOrSend(make(frame(of: exchange)))
+            let answer = make(frame(of: exchange))
+            if isLogged {
+                let head = answer.head.readableBytes > 0 ? answer.head : answer.text
+                loggedAnswer = LoggedAnswer(head, from: head.readerIndex)
+            }
+            gatherOrSend(answer)
             end(exchange, operation, status)
         }
     }
@@ -146,7 +154,7 @@ extension Connection {
     private func end(_ exchange: Exchange, _ operation: Operation, _ status: Int) {
         _ = state.endFirst()
         endPieces()
-        record(operation, exchange.method, .full, exchange.target, status, since: exchange.began)
+        record(operation, .full, exchange.logged, status, since: exchange.began)
     }
 
     // MARK: Answers in pieces
@@ -154,6 +162,7 @@ extension Connection {
     /// Begins an answer in chunks.
     func begin(_ exchange: Exchange, _ response: Response) {
         guard state.beginAnswer(exchange.number) else { return }
+        loggedAnswer = LoggedAnswer()
         burst { response.writeHead(frame(of: exchange), bodyCount: nil, to: &output) }
     }
 
@@ -178,6 +187,7 @@ extension Connection {
     private func gatherOrSend(chunk piece: WireAnswer) {
         // A chunk without bytes would end the answer.
         if piece.count == 0 { return }
+        loggedAnswer.bytes += piece.count
         output.writeString("\(String(piece.count, radix: 16))\r\n")
         var piece = piece
         if piece.claim == nil, piece.textBytes > Flight.free {
@@ -238,25 +248,13 @@ extension Connection {
     /// Counts an answer with the time that it took, and logs it.
     func record(
         _ operation: Operation,
-        _ method: Method,
         _ lane: Lane,
-        _ target: String,
+        _ logged: LoggedRequest?,
         _ status: Int,
         since began: NIODeadline
     ) {
         let nanoseconds = UInt64(max(0, (loop.eventLoop.now - began).nanoseconds))
         loop.tally.record(operation, lane, status: status, nanoseconds: nanoseconds)
-        if isLogged { log(method, target, status, since: began) }
-    }
-
-    /// Writes a request's line to the log, at debug.
-    func log(_ method: Method, _ target: String, _ status: Int, since began: NIODeadline) {
-        let microseconds = max(0, (loop.eventLoop.now - began).nanoseconds) / 1000
-        loop.logger.debug(
-            "request",
-            metadata: [
-                "method": "\(method)", "target": "\(target)", "status": "\(status)", "us": "\(microseconds)",
-            ]
-        )
+        if isLogged { log(operation, logged, status, since: began) }
     }
 }

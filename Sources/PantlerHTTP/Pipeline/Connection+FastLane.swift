@@ -92,9 +92,17 @@ extension Connection {
 
     /// Runs `body` with the buffer in which the next answer has its place.
     func gather<Answer>(_ body: (inout ByteBuffer) -> Answer) -> Answer {
-        state.answers.isEmpty ? body(&output) : state.addBehind(body)
+        isLogged ? gatherNoting(body) : state.answers.isEmpty ? body(&output) : state.addBehind(body)
     }
 
-    /// The path of a request, for the log.
-    func target(_ request: FastLane.FastRequest) -> String { String(decoding: request.target, as: UTF8.self) }
+    /// The same where what was written is wanted for the log.
+    private func gatherNoting<Answer>(_ body: (inout ByteBuffer) -> Answer) -> Answer {
+        func note(_ output: inout ByteBuffer) -> Answer {
+            let start = output.writerIndex
+            let answer = body(&output)
+            loggedAnswer = LoggedAnswer(output, from: start)
+            return answer
+        }
+        return state.answers.isEmpty ? note(&output) : state.addBehind(note)
+    }
 }

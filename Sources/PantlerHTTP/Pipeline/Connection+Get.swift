@@ -41,7 +41,7 @@ extension Connection {
         switch lookup {
         case .hit:
             fastAnswers.hits += 1
-            if isLogged { log(.get, target(request), 200, since: state.burstBegan) }
+            if isLogged { log(.get, logged(.get, request), 200, since: state.burstBegan) }
         case .missing(let reason): answerMiss(reason, request, frame)
         case .below, .omitted: load(namespace, hash, request)
         }
@@ -107,19 +107,19 @@ extension Connection {
     private func refuseForRoom(_ request: FastLane.FastRequest, _ frame: AnswerFrame) {
         let response = Response(problem: .noRoom, operation: .get)
         gather { response.write(frame, to: &$0) }
-        record(.get, .get, .fast, isLogged ? target(request) : "", response.status, since: state.burstBegan)
+        record(.get, .fast, logged(.get, request), response.status, since: state.burstBegan)
     }
 
     private func answerMiss(_ reason: MissReason, _ request: FastLane.FastRequest, _ frame: AnswerFrame) {
         gather { MissAnswer.write(reason, frame, to: &$0) }
         fastAnswers.misses += 1
-        if isLogged { log(.get, target(request), 404, since: state.burstBegan) }
+        if isLogged { log(.get, logged(.get, request), 404, since: state.burstBegan) }
     }
 
     /// Asks the lower tier for the entry. By the request's number the answer finds its place in the order.
     private func load(_ namespace: Namespace, _ hash: UInt64, _ request: FastLane.FastRequest) {
         let load = PendingLoad(
-            request: late(request, state.beginGet(holding: request.length, closes: request.closes)),
+            request: late(.get, request, state.beginGet(holding: request.length, closes: request.closes)),
             aspect: request.aspect,
             address: EntryAddress(namespace: namespace.id, key: Array(request.key), hash: hash)
         )

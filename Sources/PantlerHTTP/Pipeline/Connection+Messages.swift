@@ -246,9 +246,11 @@ extension Connection {
             connection: connection,
             date: loop.date(at: state.burstBegan)
         )
+        let start = output.writerIndex
         response.write(frame, to: &output)
-        let target = isLogged ? String(decoding: head?.target ?? [], as: UTF8.self) : ""
-        record(response.operation, head?.method ?? .other, .full, target, response.status, since: state.burstBegan)
+        if isLogged { loggedAnswer = LoggedAnswer(output, from: start) }
+        let logged = isLogged ? head.map { LoggedRequest($0) } : nil
+        record(response.operation, .full, logged, response.status, since: state.burstBegan)
         if connection == .close { endAnswers() }
     }
 }

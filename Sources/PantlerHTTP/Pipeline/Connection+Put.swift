@@ -22,11 +22,11 @@ extension Connection {
         case .success(let written):
             key.withUnsafeBytes { key in gather { WrittenAnswer.write(written, key, frame, to: &$0) } }
             if written.isNew { fastAnswers.made += 1 } else { fastAnswers.replaced += 1 }
-            if isLogged { log(.put, target(request), WrittenAnswer.status(written), since: state.burstBegan) }
+            if isLogged { log(.put, logged(.put, request), WrittenAnswer.status(written), since: state.burstBegan) }
         case .failure(let problem):
             let response = Response(problem: problem, operation: .put)
             gather { response.write(frame, to: &$0) }
-            record(.put, .put, .fast, isLogged ? target(request) : "", response.status, since: state.burstBegan)
+            record(.put, .fast, logged(.put, request), response.status, since: state.burstBegan)
         }
     }
 
@@ -43,7 +43,7 @@ extension Connection {
         let address = loop.store.address(namespace, key)
         return loop.store.put(namespace, address, put, at: moment) {
             let put = LatePut(
-                request: late(request, state.beginPut(holding: request.length, closes: request.closes)),
+                request: late(.put, request, state.beginPut(holding: request.length, closes: request.closes)),
                 bodyBytes: body.count,
                 key: address.key,
                 connection: self

@@ -48,6 +48,8 @@ final class Connection: ChannelDuplexHandler {
     var fastAnswers = FastAnswers()
     /// Whether requests are logged.
     var isLogged: Bool { loop.isLogged }
+    /// The answer that was written last, for the log. Of no use where requests are not logged.
+    var loggedAnswer = LoggedAnswer()
 
     // MARK: The exchange that is alone
 

@@ -12,6 +12,8 @@ package struct HTTPOptions: Sendable {
     package var limits = HTTPLimits()
     /// Whether each event loop keeps to a core of its own, where there are as many loops as cores.
     package var pinsThreads = false
+    /// Which requests are logged. May change while the server runs.
+    package var access = AccessOptions()
 
     package init() {}
 }

@@ -159,18 +159,24 @@ package final class HTTPServer: Sendable {
             logger: logger,
             openConnections: router.connections,
             limits: options.limits,
-            hosts: ServedHosts(options.allowedHosts, address: options.host)
+            hosts: ServedHosts(options.allowedHosts, address: options.host),
+            access: options.access
         )
         return LoopPlace(eventLoop: eventLoop, state: NIOLoopBound(state, eventLoop: eventLoop))
     }
 
-    /// Sets other limits and names for what begins from now on, and takes over the log's present level.
-    package func reload(limits: HTTPLimits, allowedHosts: [String]) {
+    /// Returns once each event loop has come round, which a loop that hangs never does.
+    package func comesRound() async {
+        for loop in running.withLock({ $0?.loops ?? [] }) { try? await loop.eventLoop.submit {}.get() }
+    }
+
+    /// Sets other limits, names and wishes for the access log, for what begins from now on.
+    package func reload(limits: HTTPLimits, allowedHosts: [String], access: AccessOptions = AccessOptions()) {
         let hosts = ServedHosts(allowedHosts, address: options.host)
         router.flight.setLimit(limits.bytesInFlight)
         router.connections.setLimit(limits.connections)
         for loop in running.withLock({ $0?.loops ?? [] }) {
-            loop.eventLoop.execute { loop.value.reload(limits, hosts) }
+            loop.eventLoop.execute { loop.value.reload(limits, hosts, access) }
         }
     }
 

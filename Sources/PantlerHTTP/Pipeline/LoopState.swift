@@ -19,8 +19,11 @@ final class LoopState {
     private(set) var limits: HTTPLimits
     private(set) var patience: Patience
     private(set) var hosts: ServedHosts
-    /// Whether requests are logged.
+    private(set) var access: AccessOptions
+    /// Whether some request is logged.
     private(set) var isLogged: Bool
+    /// The access log. It has no level of its own: `access` says what it is given.
+    let accessLogger: Logger
     /// Whether each connection ends with the request that it is at. Once `true`, it stays so.
     private(set) var isDraining = false
     private var connections: [ObjectIdentifier: Connection] = [:]
@@ -36,7 +39,8 @@ final class LoopState {
         logger: Logger,
         openConnections: ConnectionCount,
         limits: HTTPLimits,
-        hosts: ServedHosts
+        hosts: ServedHosts,
+        access: AccessOptions
     ) {
         self.eventLoop = eventLoop
         self.store = store
@@ -44,7 +48,11 @@ final class LoopState {
         flight = router.flight
         self.tally = tally
         self.logger = logger
-        isLogged = logger.logLevel <= .debug
+        self.access = access
+        isLogged = access.log != .off
+        var accessLogger = Logger(label: "pantler.access")
+        accessLogger.logLevel = .trace
+        self.accessLogger = accessLogger
         self.openConnections = openConnections
         self.limits = limits
         patience = Patience(limits)
@@ -53,9 +61,10 @@ final class LoopState {
 
     deinit { scratch.deallocate() }
 
-    /// Sets other limits and names for what begins from now on, and takes over the log's present level.
-    func reload(_ limits: HTTPLimits, _ hosts: ServedHosts) {
-        isLogged = logger.logLevel <= .debug
+    /// Sets other limits, names and wishes for the access log, for what begins from now on.
+    func reload(_ limits: HTTPLimits, _ hosts: ServedHosts, _ access: AccessOptions) {
+        self.access = access
+        isLogged = access.log != .off
         self.limits = limits
         patience = Patience(limits)
         self.hosts = hosts

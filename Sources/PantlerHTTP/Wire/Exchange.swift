@@ -16,8 +16,8 @@ final class Exchange: Sendable {
     let number: UInt64
     /// Bytes that the answer to a batch of gets may have.
     let answerSize: Int
-    /// The request's target, for the log; empty where requests are not logged.
-    let target: String
+    /// `nil` where requests are not logged.
+    let logged: LoggedRequest?
     let began: NIODeadline
     private let router: Router
     /// The request's fields.
@@ -32,7 +32,7 @@ final class Exchange: Sendable {
         method: Method,
         number: UInt64,
         takesPieces: Bool,
-        target: String,
+        logged: LoggedRequest?,
         headers: HTTPHeaders,
         began: NIODeadline,
         claim: FlightClaim?
@@ -40,7 +40,7 @@ final class Exchange: Sendable {
         self.method = method
         self.number = number
         self.takesPieces = takesPieces
-        self.target = target
+        self.logged = logged
         self.headers = headers
         router = loop.router
         self.began = began

@@ -7,6 +7,8 @@ struct Reply: Sendable {
     let status: Int
     let contentType: String?
     let body: [UInt8]
+    /// What it says of the cache (RFC 9211).
+    var cacheStatus: String?
 }
 
 /// Calls a running service. For single calls; `bench` has a leaner way (`LeanConnection`).
@@ -19,6 +21,7 @@ struct Client: Sendable {
 
     enum Verb: String {
         case get = "GET"
+        case head = "HEAD"
         case put = "PUT"
         case post = "POST"
         case patch = "PATCH"
@@ -72,7 +75,8 @@ struct Client: Sendable {
             return Reply(
                 status: Int(response.status.code),
                 contentType: response.headers.first(name: "Content-Type"),
-                body: body.readBytes(length: body.readableBytes) ?? []
+                body: body.readBytes(length: body.readableBytes) ?? [],
+                cacheStatus: response.headers.first(name: "Cache-Status")
             )
         } catch {
             throw failure(error)

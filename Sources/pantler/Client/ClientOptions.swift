@@ -32,15 +32,26 @@ struct ClientOptions: ParsableArguments {
 
 /// The namespace that a command works in.
 struct NamespaceOption: ParsableArguments {
-    @Option(name: [.short, .customLong("namespace")], help: "The namespace.")
-    var name = "default"
+    @Option(
+        name: [.short, .customLong("namespace")],
+        help: "The namespace. (default: PANTLER_NAMESPACE, else default)",
+        completion: .namespaces
+    )
+    var name: String?
 
-    var path: String { "/v1/namespaces/\(name.percentEncoded)" }
+    var path: String {
+        "/v1/namespaces/\((name ?? environment("PANTLER_NAMESPACE") ?? "default").percentEncoded)"
+    }
 
     /// The path that has the key in its query, where no library changes it on the way.
     func entry(_ key: String) -> String { "\(path)/entry?key=\(key.percentEncoded)" }
     func value(_ key: String) -> String { "\(path)/value?key=\(key.percentEncoded)" }
     func counter(_ key: String) -> String { "\(path)/counter?key=\(key.percentEncoded)" }
+}
+
+extension CompletionKind {
+    /// The names of the namespaces of the service that the shell's environment names.
+    static let namespaces = shellCommand("pantler namespace list 2>/dev/null | sed 1d | cut -d ' ' -f 1")
 }
 
 /// A command that calls a running service.
@@ -65,9 +76,16 @@ struct Session: Sendable {
         try Terminal.write(Array((line + "\n").utf8))
     }
 
-    /// Asks before what cannot be undone, where somebody sits at a terminal.
+    /// Asks before what cannot be undone. Where nobody sits at a terminal to be asked, the flag has to say yes.
     func confirm(_ question: String, yes: Bool) throws {
-        guard !yes, Terminal.isInteractive else { return }
+        if yes { return }
+        guard Terminal.isInteractive else {
+            throw CommandFailure(
+                .usage,
+                code: "confirmation_required",
+                "\(question) Nobody is at a terminal to be asked: --yes goes ahead."
+            )
+        }
         Terminal.write("\(question) [y/N] ", to: .error)
         let answer = readLine()?.lowercased()
         guard answer == "y" || answer == "yes" else {

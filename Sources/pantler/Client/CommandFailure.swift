@@ -78,8 +78,10 @@ struct CommandFailure: Error, Hashable, Sendable {
     /// What the service answered.
     init(_ reply: Reply) {
         if let tree = try? JSONTree(reply.body), let detail = tree["detail"]?.text {
-            let status = ExitStatus(httpStatus: reply.status)
-            self.init(status: status, message: detail + Self.advice(tree["code"]?.text), problem: reply.body)
+            let code = tree["code"]?.text
+            // A wrong address is no miss.
+            let status = code == "route_not_found" ? .failed : ExitStatus(httpStatus: reply.status)
+            self.init(status: status, message: detail + Self.advice(code), problem: reply.body)
         } else {
             let message = "The answer is \(reply.status), and not in Pantler's form: is it Pantler that answers there?"
             self.init(.failed, code: "answer_invalid", message)
@@ -93,6 +95,7 @@ struct CommandFailure: Error, Hashable, Sendable {
         case "version_mismatch": " Read the entry again, and try with the version that it has now."
         case "value_too_large": " `pantler namespace update --max-value-size` raises that."
         case "host_not_served": " Name the service as it names itself, or add the name to server.allowed_hosts."
+        case "route_not_found": " Is there a path in --url or PANTLER_URL that does not belong there?"
         case "not_json": " Set it anew with `pantler set --type json`."
         default: ""
         }

@@ -4,7 +4,8 @@ struct DeleteCommand: ClientCommand {
     static let configuration = CommandConfiguration(
         commandName: "delete",
         abstract: "Delete entries.",
-        discussion: "Where one of the entries is not there, the others are deleted and the exit status is 3."
+        discussion: "Where one of the entries is not there, the others are deleted and the exit status is 3.",
+        aliases: ["del", "rm"]
     )
 
     @Argument(help: "The entries' keys.")
@@ -23,10 +24,11 @@ struct DeleteCommand: ClientCommand {
     func run(_ session: Session) async throws {
         let headers = ifVersion.map { [("If-Match", "\"\($0)\"")] } ?? []
         var missing: CommandFailure?
+        var deleted = 0
         for key in keys {
             let reply = try await session.client.send(.delete, namespace.entry(key), headers: headers)
             switch reply.status {
-            case 200..<300: continue
+            case 200..<300: deleted += 1
             case 404 where keys.count > 1:
                 missing = CommandFailure(
                     .notFound,
@@ -35,6 +37,11 @@ struct DeleteCommand: ClientCommand {
                 )
             default: throw CommandFailure(reply)
             }
+        }
+        if session.output == .json {
+            try session.write(json: Array("{\"deleted\":\(deleted)}".utf8))
+        } else if deleted > 0 {
+            try session.write(line: deleted == 1 ? "1 entry deleted" : "\(deleted) entries deleted")
         }
         if let missing { throw missing }
     }

@@ -5,14 +5,18 @@ struct KeysCommand: ClientCommand {
     static let configuration = CommandConfiguration(
         commandName: "keys",
         abstract: "List keys, in the order of their bytes.",
-        discussion: "What is written meanwhile may or may not be seen."
+        discussion: """
+            A terminal gets a table of the first 100; a pipe or a file gets all keys, one a line, as their bytes are. What is \
+            written meanwhile may or may not be seen.
+            """,
+        aliases: ["ls"]
     )
 
     @Option(help: "List only keys that begin with this.")
     var prefix = ""
 
-    @Option(help: "The most keys to list.")
-    var limit = 100
+    @Option(help: "The most keys to list. (default: 100 on a terminal and with --output json, else all)")
+    var limit: Int?
 
     @Flag(help: "List all of them, however many.")
     var all = false
@@ -25,28 +29,37 @@ struct KeysCommand: ClientCommand {
 
     /// The most that the service puts into one answer.
     private static let pageLimit = 1000
+    /// What is listed where nobody says how much.
+    private static let shownLimit = 100
 
     func validate() throws {
-        if limit < 1 { throw ValidationError("--limit is an integer of at least 1.") }
+        if let limit, limit < 1 { throw ValidationError("--limit is an integer of at least 1.") }
     }
 
     func run(_ session: Session) async throws {
-        var left = all ? Int.max : limit
+        let isTable = session.output == .table && Terminal.Stream.output.isTerminal
+        let isWhole = all || (limit == nil && session.output == .table && !isTable)
+        var left = isWhole ? Int.max : limit ?? Self.shownLimit
         var cursor = cursor
         var elements = JSONWriter()
         elements.beginArray()
+        var table = Table("KEY", "VERSION>", "SIZE>", "TIER", "EXPIRES")
+        var isFirst = true
         repeat {
             let reply = try await session.client.expect(.get, path(min(left, Self.pageLimit), cursor))
             let page = try reply.tree()
-            let count = page["entries"]?.elements.count ?? 0
+            let entries = page["entries"]?.elements ?? []
             if session.output == .json {
                 try append(reply.body, to: &elements)
+            } else if isTable {
+                try write(entries, &table, goesOn: !isFirst, session)
             } else {
-                try session.write(Self.table(page))
+                try Terminal.write(Array(entries.map { ($0["key"]?.text ?? "") + "\n" }.joined().utf8))
             }
-            left -= count
+            isFirst = false
+            left -= entries.count
             cursor = page["cursor"]?.text
-            if count == 0 { break }
+            if entries.isEmpty { break }
         } while cursor != nil && left > 0
         if session.output == .json {
             elements.endArray()
@@ -86,14 +99,16 @@ struct KeysCommand: ClientCommand {
         return writer.bytes
     }
 
-    private static func table(_ page: JSONTree) -> Table {
-        var table = Table("KEY", "VERSION>", "SIZE>", "TIER", "EXPIRES")
-        for entry in page["entries"]?.elements ?? [] {
+    /// Writes a page as lines of one table.
+    private func write(_ page: [JSONTree], _ table: inout Table, goesOn: Bool, _ session: Session) throws {
+        table.removeRows()
+        for entry in page {
             table.add([
                 entry["key"]?.text ?? "", entry["version"]?.text ?? "", Readable.bytes(entry["size"]?.integer ?? 0),
                 entry["tier"]?.text ?? "", entry["expires_at"]?.text ?? "never",
             ])
         }
-        return table
+        let lines = table.lines(session.style, goesOn: goesOn)
+        if !lines.isEmpty { try session.write(line: lines.joined(separator: "\n")) }
     }
 }

@@ -7,13 +7,17 @@ struct NamespaceCommand: AsyncParsableCommand {
         subcommands: [
             NamespaceListCommand.self, NamespaceShowCommand.self, NamespaceCreateCommand.self,
             NamespaceUpdateCommand.self, NamespaceDeleteCommand.self, NamespaceFlushCommand.self,
-        ]
+        ],
+        aliases: ["ns"]
     )
 }
 
 /// A namespace as the argument of a command about it.
 struct NamespaceArgument: ParsableArguments {
-    @Argument(help: "The namespace: 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit.")
+    @Argument(
+        help: "The namespace: 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit.",
+        completion: .namespaces
+    )
     var name: String
 
     var path: String { "/v1/namespaces/\(name.percentEncoded)" }

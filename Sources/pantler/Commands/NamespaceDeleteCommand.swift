@@ -3,7 +3,8 @@ internal import ArgumentParser
 struct NamespaceDeleteCommand: ClientCommand {
     static let configuration = CommandConfiguration(
         commandName: "delete",
-        abstract: "Delete a namespace with all its entries."
+        abstract: "Delete a namespace with all its entries.",
+        aliases: ["del", "rm"]
     )
 
     @OptionGroup var namespace: NamespaceArgument
@@ -15,6 +16,9 @@ struct NamespaceDeleteCommand: ClientCommand {
 
     func run(_ session: Session) async throws {
         try session.confirm("Delete the namespace '\(namespace.name)' with all its entries?", yes: yes)
-        _ = try await session.client.expect(.delete, namespace.path + "?confirm=\(namespace.name.percentEncoded)")
+        let path = namespace.path + "?confirm=\(namespace.name.percentEncoded)"
+        _ = try await session.client.expect(.delete, path)
+        // The service's own answer has no body.
+        if session.output == .table { try session.write(line: "namespace '\(namespace.name)' deleted") }
     }
 }

@@ -1,7 +1,11 @@
 internal import ArgumentParser
 
 struct NamespaceListCommand: ClientCommand {
-    static let configuration = CommandConfiguration(commandName: "list", abstract: "List the namespaces.")
+    static let configuration = CommandConfiguration(
+        commandName: "list",
+        abstract: "List the namespaces.",
+        aliases: ["ls"]
+    )
 
     @OptionGroup var client: ClientOptions
 

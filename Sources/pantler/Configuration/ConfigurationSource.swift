@@ -12,17 +12,30 @@ struct ConfigurationSource: Sendable {
     }
 
     /// Variables that are not settings but may be there.
-    static let otherVariables: Set = ["PANTLER_CONFIG", "PANTLER_URL", "PANTLER_TOKEN", "PANTLER_EXECUTABLE"]
+    static let otherVariables: Set = [
+        "PANTLER_CONFIG", "PANTLER_URL", "PANTLER_TOKEN", "PANTLER_NAMESPACE", "PANTLER_EXECUTABLE",
+    ]
 
     /// `nil` = no file.
     let file: String?
+    /// Variables that name settings, or should.
     let environment: [String: String]
     let flags: [FlagValue]
+    /// Variables that begin as ours do and are no settings, each as a sentence for the operator: what Kubernetes sets in every container for
+    /// a service that is called pantler, and what is empty.
+    let passedOver: [String]
 
     /// - Parameter file: of `--config`; the variable PANTLER_CONFIG names one where the flag does not.
     init(file: String? = nil, environment: [String: String] = [:], flags: [FlagValue] = []) {
         self.file = file ?? environment["PANTLER_CONFIG"].flatMap { $0.isEmpty ? nil : $0 }
-        self.environment = environment.filter { $0.key.hasPrefix("PANTLER_") }
+        let own = environment.filter { $0.key.hasPrefix("PANTLER_") }
+        let passedOver = own.filter { $0.value.isEmpty || KubernetesVariable.matches($0.key, $0.value) }
+        self.environment = own.filter { passedOver[$0.key] == nil }
+        self.passedOver = passedOver.sorted { $0.key < $1.key }.map { name, value in
+            value.isEmpty
+                ? "\(name) in the environment is empty, and passed over"
+                : "\(name) in the environment is what Kubernetes says of a service, and passed over"
+        }
         self.flags = flags
     }
 
@@ -105,5 +118,27 @@ private struct ConfigurationLayer {
             )
         }
         return values
+    }
+}
+
+/// The variables that Kubernetes sets in a pod for each service of its namespace: for one called `pantler`, `PANTLER_SERVICE_HOST` and
+/// `PANTLER_PORT=tcp://…` among others, and for `pantler-server` even `PANTLER_SERVER_PORT`, which is a setting's name.
+///
+/// Kubernetes documentation, "Service", environment variables.
+private enum KubernetesVariable {
+    private static let protocols = ["tcp", "udp", "sctp"]
+
+    static func matches(_ name: String, _ value: String) -> Bool {
+        if protocols.contains(where: { value.hasPrefix($0 + "://") }) { return true }
+        guard Setting.all.allSatisfy({ $0.variable != name }) else { return false }
+        let words = name.split(separator: "_", omittingEmptySubsequences: false).map { $0.lowercased() }
+        // SERVICE_HOST, SERVICE_PORT and SERVICE_PORT_NAME.
+        if zip(words, words.dropFirst()).contains(where: { $0 == "service" && ($1 == "host" || $1 == "port") }) {
+            return true
+        }
+        // PORT_8080_TCP, and PORT_8080_TCP_PROTO, _PORT and _ADDR.
+        return words.indices.dropFirst(2).contains { index in
+            protocols.contains(words[index]) && Int(words[index - 1]) != nil && words[index - 2] == "port"
+        }
     }
 }

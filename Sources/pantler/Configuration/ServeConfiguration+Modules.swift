@@ -21,6 +21,8 @@ extension ServeConfiguration {
         options.port = server.port
         options.allowedHosts = server.allowedHosts
         options.pinsThreads = server.pinThreads
+        options.access.log = log.access
+        options.access.slow = log.slow
         options.limits.headSize = Int(limits.headSize)
         options.limits.targetSize = Int(limits.targetSize)
         options.limits.bodySize = Int(limits.bodySize)

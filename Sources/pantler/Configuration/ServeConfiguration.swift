@@ -96,6 +96,10 @@ struct ServeConfiguration: Hashable, Sendable {
     struct Log: Hashable, Sendable {
         var level: Logger.Level = .info
         var format: LogFormat = .text
+        /// Which requests are logged, whatever the level.
+        var access = AccessOptions().log
+        /// From a request's first byte to its answer: what takes longer is slow.
+        var slow = AccessOptions().slow
     }
 }
 

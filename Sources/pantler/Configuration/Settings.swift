@@ -97,6 +97,8 @@ extension Setting {
 
         Setting("log.level", \.log.level, .choice, live: true),
         Setting("log.format", \.log.format, .choice),
+        Setting("log.access", \.log.access, .choice, live: true),
+        Setting("log.slow", \.log.slow, .duration(0...hour), live: true),
     ]
 
     /// The setting of that key.

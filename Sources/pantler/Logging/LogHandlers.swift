@@ -14,7 +14,15 @@ enum ProcessLog {
     static func bootstrap(_ log: ServeConfiguration.Log) {
         setLevel(log.level)
         let format = log.format
-        LoggingSystem.bootstrap { label in LineHandler(label: label, format: format) }
+        let isJournal = isJournal
+        LoggingSystem.bootstrap { label in LineHandler(label: label, format: format, isJournal: isJournal) }
+    }
+
+    /// Whether standard error is systemd's journal (systemd.exec(5), JOURNAL_STREAM), which has a time and a priority for each line.
+    private static var isJournal: Bool {
+        var status = stat()
+        guard let stream = environment("JOURNAL_STREAM"), fstat(STDERR_FILENO, &status) == 0 else { return false }
+        return stream == "\(status.st_dev):\(status.st_ino)"
     }
 
     /// From now on, for every logger that has no level of its own.
@@ -26,10 +34,26 @@ enum ProcessLog {
     static var currentLevel: Logger.Level { levels[rank.load(ordering: .relaxed)] }
 }
 
+extension Logger.Level {
+    /// syslog(3)'s.
+    fileprivate var priority: Int {
+        switch self {
+        case .trace, .debug: 7
+        case .info: 6
+        case .notice: 5
+        case .warning: 4
+        case .error: 3
+        case .critical: 2
+        }
+    }
+}
+
 /// Writes each event as one line.
 struct LineHandler: LogHandler {
     let label: String
     let format: LogFormat
+    /// Whether lines go to systemd's journal: then they begin with their priority (sd-daemon(3)), and have no time of their own.
+    let isJournal: Bool
     var metadata: Logger.Metadata = [:]
     var metadataProvider: Logger.MetadataProvider?
     /// Set on one logger alone; `nil` = the process's.
@@ -37,9 +61,15 @@ struct LineHandler: LogHandler {
     /// Takes a whole line with its end.
     private let output: @Sendable ([UInt8]) -> Void
 
-    init(label: String, format: LogFormat, output: @escaping @Sendable ([UInt8]) -> Void = writeToStandardError) {
+    init(
+        label: String,
+        format: LogFormat,
+        isJournal: Bool = false,
+        output: @escaping @Sendable ([UInt8]) -> Void = writeToStandardError
+    ) {
         self.label = label
         self.format = format
+        self.isJournal = isJournal
         self.output = output
     }
 
@@ -59,21 +89,25 @@ struct LineHandler: LogHandler {
         if let given = event.metadata { all.merge(given) { $1 } }
         if let error = event.error, all["error"] == nil { all["error"] = "\(error)" }
         let pairs = all.sorted { $0.key < $1.key }
-        switch format {
-        case .text: output(Self.textLine(RFC3339.string(.now()), event, pairs))
-        case .json: output(Self.jsonLine(RFC3339.string(.now()), event, label, pairs))
-        }
+        let time = isJournal ? nil : RFC3339.string(.now())
+        let line =
+            switch format {
+            case .text: Self.textLine(time, event, pairs)
+            case .json: Self.jsonLine(time, event, label, pairs)
+            }
+        output(isJournal ? Array("<\(event.level.priority)>".utf8) + line : line)
     }
 
     /// `2026-11-24T15:49:00.123Z info  the message  key=value`
     private static func textLine(
-        _ time: String,
+        _ time: String?,
         _ event: LogEvent,
         _ metadata: [(key: String, value: Logger.MetadataValue)]
     ) -> [UInt8] {
         let level = event.level.rawValue
         let padding = String(repeating: " ", count: max(0, 8 - level.count))
-        var line = "\(time) \(level)\(padding) \(oneLine("\(event.message)"))"
+        // The journal's priority says the level already.
+        var line = (time.map { "\($0) \(level)\(padding) " } ?? "") + oneLine("\(event.message)")
         for (key, value) in metadata {
             let text = "\(value)"
             let isPlain = !text.isEmpty && !text.contains { $0.isWhitespace || $0 == "\"" || $0 == "=" }
@@ -83,15 +117,17 @@ struct LineHandler: LogHandler {
     }
 
     private static func jsonLine(
-        _ time: String,
+        _ time: String?,
         _ event: LogEvent,
         _ label: String,
         _ metadata: [(key: String, value: Logger.MetadataValue)]
     ) -> [UInt8] {
         var writer = JSONWriter()
         writer.beginObject()
-        writer.member("time")
-        writer.string(time)
+        if let time {
+            writer.member("time")
+            writer.string(time)
+        }
         writer.member("level")
         writer.string(event.level.rawValue)
         writer.member("logger")
@@ -119,6 +155,7 @@ struct LineHandler: LogHandler {
             writer.beginArray()
             for element in elements { write(element, to: &writer) }
             writer.endArray()
+        case .stringConvertible(let number as any BinaryInteger): writer.integer(Int64(clamping: number))
         default:
             writer.string("\(value)")
         }

@@ -8,11 +8,13 @@ struct Table {
     private let header: [String]
     private let alignments: [Alignment]
     private var rows: [[String]] = []
+    private var widths: [Int]
 
     /// - Parameter columns: a name that ends in `>` stands for a column of numbers, aligned to the right.
     init(_ columns: String...) {
         header = columns.map { $0.hasSuffix(">") ? String($0.dropLast()) : $0 }
         alignments = columns.map { $0.hasSuffix(">") ? .right : .left }
+        widths = columns.map { _ in 0 }
     }
 
     var isEmpty: Bool { rows.isEmpty }
@@ -21,11 +23,17 @@ struct Table {
         rows.append(cells.map(Self.printable))
     }
 
+    mutating func removeRows() { rows = [] }
+
     /// The lines, with a header unless all its names are empty.
-    func lines(_ style: Style) -> [String] {
-        let hasHeader = header.contains { !$0.isEmpty }
+    ///
+    /// - Parameter goesOn: whether they follow others of the same table: then they have no header, and columns as wide as those at least.
+    mutating func lines(_ style: Style, goesOn: Bool = false) -> [String] {
+        let hasHeader = !goesOn && header.contains { !$0.isEmpty }
         let all = (hasHeader ? [header] : []) + rows
-        let widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
+        for column in header.indices {
+            widths[column] = max(widths[column], all.map { $0[column].count }.max() ?? 0)
+        }
         return all.enumerated().map { index, cells in
             let line = cells.indices.map { column in
                 let padding = String(repeating: " ", count: widths[column] - cells[column].count)
@@ -37,7 +45,7 @@ struct Table {
     }
 
     /// Keys may hold anything: control characters would move the cursor about.
-    private static func printable(_ cell: String) -> String {
+    static func printable(_ cell: String) -> String {
         guard cell.unicodeScalars.contains(where: isControl) else { return cell }
         return cell.unicodeScalars.map { isControl($0) ? $0.escaped(asASCII: true) : String($0) }.joined()
     }
@@ -49,6 +57,7 @@ struct Table {
 
 extension Session {
     func write(_ table: Table) throws {
+        var table = table
         let lines = table.lines(style)
         if !lines.isEmpty { try write(line: lines.joined(separator: "\n")) }
     }
