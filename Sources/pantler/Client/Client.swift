@@ -70,17 +70,39 @@ struct Client: Sendable {
             request.body = .bytes(ByteBuffer(bytes: json))
         }
         do {
-            let response = try await http.execute(request, timeout: .milliseconds(timeoutMilliseconds))
-            var body = try await response.body.collect(upTo: Self.maxReplyBytes)
-            return Reply(
-                status: Int(response.status.code),
-                contentType: response.headers.first(name: "Content-Type"),
-                body: body.readBytes(length: body.readableBytes) ?? [],
-                cacheStatus: response.headers.first(name: "Cache-Status")
-            )
+            return try await reply(to: request, timeoutMilliseconds)
         } catch {
-            throw failure(error)
+            let failure = failure(error)
+            if failure.status == .unreachable, let json, let refusal = await refusal(of: request, json.count) {
+                return refusal
+            }
+            throw failure
         }
+    }
+
+    private func reply(to request: HTTPClientRequest, _ timeoutMilliseconds: Int64) async throws -> Reply {
+        let response = try await http.execute(request, timeout: .milliseconds(timeoutMilliseconds))
+        var body = try await response.body.collect(upTo: Self.maxReplyBytes)
+        return Reply(
+            status: Int(response.status.code),
+            contentType: response.headers.first(name: "Content-Type"),
+            body: body.readBytes(length: body.readableBytes) ?? [],
+            cacheStatus: response.headers.first(name: "Cache-Status")
+        )
+    }
+
+    /// How long a service may take to refuse a body that it is not sent.
+    private static let refusalMilliseconds: Int64 = 2000
+
+    /// A service that refuses a body closes the connection while that is still being sent, and its answer may be lost on the way. So the
+    /// service is asked once more with the head alone (RFC 9110, section 10.1.1), which changes nothing.
+    private func refusal(of request: HTTPClientRequest, _ count: Int) async -> Reply? {
+        var request = request
+        request.headers.add(name: "Expect", value: "100-continue")
+        let withheld = AsyncStream<ByteBuffer> { _ in }
+        request.body = .stream(withheld, length: .known(Int64(count)))
+        guard let reply = try? await reply(to: request, Self.refusalMilliseconds) else { return nil }
+        return reply.status >= 400 ? reply : nil
     }
 
     /// The same, where only success is an answer.
