@@ -105,7 +105,7 @@ final class Housekeeping: Sendable {
 
     /// Asks for a pass where a namespace has many marks of tags: they can be forgotten once everything that they concern has been removed.
     private func forgetOldTags() {
-        let hasMany = catalogue.namespaces().contains { $0.marks.hasManyTags }
+        let hasMany = catalogue.bySlot.values.contains { $0.marks.hasManyTags }
         if hasMany { askForSweep() }
     }
 

@@ -280,9 +280,9 @@ private struct Watchdog: ServiceLifecycle.Service, CustomStringConvertible {
     func run() async throws {
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
+                try? await Task.sleep(for: pause)
                 await server.comesRound()
                 manager.tell("WATCHDOG=1")
-                try? await Task.sleep(for: pause)
             }
         }
     }

@@ -41,6 +41,7 @@ struct AccessLogTests {
         #expect(found[1]["target"].string == entry)
         #expect(found.map { $0["cache"].string } == [nil, "hit", "miss", "hit", nil, nil])
         #expect(found[2]["reason"].string == "absent")
+        #expect(found[1]["tier"].string == "memory" && found[1]["reason"].string == nil)
         #expect(found.map { $0["trace"].string } == [nil, Self.trace, nil, Self.trace, nil, nil])
         #expect(try found[1]["bytes"].int == http.get(entry).body.count)
         for line in found {
@@ -59,16 +60,24 @@ struct AccessLogTests {
         _ = try http.put("/v1/namespaces/ns/entries/k", #"{"value":1}"#, ["If-Match": "\"1\""])
         _ = try http.put("/v1/namespaces/ns/entries/k", "{broken")
         _ = try http.get("/nowhere")
-        #expect(try lines(server, 2).map { $0["status"].int } == [400, 404])
+        // A name that is not served, and no request at all.
+        for head in ["GET /v1/namespaces/ns/entries/k HTTP/1.1\r\nHost: elsewhere.example", "nonsense"] {
+            let connection = try RawConnection(port: server.port)
+            try connection.send(head + "\r\n\r\n")
+            _ = try connection.receive()
+        }
+        let found = try lines(server, 4)
+        #expect(found.map { $0["status"].int } == [400, 404, 421, 400])
+        #expect(found.last?["target"].string == nil && found.last?["peer"].string != nil)
         // What takes effect while it runs.
         let slow = "log:\n  level: error\n  format: json\n  access: slow\n  slow: 0\n"
         _ = try server.folder.write(slow, to: "pantler.yaml")
         server.send(signal: 1)
         try eventually("the reload") {
             _ = try http.get("/v1/namespaces/ns/entries/k")
-            return try lines(server, 2).count > 2
+            return try lines(server, 4).count > 4
         }
-        #expect(try lines(server, 3).last?["status"].int == 200)
+        #expect(try lines(server, 5).last?["status"].int == 200)
     }
 
     @Test("without an access log nothing is logged, not at debug either")

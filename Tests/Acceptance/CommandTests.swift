@@ -175,6 +175,7 @@ struct CommandTests {
             let page = entries[start..<min(start + 1000, entries.count)].joined(separator: ",")
             expect(try http.post("\(ns)/batch/set", #"{"entries":[\#(page)]}"#), 200)
         }
+        #expect(try pantler("ls", "--null").output == keys.map { $0 + "\0" }.joined())
         #expect(try pantler("ls").output == keys.map { $0 + "\n" }.joined())
         let table = try terminal(["keys", "--all", "-n", name])
         let lines = table.output.split(whereSeparator: \.isNewline)
@@ -245,6 +246,9 @@ struct CommandTests {
     func addressAndSize() throws {
         let wrong = try Command.run(["get", "k"], url: server.url + "/elsewhere")
         #expect(wrong.status == 1, "\(wrong)")
+        for arguments in [["exists", "k"], ["delete", "a", "b"], ["mget", "k"], ["ttl", "k"]] {
+            #expect(try Command.run(arguments, url: server.url + "/elsewhere").status == 1, "\(arguments)")
+        }
         let folder = try TemporaryDirectory()
         defer { folder.remove() }
         let file = try folder.write(String(repeating: "x", count: 4 << 20), to: "large")

@@ -47,6 +47,37 @@ struct ServiceManagerTests {
         #expect(!server.log.contains("secret.example"))
     }
 
+    @Test("a manager that takes nothing more does not keep the service from ending")
+    func unread() throws {
+        let folder = try TemporaryDirectory()
+        defer { folder.remove() }
+        let socket = folder.file("notify")
+        let listener = try ChildProcess(
+            [
+                "python3", "-u", "-c",
+                """
+                import socket, sys, time
+                s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                s.bind(sys.argv[1])
+                full = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                full.setblocking(False)
+                try:
+                    while True: full.sendto(b"x", sys.argv[1])
+                except BlockingIOError: print("full")
+                time.sleep(600)
+                """, socket,
+            ],
+            environment: Command.environment(),
+            folder: folder.path,
+            output: folder.file("heard"),
+            errors: folder.file("errors")
+        )
+        defer { listener.send(SIGKILL) }
+        try eventually("the socket is full") { text(of: folder.file("heard")) == "full\n" }
+        let server = try ServerProcess(.init(environment: ["NOTIFY_SOCKET": socket, "WATCHDOG_USEC": "40000"]))
+        #expect(try server.terminate() == .exited(0))
+    }
+
     @Test("an address of IPv6 is logged as a URL has it")
     func brackets() throws {
         let folder = try TemporaryDirectory()

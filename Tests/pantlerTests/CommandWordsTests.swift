@@ -11,7 +11,8 @@ struct CommandWordsTests {
             ("--url=http://h -o json namespace list", "namespace list --url=http://h -o json"),
             ("ns --no-color ls --timeout 1s", "ns ls --no-color --timeout 1s"), ("get -n shop k", "get -n shop k"),
             ("set -n a -- -n b", "set -n a -- -n b"), ("-n", "-n"), ("--help", "--help"), ("help get", "help get"),
-            ("-x get k", "-x get k"), ("bench -n b get", "bench get -n b"), ("get get", "get get"), ("", ""),
+            ("-x get k", "-x get k"), ("-nshop -ojson get k", "get -n shop -o json k"),
+            ("bench -n b get", "bench get -n b"), ("get get", "get get"), ("", ""),
         ]
     )
     func order(given: String, taken: String) throws {

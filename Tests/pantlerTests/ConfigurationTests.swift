@@ -272,7 +272,9 @@ struct ConfigurationTests {
         var expected = ServeConfiguration()
         expected.server.port = 81
         #expect(try load(environment: ["PANTLER_SERVER_PORT": "81"]) == expected)
-        #expect(try !faults("", environment: ["PANTLER_SERVER_PROT": "81"]).isEmpty)
+        for (name, value) in [
+            ("PANTLER_SERVER_PROT", "81"), ("PANTLER_LOG_LEVLE", "tcp://x"), ("PANTLER_DISK_SERVICE_HOST_MAX", "1"),
+        ] { #expect(try !faults("", environment: [name: value]).isEmpty, "\(name)") }
     }
 
     @Test("a file that is not there is named")

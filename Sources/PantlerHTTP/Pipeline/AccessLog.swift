@@ -24,12 +24,14 @@ package struct AccessOptions: Hashable, Sendable {
     package init() {}
 
     /// Whether a request has a line.
-    func takes(_ status: Int, _ answer: LoggedAnswer, nanoseconds: Int64) -> Bool {
-        switch log {
+    func takes(_ operation: Operation, _ status: Int, nanoseconds: Int64) -> Bool {
+        // That something asked for is not there is no error; that there is no such route is one.
+        let isError = status >= 400 && status != 412 && (status != 404 || operation == .other)
+        return switch log {
         case .off: false
         case .all: true
-        case .errors: answer.isError(status)
-        case .slow: answer.isError(status) || .nanoseconds(nanoseconds) >= slow
+        case .errors: isError
+        case .slow: isError || .nanoseconds(nanoseconds) >= slow
         }
     }
 }
@@ -57,7 +59,9 @@ struct LoggedRequest: Sendable {
     /// The second of four parts of `version-trace-parent-flags`.
     private static func trace(_ value: ArraySlice<UInt8>) -> String? {
         let parts = value.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
-        guard parts.count >= 4, parts[1].count == 32, parts[1].allSatisfy(isHex) else { return nil }
+        guard parts.count >= 4, parts[0].count == 2, parts[0].allSatisfy(isHex), parts[1].count == 32,
+            parts[1].allSatisfy(isHex), parts[1].contains(where: { $0 != UInt8(ascii: "0") })
+        else { return nil }
         return String(decoding: parts[1], as: UTF8.self)
     }
 
@@ -66,20 +70,21 @@ struct LoggedRequest: Sendable {
     }
 
     /// The value of a field of a head, without the space around it. Complexity: O(length of the head).
-    static func field(_ name: StaticString, in head: UnsafeRawBufferPointer) -> ArraySlice<UInt8>? {
-        let name = name.withUTF8Buffer { Array($0) }
-        for line in head.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
-            // The empty line that ends the head.
-            if line.count <= 1, line.first ?? UInt8(ascii: "\r") == UInt8(ascii: "\r"), line.startIndex > 0 {
-                return nil
+    static func field(_ name: StaticString, in bytes: UnsafeRawBufferPointer) -> ArraySlice<UInt8>? {
+        name.withUTF8Buffer { name in
+            var start = 0
+            while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
+                let line = bytes[start..<end]
+                // The empty line that ends the head.
+                if start > 0, line.count <= 1 { return nil }
+                start = end + 1
+                guard line.count > name.count, line[line.startIndex + name.count] == UInt8(ascii: ":"),
+                    zip(line, name).allSatisfy({ $0 | 0x20 == $1 | 0x20 })
+                else { continue }
+                return Array(line[(line.startIndex + name.count + 1)...])[...].trimmed
             }
-            guard line.count > name.count, line[line.startIndex + name.count] == UInt8(ascii: ":"),
-                zip(line, name).allSatisfy({ $0 | 0x20 == $1 | 0x20 })
-            else { continue }
-            let value = line[(line.startIndex + name.count + 1)...]
-            return Array(value)[...].trimmed
+            return nil
         }
-        return nil
     }
 }
 
@@ -99,6 +104,8 @@ struct LoggedAnswer: Sendable {
     var cache: String?
     /// Why it is a miss, or `stale`.
     var reason: String?
+    /// Where a fresh entry was found.
+    var tier: String?
 
     init() {}
 
@@ -123,9 +130,8 @@ struct LoggedAnswer: Sendable {
             if part.hasPrefix("fwd=") { cache = "miss" }
             if part.hasPrefix("detail=") { reason = String(part.dropFirst("detail=".count)) }
         }
+        if cache == "hit", reason != "stale" { (tier, reason) = (reason, nil) }
     }
-
-    func isError(_ status: Int) -> Bool { status >= 400 && status != 412 && !(status == 404 && cache == "miss") }
 }
 
 extension Connection {
@@ -138,23 +144,33 @@ extension Connection {
         return LoggedRequest(method, request.target, rest: UnsafeRawBufferPointer(start: end, count: rest))
     }
 
+    /// Writes a line about a request whose client has left before it was answered, with the status that nginx has for that.
+    func logLeft(_ request: LoggedRequest, since began: NIODeadline) {
+        loggedAnswer = LoggedAnswer()
+        log(.other, request, 499, since: began)
+    }
+
     /// Writes a line about a request that was answered just now, if it is to have one.
+    ///
+    /// - Parameter request: `nil` where it could not be read.
     func log(_ operation: Operation, _ request: LoggedRequest?, _ status: Int, since began: NIODeadline) {
-        guard let request else { return }
         let answer = loggedAnswer
         let nanoseconds = max(0, (loop.eventLoop.now - began).nanoseconds)
-        guard loop.access.takes(status, answer, nanoseconds: nanoseconds) else { return }
+        guard loop.access.takes(operation, status, nanoseconds: nanoseconds) else { return }
         var line: Logger.Metadata = [
-            "method": "\("\(request.method)".uppercased())",
             "route": "\(operation.name)",
-            "target": "\(request.target)",
             "status": .stringConvertible(status),
             "us": .stringConvertible(nanoseconds / 1000),
-            "bytes": .stringConvertible(answer.bytes),
+            "bytes": .stringConvertible(request?.method == .head ? 0 : answer.bytes),
         ]
+        if let request {
+            line["method"] = "\("\(request.method)".uppercased())"
+            line["target"] = "\(request.target)"
+        }
         if let cache = answer.cache { line["cache"] = "\(cache)" }
         if let reason = answer.reason { line["reason"] = "\(reason)" }
-        if let trace = request.trace { line["trace"] = "\(trace)" }
+        if let tier = answer.tier { line["tier"] = "\(tier)" }
+        if let trace = request?.trace { line["trace"] = "\(trace)" }
         if let peer = socket?.peer { line["peer"] = "\(peer)" }
         loop.accessLogger.info("request", metadata: line)
     }

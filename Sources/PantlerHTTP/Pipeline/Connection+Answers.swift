@@ -58,13 +58,15 @@ extension Connection {
     /// Gives the connection to one request until that is answered. No other may be under way.
     func beginAlone(_ message: IncomingMessage) -> Exchange {
         let head = message.head
+        let logged = isLogged ? LoggedRequest(head) : nil
+        loggedAlone = logged.map { ($0, message.began) }
         return Exchange(
             connection: self,
             loop: loop,
             method: head.method,
             number: state.beginAlone(closes: !head.isKeptAlive, isHTTP10: head.isHTTP10),
             takesPieces: !head.isHTTP10 && head.method != .head,
-            logged: isLogged ? LoggedRequest(head) : nil,
+            logged: logged,
             headers: message.request.headers,
             began: message.began,
             claim: message.claim
@@ -154,6 +156,7 @@ extension Connection {
     private func end(_ exchange: Exchange, _ operation: Operation, _ status: Int) {
         _ = state.endFirst()
         endPieces()
+        loggedAlone = nil
         record(operation, .full, exchange.logged, status, since: exchange.began)
     }
 

@@ -50,6 +50,8 @@ final class Connection: ChannelDuplexHandler {
     var isLogged: Bool { loop.isLogged }
     /// The answer that was written last, for the log. Of no use where requests are not logged.
     var loggedAnswer = LoggedAnswer()
+    /// The request that is alone, for the log, and when it began; `nil` without one, or where requests are not logged.
+    var loggedAlone: (request: LoggedRequest, began: NIODeadline)?
 
     // MARK: The exchange that is alone
 
@@ -107,6 +109,7 @@ final class Connection: ChannelDuplexHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        if let alone = loggedAlone.take() { logLeft(alone.request, since: alone.began) }
         cancel(state.gone())
         endPieces()
         if loop.remove(self) { loop.openConnections.close() }

@@ -25,6 +25,9 @@ struct CommandWords {
                 level = child
                 verb.append(word)
                 rest.removeFirst()
+            } else if let joined = Self.split(word) {
+                moved += joined
+                rest.removeFirst()
             } else if let count = Self.optionLength(word), count <= rest.count {
                 moved += rest.prefix(count)
                 rest.removeFirst(count)
@@ -39,6 +42,13 @@ struct CommandWords {
         }
         // Without a verb there is nothing to move before.
         self.arguments = verb.isEmpty ? arguments : verb + moved + rest
+    }
+
+    /// An option of one letter with its value behind it, as in `-nshop`, as two arguments.
+    private static func split(_ word: String) -> [String]? {
+        let option = String(word.prefix(2))
+        return word.count > 2 && optionsWithValue.contains(option) && !word.hasPrefix("--")
+            ? [option, String(word.dropFirst(2))] : nil
     }
 
     /// How many arguments an option takes that may stand before the verb; `nil` for any other word.

@@ -23,18 +23,13 @@ struct DeleteCommand: ClientCommand {
 
     func run(_ session: Session) async throws {
         let headers = ifVersion.map { [("If-Match", "\"\($0)\"")] } ?? []
-        var missing: CommandFailure?
+        var missing: [String] = []
         var deleted = 0
         for key in keys {
             let reply = try await session.client.send(.delete, namespace.entry(key), headers: headers)
             switch reply.status {
             case 200..<300: deleted += 1
-            case 404 where keys.count > 1:
-                missing = CommandFailure(
-                    .notFound,
-                    code: "entry_not_found",
-                    "There was no entry '\(key)'; the others are deleted."
-                )
+            case 404 where keys.count > 1 && Self.isMissing(reply): missing.append(key)
             default: throw CommandFailure(reply)
             }
         }
@@ -43,6 +38,14 @@ struct DeleteCommand: ClientCommand {
         } else if deleted > 0 {
             try session.write(line: deleted == 1 ? "1 entry deleted" : "\(deleted) entries deleted")
         }
-        if let missing { throw missing }
+        guard missing.isEmpty else {
+            let sentences =
+                missing.map { "There was no entry '\($0)'." } + (deleted > 0 ? ["The others are deleted."] : [])
+            throw CommandFailure(.notFound, code: "entry_not_found", sentences.joined(separator: " "))
+        }
+    }
+
+    private static func isMissing(_ reply: Reply) -> Bool {
+        (try? JSONTree(reply.body))?["code"]?.text == "entry_not_found"
     }
 }

@@ -23,8 +23,8 @@ struct ExistsCommand: ClientCommand {
             let reply = try await session.client.send(.head, namespace.entry(key) + "&peek=true")
             switch reply.status {
             case 200..<300: continue
-            case 404: missing.append(key)
-            // An answer to HEAD has no body, and so no problem in it.
+            case 404 where reply.cacheStatus != nil: missing.append(key)
+            // An answer to HEAD has no body, and so no problem in it that would say what is wrong.
             default: _ = try await session.client.expect(.get, namespace.entry(key) + "&peek=true")
             }
         }

@@ -6,8 +6,9 @@ struct KeysCommand: ClientCommand {
         commandName: "keys",
         abstract: "List keys, in the order of their bytes.",
         discussion: """
-            A terminal gets a table of the first 100; a pipe or a file gets all keys, one a line, as their bytes are. What is \
-            written meanwhile may or may not be seen.
+            A terminal gets a table of the first 100; a pipe or a file gets all keys, one a line, as their bytes are. Where keys \
+            may have line breaks in them, -0 ends each with a NUL instead, as xargs -0 takes them. What is written meanwhile may \
+            or may not be seen.
             """,
         aliases: ["ls"]
     )
@@ -21,6 +22,9 @@ struct KeysCommand: ClientCommand {
     @Flag(help: "List all of them, however many.")
     var all = false
 
+    @Flag(name: [.customShort("0"), .customLong("null")], help: "End each key with a NUL, and print nothing else.")
+    var endsWithNull = false
+
     @Option(help: "Go on where an earlier list ended.")
     var cursor: String?
 
@@ -33,11 +37,12 @@ struct KeysCommand: ClientCommand {
     private static let shownLimit = 100
 
     func validate() throws {
+        if limit != nil, all { throw ValidationError("--limit and --all do not go together.") }
         if let limit, limit < 1 { throw ValidationError("--limit is an integer of at least 1.") }
     }
 
     func run(_ session: Session) async throws {
-        let isTable = session.output == .table && Terminal.Stream.output.isTerminal
+        let isTable = session.output == .table && !endsWithNull && Terminal.Stream.output.isTerminal
         let isWhole = all || (limit == nil && session.output == .table && !isTable)
         var left = isWhole ? Int.max : limit ?? Self.shownLimit
         var cursor = cursor
@@ -54,7 +59,9 @@ struct KeysCommand: ClientCommand {
             } else if isTable {
                 try write(entries, &table, goesOn: !isFirst, session)
             } else {
-                try Terminal.write(Array(entries.map { ($0["key"]?.text ?? "") + "\n" }.joined().utf8))
+                try Terminal.write(
+                    Array(entries.map { ($0["key"]?.text ?? "") + (endsWithNull ? "\0" : "\n") }.joined().utf8)
+                )
             }
             isFirst = false
             left -= entries.count

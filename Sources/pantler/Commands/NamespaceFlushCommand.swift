@@ -35,7 +35,8 @@ struct NamespaceFlushCommand: ClientCommand {
 
     func run(_ session: Session) async throws {
         if prefix == nil, tag.isEmpty {
-            try session.confirm("Drop all entries of the namespace '\(namespace.name)'?", yes: yes)
+            let what = mode == .gone ? "Drop all entries" : "Make all entries stale"
+            try session.confirm("\(what) of the namespace '\(namespace.name)'?", yes: yes)
         }
         let reply = try await session.client.expect(.post, namespace.path + "/invalidate", json: invalidation)
         if session.output == .json { return try session.write(json: reply.body) }

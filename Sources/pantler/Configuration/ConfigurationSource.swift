@@ -129,16 +129,22 @@ private enum KubernetesVariable {
     private static let protocols = ["tcp", "udp", "sctp"]
 
     static func matches(_ name: String, _ value: String) -> Bool {
-        if protocols.contains(where: { value.hasPrefix($0 + "://") }) { return true }
-        guard Setting.all.allSatisfy({ $0.variable != name }) else { return false }
         let words = name.split(separator: "_", omittingEmptySubsequences: false).map { $0.lowercased() }
-        // SERVICE_HOST, SERVICE_PORT and SERVICE_PORT_NAME.
-        if zip(words, words.dropFirst()).contains(where: { $0 == "service" && ($1 == "host" || $1 == "port") }) {
-            return true
+        let isAddress = protocols.contains { value.hasPrefix($0 + "://") }
+        // PORT=tcp://…, also of a service whose variable has a setting's name.
+        if words.last == "port", isAddress { return true }
+        guard Setting.all.allSatisfy({ $0.variable != name }) else { return false }
+        for (index, word) in words.enumerated() where word == "service" {
+            // SERVICE_HOST, SERVICE_PORT and SERVICE_PORT_NAME.
+            let rest = words[(index + 1)...]
+            if Array(rest) == ["host"] || rest.first == "port" { return true }
         }
-        // PORT_8080_TCP, and PORT_8080_TCP_PROTO, _PORT and _ADDR.
-        return words.indices.dropFirst(2).contains { index in
-            protocols.contains(words[index]) && Int(words[index - 1]) != nil && words[index - 2] == "port"
+        for (index, word) in words.enumerated() where word == "port" {
+            // PORT_8080_TCP, and PORT_8080_TCP_PROTO, _PORT and _ADDR.
+            let rest = Array(words[(index + 1)...])
+            guard rest.count == 2 || rest.count == 3, Int(rest[0]) != nil, protocols.contains(rest[1]) else { continue }
+            if rest.count == 2 || ["proto", "port", "addr"].contains(rest[2]) { return true }
         }
+        return false
     }
 }
