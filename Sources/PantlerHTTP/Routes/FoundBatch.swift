@@ -117,7 +117,7 @@ struct FoundBatch: Sendable {
             let textBytes = bytes(of: found).text + 1
             answer.text.reserveCapacity(min(textBytes * keys.count + 64, Self.firstRoom))
         }
-        if let gap = append(found, to: &answer.text) { gaps.append(gap) }
+        if let gap = Self.append(found, isMinimal: isMinimal, to: &answer.text) { gaps.append(gap) }
         entryCount += 1
     }
 
@@ -132,7 +132,8 @@ struct FoundBatch: Sendable {
     }
 
     /// Appends an entry and a comma. Returns the place of a large value.
-    private func append(_ found: Found, to text: inout ByteBuffer) -> ValueGap? {
+    // Static: a method would be called on a copy of the batch, which holds the answer's text as well, and each append would copy all of that.
+    private static func append(_ found: Found, isMinimal: Bool, to text: inout ByteBuffer) -> ValueGap? {
         isMinimal ? EntryMember(found).append(found, to: &text) : EntryObject(found).append(found, to: &text)
     }
 
@@ -201,7 +202,7 @@ struct FoundBatch: Sendable {
         guard case .hit(let hit) = loaded else { return }
         var object = WireAnswer()
         var gap: ValueGap?
-        hit.withFound(address) { gap = append($0, to: &object.text) }
+        hit.withFound(address) { gap = Self.append($0, isMinimal: isMinimal, to: &object.text) }
         if let gap { object.add(gap.value(flight), at: gap.offset) }
         loadedBytes += object.count
         others[place].object = object
