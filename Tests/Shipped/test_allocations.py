@@ -35,9 +35,10 @@ def service(tmp_path_factory):
     source = Path(__file__).with_name("count_allocations.c")
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
     counter.write_bytes(bytes(8))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PANTLER_")}
     process = subprocess.Popen(
         [EXECUTABLE, "serve", "--data-dir", folder / "data", "--port", "0"],
-        env={**os.environ, "LD_PRELOAD": str(library), "TEST_ALLOCATIONS": str(counter)},
+        env={**environment, "LD_PRELOAD": str(library), "TEST_ALLOCATIONS": str(counter)},
         stderr=subprocess.PIPE,
         text=True,
     )
