@@ -145,12 +145,7 @@ final class Lookups: Sendable {
         self.reads = reads
     }
 
-    /// Looks for a key in memory, and shows the entry to `body` if it is there and may be seen.
-    ///
-    /// A hit takes one lock, and allocates nothing. `body` runs under the shard's lock: it copies what it wants and calls nothing.
-    ///
-    /// - Parameter counts: `false` for a peek: nothing is counted, and the entry keeps its place in the order of eviction.
-    /// - Complexity: O(1).
+    /// See `Store.lookup`.
     func lookup(
         _ namespace: Namespace,
         _ hash: UInt64,
@@ -166,42 +161,7 @@ final class Lookups: Sendable {
         return result
     }
 
-    /// Looks for a key like the `lookup` above, for a caller that may not want the entry that is there. Such an entry is not shown to
-    /// `body`, and neither counted nor moved in the order of eviction.
-    ///
-    /// - Parameter wants: tells whether an entry that may be seen is wanted. It is called under the shard's lock.
-    /// - Returns: `nil` where `wants` said no.
-    func lookup(
-        _ namespace: Namespace,
-        _ hash: UInt64,
-        _ key: UnsafeRawBufferPointer,
-        _ moment: Moment,
-        counts: Bool,
-        wants: (EntryView) -> Bool,
-        _ body: (Found) -> Void
-    ) -> Lookup? {
-        var result: Lookup?
-        tiers.shards.withShard(hash) { shard in
-            if !namespace.isDropped, let ref = shard.memory.find(hash, namespace.slot, key) {
-                let view = shard.memory.view(ref)
-                switch namespace.marks.freshness(of: view, at: moment.now) {
-                case .fresh, .stale: if !wants(view) { return }
-                case .dead: break
-                }
-            }
-            result = look(&shard, namespace, hash, key, moment, counts: counts, body)
-        }
-        return result
-    }
-
-    /// Looks for many keys in memory, in their order. Each entry that is there is shown to `hit`, as the other `lookup`s show one. For each
-    /// other key `other` is told its place in the order and what memory says of it. All keys are counted except those whose entries are
-    /// omitted.
-    ///
-    /// - Parameters:
-    ///   - keys: where in `text` each key stands.
-    ///   - fits: tells whether an entry that may be seen is wanted. It is called under the shard's lock, before `hit`.
-    /// - Complexity: O(keys). The lock is taken for each key by itself.
+    /// See `Store.lookup`.
     func lookup(
         _ namespace: Namespace,
         _ text: UnsafeRawBufferPointer,
@@ -300,14 +260,7 @@ final class Lookups: Sendable {
         return .hit
     }
 
-    /// Answers a get that memory could not answer, from the lower tier. If the get counts, what is found is taken into memory.
-    ///
-    /// A fault of the tier is a miss, and counted as a fault too. Calls that ask for one key at the same time share one read.
-    ///
-    /// - Parameters:
-    ///   - admits: tells whether a value of so many bytes may be read; see `ReadAdmission`. `nil` = any value may.
-    ///   - wants: tells whether an entry that is found is wanted. Where it is not, nothing is counted. It is called under the shard's lock.
-    ///     `nil` = any entry is.
+    /// See `Store.load`.
     func load(
         _ namespace: Namespace,
         _ address: EntryAddress,

@@ -221,24 +221,7 @@ package final class Store: Sendable {
         lookups.lookup(namespace, hash, key, moment, counts: counts, body)
     }
 
-    /// Looks for a key like the `lookup` above, for a caller that may not want the entry that is there. Such an entry is not shown to
-    /// `body`, and neither counted nor moved in the order of eviction.
-    ///
-    /// - Parameter wants: tells whether an entry that may be seen is wanted. It is called under the shard's lock.
-    /// - Returns: `nil` where `wants` said no.
-    package func lookup(
-        _ namespace: Namespace,
-        _ hash: UInt64,
-        _ key: UnsafeRawBufferPointer,
-        _ moment: Moment,
-        counts: Bool,
-        wants: (EntryView) -> Bool,
-        _ body: (Found) -> Void
-    ) -> Lookup? {
-        lookups.lookup(namespace, hash, key, moment, counts: counts, wants: wants, body)
-    }
-
-    /// Looks for many keys in memory, in their order. Each entry that is there is shown to `hit`, as the other `lookup`s show one. For each
+    /// Looks for many keys in memory, in their order. Each entry that is there is shown to `hit`, as the other `lookup` shows one. For each
     /// other key `other` is told its place in the order and what memory says of it. All keys are counted except those whose entries are
     /// omitted.
     ///

@@ -68,7 +68,7 @@ struct PipelineServerTests {
         #expect(try connection.receive().status == 201)
         var limits = HTTPLimits()
         limits.bodySize = 4
-        server.reload(limits: limits, allowedHosts: ["localhost", "cache.internal"])
+        server.reload(limits: limits, allowedHosts: ["localhost", "cache.internal"], access: AccessOptions())
         // The loop takes the new limits after what it is at; once it has answered this, that is over.
         try connection.send(TestConnection.get("a"))
         #expect(try connection.receive().status == 200)
@@ -77,7 +77,7 @@ struct PipelineServerTests {
         let other = try connect()
         try other.send(TestConnection.get("a").replacing("localhost", with: "cache.internal"))
         #expect(try other.receive().status == 200)
-        server.reload(limits: limits, allowedHosts: [])
+        server.reload(limits: limits, allowedHosts: [], access: AccessOptions())
         try other.send(TestConnection.get("a"))
         #expect(try other.receive().status == 200)
         try other.send(TestConnection.get("a").replacing("localhost", with: "cache.internal"))

@@ -171,7 +171,7 @@ package final class HTTPServer: Sendable {
     }
 
     /// Sets other limits, names and wishes for the access log, for what begins from now on.
-    package func reload(limits: HTTPLimits, allowedHosts: [String], access: AccessOptions = AccessOptions()) {
+    package func reload(limits: HTTPLimits, allowedHosts: [String], access: AccessOptions) {
         let hosts = ServedHosts(allowedHosts, address: options.host)
         router.flight.setLimit(limits.bytesInFlight)
         router.connections.setLimit(limits.connections)
