@@ -43,6 +43,30 @@ package struct NamespaceTally: Sendable, Hashable {
     /// Calls of a lower tier that ended in a fault. A get among them is a miss as well.
     package var tierFaults: UInt64 = 0
 
+    /// Leases that were given: each is the right to load a key's value and fill the key. Some of them to those who had waited for one, and
+    /// some for a key whose entry is stale, or about to be (`earlyRefreshes`).
+    package var leasesGiven: UInt64 = 0
+    /// Leases that ended with their fill.
+    package var leasesFilled: UInt64 = 0
+    /// Lease requests that got neither an entry nor a lease.
+    package var leasesRefused: UInt64 = 0
+    /// Fills, prolongations and releases of leases that had ended before.
+    package var leasesLost: UInt64 = 0
+    /// Leases that ran out.
+    package var leasesExpired: UInt64 = 0
+    /// Leases that were given up without a fill; not because the load had failed, which is `leasesFailed`.
+    package var leasesReleased: UInt64 = 0
+    package var leasesFailed: UInt64 = 0
+    /// Leases that were given for an entry that was still fresh.
+    package var earlyRefreshes: UInt64 = 0
+    /// Leases that are held now.
+    package var leasesRunning: UInt64 = 0
+    /// Microseconds from lease to fill, of all that were filled.
+    package var loadMicroseconds: UInt64 = 0
+    /// Waits for a lease of somebody else that have ended, however they did, and how long they took together.
+    package var waits: UInt64 = 0
+    package var waitMicroseconds: UInt64 = 0
+
     package init() {}
 
     /// Gets answered by an entry, fresh or stale. A conditional get answered "not modified" is one of them.
@@ -55,6 +79,11 @@ package struct NamespaceTally: Sendable, Hashable {
 
     /// Hits and misses: there is no get that is neither.
     package var gets: UInt64 { hits &+ misses }
+
+    /// How long a load takes on average, from lease to fill; `nil` where none is known.
+    package var meanLoadSeconds: Double? {
+        leasesFilled > 0 ? Double(loadMicroseconds) / Double(leasesFilled) / 1e6 : nil
+    }
 
     /// Counts a fresh hit in a tier.
     package mutating func countHit(_ tier: Tier) {
@@ -115,5 +144,17 @@ package struct NamespaceTally: Sendable, Hashable {
         left.invalidations &+= right.invalidations
         left.expirations &+= right.expirations
         left.tierFaults &+= right.tierFaults
+        left.leasesGiven &+= right.leasesGiven
+        left.leasesFilled &+= right.leasesFilled
+        left.leasesRefused &+= right.leasesRefused
+        left.leasesLost &+= right.leasesLost
+        left.leasesExpired &+= right.leasesExpired
+        left.leasesReleased &+= right.leasesReleased
+        left.leasesFailed &+= right.leasesFailed
+        left.earlyRefreshes &+= right.earlyRefreshes
+        left.leasesRunning &+= right.leasesRunning
+        left.loadMicroseconds &+= right.loadMicroseconds
+        left.waits &+= right.waits
+        left.waitMicroseconds &+= right.waitMicroseconds
     }
 }

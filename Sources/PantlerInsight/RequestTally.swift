@@ -2,8 +2,8 @@ import Synchronization
 
 /// What a request asks for, as its metrics name it. A HEAD counts with its GET; so do the two views of an entry.
 package enum Operation: Int, Sendable, CaseIterable {
-    case get, put, patch, delete, counter
-    case batchGet, batchSet, batchDelete
+    case get, put, patch, delete, counter, lease
+    case batchGet, batchSet, batchDelete, batchLease
     case list, invalidate, namespace, stats, metrics, probe, document
     /// What has no route, or could not be read so far as to know it.
     case other
@@ -16,9 +16,11 @@ package enum Operation: Int, Sendable, CaseIterable {
         case .patch: "patch"
         case .delete: "delete"
         case .counter: "counter"
+        case .lease: "lease"
         case .batchGet: "batch_get"
         case .batchSet: "batch_set"
         case .batchDelete: "batch_delete"
+        case .batchLease: "batch_lease"
         case .list: "list"
         case .invalidate: "invalidate"
         case .namespace: "namespace"

@@ -57,6 +57,8 @@ package struct Policy: Hashable, Sendable {
     /// Fraction of the TTL, 0...1, by which each expiry is brought forward at random, so that entries written together do not
     /// expire together.
     package var ttlJitter: Double = 0
+    /// How eagerly entries are refreshed before they expire, by those who ask for a lease: the beta of XFetch, 0...10; 0 = not at all.
+    package var earlyRefresh: Double = 0
     /// Bytes of memory that the namespace may hold; `nil` = the server's whole memory tier.
     package var maxMemory: Int64?
     /// Entries that the namespace may hold in memory; `nil` = as many as fit.

@@ -38,7 +38,9 @@ package struct Problem: Error, Hashable, Sendable {
         case counterOverflow = "counter_overflow"
         case notJSON = "not_json"
         case tooManyNamespaces = "too_many_namespaces"
+        case leaseHeld = "lease_held"
         case versionMismatch = "version_mismatch"
+        case leaseLost = "lease_lost"
         case bodyTooLarge = "body_too_large"
         case valueTooLarge = "value_too_large"
         case uriTooLong = "uri_too_long"
@@ -63,8 +65,8 @@ package struct Problem: Error, Hashable, Sendable {
             case .entryNotFound, .namespaceNotFound, .routeNotFound: 404
             case .methodNotAllowed: 405
             case .requestTimeout: 408
-            case .notAnInteger, .counterOverflow, .notJSON, .tooManyNamespaces: 409
-            case .versionMismatch: 412
+            case .notAnInteger, .counterOverflow, .notJSON, .tooManyNamespaces, .leaseHeld: 409
+            case .versionMismatch, .leaseLost: 412
             case .bodyTooLarge, .valueTooLarge: 413
             case .uriTooLong: 414
             case .unsupportedMediaType: 415
@@ -90,6 +92,8 @@ package struct Problem: Error, Hashable, Sendable {
         case version(Version?)
         /// `entry_not_found`.
         case reason(MissReason)
+        /// `lease_held`: why, and after how many milliseconds it is worth asking again.
+        case retry(reason: String, milliseconds: Int64)
         /// `method_not_allowed`: the `Allow` header's value.
         case allow(String)
     }

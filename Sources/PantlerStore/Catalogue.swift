@@ -95,6 +95,7 @@ final class Catalogue: Sendable {
         }
         guard let (namespace, ticket) = done else { return completion(.success(false)) }
         background.async { [self] in
+            tiers.endLeases(of: namespace.id, .dropped)
             // Nothing is counted for the namespace any more: whoever counts holds a shard's lock, and looks first whether the namespace was
             // dropped. So this tally is final.
             let tally = tiers.shards.tally(of: namespace.slot)

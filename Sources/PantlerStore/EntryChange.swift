@@ -20,6 +20,15 @@ struct EntryChange: Sendable {
         case touch(EntryHead)
         /// The entry is removed, for this reason.
         case remove(MissReason)
+
+        /// The tags that the entry has after the change.
+        var tags: [EntryTag] {
+            switch self {
+            case .put(let entry, _): entry.tags
+            case .touch(let head): head.tags
+            case .remove: []
+            }
+        }
     }
 
     /// What stood there when the change was decided. The change is right only while that still stands there.
@@ -86,6 +95,8 @@ protocol EntryStep: Sendable {
     static var looksAtValue: Bool { get }
     /// The condition that is judged before the step runs.
     var condition: Condition { get }
+    /// The lease that the step is the fill of. Without it, or where the lease is lost, the step does not run; `nil` = the step needs none.
+    var lease: LeaseToken? { get }
     /// Whether the step has to know what stands there. Otherwise it runs on `.unknown` where memory does not have the entry.
     var needsStanding: Bool { get }
     /// Whether the step fails where the lower tier cannot tell what stands there. Otherwise a fault counts as nothing there.
@@ -97,6 +108,7 @@ protocol EntryStep: Sendable {
 
 extension EntryStep {
     var condition: Condition { .none }
+    var lease: LeaseToken? { nil }
     var needsStanding: Bool { true }
     var failsUnseen: Bool { true }
 }

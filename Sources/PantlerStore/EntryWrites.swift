@@ -74,12 +74,14 @@ final class EntryWrites: Sendable {
         later: () -> LateAnswer<Step.Answer>
     ) -> Result<Step.Answer, Problem>? {
         var done: Result<Committed<Step.Answer>, Problem>?
+        var wakeups = LeaseWakeups()
         tiers.shards.withShard(address.hash) { shard in
             if !isHolder, shard.loads.isHeld(address.hash) { return }
             var standing = stands(&shard, namespace, address, moment)
             if standing == nil, !step.needsStanding { standing = .unknown }
-            if let standing { done = run(step, &shard, namespace, address, standing, moment) }
+            if let standing { done = run(step, &shard, namespace, address, standing, moment, &wakeups) }
         }
+        wakeups.tell()
         if let done { return finish(namespace, address, done, later) }
         writeAfterRead(step, namespace, address, isHolder: isHolder, later())
         return nil
@@ -148,8 +150,10 @@ final class EntryWrites: Sendable {
                 case .head(let head): standing = judge(head, namespace, moment, Standing.head)
                 }
             }
-            let done = run(step, &shard, namespace, address, standing, moment)
-            return { [self] in
+            var wakeups = LeaseWakeups()
+            let done = run(step, &shard, namespace, address, standing, moment, &wakeups)
+            return { [self, wakeups] in
+                wakeups.tell()
                 if let answer = finish(namespace, address, done, { late }) { late.completion(answer) }
             }
         }
@@ -220,21 +224,27 @@ final class EntryWrites: Sendable {
         _ namespace: Namespace,
         _ address: EntryAddress,
         _ standing: Standing,
-        _ moment: Moment
+        _ moment: Moment,
+        _ wakeups: inout LeaseWakeups
     ) -> Result<Committed<Step.Answer>, Problem> {
         if namespace.isDropped { return .failure(.namespaceNotFound(namespace.name.description)) }
         // The policy is read while the lock is held, as for every change: see `PolicyChanges`.
         let policy = namespace.policy
         do throws(Problem) {
+            let lease = try step.lease.map { token throws(Problem) in
+                try self.lease(token, &shard, namespace, address, moment, &wakeups)
+            }
             try step.condition.check(standing.version)
             switch try step.decide(standing, policy, moment) {
             case .nothing(let answer):
                 return .success(Committed(result: .success(answer), durability: policy.durability))
             case .absent(let reason, let result):
                 let ticket = try removeHidden(&shard, namespace, address, reason, policy)
+                endLease(&shard, address, .removed(reason), moment, &wakeups)
                 return .success(Committed(result: result, ticket: ticket, durability: policy.durability))
             case .change(let change, var answer):
                 answer.version = try tiers.nextVersion()
+                if let lease { try fill(lease, change, &shard, namespace, moment, &wakeups) }
                 shard.tally[namespace.slot].count(change.kind)
                 var stored: Version? = answer.version
                 if case .remove = change.effect { stored = nil }
@@ -246,7 +256,8 @@ final class EntryWrites: Sendable {
                     address,
                     standing,
                     policy,
-                    moment
+                    moment,
+                    &wakeups
                 )
                 return .success(
                     Committed(result: .success(answer), ticket: ticket, stored: stored, durability: policy.durability)
@@ -272,11 +283,15 @@ final class EntryWrites: Sendable {
         _ address: EntryAddress,
         _ standing: Standing,
         _ policy: Policy,
-        _ moment: Moment
+        _ moment: Moment,
+        _ wakeups: inout LeaseWakeups
     ) -> WriteTicket? {
         assert(change.base.holds(of: standing))
         // What is being read from the lower tier is out of date from here on.
         shard.loads.invalidate(address.hash)
+        var end = LeaseTable.End.written
+        if case .remove(let reason) = change.effect { end = .removed(reason) }
+        endLease(&shard, address, end, moment, &wakeups)
         switch change.effect {
         case .put(var entry, let large):
             entry.version = version
@@ -404,6 +419,53 @@ final class EntryWrites: Sendable {
             shard.memory.insert(address.hash, namespace.slot, key, content, now: moment.access)
         }
         if outcome == .rejected { shard.missMemory.record(address.hash, .rejected) }
+    }
+
+    // MARK: Leases
+
+    /// The lease that a token stands for. Throws `lease_lost`.
+    private func lease(
+        _ token: LeaseToken,
+        _ shard: inout Shard,
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ moment: Moment,
+        _ wakeups: inout LeaseWakeups
+    ) throws(Problem) -> LeaseTable.Lease {
+        if let lease = shard.leases.lease(address, token, tiers.versions.latest, moment, &wakeups) { return lease }
+        shard.tally[namespace.slot].leasesLost &+= 1
+        throw .leaseLost
+    }
+
+    /// Ends a lease with its fill. To be called once the fill has its version: see `Marks.fences`.
+    ///
+    /// - Throws: `lease_lost` where what was loaded may be out of date.
+    private func fill(
+        _ lease: LeaseTable.Lease,
+        _ change: EntryChange,
+        _ shard: inout Shard,
+        _ namespace: Namespace,
+        _ moment: Moment,
+        _ wakeups: inout LeaseWakeups
+    ) throws(Problem) {
+        let address = lease.address
+        guard namespace.marks.fences(address.key, change.effect.tags, since: lease.since) else {
+            return shard.leases.fill(address.hash, moment, &wakeups)
+        }
+        endLease(&shard, address, .removed(.invalidated), moment, &wakeups)
+        shard.tally[namespace.slot].leasesLost &+= 1
+        throw .leaseLost
+    }
+
+    private func endLease(
+        _ shard: inout Shard,
+        _ address: EntryAddress,
+        _ why: LeaseTable.End,
+        _ moment: Moment,
+        _ wakeups: inout LeaseWakeups
+    ) {
+        if shard.leases.isEmpty { return }
+        shard.leases.end(address.hash, why, tiers.versions.latest, moment, &wakeups)
     }
 
     // MARK: Answering

@@ -26,12 +26,14 @@ final class Housekeeping: Sendable {
     private let catalogue: Catalogue
     private let accounts: Accounts
     private let hotSet: HotSet
+    private let leases: Leases
     private let state = Mutex(HousekeepingState())
     let sweeps = WorkerPool("sweeps")
     /// The queue on which ticks run, one at a time. They give way to all work for which somebody waits (on Linux by a nice value of 2).
     private let ticker = DispatchQueue(label: "pantler.maintenance", qos: .utility)
 
-    init(_ tiers: Tiers, _ catalogue: Catalogue, _ accounts: Accounts, _ hotSet: HotSet) {
+    init(_ tiers: Tiers, _ catalogue: Catalogue, _ accounts: Accounts, _ hotSet: HotSet, _ leases: Leases) {
+        self.leases = leases
         self.tiers = tiers
         self.catalogue = catalogue
         self.accounts = accounts
@@ -67,7 +69,11 @@ final class Housekeeping: Sendable {
             return state.ticks
         }
         sweepMemory()
-        if ticks % 10 == 0 { accounts.sample() }
+        leases.endWaits()
+        if ticks % 10 == 0 {
+            accounts.sample()
+            leases.sweep()
+        }
         hotSet.saveIfDue(at: ticks)
         if ticks % 100 == 0 { forgetOldTags() }
         sweepLowerIfAsked()
@@ -151,6 +157,8 @@ final class Housekeeping: Sendable {
         for (namespace, horizon) in horizons {
             // What was read before the sweep and arrives later would be judged without the marks, so that it has to be read again.
             if isWhole, namespace.marks.tagCount > 0 { tiers.outdateReads(of: namespace) }
+            // The fills of leases that are held have still to be judged by the marks that came after them.
+            let horizon = min(horizon, leases.oldestVersion(in: namespace) + 1)
             guard let kept = namespace.marks.endForgetting(before: horizon, isWhole: isWhole) else { continue }
             _ = tiers.lower?.enqueue(.forgetTags(namespace.id, before: horizon, except: kept))
         }

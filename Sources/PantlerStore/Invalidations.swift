@@ -108,11 +108,19 @@ final class Invalidations: Sendable {
         _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
     ) {
         let durability = namespace.policy.durability
-        let flushed: (generation: UInt64, ticket: WriteTicket?)? = catalogue.ordered { _ in
-            guard let record = namespace.flush(with: { newMark(mode) }) else { return nil }
-            return (record.generation, tiers.lower?.enqueue(.namespace(record), durability))
+        let flushed: (generation: UInt64, mark: Version, ticket: WriteTicket?)? = catalogue.ordered { _ in
+            var mark: Version = 0
+            let flushed = namespace.flush {
+                let new = newMark(mode)
+                mark = new?.newest ?? 0
+                return new
+            }
+            guard let record = flushed else { return nil }
+            return (record.generation, mark, tiers.lower?.enqueue(.namespace(record), durability))
         }
-        guard let (generation, ticket) = flushed else { return completion(.failure(.noVersion)) }
+        guard let (generation, mark, ticket) = flushed else { return completion(.failure(.noVersion)) }
+        // The fills of these leases would be refused. Whoever waits for them need not wait for that.
+        background.async { [self] in tiers.endLeases(of: namespace.id, .removed(.invalidated)) { $0.since < mark } }
         housekeeping.askForSweep()
         tiers.settle(ticket.map { [$0] } ?? [], durability, Invalidated(generation: generation), completion)
     }
@@ -185,14 +193,15 @@ final class Invalidations: Sendable {
         _ mode: InvalidationMode,
         _ completion: @escaping @Sendable (Result<Invalidated, Problem>) -> Void
     ) {
-        guard let version = tiers.versions.allocate() else { return completion(.failure(.noVersion)) }
-        // From here on, no entry that this concerns gets from the lower tier into memory.
-        if mode == .gone { namespace.marks.begin(prefix: prefix, before: version) }
+        // From here on, no entry that this concerns gets from the lower tier into memory, and no lease that it concerns fills its key.
+        let begun = namespace.marks.begin(prefix: prefix, hides: mode == .gone) { tiers.versions.allocate() }
+        guard let version = begun else { return completion(.failure(.noVersion)) }
         let order = PrefixOrder(prefix: prefix, before: version, mode: mode, completion: completion)
         switch prefixes.add(order, to: namespace.id) {
         case .waits: break
         case .first: walks.async { [self] in beginWalk(namespace) }
         case .refused:
+            namespace.marks.endFence(prefix: prefix, before: version)
             if mode == .gone { namespace.marks.end(prefix: prefix, before: version) }
             completion(.failure(.tooManyPrefixes))
         }
@@ -211,6 +220,7 @@ final class Invalidations: Sendable {
         let namespace = walk.namespace
         let now = tiers.clock.now()
         while walk.shard < tiers.shards.count {
+            endLeases(&walk)
             var met: [(address: EntryAddress, number: Int)] = []
             var goesOn = false
             tiers.shards.withShard(number: walk.shard) { shard in
@@ -234,6 +244,7 @@ final class Invalidations: Sendable {
             let next = walk
             return makeStale(met, walk) { [self] in walks.async { [self] in goOn(next) } }
         }
+        for order in walk.orders { namespace.marks.endFence(prefix: order.prefix, before: order.before) }
         guard namespace.usesLower else {
             for order in walk.orders where order.mode == .gone {
                 namespace.marks.end(prefix: order.prefix, before: order.before)
@@ -241,6 +252,16 @@ final class Invalidations: Sendable {
             return end(walk)
         }
         removeBelow(walk, walk.gone.distinct[...])
+    }
+
+    /// Ends the leases in a shard that a walk has just come to.
+    private func endLeases(_ walk: inout PrefixWalk) {
+        guard walk.beginsShard() else { return }
+        tiers.endLeases(of: walk.namespace.id, inShard: walk.shard, .removed(.invalidated)) { [walk] lease in
+            lease.address.key.withUnsafeBytes {
+                walk.gone.first($0, lease.since) != nil || walk.stale.first($0, lease.since) != nil
+            }
+        }
     }
 
     /// Entries that one step looks at under its shard's lock.
@@ -370,6 +391,7 @@ private struct PrefixWalk: Sendable {
     let stale: PrefixSet
     let tally: PrefixTally
     private(set) var shard = 0
+    private var shardsBegun = 0
     var position = WalkPosition()
 
     init(_ namespace: Namespace, _ orders: [PrefixOrder]) {
@@ -384,6 +406,13 @@ private struct PrefixWalk: Sendable {
         gone = set(.gone)
         stale = set(.stale)
         tally = PrefixTally(orders.count)
+    }
+
+    /// Returns whether the walk has just come to its present shard; `true` once for each.
+    mutating func beginsShard() -> Bool {
+        guard shardsBegun == shard else { return false }
+        shardsBegun += 1
+        return true
     }
 
     mutating func endShard() {

@@ -86,7 +86,7 @@ package struct LoadedHit: Sendable {
         self.wallOffset = wallOffset
     }
 
-    fileprivate init(_ found: Found) {
+    init(_ found: Found) {
         let large = found.large
         self.init(
             Entry(found.entry, hasValue: large == nil),
@@ -167,6 +167,7 @@ final class Lookups: Sendable {
         _ text: UnsafeRawBufferPointer,
         _ keys: [Range<Int>],
         _ moment: Moment,
+        countsMisses: Bool,
         fits: (Found) -> Bool,
         hit: (Found) -> Void,
         other: (Int, BatchLookup) -> Void
@@ -196,6 +197,7 @@ final class Lookups: Sendable {
                                 key,
                                 moment,
                                 counts: true,
+                                countsMisses: countsMisses,
                                 hint: hint,
                                 fits: fits,
                                 hit
@@ -214,28 +216,30 @@ final class Lookups: Sendable {
         }
     }
 
+    /// - Parameter countsMisses: whether a miss is counted by this; only where `counts`.
     // This is inlined, so that nothing of `fits` is left in a lookup of one key.
     @inline(__always)
-    private func look(
+    func look(
         _ shard: inout Shard,
         _ namespace: Namespace,
         _ hash: UInt64,
         _ key: UnsafeRawBufferPointer,
         _ moment: Moment,
         counts: Bool,
+        countsMisses: Bool = true,
         hint: EntryHint = .none,
         fits: (Found) -> Bool = { _ in true },
         _ body: (Found) -> Void
     ) -> Lookup {
         // A slot may belong to another namespace once this one is dropped.
         if namespace.isDropped {
-            if counts { catalogue.countLost(1) }
+            if counts, countsMisses { catalogue.countLost(1) }
             return .missing(.absent)
         }
         guard let ref = shard.memory.find(hash, namespace.slot, key, hint: hint) else {
             if namespace.usesLower { return .below }
             let reason = shard.missMemory.reason(for: hash) ?? .absent
-            if counts { shard.tally[namespace.slot].countMiss(reason) }
+            if counts, countsMisses { shard.tally[namespace.slot].countMiss(reason) }
             return .missing(reason)
         }
         var found = Found(shard.memory.view(ref), .memory, wallOffset: moment.wallOffset)
@@ -250,7 +254,7 @@ final class Lookups: Sendable {
             if counts { shard.tally[namespace.slot].hitsStale &+= 1 }
         case .dead(let reason):
             if counts {
-                shard.tally[namespace.slot].countMiss(reason)
+                if countsMisses { shard.tally[namespace.slot].countMiss(reason) }
                 shard.bury(ref, hash, namespace.slot, reason)
             }
             return .missing(reason)
@@ -274,28 +278,40 @@ final class Lookups: Sendable {
                 if counts { catalogue.countLost(1) }
                 return { completion(.missing(.absent)) }
             }
-            let result: LoadResult
-            switch loaded {
-            case .outdated:
+            guard let result = result(of: loaded, &shard, namespace, address, counts: counts) else {
                 return { [self] in lookAgain(namespace, address, counts: counts, admits, wants, completion) }
-            case .larger(let size): return { completion(.larger(size)) }
-            case .found(let entry, let large):
-                let moment = tiers.moment()
-                switch namespace.marks.freshness(of: entry, at: moment.now) {
-                case .fresh: result = .hit(hit(entry, large, nil, moment))
-                case .stale(let since): result = .hit(hit(entry, large, since, moment))
-                case .dead(let reason):
-                    if counts { shard.missMemory.record(address.hash, reason) }
-                    result = .missing(reason)
-                }
-            case .missing:
-                result = .missing(shard.missMemory.reason(for: address.hash) ?? .absent)
-            case .fault:
-                if counts { shard.tally[namespace.slot].tierFaults &+= 1 }
-                result = .missing(shard.missMemory.reason(for: address.hash) ?? .absent)
             }
             if counts, result.isWanted(wants) { shard.tally[namespace.slot].count(result) }
             return { completion(result) }
+        }
+    }
+
+    /// Judges what the lower tier has brought. Whether that is a hit or a miss is left to the caller to count.
+    ///
+    /// - Returns: `nil` where the key was written meanwhile, so that memory has to be asked again.
+    func result(
+        of loaded: LoadedEntry,
+        _ shard: inout Shard,
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        counts: Bool
+    ) -> LoadResult? {
+        switch loaded {
+        case .outdated: return nil
+        case .larger(let size): return .larger(size)
+        case .found(let entry, let large):
+            let moment = tiers.moment()
+            switch namespace.marks.freshness(of: entry, at: moment.now) {
+            case .fresh: return .hit(hit(entry, large, nil, moment))
+            case .stale(let since): return .hit(hit(entry, large, since, moment))
+            case .dead(let reason):
+                if counts { shard.missMemory.record(address.hash, reason) }
+                return .missing(reason)
+            }
+        case .missing: return .missing(shard.missMemory.reason(for: address.hash) ?? .absent)
+        case .fault:
+            if counts { shard.tally[namespace.slot].tierFaults &+= 1 }
+            return .missing(shard.missMemory.reason(for: address.hash) ?? .absent)
         }
     }
 

@@ -18,6 +18,8 @@ final class Marks: Sendable {
         var needed: NeededMarks?
         /// Prefixes whose removal is under way, with the version below which entries are gone.
         var prefixes: [(prefix: [UInt8], before: Version)] = []
+        /// Prefixes that are being invalidated, with the version before which leases are lost. A fence stays until no such lease is left.
+        var fences: [(prefix: [UInt8], before: Version)] = []
     }
 
     private let state: Mutex<State>
@@ -172,10 +174,38 @@ final class Marks: Sendable {
 
     // MARK: Prefixes
 
-    func begin(prefix: [UInt8], before version: Version) {
-        state.withLock {
-            $0.prefixes.append((prefix, version))
-            hasPrefixes.store(true, ordering: .releasing)
+    /// Begins the invalidation of a prefix, with a fence, and hides the entries where they are to be gone.
+    ///
+    /// - Parameter allocate: makes the version below which entries and leases are concerned. It is called under the lock, so that a fill with
+    ///   a later version finds the fence: see `fences`.
+    /// - Returns: that version; `nil` where there was none.
+    func begin(prefix: [UInt8], hides: Bool, with allocate: () -> Version?) -> Version? {
+        state.withLock { state in
+            guard let version = allocate() else { return nil }
+            state.fences.append((prefix, version))
+            if hides {
+                state.prefixes.append((prefix, version))
+                hasPrefixes.store(true, ordering: .releasing)
+            }
+            return version
+        }
+    }
+
+    /// Ends a fence: no lease from before the version is left.
+    func endFence(prefix: [UInt8], before version: Version) {
+        state.withLock { $0.fences.removeAll { $0.before == version && $0.prefix == prefix } }
+    }
+
+    /// Whether something was invalidated since a lease was given that concerns what the lease is to fill.
+    ///
+    /// To be called after the fill has its version. An invalidation that this does not see has a later one, so that it ends the entry like
+    /// any other.
+    ///
+    /// - Parameter since: the newest version that had been given when the lease was.
+    func fences(_ key: [UInt8], _ tags: [EntryTag], since: Version) -> Bool {
+        state.withLock { state in
+            state.watermark.newest > since || tags.contains { (state.tags[$0]?.newest ?? 0) > since }
+                || state.fences.contains { $0.before > since && key.starts(with: $0.prefix) }
         }
     }
 

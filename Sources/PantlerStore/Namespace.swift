@@ -25,6 +25,8 @@ package final class Namespace: Sendable {
     private let usesLowerFlag: Atomic<Bool>
     /// `state.record.lowerFrom`.
     private let lowerFromVersion: Atomic<Version>
+    /// The bits of `state.record.policy.earlyRefresh`.
+    private let earlyRefreshBits: Atomic<UInt64>
     private let enteringWalks = Atomic(0)
     private let droppedFlag = Atomic(false)
     private let lowerEvictionCount = Atomic<UInt64>(0)
@@ -37,6 +39,7 @@ package final class Namespace: Sendable {
         marks = Marks(record.watermark)
         lowerFromVersion = Atomic(record.lowerFrom)
         usesLowerFlag = Atomic(record.policy.durability != .memory)
+        earlyRefreshBits = Atomic(record.policy.earlyRefresh.bitPattern)
         state = Mutex(State(record: record))
     }
 
@@ -50,6 +53,9 @@ package final class Namespace: Sendable {
 
     /// Whether entries live in the lower tier too.
     package var usesLower: Bool { usesLowerFlag.load(ordering: .relaxed) }
+
+    /// See `Policy.earlyRefresh`.
+    package var earlyRefresh: Double { Double(bitPattern: earlyRefreshBits.load(ordering: .relaxed)) }
 
     /// Whether the namespace was dropped. Nothing is put into it any more then.
     package var isDropped: Bool { droppedFlag.load(ordering: .acquiring) }
@@ -78,6 +84,7 @@ package final class Namespace: Sendable {
         state.withLock {
             change(&$0.record)
             lowerFromVersion.store($0.record.lowerFrom, ordering: .releasing)
+            earlyRefreshBits.store($0.record.policy.earlyRefresh.bitPattern, ordering: .relaxed)
             usesLowerFlag.store($0.record.policy.durability != .memory, ordering: .releasing)
         }
         return record

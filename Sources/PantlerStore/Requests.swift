@@ -61,6 +61,8 @@ package struct Put: Sendable {
     package var staleTTL: Int64?
     package var tags: [EntryTag]
     package var condition: Condition
+    /// The lease that the put is the fill of; `nil` = the put needs none.
+    package var lease: LeaseToken?
     /// Whether the answer is to say if the entry was made or replaced. Where it need not, the lower tier is not asked for that.
     package var wantsOutcome: Bool
 
@@ -71,8 +73,10 @@ package struct Put: Sendable {
         staleTTL: Int64? = nil,
         tags: [EntryTag] = [],
         condition: Condition = .none,
+        lease: LeaseToken? = nil,
         wantsOutcome: Bool = true
     ) {
+        self.lease = lease
         self.value = value
         self.kind = kind
         self.lifetime = lifetime

@@ -16,14 +16,16 @@ struct Shard: ~Copyable {
     var missMemory: MissMemory
     /// Reads of the lower tier that are under way.
     var loads = PendingLoads()
+    var leases: LeaseTable
 
     /// - Parameters:
     ///   - number: below `MemoryTier.shardCount`, once for each.
     ///   - missMemoryBytes: see `MissMemory`.
-    init(_ tier: MemoryTier, number: Int, missMemoryBytes: Int) {
+    init(_ tier: MemoryTier, number: Int, missMemoryBytes: Int, _ leaseRoom: LeaseRoom) {
         memory = tier.makeShard(number)
         // A tally is initialised when its slot is opened. Until the first time, its memory is not touched.
         tally = .allocate(capacity: tier.slotCapacity)
+        leases = LeaseTable(tally, leaseRoom)
         missMemory = MissMemory(bytes: missMemoryBytes)
         tier.holdForGood(MissMemory.allocatedBytes(for: missMemoryBytes))
     }

@@ -6,6 +6,8 @@ import Synchronization
 /// The store's shards, each under its lock, over the memory tier that they share.
 final class ShardTable: Sendable {
     let memory: MemoryTier
+    /// How many leases there are in all shards, and those who wait for them.
+    let leaseRoom: LeaseRoom
     // `count` shards, each in cache lines of its own, in memory that is allocated in `init` and freed in `deinit`;
     // what lies there is only ever used through its `Mutex`.
     nonisolated(unsafe) private let shards: UnsafeMutableRawPointer
@@ -17,13 +19,14 @@ final class ShardTable: Sendable {
     var count: Int { memory.shardCount }
 
     /// - Parameter missMemoryBytes: bytes of the memory of misses, for all shards together. It gets less where the tier has little.
-    init(_ memory: MemoryTier, missMemoryBytes: Int = 1 << 20) {
+    init(_ memory: MemoryTier, missMemoryBytes: Int = 1 << 20, leases: LeaseLimits = LeaseLimits()) {
         self.memory = memory
+        leaseRoom = LeaseRoom(leases)
         let most = memory.maxBytes > 0 ? memory.maxBytes / Self.missMemoryDivisor : .max
         let bytes = min(missMemoryBytes, most) / memory.shardCount
         shards = .allocate(byteCount: Self.stride * memory.shardCount, alignment: 128)
         for number in 0..<memory.shardCount {
-            let shard = Shard(memory, number: number, missMemoryBytes: bytes)
+            let shard = Shard(memory, number: number, missMemoryBytes: bytes, leaseRoom)
             (shards + number * Self.stride).initializeMemory(as: Mutex<Shard>.self, to: Mutex(shard))
         }
     }

@@ -25,10 +25,13 @@ package struct Figures: Sendable {
     /// Entries that left each tier to make room for others.
     package var memoryEvictions: UInt64 = 0
     package var lowerEvictions: UInt64 = 0
+    /// Seconds of loads that hits have spared: each hit as long as a load of its namespace takes on average.
+    package var savedSeconds = 0.0
 
     /// Adds all figures but the windows: those of all namespaces together are counted by themselves.
     static func += (left: inout Figures, right: Figures) {
         left.tally += right.tally
+        left.savedSeconds += right.savedSeconds
         left.memory.entries += right.memory.entries
         left.memory.bytes += right.memory.bytes
         left.lower.entries += right.lower.entries
@@ -129,6 +132,7 @@ final class Accounts: Sendable {
     private func figures(_ namespace: Namespace) -> Figures {
         var figures = Figures()
         figures.tally = tiers.shards.tally(of: namespace.slot)
+        figures.savedSeconds = (figures.tally.meanLoadSeconds ?? 0) * Double(figures.tally.hits)
         let now = seconds()
         namespace.state.withLock { figures.setWindows($0.windows, atSeconds: now) }
         let usage = tiers.memory.usage(namespace.slot)

@@ -17,6 +17,7 @@ struct PutStep: EntryStep {
     }
 
     var condition: Condition { put.condition }
+    var lease: LeaseToken? { put.lease }
     var needsStanding: Bool { put.wantsOutcome || !put.condition.isEmpty }
     var failsUnseen: Bool { !put.condition.isEmpty }
 

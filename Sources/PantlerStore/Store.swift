@@ -9,6 +9,7 @@ package struct StoreOptions: Sendable {
     package var maxMemory = 256 << 20
     package var shards = 16
     package var maxNamespaces = 1000
+    package var leases = LeaseLimits()
     /// Whether the first write into a namespace makes it.
     package var autoCreate = true
     package var defaultPolicy = Policy()
@@ -34,6 +35,7 @@ package final class Store: Sendable {
     private let policies: PolicyChanges
     let invalidations: Invalidations
     private let listings: Listings
+    let leases: Leases
     private let accounts: Accounts
     private let hotSet: HotSet
     let housekeeping: Housekeeping
@@ -53,7 +55,7 @@ package final class Store: Sendable {
             // Namespaces that exist are adopted, even where fewer may be made.
             maxNamespaces: max(options.maxNamespaces, state.namespaces.count)
         )
-        tiers = Tiers(ShardTable(memory), lower: lower, clock: clock, state: state)
+        tiers = Tiers(ShardTable(memory, leases: options.leases), lower: lower, clock: clock, state: state)
         catalogue = Catalogue(options, tiers, background: background, state: state)
         room = MemoryRoom(tiers, catalogue)
         accounts = Accounts(tiers, catalogue)
@@ -64,7 +66,8 @@ package final class Store: Sendable {
         writes = EntryWrites(tiers, reads, room)
         merges = Merges(writes)
         hotSet = HotSet(tiers, catalogue, reads, room)
-        housekeeping = Housekeeping(tiers, catalogue, accounts, hotSet)
+        leases = Leases(tiers, catalogue, lookups, reads)
+        housekeeping = Housekeeping(tiers, catalogue, accounts, hotSet, leases)
         policies = PolicyChanges(tiers, catalogue, room, housekeeping, background: background)
         invalidations = Invalidations(tiers, catalogue, writes, housekeeping, background: background)
     }
@@ -227,6 +230,7 @@ package final class Store: Sendable {
     ///
     /// - Parameters:
     ///   - keys: where in `text` each key stands.
+    ///   - countsMisses: whether keys without an entry are counted.
     ///   - fits: tells whether an entry that may be seen is wanted. It is called under the shard's lock, before `hit`.
     /// - Complexity: O(keys). The lock is taken for each key by itself.
     package func lookup(
@@ -234,11 +238,12 @@ package final class Store: Sendable {
         _ text: UnsafeRawBufferPointer,
         _ keys: [Range<Int>],
         _ moment: Moment,
+        countsMisses: Bool = true,
         fits: (Found) -> Bool,
         hit: (Found) -> Void,
         other: (Int, BatchLookup) -> Void
     ) {
-        lookups.lookup(namespace, text, keys, moment, fits: fits, hit: hit, other: other)
+        lookups.lookup(namespace, text, keys, moment, countsMisses: countsMisses, fits: fits, hit: hit, other: other)
     }
 
     /// Answers a get that memory could not answer, from the lower tier. If the get counts, what is found is taken into memory.
@@ -363,6 +368,103 @@ package final class Store: Sendable {
     ) {
         invalidations.invalidate(namespace, what, mode: mode, completion: completion)
     }
+
+    // MARK: Leases
+
+    /// Looks for a key in memory for a caller who would take its lease, like `lookup`. A stale entry counts as a hit while its lease is
+    /// not to be had.
+    ///
+    /// - Returns: whether there was a hit, and `body` was called. Where there was none nothing is counted: ask `lease`.
+    /// - Complexity: O(1).
+    package func hit(
+        _ namespace: Namespace,
+        _ hash: UInt64,
+        _ key: UnsafeRawBufferPointer,
+        _ moment: Moment,
+        _ body: (Found) -> Void
+    ) -> Bool {
+        leases.hit(namespace, hash, key, moment, body)
+    }
+
+    /// The entry of a key, or else its lease; see `LeaseAnswer`. Where somebody else has the lease, the call waits for the fill as long as
+    /// it is asked to.
+    ///
+    /// Of those who ask for a key without an entry, one is given the lease. So it is with a stale entry, but nobody waits then: the others
+    /// have the stale entry at once. Where the namespace's policy says so (`early_refresh`), a caller may be given the lease of an entry
+    /// that is about to expire.
+    ///
+    /// - Parameters:
+    ///   - admits, wants: see `load`.
+    ///   - completion: called at most once, with the answer and whether the call had to wait for it; not after `cancel`, but for an answer that
+    ///     is on its way by then.
+    /// - Returns: the call, to be cancelled if its caller is gone.
+    @discardableResult
+    package func lease(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ ask: LeaseAsk,
+        admits: ReadAdmission? = nil,
+        wants: (@Sendable (LoadedHit) -> Bool)? = nil,
+        completion: @escaping @Sendable (LeaseAnswer, _ hasWaited: Bool) -> Void
+    ) -> LeaseCall {
+        let call = LeaseCall(
+            leases,
+            namespace,
+            address,
+            ask,
+            at: moment(),
+            admits: admits,
+            wants: wants,
+            completion: completion
+        )
+        call.begin()
+        return call
+    }
+
+    /// Counts refusals that were not counted (`LeaseAsk.countsRefusal`).
+    package func countRefusals(_ namespace: Namespace, _ addresses: [EntryAddress]) {
+        leases.countRefusals(namespace, addresses)
+    }
+
+    /// Lets a lease last for `ttl` milliseconds from now. Throws `lease_lost`.
+    package func prolong(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ token: LeaseToken,
+        ttl: Int64
+    ) throws(Problem) -> Lease {
+        try leases.prolong(namespace, address, token, ttl: ttl)
+    }
+
+    /// Gives a lease up. Throws `lease_lost`.
+    ///
+    /// - Parameter pause: where the load has failed, for how many milliseconds nobody is given the key's lease; twice as long as the last
+    ///   time where it had failed before. `nil` = the next who waits is given it at once.
+    package func release(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ token: LeaseToken,
+        pause: Int64?
+    ) throws(Problem) {
+        try leases.release(namespace, address, token, pause: pause)
+    }
+
+    /// The leases of keys that begin with `prefix`, those that are held longest first, and how many the namespace has in all.
+    ///
+    /// Complexity: O(leases).
+    package func leases(
+        _ namespace: Namespace,
+        prefix: [UInt8],
+        limit: Int
+    ) -> (leases: [ListedLease], count: Int) {
+        leases.list(namespace, prefix: prefix, limit: limit)
+    }
+
+    /// Sets the bounds of what leases may take. What there is stays.
+    package func setLeaseLimits(_ limits: LeaseLimits) { tiers.shards.leaseRoom.setLimits(limits) }
+
+    /// Callers that wait for somebody else's fill.
+    package var leaseWaiters: Int { tiers.shards.leaseRoom.waiters }
 
     // MARK: Figures
 

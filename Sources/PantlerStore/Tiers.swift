@@ -57,6 +57,31 @@ struct Tiers: Sendable {
         }
     }
 
+    /// Ends the leases of a namespace that `isConcerned` picks, in all shards.
+    func endLeases(
+        of namespace: NamespaceID,
+        _ why: LeaseTable.End,
+        where isConcerned: (LeaseTable.Lease) -> Bool = { _ in true }
+    ) {
+        for number in 0..<shards.count { endLeases(of: namespace, inShard: number, why, where: isConcerned) }
+    }
+
+    /// Ends the leases of a namespace in one shard, like the `endLeases` above.
+    func endLeases(
+        of namespace: NamespaceID,
+        inShard number: Int,
+        _ why: LeaseTable.End,
+        where isConcerned: (LeaseTable.Lease) -> Bool
+    ) {
+        let moment = moment()
+        var wakeups = LeaseWakeups()
+        shards.withShard(number: number) { shard in
+            if shard.leases.isEmpty { return }
+            shard.leases.end(of: namespace, why, versions.latest, moment, &wakeups, where: isConcerned)
+        }
+        wakeups.tell()
+    }
+
     /// Marks the reads of the lower tier that are under way for keys with a prefix as outdated, so that they are done again.
     func outdateReads(of namespace: Namespace, prefix: [UInt8] = []) {
         shards.withEachShard { _, shard in shard.loads.invalidate(namespace.id, prefix: prefix) }

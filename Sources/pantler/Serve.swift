@@ -257,6 +257,7 @@ private final class ReloadingService: ServiceLifecycle.Service, CustomStringConv
     private func apply(_ configuration: ServeConfiguration) {
         ProcessLog.setLevel(configuration.log.level)
         let options = configuration.storeOptions
+        store.setLeaseLimits(options.leases)
         store.reconfigure(
             autoCreate: options.autoCreate,
             maxNamespaces: options.maxNamespaces,

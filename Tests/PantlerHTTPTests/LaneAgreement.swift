@@ -62,6 +62,7 @@ struct LaneAgreement {
             return nil
         case .get(let request): return Taken(.get, request)
         case .put(let request, let body): return Taken(.put, request, body: Array(body))
+        case .lease(let request, let body): return Taken(.post, request, body: Array(body))
         case .incomplete:
             // Else the connection would wait for a head that is there.
             guard MessageBoundary.endOfFields(bytes) == nil else { throw Disagreement("awaits a whole head") }
@@ -96,8 +97,14 @@ struct LaneAgreement {
             !head.isUpgrade || head.headers["upgrade"].map({ trimmed($0).asciiLowercased }) == ["h2c"]
         else { throw Disagreement("is another request: \(head)") }
         let call = try judge(request.method, request.target, head.headers)
-        let isView = call.resource == .entry || (call.resource == .value && request.method == .get)
-        guard isView, call.condition == .none, call.key == request.key, call.namespace == request.namespace else {
+        let isPlain =
+            switch call.resource {
+            case .entry: request.method != .post
+            case .value: request.method == .get
+            case .lease: request.method == .post
+            default: false
+            }
+        guard isPlain, call.condition == .none, call.key == request.key, call.namespace == request.namespace else {
             throw Disagreement("is another call: \(call)")
         }
     }

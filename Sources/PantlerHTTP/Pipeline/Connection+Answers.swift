@@ -109,7 +109,7 @@ extension Connection {
     /// Answers an exchange with an entry.
     func answer(_ exchange: Exchange, _ answer: EntryAnswer) {
         let flight = loop.flight
-        self.answer(exchange, operation: .get, status: answer.status) { _ in answer.complete(flight) }
+        self.answer(exchange, operation: answer.operation, status: answer.status) { _ in answer.complete(flight) }
     }
 
     /// Answers an exchange with a body of text and values, which counts itself among the bytes in flight.

@@ -2,7 +2,8 @@ internal import NIOCore
 import PantlerInsight
 import PantlerModel
 
-// The fast lane: plain requests, recognised and answered in the bytes. `Connection+Get` and `Connection+Put` carry them out.
+// The fast lane: plain requests, recognised and answered in the bytes. `Connection+Get`, `Connection+Put` and `Connection+Lease` carry them
+// out.
 extension Connection {
     enum FastOutcome {
         /// One request at least was answered, or begun.
@@ -22,11 +23,14 @@ extension Connection {
         /// Puts that made an entry, and that replaced one.
         var made = 0
         var replaced = 0
+        /// Lease requests that found their entry.
+        var leaseHits = 0
 
         func record(in tally: RequestTally, nanoseconds: UInt64) {
             for _ in 0..<hits { tally.record(.get, .fast, status: 200, nanoseconds: nanoseconds) }
             for _ in 0..<misses { tally.record(.get, .fast, status: 404, nanoseconds: nanoseconds) }
             for _ in 0..<made { tally.record(.put, .fast, status: 201, nanoseconds: nanoseconds) }
+            for _ in 0..<leaseHits { tally.record(.lease, .fast, status: 200, nanoseconds: nanoseconds) }
             for _ in 0..<replaced { tally.record(.put, .fast, status: 200, nanoseconds: nanoseconds) }
         }
     }
@@ -62,6 +66,18 @@ extension Connection {
                     put(request, body, request.closes ? frame.closing() : frame)
                     offset += request.length
                     state.spend(Self.putSteps + body.count / Self.stepBytes)
+                    endIfLast(request)
+                case .lease(let request, let body):
+                    guard state.mayGet, mayBegin(request) else {
+                        outcome = .waits
+                        return offset
+                    }
+                    guard answerHit(request, body, request.closes ? frame.closing() : frame) else {
+                        outcome = .other
+                        return offset
+                    }
+                    offset += request.length
+                    state.spend(1)
                     endIfLast(request)
                 case .incomplete:
                     outcome = .incomplete

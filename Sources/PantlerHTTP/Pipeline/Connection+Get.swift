@@ -50,7 +50,7 @@ extension Connection {
 
     /// Puts a large value into the answer that was gathered last. It is sent at once if nothing is before it, because what comes after it
     /// depends on whether the socket takes it.
-    private func send(_ gap: ValueGap) {
+    func send(_ gap: ValueGap) {
         let value = gap.value(loop.flight)
         // From here on, whatever holds the value counts it.
         room = .unasked

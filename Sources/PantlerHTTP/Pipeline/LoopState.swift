@@ -8,6 +8,7 @@ import Synchronization
 /// What the connections of one event loop share. It is used on that loop alone, so that nothing here is locked.
 final class LoopState {
     let eventLoop: any EventLoop
+    let woken: WokenWork
     let store: Store
     let router: Router
     let flight: Flight
@@ -43,6 +44,7 @@ final class LoopState {
         access: AccessOptions
     ) {
         self.eventLoop = eventLoop
+        woken = WokenWork(eventLoop)
         self.store = store
         self.router = router
         flight = router.flight

@@ -3,7 +3,30 @@ import PantlerModel
 import PantlerStore
 internal import Synchronization
 
-/// The reads of the lower tier for one batch. Small values are read some at a time. Then come the large ones, whose sizes are known by
+/// What has come of asking for one key of a batch.
+enum BatchResult: Sendable {
+    case entry(LoadResult)
+    case given(Lease)
+    /// A lease, with the entry to show meanwhile.
+    case refresh(Lease, LoadedHit)
+    case refused(LeaseRefusal)
+}
+
+/// Asks for one key of a batch.
+///
+/// - Parameters:
+///   - admits: tells whether a value of so many bytes may be read.
+///   - wants: tells whether an entry that is found is wanted; called under a shard's lock.
+///   - completion: called once, on any thread.
+typealias BatchRead =
+    @Sendable (
+        _ address: EntryAddress,
+        _ admits: @escaping ReadAdmission,
+        _ wants: @escaping @Sendable (LoadedHit) -> Bool,
+        _ completion: @escaping @Sendable (BatchResult) -> Void
+    ) -> Void
+
+/// What one batch has to ask for key by key: entries of the lower tier, or leases. Small values are read some at a time. Then come the large ones, whose sizes are known by
 /// then, one after the other, as long as they fit into the answer. So a batch never reads more than it can answer with, except for one
 /// value.
 ///
@@ -34,15 +57,19 @@ final class BatchLoads: Sendable {
     private let store: Store
     private let namespace: Namespace
     private let flight: Flight
+    private let read: BatchRead
     private let completion: @Sendable (FoundBatch) -> Void
 
-    /// - Parameter completion: gets what was found, with what the lower tier has of it; on any thread.
+    /// - Parameters:
+    ///   - read: asks for one key.
+    ///   - completion: gets what was found, with what the lower tier has of it; on any thread.
     init(
         _ found: FoundBatch,
         _ keys: KeyBatch,
         _ store: Store,
         _ namespace: Namespace,
         _ flight: Flight,
+        read: @escaping BatchRead,
         completion: @escaping @Sendable (FoundBatch) -> Void
     ) {
         state = Mutex(State(found: found, small: found.below[...]))
@@ -50,6 +77,7 @@ final class BatchLoads: Sendable {
         self.store = store
         self.namespace = namespace
         self.flight = flight
+        self.read = read
         self.completion = completion
     }
 
@@ -94,15 +122,16 @@ final class BatchLoads: Sendable {
 
     private func load(_ place: Int, _ index: Int, isLarge: Bool, admits: @escaping ReadAdmission) {
         let address = store.address(namespace, keys[index])
-        store.load(namespace, address, counts: true, admits: admits) { [self] hit in
+        read(address, admits) { [self] hit in
             state.withLock { $0.found?.takes(place, hit, address) ?? false }
-        } completion: { [self] result in
+        } _: { [self] result in
             let goesOn = state.withLock { state in
                 switch result {
                 // A value that has grown since its size was told is omitted.
-                case .larger where isLarge: state.found?.omit(place)
-                case .larger(let size): state.large.append((place, index, size))
-                case .hit, .missing: state.found?.settle(place, result, address)
+                case .entry(.larger) where isLarge: state.found?.omit(place)
+                case .entry(.larger(let size)): state.large.append((place, index, size))
+                case .entry(.hit), .entry(.missing), .given, .refresh, .refused:
+                    state.found?.settle(place, result, address)
                 }
                 state.underWay -= 1
                 defer { state.isBusy = true }

@@ -1,23 +1,28 @@
 internal import NIOHTTP1
 import PantlerInsight
+import PantlerJSON
 import PantlerModel
 import PantlerStore
+
+// Batches of gets, and of requests for leases.
 
 extension Router {
     func getBatch(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
         let keys = try request.body.withBytes { body throws(Problem) in try KeyBatch(body) }
-        let isMinimal = Self.prefersMinimal(request.headers)
-        guard flight.isShort else {
-            return getBatch(call.namespace, keys, isMinimal, nil, room: 0, isLong(call, request), exchange)
+        let mode: BatchMode = Self.prefersMinimal(request.headers) ? .values : .entries
+        begin(BatchAsk(keys: keys, mode: mode), call, request, exchange) { [store] in
+            guard let namespace = store.namespace(call.namespace) else {
+                store.countUnmet(call.namespace, gets: keys.count)
+                return nil
+            }
+            return namespace
         }
-        // The batch begins with some room, or not at all: nothing is counted of a batch that is refused.
-        let room = min(Self.batchRoom, exchange.answerSize)
-        exchange.withRoom(room) { [self] claim in
-            guard let claim else { return exchange.respond(Response(problem: .noRoom, operation: .batchGet)) }
-            // After the wait this runs on the loop, which is not for a long batch.
-            let isLong = isLong(call, request)
-            perform(isLong) { [self] in getBatch(call.namespace, keys, isMinimal, claim, room: room, isLong, exchange) }
-        }
+    }
+
+    func leaseBatch(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
+        let ask = try request.body.withBytes { body throws(Problem) in try BatchAsk(leasesIn: body) }
+        let namespace = try namespaceForWriting(call) { _ in }
+        begin(ask, call, request, exchange) { namespace }
     }
 
     /// Whether the request says `Prefer: return=minimal` (RFC 7240): values alone are wanted, by their keys.
@@ -32,25 +37,44 @@ extension Router {
     /// Bytes of room that a batch waits for while room is short.
     private static let batchRoom = 1 << 20
 
+    /// - Parameter find: finds the namespace; `nil` = there is none, and all keys are missing.
+    private func begin(
+        _ ask: BatchAsk,
+        _ call: Call,
+        _ request: Request,
+        _ exchange: Exchange,
+        _ find: @escaping @Sendable () -> Namespace?
+    ) {
+        guard flight.isShort else {
+            return lookUp(ask, find, nil, room: 0, isLong(call, request), exchange)
+        }
+        // The batch begins with some room, or not at all: nothing is counted of a batch that is refused.
+        let room = min(Self.batchRoom, exchange.answerSize)
+        exchange.withRoom(room) { [self] claim in
+            guard let claim else { return exchange.respond(Response(problem: .noRoom, operation: call.operation)) }
+            // After the wait this runs on the loop, which is not for a long batch.
+            let isLong = isLong(call, request)
+            perform(isLong) { [self] in lookUp(ask, find, claim, room: room, isLong, exchange) }
+        }
+    }
+
     /// - Parameter isLong: whether this is on another thread than the loop, and may take its time.
-    private func getBatch(
-        _ name: String,
-        _ keys: KeyBatch,
-        _ isMinimal: Bool,
+    private func lookUp(
+        _ ask: BatchAsk,
+        _ find: () -> Namespace?,
         _ claim: FlightClaim?,
         room: Int,
         _ isLong: Bool,
         _ exchange: Exchange
     ) {
-        var found = FoundBatch(keys, isMinimal: isMinimal, limit: exchange.answerSize, flight, claim, room: room)
-        guard let namespace = store.namespace(name) else {
-            store.countUnmet(name, gets: keys.count)
+        var found = FoundBatch(ask.keys, ask.mode, limit: exchange.answerSize, flight, claim, room: room)
+        guard let namespace = find() else {
             found.missAll()
-            return exchange.respond(.batch(isMinimal), with: found.response())
+            return exchange.respond(.batch(ask.mode), with: found.response())
         }
         let batch = BatchGet(
-            keys: keys,
-            head: .batch(isMinimal),
+            ask: ask,
+            deadline: store.moment().now.advanced(byMilliseconds: ask.lease.wait),
             router: self,
             namespace: namespace,
             exchange: exchange
@@ -59,10 +83,40 @@ extension Router {
     }
 }
 
-/// A batch of gets on its way: a long answer is looked up and written piece by piece, as the client takes it.
-private struct BatchGet: Sendable {
+/// What a batch of keys asks for.
+private struct BatchAsk: Sendable {
     let keys: KeyBatch
-    let head: Response
+    let mode: BatchMode
+    var lease = LeaseAsk()
+
+    private enum Member: String, CaseIterable, Sendable {
+        case keys, ttl, wait
+    }
+
+    init(keys: KeyBatch, mode: BatchMode) {
+        self.keys = keys
+        self.mode = mode
+    }
+
+    /// - Parameter body: that of `batch/lease`.
+    /// - Throws: what is wrong with it.
+    init(leasesIn body: UnsafeRawBufferPointer) throws(Problem) {
+        let members = try Members<Member>(body, allowed: Member.allCases)
+        try members.checkUnknown()
+        guard let element = members[.keys] else {
+            throw Problem(.missingMember, "'keys' is needed: an array of keys.")
+        }
+        keys = try KeyBatch(element)
+        mode = .leases
+        lease = try LeaseAsk(ttl: members[.ttl], wait: members[.wait])
+    }
+}
+
+/// A batch on its way: a long answer is looked up and written piece by piece, as the client takes it.
+private struct BatchGet: Sendable {
+    let ask: BatchAsk
+    /// Until when the batch waits for keys that others fill.
+    let deadline: Timestamp
     let router: Router
     let namespace: Namespace
     let exchange: Exchange
@@ -75,6 +129,9 @@ private struct BatchGet: Sendable {
     /// Bytes of a piece, and of the longest answer to many keys that is written as a whole; either may have some more. Copying so many
     /// bytes does not hold a loop for long.
     private static let pieceBytes = 256 << 10
+
+    private var keys: KeyBatch { ask.keys }
+    private var head: Response { .batch(ask.mode) }
 
     /// Looks up keys until there is enough for a piece.
     func lookUp(
@@ -91,17 +148,32 @@ private struct BatchGet: Sendable {
             next = end
         }
         if found.belowCount == 0 { return goOn(found, from: next, stream) }
-        BatchLoads(found, keys, router.store, namespace, router.flight) { [next] loaded in
+        BatchLoads(found, keys, router.store, namespace, router.flight, read: read()) { [next] loaded in
             goOn(loaded, from: next, stream)
         }.go()
+    }
+
+    private func read() -> BatchRead {
+        let (store, namespace) = (router.store, namespace)
+        guard ask.mode == .leases else {
+            return { address, admits, wants, completion in
+                store.load(namespace, address, counts: true, admits: admits, wants: wants) { completion(.entry($0)) }
+            }
+        }
+        // A key that is refused may be waited for later, and is counted then.
+        let ask = LeaseAsk(ttl: ask.lease.ttl, countsRefusal: false)
+        return { address, admits, wants, completion in
+            store.lease(namespace, address, ask, admits: admits, wants: wants) { answer, _ in
+                completion(BatchResult(answer))
+            }
+        }
     }
 
     /// Writes what is there, if it is enough, and looks up what is left. To be called from any thread.
     private func goOn(_ begun: consuming FoundBatch, from next: Int, _ stream: AnswerStream?) {
         var found = begun
         if next == keys.count {
-            let rest = found.response()
-            if let stream { stream.end(rest) } else { exchange.respond(head, with: rest) }
+            end(found, stream)
         } else if found.bytes <= Self.pieceBytes {
             exchange.onLoop { [found] in lookUp(found, from: next, stream) }
         } else if exchange.takesPieces {
@@ -114,16 +186,72 @@ private struct BatchGet: Sendable {
             router.perform(true) { [found] in lookUp(found, from: next, nil) }
         }
     }
+
+    private func end(_ begun: consuming FoundBatch, _ stream: AnswerStream?) {
+        guard ask.mode == .leases else {
+            var found = begun
+            return respond(found.response(), stream)
+        }
+        // A batch with a lease answers at once, so that its caller can begin to load: two batches that each waited for the other's keys
+        // would both wait in vain.
+        guard begun.leases.isEmpty, !begun.filling.isEmpty, ask.lease.wait > 0 else {
+            router.store.countRefusals(namespace, begun.refused.map { router.store.address(namespace, keys[$0]) })
+            return endLeases(begun, stream)
+        }
+        // Those of a failed source are not asked for again.
+        let failed = begun.refused.filter { index in !begun.filling.contains { $0.index == index } }
+        router.store.countRefusals(namespace, failed.map { router.store.address(namespace, keys[$0]) })
+        let wait = BatchWait(begun, keys, router.store, namespace, ttl: ask.lease.ttl, until: deadline) { found in
+            endLeases(found, stream)
+        }
+        exchange.onCancel { _ in wait.end() }
+        wait.begin()
+    }
+
+    private func endLeases(_ begun: consuming FoundBatch, _ stream: AnswerStream?) {
+        exchange.onLoop { [begun] in
+            var found = begun
+            guard exchange.isUnanswered else {
+                for (index, lease) in found.leases { takeBack(lease, of: index) }
+                return
+            }
+            respond(found.response(), stream)
+        }
+    }
+
+    /// Takes back a lease whose caller is gone.
+    private func takeBack(_ lease: Lease, of index: Int) {
+        // The lease may be lost already, which is just as well.
+        try? router.store.release(namespace, router.store.address(namespace, keys[index]), lease.token, pause: nil)
+    }
+
+    private func respond(_ answer: WireAnswer, _ stream: AnswerStream?) {
+        if let stream { stream.end(answer) } else { exchange.respond(head, with: answer) }
+    }
+}
+
+extension BatchResult {
+    init(_ answer: LeaseAnswer) {
+        switch answer {
+        case .hit(let hit): self = .entry(.hit(hit))
+        case .larger(let size): self = .entry(.larger(size))
+        case .given(let lease, _): self = .given(lease)
+        case .refresh(let lease, let hit): self = .refresh(lease, hit)
+        case .refused(let refusal): self = .refused(refusal)
+        // The namespace is gone, or there are too many leases.
+        case .failed: self = .refused(.overloaded)
+        }
+    }
 }
 
 extension Response {
-    /// The head of an answer to a batch of gets.
-    fileprivate static func batch(_ isMinimal: Bool) -> Response {
+    /// The head of an answer to a batch.
+    fileprivate static func batch(_ mode: BatchMode) -> Response {
         Response(
             status: 200,
             contentType: MediaType.json,
-            headers: isMinimal ? [("Preference-Applied", "return=minimal")] : [],
-            operation: .batchGet
+            headers: mode == .values ? [("Preference-Applied", "return=minimal")] : [],
+            operation: mode == .leases ? .batchLease : .batchGet
         )
     }
 }

@@ -121,7 +121,16 @@ struct BatchEntry: Sendable {
         let key = try KeyForm.read(key.bytes)
         var put = try Put(try read.get(), now: now)
         put.wantsOutcome = false
+        if let members = try? read.get(), let element = members[.lease] { put.lease = try lease(element) }
         return (key, put)
+    }
+
+    private static func lease(_ element: JSONElement) throws(Problem) -> LeaseToken {
+        guard element.type == .string, let text = try? JSON.stringBytes(element.bytes) else {
+            throw Problem(.memberInvalid, "'lease' takes the token of a lease, a string.")
+        }
+        guard let token = LeaseToken(text) else { throw .leaseLost }
+        return token
     }
 
     /// The key of an object that is no envelope. That the object is JSON was found out with the whole body.

@@ -15,6 +15,8 @@ struct Call: Sendable {
     let query: Query
     /// The condition of a call of an entry or a value; on a GET `If-None-Match` alone.
     let condition: Condition
+    /// The lease that the call is made under; `nil` where it says none.
+    let lease: LeaseToken?
     /// What a client of the metrics accepts: these have two formats. All else has one format, and is answered in it whatever the client
     /// accepts.
     let accept: Accept
@@ -47,6 +49,7 @@ struct Call: Sendable {
             key = []
             self.query = try Query(nil, allowed: [])
             condition = .none
+            lease = nil
             return
         }
         if case .path(let range) = route.key, range.isEmpty { try KeyForm.check([]) }
@@ -65,6 +68,7 @@ struct Call: Sendable {
             if inQuery { try KeyForm.check(key) }
         }
         condition = try Self.condition(resource, method, headers)
+        lease = try Self.lease(resource, method, headers)
         try checkContentType(headers)
     }
 
@@ -89,6 +93,30 @@ struct Call: Sendable {
         return condition
     }
 
+    /// The lease of a fill, or of a call of the lease itself. Other writes end leases, whoever holds them, so that one that names a lease
+    /// is a mistake.
+    private static func lease(
+        _ resource: Resource,
+        _ method: Method,
+        _ headers: HTTPHeaders
+    ) throws(Problem) -> LeaseToken? {
+        switch (resource, method) {
+        case (.entry, .put), (.value, .put): return try LeaseField.read(headers)
+        case (.lease, .patch), (.lease, .delete):
+            guard let lease = try LeaseField.read(headers) else {
+                throw Problem(.headerInvalid, "The lease's token is needed, in the field Lease.")
+            }
+            return lease
+        case (.entry, .patch), (.entry, .delete), (.value, .delete), (.counter, .post), (.lease, .post):
+            guard headers.contains(name: LeaseField.name) else { return nil }
+            throw Problem(
+                .headerInvalid,
+                "Lease goes with the PUT that fills the key, and with PATCH and DELETE of the lease."
+            )
+        default: return nil
+        }
+    }
+
     /// Refuses a call of a namespace with fields that only a call of an entry has. A client that folds `entries/..` has then made the one
     /// out of the other.
     private static func refuseEntryFields(_ headers: HTTPHeaders) throws(Problem) {
@@ -105,7 +133,10 @@ struct Call: Sendable {
             try Self.checkCoding(headers)
             try Self.refuseMultipart(types)
             return
-        case (.entry, .patch), (.namespace, .patch): taken = [MediaType.mergePatch, MediaType.json]
+        case (.counter, .post) where !Self.hasBody(headers), (.lease, .post) where !Self.hasBody(headers),
+            (.lease, .patch) where !Self.hasBody(headers):
+            return
+        case (.entry, .patch), (.namespace, .patch), (.lease, .patch): taken = [MediaType.mergePatch, MediaType.json]
         case (_, .put), (_, .post): taken = [MediaType.json]
         default: return
         }
@@ -117,6 +148,11 @@ struct Call: Sendable {
                 "The body is \(came); taken here: \(taken.joined(separator: ", "))."
             )
         }
+    }
+
+    /// Whether a body may come.
+    private static func hasBody(_ headers: HTTPHeaders) -> Bool {
+        headers.contains(name: "transfer-encoding") || headers["content-length"].contains { Int($0) != 0 }
     }
 
     /// Refuses a form of several parts. An entry's envelope is JSON, whatever a client calls it, and a value is kept as it comes; but a
@@ -146,6 +182,8 @@ extension Resource {
         switch (self, method) {
         case (.entry, .get), (.entry, .head), (.value, .get), (.value, .head): [.peek, .miss]
         case (.value, .put): [.ttl, .expiresAt, .staleTTL]
+        case (.lease, .delete): [.retryAfter]
+        case (.leases, _): [.prefix, .limit]
         case (.entries, _): [.prefix, .limit, .cursor]
         case (.namespace, .delete): [.confirm]
         default: []

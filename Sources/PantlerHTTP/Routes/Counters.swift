@@ -10,8 +10,13 @@ enum CounterMember: String, CaseIterable, Sendable {
 }
 
 extension CounterAdd {
+    /// - Parameter body: may be empty, which means `{}`.
     /// - Throws: what is wrong with the body.
     init(_ body: UnsafeRawBufferPointer) throws(Problem) {
+        if JSON.trimmed(body).isEmpty {
+            self.init()
+            return
+        }
         let members = try Members(body, allowed: CounterMember.allCases)
         try members.checkUnknown()
         self.init(

@@ -11,6 +11,7 @@ extension Router {
         let now = store.moment().wall
         var put = try request.body.withBytes { body throws(Problem) in try Put(envelope: body, now: now) }
         put.condition = call.condition
+        put.lease = call.lease
         try self.put(put, call, exchange)
     }
 
@@ -18,7 +19,11 @@ extension Router {
     func put(_ put: Put, _ call: Call, _ exchange: Exchange) throws(Problem) {
         let address: EntryAddress
         let namespace: Namespace
-        if call.condition.ifMatch != nil {
+        if put.lease != nil {
+            // A lease that is held has a namespace.
+            guard let found = store.namespace(call.namespace) else { throw .leaseLost }
+            namespace = found
+        } else if call.condition.ifMatch != nil {
             // No write that is bound to fail makes a namespace.
             guard let found = store.namespace(call.namespace) else { throw .versionMismatch(found: nil) }
             namespace = found

@@ -104,10 +104,12 @@ enum EnvelopeMember: String, CaseIterable, Sendable {
     case expiresAt = "expires_at"
     case staleTTL = "stale_ttl"
     case tags
+    /// A lease's token.
+    case lease
 
     static let ofPut: [Self] = [.value, .valueBase64, .contentType, .ttl, .expiresAt, .staleTTL, .tags]
     static let ofPatch: [Self] = [.value, .ttl, .expiresAt, .staleTTL, .tags]
-    static let ofBatch: [Self] = ofPut + [.key]
+    static let ofBatch: [Self] = ofPut + [.key, .lease]
 }
 
 extension Lifetime {

@@ -3,6 +3,31 @@ import PantlerJSON
 import PantlerModel
 import PantlerStore
 
+/// What a batch of keys asks for.
+enum BatchMode: Sendable {
+    case entries
+    /// Values alone, by their keys.
+    case values
+    /// Entries, or else the leases of their keys.
+    case leases
+
+    /// How the answer begins, and what stands between the entries and the keys that have none.
+    fileprivate var opening: StaticString {
+        switch self {
+        case .entries, .leases: "{\"entries\":["
+        case .values: "{\"values\":{"
+        }
+    }
+
+    fileprivate var middle: StaticString {
+        switch self {
+        case .entries: "],\"missing\":["
+        case .values: "},\"missing\":["
+        case .leases: "],\"leases\":["
+        }
+    }
+}
+
 /// What a batch of gets has found so far, and its answer, in the order of the keys.
 ///
 /// An entry in memory is written where it stands in the answer. A large value only has its place noted, and goes out from where memory has
@@ -18,6 +43,14 @@ struct FoundBatch: Sendable {
         var state: State
         /// The entry that the lower tier has, as JSON with a comma behind it.
         var object: WireAnswer?
+        /// The lease that was given for the key; the object is shown meanwhile then.
+        var lease: Lease?
+        var refusal: LeaseRefusal?
+        /// Whether the object is a fresh entry, which is refreshed early.
+        var isFresh = false
+
+        /// Whether the object stands among the entries.
+        var isEntry: Bool { object != nil && lease == nil }
 
         enum State {
             case missing, omitted
@@ -27,8 +60,7 @@ struct FoundBatch: Sendable {
     }
 
     private let keys: KeyBatch
-    /// Whether values alone are wanted, by their keys.
-    private let isMinimal: Bool
+    private let mode: BatchMode
     private let flight: Flight
     /// The answer's beginning and the entries that were in memory, each with a comma behind it.
     private var answer = WireAnswer()
@@ -46,31 +78,28 @@ struct FoundBatch: Sendable {
     private var room: Int
     private var claim: FlightClaim?
 
-    private static let opening: StaticString = "{\"entries\":["
-    private static let middle: StaticString = "],\"missing\":["
-    private static let minimalOpening: StaticString = "{\"values\":{"
-    private static let minimalMiddle: StaticString = "},\"missing\":["
     private static let omitted: StaticString = "],\"omitted\":["
     private static let closing: StaticString = "]}"
     /// The most bytes that these texts take in an answer.
     private static let frameBytes = 48
+    /// The most bytes that a key without an entry takes besides its name in an answer with leases.
+    private static let leaseBytes = 112
     /// Bytes of room that are asked for at a time.
     private static let roomStep = 1 << 20
 
     /// - Parameters:
-    ///   - isMinimal: whether values alone are wanted, by their keys.
     ///   - limit: bytes of the answer.
     ///   - claim: holds `room` bytes; `nil` where room is not short.
-    init(_ keys: KeyBatch, isMinimal: Bool, limit: Int, _ flight: Flight, _ claim: FlightClaim?, room: Int) {
+    init(_ keys: KeyBatch, _ mode: BatchMode, limit: Int, _ flight: Flight, _ claim: FlightClaim?, room: Int) {
         self.keys = keys
-        self.isMinimal = isMinimal
+        self.mode = mode
         self.flight = flight
         self.limit = limit
         self.claim = claim
         self.room = max(room, Flight.free)
-        used = keys.namesBytes + Self.frameBytes
+        used = keys.namesBytes + Self.frameBytes + (mode == .leases ? keys.count * Self.leaseBytes : 0)
         owned = used
-        answer.text.writeStaticString(isMinimal ? Self.minimalOpening : Self.opening)
+        answer.text.writeStaticString(mode.opening)
     }
 
     /// Notes that all keys are missing, because there is no namespace to look in.
@@ -91,15 +120,19 @@ struct FoundBatch: Sendable {
         let keys = keys
         let places = range.count == keys.count ? keys.places : Array(keys.places[range])
         keys.withText { text in
-            store.lookup(namespace, text, places, store.moment()) { found in
-                takesRoom(for: found)
+            // Whoever may be given the lease of an entry asks for each key by itself.
+            let asksForFresh = mode == .leases && namespace.earlyRefresh > 0
+            var isLeft = false
+            store.lookup(namespace, text, places, store.moment(), countsMisses: mode != .leases) { found in
+                isLeft = mode == .leases && (asksForFresh || found.staleSince != nil)
+                return !isLeft && takesRoom(for: found)
             } hit: { found in
                 add(found)
             } other: { index, lookup in
                 let state: Other.State =
                     switch lookup {
-                    case .missing: .missing
-                    case .omitted: .omitted
+                    case .missing: mode == .leases ? .below : .missing
+                    case .omitted: isLeft ? .below : .omitted
                     case .below: .below
                     }
                 if state == .below { belowCount += 1 }
@@ -117,13 +150,13 @@ struct FoundBatch: Sendable {
             let textBytes = bytes(of: found).text + 1
             answer.text.reserveCapacity(min(textBytes * keys.count + 64, Self.firstRoom))
         }
-        if let gap = Self.append(found, isMinimal: isMinimal, to: &answer.text) { gaps.append(gap) }
+        if let gap = Self.append(found, mode, to: &answer.text) { gaps.append(gap) }
         entryCount += 1
     }
 
     /// Bytes of an entry in the answer, with those of a large value and without.
     private func bytes(of found: Found) -> (all: Int, text: Int) {
-        if isMinimal {
+        if mode == .values {
             let member = EntryMember(found)
             return (member.count, member.textCount)
         }
@@ -133,8 +166,8 @@ struct FoundBatch: Sendable {
 
     /// Appends an entry and a comma. Returns the place of a large value.
     // Static: a method would be called on a copy of the batch, which holds the answer's text as well, and each append would copy all of that.
-    private static func append(_ found: Found, isMinimal: Bool, to text: inout ByteBuffer) -> ValueGap? {
-        isMinimal ? EntryMember(found).append(found, to: &text) : EntryObject(found).append(found, to: &text)
+    private static func append(_ found: Found, _ mode: BatchMode, to text: inout ByteBuffer) -> ValueGap? {
+        mode == .values ? EntryMember(found).append(found, to: &text) : EntryObject(found).append(found, to: &text)
     }
 
     /// The most bytes that are reserved for entries that may not come.
@@ -194,19 +227,57 @@ struct FoundBatch: Sendable {
         others[place].state = .omitted
     }
 
-    /// Takes what the lower tier has for a key. Not to be called under a shard's lock.
-    mutating func settle(_ place: Int, _ loaded: LoadResult, _ address: EntryAddress) {
+    /// Takes what has come of asking for a key. Not to be called under a shard's lock.
+    mutating func settle(_ place: Int, _ result: BatchResult, _ address: EntryAddress) {
         belowCount -= 1
+        others[place].refusal = nil
+        switch result {
+        case .entry(.hit(let hit)): add(hit, place, address)
+        case .entry(.missing), .entry(.larger): others[place].state = .missing
+        case .given(let lease):
+            others[place].state = .missing
+            others[place].lease = lease
+        case .refresh(let lease, let hit):
+            others[place].state = .missing
+            others[place].lease = lease
+            others[place].isFresh = hit.staleSince == nil
+            // Where there is no room for the entry, the lease is told without.
+            if takes(place, hit, address) { add(hit, place, address) } else { others[place].state = .missing }
+        case .refused(let refusal):
+            others[place].state = .missing
+            others[place].refusal = refusal
+        }
+    }
+
+    private mutating func add(_ hit: LoadedHit, _ place: Int, _ address: EntryAddress) {
         if others[place].state == .omitted { return }
         others[place].state = .missing
-        guard case .hit(let hit) = loaded else { return }
         var object = WireAnswer()
         var gap: ValueGap?
-        hit.withFound(address) { gap = Self.append($0, isMinimal: isMinimal, to: &object.text) }
+        hit.withFound(address) { gap = Self.append($0, mode, to: &object.text) }
         if let gap { object.add(gap.value(flight), at: gap.offset) }
         loadedBytes += object.count
         others[place].object = object
-        entryCount += 1
+        if others[place].lease == nil { entryCount += 1 }
+    }
+
+    /// Asks once more for a key that was refused.
+    mutating func reopen(_ place: Int) {
+        belowCount += 1
+        others[place].state = .below
+    }
+
+    /// The leases that were given, with the numbers of their keys.
+    var leases: [(index: Int, lease: Lease)] {
+        others.compactMap { other in other.lease.map { (other.index, $0) } }
+    }
+
+    /// The numbers of the keys that were refused.
+    var refused: [Int] { others.compactMap { $0.refusal == nil ? nil : $0.index } }
+
+    /// The places of keys that somebody else fills.
+    var filling: [(place: Int, index: Int)] {
+        others.indices.filter { others[$0].refusal?.reason == .filling }.map { ($0, others[$0].index) }
     }
 
     // MARK: The answer
@@ -215,7 +286,7 @@ struct FoundBatch: Sendable {
     /// lower tier.
     mutating func takePiece() -> WireAnswer {
         var piece = takeEntries()
-        others.removeAll { $0.object != nil }
+        others.removeAll(where: \.isEntry)
         // The comma behind the last entry is moved before the next entry, if there is one.
         piece.text.moveWriterIndex(to: piece.text.writerIndex - 1)
         answer.text.reserveCapacity(Self.firstRoom)
@@ -233,8 +304,8 @@ struct FoundBatch: Sendable {
         var body = takeEntries()
         // The comma behind the last entry is removed.
         if entryCount > 0 { body.text.moveWriterIndex(to: body.text.writerIndex - 1) }
-        body.text.writeStaticString(isMinimal ? Self.minimalMiddle : Self.middle)
-        writeNames(.missing, to: &body.text)
+        body.text.writeStaticString(mode.middle)
+        if mode == .leases { writeLeases(to: &body) } else { writeNames(.missing, to: &body.text) }
         if others.contains(where: { $0.object == nil && $0.state == .omitted }) {
             body.text.writeStaticString(Self.omitted)
             writeNames(.omitted, to: &body.text)
@@ -247,6 +318,45 @@ struct FoundBatch: Sendable {
         }
         claim = nil
         return body
+    }
+
+    /// Writes the leases, and the keys that were refused: `…],"busy":[…`.
+    private func writeLeases(to body: inout WireAnswer) {
+        var isFirst = true
+        for other in others {
+            guard let lease = other.lease else { continue }
+            var text = JSONWriter(capacity: 160)
+            text.beginObject()
+            text.member("key")
+            text.string(keys[other.index])
+            text.leaseMembers(lease)
+            if !isFirst { body.text.writeStaticString(",") }
+            isFirst = false
+            body.text.writeBytes(text.bytes)
+            if let object = other.object {
+                body.text.writeStaticString(",\"stale_entry\":")
+                // Without the comma behind it.
+                body.append(object, 0..<object.text.writerIndex - 1)
+                if other.isFresh { body.text.writeStaticString(",\"fresh\":true") }
+            }
+            body.text.writeStaticString("}")
+        }
+        body.text.writeStaticString("],\"busy\":[")
+        var text = JSONWriter()
+        text.beginArray()
+        for other in others {
+            guard let refusal = other.refusal else { continue }
+            text.beginObject()
+            text.member("key")
+            text.string(keys[other.index])
+            text.member("retry_after")
+            text.seconds(refusal.retryAfter)
+            text.member("reason")
+            text.string(refusal.reason.rawValue)
+            text.endObject()
+        }
+        // The array's brackets stand in the answer's own text.
+        body.text.writeBytes(text.bytes.dropFirst())
     }
 
     private func writeNames(_ state: Other.State, to text: inout ByteBuffer) {
@@ -265,11 +375,11 @@ struct FoundBatch: Sendable {
         if loadedBytes == 0 { return answer }
         loadedBytes = 0
         var whole = WireAnswer()
-        let loadedText = others.reduce(0) { $0 + ($1.object?.text.readableBytes ?? 0) }
+        let loadedText = others.reduce(0) { $0 + ($1.isEntry ? $1.object?.text.readableBytes ?? 0 : 0) }
         whole.text.reserveCapacity(answer.text.readableBytes + loadedText + 64)
         var copied = 0
         for other in others {
-            guard let object = other.object else { continue }
+            guard other.isEntry, let object = other.object else { continue }
             whole.append(answer, copied..<other.offset)
             whole.append(object, 0..<object.text.writerIndex)
             copied = other.offset

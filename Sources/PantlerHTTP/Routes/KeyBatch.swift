@@ -43,10 +43,8 @@ struct KeyBatch: Sendable {
             guard let element = members[.keys] else {
                 throw Problem(.missingMember, "'keys' is needed: an array of keys.")
             }
-            for key in try Self.keys(element) {
-                places.append(text.count..<text.count + key.count)
-                text += key
-            }
+            self = try KeyBatch(element)
+            return
         }
         self.text = text
         self.places = Self.distinct(places, in: text)
@@ -54,6 +52,20 @@ struct KeyBatch: Sendable {
         namesBytes = self.places.reduce(0) { bytes, place in
             bytes + 3 + (place.lowerBound < body.count ? place.count : 6 * place.count)
         }
+    }
+
+    /// Reads an array of keys. Throws what is wrong with it.
+    init(_ element: JSONElement) throws(Problem) {
+        var text: [UInt8] = []
+        var places: [Range<Int>] = []
+        for key in try Self.keys(element) {
+            places.append(text.count..<text.count + key.count)
+            text += key
+        }
+        self.text = text
+        self.places = Self.distinct(places, in: text)
+        // Each byte may need an escape.
+        namesBytes = self.places.reduce(0) { $0 + 3 + 6 * $1.count }
     }
 
     /// The seed is random for each run, so that nobody can choose keys that collide.

@@ -13,10 +13,12 @@ extension Call {
     /// Whether answering takes so long that it is done on another thread.
     func isLong(bodyBytes: Int, namespaces: @autoclosure () -> Int) -> Bool {
         switch resource {
-        case .batchGet: bodyBytes > Self.shortGets
+        case .batchGet, .batchLease: bodyBytes > Self.shortGets
         case .batchSet, .batchDelete, .invalidate: bodyBytes > Self.shortBatch
         // A page of all figures takes half a millisecond even with one namespace, and many may be asked for on each of many connections.
         case .metrics, .stats: true
+        // There may be as many leases as the service gives.
+        case .leases: true
         // The document in JSON is made of the one in YAML, once.
         case .documentInJSON: true
         case .namespaces: namespaces() > Self.fewNamespaces

@@ -20,6 +20,7 @@ extension Router {
         page.connections(connections, traffic)
         page.loops(loopStays, longCalls)
         page.gets(statistics)
+        page.leases(statistics.namespaces, waiters: store.leaseWaiters)
         page.writes(statistics.namespaces)
         page.contents(statistics)
         page.bounds(store.namespaces().map(\.record))
@@ -155,6 +156,54 @@ extension Exposition {
         for (name, gets) in statistics.unmet + [("", statistics.unnamedGets)] {
             sample(gets, ["namespace": name, "reason": MissReason.absent.name])
         }
+    }
+
+    fileprivate mutating func leases(_ namespaces: [NamespaceStatistics], waiters: Int) {
+        counter("pantler_leases", "What has become of leases and of requests for them, by namespace and event.")
+        for namespace in namespaces {
+            let tally = namespace.figures.tally
+            for (event, count) in [
+                ("given", tally.leasesGiven), ("filled", tally.leasesFilled), ("refused", tally.leasesRefused),
+                ("lost", tally.leasesLost), ("expired", tally.leasesExpired), ("released", tally.leasesReleased),
+                ("failed", tally.leasesFailed), ("early", tally.earlyRefreshes),
+            ] { sample(count, ["namespace": namespace.name.description, "event": event]) }
+        }
+        perNamespace(
+            "pantler_leases_running",
+            "Leases that are held: loads that are under way.",
+            namespaces,
+            isGauge: true
+        ) {
+            Double($0.tally.leasesRunning)
+        }
+        gauge("pantler_lease_waiters", "Callers that wait for somebody else's fill.")
+        sample(waiters)
+        perNamespace("pantler_lease_waits", "Waits for somebody else's fill that have ended.", namespaces) {
+            Double($0.tally.waits)
+        }
+        perNamespace("pantler_lease_wait_seconds", "How long these waits took together.", namespaces) {
+            Double($0.tally.waitMicroseconds) / 1e6
+        }
+        perNamespace("pantler_load_seconds", "How long the loads of filled leases took together.", namespaces) {
+            Double($0.tally.loadMicroseconds) / 1e6
+        }
+        perNamespace(
+            "pantler_loads_saved_seconds",
+            "Loads that hits have spared: hits times the mean length of the namespace's loads.",
+            namespaces,
+            isGauge: true
+        ) { $0.savedSeconds }
+    }
+
+    private mutating func perNamespace(
+        _ name: String,
+        _ help: String,
+        _ namespaces: [NamespaceStatistics],
+        isGauge: Bool = false,
+        _ value: (Figures) -> Double
+    ) {
+        if isGauge { gauge(name, help) } else { counter(name, help) }
+        for namespace in namespaces { sample(value(namespace.figures), ["namespace": namespace.name.description]) }
     }
 
     fileprivate mutating func writes(_ namespaces: [NamespaceStatistics]) {

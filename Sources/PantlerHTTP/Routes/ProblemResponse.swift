@@ -27,6 +27,12 @@ extension Response {
         case .reason(let reason):
             body.member("reason")
             body.string(reason.name)
+        case .retry(let reason, let milliseconds):
+            body.member("reason")
+            body.string(reason)
+            body.member("retry_after")
+            body.seconds(milliseconds)
+            headers.append(("Retry-After", "\((milliseconds + 999) / 1000)"))
         case .allow(let methods):
             headers.append(("Allow", methods))
         }
@@ -86,6 +92,14 @@ extension Response {
 }
 
 extension Problem {
+    /// The problem of a request whose wait nobody waits for any more.
+    static func waitEnded(_ why: Cancellation) -> Problem {
+        switch why {
+        case .serverStops: Problem(.overloaded, "The server is stopping, and all waits have ended; try again later.")
+        case .clientLeft: Problem(.requestTimeout, "The client sends no more, and the wait has ended with that.")
+        }
+    }
+
     /// The problem of a request for which there was no room among the bytes in flight for too long.
     static let noRoom = Problem(
         .overloaded,

@@ -6,6 +6,7 @@ enum QueryName: String, CaseIterable, Sendable {
     case expiresAt = "expires_at"
     case staleTTL = "stale_ttl"
     case prefix, limit, cursor, confirm
+    case retryAfter = "retry_after"
 }
 
 /// A query, decoded and strictly checked: a parameter that the call does not take, or that comes twice, is refused, so that a slip of the

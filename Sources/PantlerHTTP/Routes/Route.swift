@@ -8,6 +8,10 @@ enum Resource: Equatable, Sendable, CaseIterable {
     case value
     /// `counters/{key}` and `counter?key=`
     case counter
+    /// `leases/{key}` and `lease?key=`
+    case lease
+    /// `leases`
+    case leases
     /// `entries`
     case entries
     /// `batch/get`
@@ -16,6 +20,8 @@ enum Resource: Equatable, Sendable, CaseIterable {
     case batchSet
     /// `batch/delete`
     case batchDelete
+    /// `batch/lease`
+    case batchLease
     /// `invalidate`
     case invalidate
     /// `/v1/namespaces/{ns}`
@@ -44,8 +50,9 @@ enum Resource: Equatable, Sendable, CaseIterable {
         switch self {
         case .entry, .namespace: "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
         case .value: "GET, HEAD, PUT, DELETE, OPTIONS"
-        case .counter, .batchGet, .batchSet, .batchDelete, .invalidate: "POST, OPTIONS"
-        case .entries, .namespaceStats, .namespaces, .stats, .metrics, .livez, .readyz, .root, .document,
+        case .lease: "POST, PATCH, DELETE, OPTIONS"
+        case .counter, .batchGet, .batchSet, .batchDelete, .batchLease, .invalidate: "POST, OPTIONS"
+        case .entries, .leases, .namespaceStats, .namespaces, .stats, .metrics, .livez, .readyz, .root, .document,
             .documentInJSON:
             "GET, HEAD, OPTIONS"
         }
@@ -57,14 +64,15 @@ enum Resource: Equatable, Sendable, CaseIterable {
         case .other: false
         case .get, .head: !isPosted
         case .post: isPosted
-        case .put, .delete: self == .entry || self == .value || self == .namespace
-        case .patch: self == .entry || self == .namespace
+        case .put: self == .entry || self == .value || self == .namespace
+        case .delete: self == .entry || self == .value || self == .namespace || self == .lease
+        case .patch: self == .entry || self == .namespace || self == .lease
         }
     }
 
     private var isPosted: Bool {
         switch self {
-        case .counter, .batchGet, .batchSet, .batchDelete, .invalidate: true
+        case .counter, .lease, .batchGet, .batchSet, .batchDelete, .batchLease, .invalidate: true
         default: false
         }
     }
@@ -81,10 +89,12 @@ enum Resource: Equatable, Sendable, CaseIterable {
             case .post, .options, .other: .other
             }
         case .counter: .counter
+        case .lease, .leases: .lease
         case .entries: .list
         case .batchGet: .batchGet
         case .batchSet: .batchSet
         case .batchDelete: .batchDelete
+        case .batchLease: .batchLease
         case .invalidate: .invalidate
         case .namespace, .namespaces: .namespace
         case .namespaceStats, .stats: .stats
@@ -137,12 +147,16 @@ struct Route: Equatable, Sendable {
             self.init(.value, namespace: namespace, key: .path(rest.range))
         } else if rest.take("counters/") {
             self.init(.counter, namespace: namespace, key: .path(rest.range))
+        } else if rest.take("leases/") {
+            self.init(.lease, namespace: namespace, key: .path(rest.range))
         } else if rest.equals("entry") {
             self.init(.entry, namespace: namespace, key: .query)
         } else if rest.equals("value") {
             self.init(.value, namespace: namespace, key: .query)
         } else if rest.equals("counter") {
             self.init(.counter, namespace: namespace, key: .query)
+        } else if rest.equals("lease") {
+            self.init(.lease, namespace: namespace, key: .query)
         } else if let resource = Self.withinNamespace(rest) {
             self.init(resource, namespace: namespace)
         } else {
@@ -161,6 +175,8 @@ struct Route: Equatable, Sendable {
         if rest.equals("batch/get") { return .batchGet }
         if rest.equals("batch/set") { return .batchSet }
         if rest.equals("batch/delete") { return .batchDelete }
+        if rest.equals("batch/lease") { return .batchLease }
+        if rest.equals("leases") { return .leases }
         if rest.equals("invalidate") { return .invalidate }
         if rest.equals("stats") { return .namespaceStats }
         return nil

@@ -173,10 +173,13 @@ package final class Router: Sendable {
             case .get, .head, .post, .options, .other: try read(call, exchange)
             }
         case .counter: try count(call, request, exchange)
+        case .lease: try answerLease(call, request, exchange)
+        case .leases: try listLeases(call, exchange)
         case .entries: try list(call, exchange)
         case .batchGet: try getBatch(call, request, exchange)
         case .batchSet: try setBatch(call, request, exchange)
         case .batchDelete: try deleteBatch(call, request, exchange)
+        case .batchLease: try leaseBatch(call, request, exchange)
         case .invalidate: try invalidate(call, request, exchange)
         case .namespace: try answerNamespace(call, request, exchange)
         case .namespaces: exchange.respond(listNamespaces(call))

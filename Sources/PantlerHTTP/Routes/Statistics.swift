@@ -107,6 +107,35 @@ extension JSONWriter {
         object("bytes", [("memory", figures.memory.bytes), ("disk", figures.lower.bytes)])
         object("evictions", [("memory", figures.memoryEvictions), ("disk", figures.lowerEvictions)])
         count("expirations", tally.expirations)
+        object(
+            "leases",
+            [
+                ("given", tally.leasesGiven), ("filled", tally.leasesFilled), ("refused", tally.leasesRefused),
+                ("lost", tally.leasesLost), ("expired", tally.leasesExpired), ("released", tally.leasesReleased),
+                ("failed", tally.leasesFailed), ("early", tally.earlyRefreshes), ("running", tally.leasesRunning),
+            ]
+        )
+        member("waits")
+        beginObject()
+        count("ended", tally.waits)
+        member("seconds")
+        number(Double(tally.waitMicroseconds) / 1e6)
+        endObject()
+        loads(figures)
+    }
+
+    /// What loads cost, and what was spared because an entry was there.
+    private mutating func loads(_ figures: Figures) {
+        let tally = figures.tally
+        member("loads")
+        beginObject()
+        count("count", tally.leasesFilled)
+        member("mean_seconds")
+        if let seconds = tally.meanLoadSeconds { number(seconds) } else { null() }
+        count("avoided", tally.hits)
+        member("saved_seconds")
+        number(figures.savedSeconds)
+        endObject()
     }
 
     private mutating func window(_ name: String, _ gets: UInt64, _ hits: UInt64) {

@@ -9,7 +9,7 @@ import PantlerStore
 extension Router {
     func putValue(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
         let kind = try Self.kind(request.headers)
-        var put = Put(value: [], kind: kind, condition: call.condition)
+        var put = Put(value: [], kind: kind, condition: call.condition, lease: call.lease)
         put.lifetime = try Self.lifetime(call.query, now: store.moment().wall)
         put.staleTTL = try call.query[.staleTTL].map { text throws(Problem) in
             try text.withBytes { bytes throws(Problem) in try Seconds.staleTTL(bytes) }

@@ -18,12 +18,22 @@ enum EntryAspect: Sendable {
 /// sent from where it lies. Whoever makes the answer hands it to its exchange once the store has returned.
 struct EntryAnswer {
     let status: Int
+    /// What the request is counted as.
+    let operation: PantlerInsight.Operation
     /// The answer without the value that belongs into `gap`.
     private(set) var bytes: ByteBuffer
     private let gap: ValueGap?
 
     /// - Parameter isNotModified: answers 304, without a body.
-    init(_ found: Found, _ aspect: EntryAspect, at now: Timestamp, isNotModified: Bool = false, on exchange: Exchange) {
+    init(
+        _ found: Found,
+        _ aspect: EntryAspect,
+        at now: Timestamp,
+        isNotModified: Bool = false,
+        on exchange: Exchange,
+        operation: PantlerInsight.Operation = .get
+    ) {
+        self.operation = operation
         status = isNotModified ? 304 : 200
         bytes = ByteBuffer()
         gap = Self.write(found, aspect, at: now, isNotModified: isNotModified, exchange.frame, to: &bytes)
@@ -158,6 +168,14 @@ struct EntryAnswer {
         case (nil, .disk): cursor.write("; detail=disk\r\n")
         case (nil, .shared): cursor.write("; detail=shared\r\n")
         }
+    }
+
+    /// The value of Cache-Status for a caller who is to fill the key again, and has the entry meanwhile.
+    static func cacheStatus(ofRefreshed found: Found, at now: Timestamp) -> String {
+        guard let since = found.staleSince else {
+            return "pantler; hit; ttl=\(found.entry.expiresAt.milliseconds(since: now) / 1000); detail=early"
+        }
+        return "pantler; fwd=stale; ttl=-\(max(1, (999 + now.milliseconds(since: since)) / 1000)); detail=stale"
     }
 }
 

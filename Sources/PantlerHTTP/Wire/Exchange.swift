@@ -100,6 +100,34 @@ final class Exchange: Sendable {
         connection.value.loop.load(namespace, address, counts: counts, completion)
     }
 
+    /// Asks for an entry, or the lease of its key: see `LoopState.lease`. To be called on the loop, on which `completion` is run. A call that
+    /// waits is cancelled if its client leaves, or the server stops.
+    func lease(
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ ask: LeaseAsk,
+        completion: @escaping @Sendable (RoomyLease) -> Void
+    ) {
+        connection.value.loop.lease(
+            namespace,
+            address,
+            ask,
+            began: { call in
+                self.onCancel { why in
+                    call.cancel()
+                    self.respond(Response(problem: .waitEnded(why), operation: .lease))
+                }
+            },
+            completion
+        )
+    }
+
+    /// Whether the answer is still to be given, and somebody is there to take it. To be called on the loop.
+    var isAwaited: Bool { connection.value.state.isAwaited(number) }
+
+    /// Whether the answer, which may have begun, is still to be given, and somebody is there to take it. To be called on the loop.
+    var isUnanswered: Bool { isAwaited || connection.value.state.isWriting(number) }
+
     /// Answers with what a write has left of the entry of a key, or with why it was not made. To be called on the loop.
     func respond(_ result: Result<Written, Problem>, _ key: [UInt8], _ operation: Operation) {
         switch result {

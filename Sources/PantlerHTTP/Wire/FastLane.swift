@@ -1,7 +1,7 @@
 import PantlerModel
 
-/// Recognises the plain GET of an entry or a value, and the plain PUT of an entry's envelope, in the bytes themselves: in one pass, without
-/// a string and without an allocation.
+/// Recognises the plain GET of an entry or a value, the plain PUT of an entry's envelope, and the plain POST that asks for a lease, in the
+/// bytes themselves: in one pass, without a string and without an allocation.
 ///
 /// The lane takes a request that it understands to the last byte. It steps over all fields of a head that mean nothing to such a request,
 /// whatever they are called. A request with a field that means something and that the lane does not understand (`LaneField`) is left to
@@ -26,6 +26,8 @@ enum FastLane {
         case get(FastRequest)
         /// The PUT of an entry. Nobody has looked whether the body is JSON.
         case put(FastRequest, body: UnsafeRawBufferPointer)
+        /// The POST that asks for an entry or its lease. Nobody has looked whether the body is JSON.
+        case lease(FastRequest, body: UnsafeRawBufferPointer)
         /// All that has come so far could be such a request.
         case incomplete
         /// The whole head of a put, and a part of its body. Many clients send the two one after the other.
@@ -51,7 +53,9 @@ enum FastLane {
         _ bounds: Bounds,
         scratch: UnsafeMutableRawBufferPointer
     ) -> Verdict {
-        bytes[0] == UInt8(ascii: "P") ? put(bytes, hosts, bounds, scratch) : get(bytes, hosts, bounds, scratch)
+        guard bytes[0] == UInt8(ascii: "P") else { return get(bytes, hosts, bounds, scratch) }
+        guard bytes.count > 1 else { return .incomplete }
+        return write(bytes, isPut: bytes[1] == UInt8(ascii: "U"), hosts, bounds, scratch)
     }
 
     private static func get(
@@ -74,7 +78,7 @@ enum FastLane {
         guard let key = reader.key(scratch) else { return reader.verdict }
         let target = reader.passed(from: 4)
         guard reader.version() else { return reader.verdict }
-        guard reader.fields(hosts, isPut: false), reader.offset <= bounds.head else {
+        guard reader.fields(hosts, .get), reader.offset <= bounds.head else {
             return reader.offset > bounds.head ? .other : reader.verdict
         }
         return .get(
@@ -89,33 +93,36 @@ enum FastLane {
         )
     }
 
-    private static func put(
+    private static func write(
         _ bytes: UnsafeRawBufferPointer,
+        isPut: Bool,
         _ hosts: ServedHosts,
         _ bounds: Bounds,
         _ scratch: UnsafeMutableRawBufferPointer
     ) -> Verdict {
         var reader = LaneReader(bytes)
-        guard reader.pass("PUT /v1/namespaces/") else { return reader.verdict }
-        guard let namespace = reader.namespace(), reader.pass("entries/") else { return reader.verdict }
+        guard isPut ? reader.pass("PUT /v1/namespaces/") : reader.pass("POST /v1/namespaces/") else {
+            return reader.verdict
+        }
+        guard let namespace = reader.namespace(), isPut ? reader.pass("entries/") : reader.pass("leases/") else {
+            return reader.verdict
+        }
         guard let key = reader.key(scratch) else { return reader.verdict }
-        let target = reader.passed(from: 4)
+        let target = reader.passed(from: isPut ? 4 : 5)
         guard reader.version() else { return reader.verdict }
-        guard reader.fields(hosts, isPut: true), reader.offset <= bounds.head else {
+        guard reader.fields(hosts, isPut ? .put : .post), reader.offset <= bounds.head else {
             return reader.offset > bounds.head ? .other : reader.verdict
         }
         if reader.bodyLength > bounds.body { return .other }
         guard let body = reader.body() else { return reader.bodyLength <= bounds.awaitedBody ? .awaitsBody : .other }
-        return .put(
-            FastRequest(
-                length: reader.offset,
-                aspect: .entry,
-                namespace: namespace,
-                key: key,
-                target: target,
-                closes: reader.closes
-            ),
-            body: body
+        let request = FastRequest(
+            length: reader.offset,
+            aspect: .entry,
+            namespace: namespace,
+            key: key,
+            target: target,
+            closes: reader.closes
         )
+        return isPut ? .put(request, body: body) : .lease(request, body: body)
     }
 }

@@ -13,7 +13,7 @@ package final class FastLaneProbe {
     /// Bytes of the request at the front of `bytes`, which are not empty; `nil` if the lane does not take it.
     package func length(of bytes: UnsafeRawBufferPointer) -> Int? {
         switch FastLane.parse(bytes, hosts, bounds, scratch: scratch) {
-        case .get(let request), .put(let request, _): request.length
+        case .get(let request), .put(let request, _), .lease(let request, _): request.length
         case .incomplete, .awaitsBody, .other: nil
         }
     }

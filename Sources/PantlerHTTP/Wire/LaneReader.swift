@@ -140,27 +140,29 @@ struct LaneReader {
 
     /// Reads all fields and the empty line. Fields that mean nothing to the request are stepped over.
     ///
-    /// - Parameter isPut: whether the request has a body. A GET with a body is left to the decoder.
-    mutating func fields(_ hosts: ServedHosts, isPut: Bool) -> Bool {
+    /// A GET with a body is left to the decoder; any other method needs to say how long its body is.
+    mutating func fields(_ hosts: ServedHosts, _ method: LaneMethod) -> Bool {
         var seen: LaneField = []
         var count = 0
         while let first = next {
             if first == UInt8(ascii: "\r") {
                 guard pass("\r\n") else { return false }
-                let needed: LaneField = isPut ? .contentLength : []
-                isOther = !seen.isSuperset(of: isHTTP10 ? needed : needed.union(.host))
+                var needed: LaneField = isHTTP10 ? [] : .host
+                if method != .get { needed.formUnion(.contentLength) }
+                if method == .post, bodyLength > 0 { needed.formUnion(.contentType) }
+                isOther = !seen.isSuperset(of: needed)
                 return !isOther
             }
             count += 1
             isOther = count > Self.fieldLimit
             guard !isOther, let name = fieldName() else { return false }
-            let field = LaneField(name, isPut: isPut)
+            let field = LaneField(name, hasBody: method != .get)
             guard !field.isEmpty else {
                 guard passText() else { return false }
                 continue
             }
             guard let value = fieldValue() else { return false }
-            guard seen.isDisjoint(with: field), isPlain(field, value, hosts, isPut) else {
+            guard seen.isDisjoint(with: field), isPlain(field, value, hosts, method) else {
                 isOther = true
                 return false
             }
@@ -174,7 +176,7 @@ struct LaneReader {
         _ field: LaneField,
         _ value: UnsafeRawBufferPointer,
         _ hosts: ServedHosts,
-        _ isPut: Bool
+        _ method: LaneMethod
     ) -> Bool {
         switch field {
         case .host: return hosts.serves(value)
@@ -187,10 +189,11 @@ struct LaneReader {
         // java.net.http offers HTTP/2 with each of its requests. Nobody has to take the offer (RFC 9110, section 7.8).
         case .upgrade: return Self.equal(value, "h2c")
         case .contentType:
+            if method == .post { return Self.equal(value, "application/json") }
             // Any type will do but `multipart/…`. All that begin with its letter are left to the decoder.
             return value.first.map { $0 | 0x20 != UInt8(ascii: "m") } ?? true
         case .contentLength:
-            guard let length = Self.number(value), isPut || length == 0 else { return false }
+            guard let length = Self.number(value), method != .get || length == 0 else { return false }
             bodyLength = length
             return true
         default: return false
@@ -300,6 +303,11 @@ struct LaneReader {
     }
 }
 
+/// The methods of plain requests.
+enum LaneMethod {
+    case get, put, post
+}
+
 /// The fields that mean something to a plain request. Each may come once. All others are stepped over, so that a new field that is to mean
 /// something has to be added here.
 struct LaneField: OptionSet {
@@ -318,8 +326,8 @@ struct LaneField: OptionSet {
 
     /// - Parameters:
     ///   - name: a field's name, in any case.
-    ///   - isPut: whether the body means something.
-    init(_ name: UnsafeRawBufferPointer, isPut: Bool) {
+    ///   - hasBody: whether the body means something.
+    init(_ name: UnsafeRawBufferPointer, hasBody: Bool) {
         func says(_ text: StaticString) -> Bool { LaneReader.equal(name, text) }
         switch name.count {
         case 4 where says("host"): self = .host
@@ -329,7 +337,7 @@ struct LaneField: OptionSet {
         case 7 where says("trailer"): self = .leaving
         case 8 where says("if-match"): self = .leaving
         case 10 where says("connection"): self = .connection
-        case 12 where isPut && says("content-type"): self = .contentType
+        case 12 where hasBody && says("content-type"): self = .contentType
         case 13 where says("if-none-match"): self = .leaving
         case 14 where says("content-length"): self = .contentLength
         // The decoder takes Proxy-Connection for another Connection.

@@ -15,7 +15,7 @@ enum MissAnswer {
     }
 
     /// The value of Cache-Status (RFC 9211). By `fwd` the request would have to be forwarded, if the caller has anything to forward it to.
-    private static func cacheStatus(_ reason: MissReason) -> String {
+    static func cacheStatus(_ reason: MissReason) -> String {
         "pantler; fwd=\(reason == .expired ? "stale" : "uri-miss"); detail=\(reason.name)"
     }
 

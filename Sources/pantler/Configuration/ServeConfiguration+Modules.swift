@@ -12,6 +12,7 @@ extension ServeConfiguration {
         options.maxNamespaces = namespaces.maxNamespaces
         options.autoCreate = namespaces.autoCreate
         options.defaultPolicy = namespaces.defaults
+        options.leases = limits.ofLeases
         return options
     }
 
@@ -47,6 +48,15 @@ extension ServeConfiguration {
         return others.filter { $0.bytes > bound }.map { other in
             "\(other.key) is \(Quantity.text(bytes: other.bytes)), but no \(other.what) may be larger than limits.bytes_in_flight, which is \(Quantity.text(bytes: bound)): lower the one or raise the other"
         }
+    }
+}
+
+extension ServeConfiguration.ClientLimits {
+    var ofLeases: LeaseLimits {
+        var limits = LeaseLimits()
+        limits.leases = leases
+        limits.waiters = waiters
+        return limits
     }
 }
 

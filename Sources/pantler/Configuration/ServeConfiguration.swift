@@ -85,6 +85,10 @@ struct ServeConfiguration: Hashable, Sendable {
         var connections = HTTPLimits().connections
         /// Requests of one connection that wait for their answers.
         var pipelinedRequests = HTTPLimits().pipelinedRequests
+        /// Leases that are held, and failed loads that are remembered, of all namespaces together.
+        var leases = LeaseLimits().leases
+        /// Callers that wait until somebody else has filled a key.
+        var waiters = LeaseLimits().waiters
         /// From a request's first byte to the end of its head.
         var headTimeout = HTTPLimits().headTimeout
         /// Without a byte of a body that is to come.

@@ -91,6 +91,8 @@ extension Setting {
         Setting("limits.bytes_in_flight", \.limits.bytesInFlight, .size(1 << 20...1 << 40), live: true),
         Setting("limits.connections", \.limits.connections, .integer(1...1_000_000), live: true),
         Setting("limits.pipelined_requests", \.limits.pipelinedRequests, .integer(1...100_000), live: true),
+        Setting("limits.leases", \.limits.leases, .integer(1...10_000_000), live: true),
+        Setting("limits.waiters", \.limits.waiters, .integer(0...10_000_000), live: true),
         Setting("limits.head_timeout", \.limits.headTimeout, .duration(1...hour), live: true),
         Setting("limits.body_timeout", \.limits.bodyTimeout, .duration(1...hour), live: true),
         Setting("limits.idle_timeout", \.limits.idleTimeout, .duration(1...24 * hour), live: true),
