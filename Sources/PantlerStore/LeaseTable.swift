@@ -67,7 +67,7 @@ struct LeaseWakeups {
 
     mutating func add(_ waiter: any LeaseWaiter, _ wake: LeaseWake) { others.append((waiter, wake)) }
 
-    /// Adds all who wait for a key that was written. Complexity: O(1): there may be thousands, and a lock is held.
+    /// Adds all who wait for a key that was written, of whom there may be thousands. Complexity: O(1).
     mutating func addWritten(_ queue: WaitQueue) { written.append(queue) }
 
     func tell() {
@@ -246,7 +246,7 @@ struct LeaseTable {
         _ reason: MissReason,
         _ latest: Version,
         _ moment: Moment,
-        _ queue: WaitQueue
+        _ queue: consuming WaitQueue
     ) -> GivenLease {
         let lease = Lease(
             address: address,
@@ -332,27 +332,30 @@ struct LeaseTable {
         _ wakeups: inout LeaseWakeups
     ) {
         if case .written = why { forgetFailure(hash) }
-        guard let lease = leases.removeValue(forKey: hash) else { return }
+        guard var lease = leases.removeValue(forKey: hash) else { return }
+        // The queue is moved, so that it is not copied when the first is taken out.
+        var queue = WaitQueue()
+        swap(&queue, &lease.queue)
         awaited.remove(hash)
         tally[lease.slot].leasesRunning &-= 1
         switch why {
         case .written:
             room.giveBackLease()
-            noteWaitEnds(lease, moment)
-            wakeups.addWritten(lease.queue)
-        case .removed(let reason): passOn(lease, reason, latest, moment, &wakeups)
+            noteWaitEnds(queue, lease.slot, moment)
+            wakeups.addWritten(queue)
+        case .removed(let reason): passOn(lease, queue, reason, latest, moment, &wakeups)
         case .expired:
             tally[lease.slot].leasesExpired &+= 1
-            passOn(lease, lease.reason, latest, moment, &wakeups)
+            passOn(lease, queue, lease.reason, latest, moment, &wakeups)
         case .released:
             tally[lease.slot].leasesReleased &+= 1
-            passOn(lease, lease.reason, latest, moment, &wakeups)
+            passOn(lease, queue, lease.reason, latest, moment, &wakeups)
         case .failed(let pause):
             tally[lease.slot].leasesFailed &+= 1
             let ends = noteFailure(of: lease, pause, moment)
             let refusal = LeaseRefusal(.failed, until: ends, at: moment.now)
-            noteWaitEnds(lease, moment)
-            for waiter in lease.queue.waiters {
+            noteWaitEnds(queue, lease.slot, moment)
+            for waiter in queue.waiters {
                 noteRefusal(lease.slot, lease.reason)
                 wakeups.add(waiter, .held(refusal))
             }
@@ -360,27 +363,28 @@ struct LeaseTable {
             // A failure of the key has the same room.
             failures[hash] = nil
             room.giveBackLease()
-            noteWaitEnds(lease, moment)
-            for waiter in lease.queue.waiters { wakeups.add(waiter, .dropped) }
+            noteWaitEnds(queue, lease.slot, moment)
+            for waiter in queue.waiters { wakeups.add(waiter, .dropped) }
         }
     }
 
-    /// Gives a lease that has ended to the next in the queue.
+    /// Gives a lease that has ended to the next in its queue.
     private mutating func passOn(
         _ lease: Lease,
+        _ queue: consuming WaitQueue,
         _ reason: MissReason,
         _ latest: Version,
         _ moment: Moment,
         _ wakeups: inout LeaseWakeups
     ) {
         let hash = lease.address.hash
-        var queue = lease.queue
         guard let next = queue.takeFirst() else {
             // What is remembered of a failure keeps the room.
             if failures[hash] == nil { room.giveBackLease() }
             return
         }
         noteWaitEnd(next, lease.slot, moment)
+        if !queue.isEmpty { awaited.insert(hash) }
         let given = add(
             lease.address,
             lease.slot,
@@ -392,7 +396,6 @@ struct LeaseTable {
             queue
         )
         tally[lease.slot].countMiss(reason)
-        if !queue.isEmpty { awaited.insert(hash) }
         wakeups.add(next, .given(given))
     }
 
@@ -451,15 +454,15 @@ struct LeaseTable {
     /// Ends the waits and the awaited leases whose time has come.
     mutating func endWaits(_ latest: Version, _ moment: Moment, _ wakeups: inout LeaseWakeups) {
         for hash in awaited {
-            guard let lease = leases[hash] else { continue }
-            let refusal = LeaseRefusal(.filling, until: lease.endsAt, at: moment.now)
+            guard let (slot, reason, ends) = leases[hash].map({ ($0.slot, $0.reason, $0.endsAt) }) else { continue }
+            let refusal = LeaseRefusal(.filling, until: ends, at: moment.now)
             for waiter in leases[hash]?.queue.takeDue(moment.now) ?? [] {
-                noteWaitEnd(waiter, lease.slot, moment)
-                noteRefusal(lease.slot, lease.reason)
+                noteWaitEnd(waiter, slot, moment)
+                noteRefusal(slot, reason)
                 wakeups.add(waiter, .held(refusal))
             }
             if leases[hash]?.queue.isEmpty == true { awaited.remove(hash) }
-            if lease.endsAt <= moment.now { end(hash, .expired, latest, moment, &wakeups) }
+            if ends <= moment.now { end(hash, .expired, latest, moment, &wakeups) }
         }
     }
 
@@ -492,12 +495,12 @@ struct LeaseTable {
         tally[slot].countMiss(reason)
     }
 
-    private mutating func noteWaitEnds(_ lease: Lease, _ moment: Moment) {
-        for waiter in lease.queue.waiters { noteWait(waiter, lease.slot, moment) }
-        room.giveBackWaiters(lease.queue.count)
+    private func noteWaitEnds(_ queue: borrowing WaitQueue, _ slot: Int, _ moment: Moment) {
+        for waiter in queue.waiters { noteWait(waiter, slot, moment) }
+        room.giveBackWaiters(queue.count)
     }
 
-    private mutating func noteWaitEnd(_ waiter: any LeaseWaiter, _ slot: Int?, _ moment: Moment) {
+    private func noteWaitEnd(_ waiter: any LeaseWaiter, _ slot: Int?, _ moment: Moment) {
         room.giveBackWaiters(1)
         if let slot { noteWait(waiter, slot, moment) }
     }
