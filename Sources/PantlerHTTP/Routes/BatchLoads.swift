@@ -102,7 +102,7 @@ final class BatchLoads: Sendable {
                 // A value that has grown since its size was told is omitted.
                 case .larger where isLarge: state.found?.omit(place)
                 case .larger(let size): state.large.append((place, index, size))
-                case .hit, .missing: state.found?.settle(place, result, address)
+                case .hit, .absent, .missing: state.found?.settle(place, result, address)
                 }
                 state.underWay -= 1
                 defer { state.isBusy = true }

@@ -21,6 +21,8 @@ struct FoundBatch: Sendable {
 
         enum State {
             case missing, omitted
+            /// There is a negative entry.
+            case absent
             /// The lower tier has to be asked.
             case below
         }
@@ -50,10 +52,11 @@ struct FoundBatch: Sendable {
     private static let middle: StaticString = "],\"missing\":["
     private static let minimalOpening: StaticString = "{\"values\":{"
     private static let minimalMiddle: StaticString = "},\"missing\":["
+    private static let absent: StaticString = "],\"absent\":["
     private static let omitted: StaticString = "],\"omitted\":["
     private static let closing: StaticString = "]}"
     /// The most bytes that these texts take in an answer.
-    private static let frameBytes = 48
+    private static let frameBytes = 64
     /// Bytes of room that are asked for at a time.
     private static let roomStep = 1 << 20
 
@@ -99,6 +102,7 @@ struct FoundBatch: Sendable {
                 let state: Other.State =
                     switch lookup {
                     case .missing: .missing
+                    case .absent: .absent
                     case .omitted: .omitted
                     case .below: .below
                     }
@@ -199,6 +203,7 @@ struct FoundBatch: Sendable {
         belowCount -= 1
         if others[place].state == .omitted { return }
         others[place].state = .missing
+        if case .absent = loaded { others[place].state = .absent }
         guard case .hit(let hit) = loaded else { return }
         var object = WireAnswer()
         var gap: ValueGap?
@@ -227,7 +232,7 @@ struct FoundBatch: Sendable {
         return piece
     }
 
-    /// The answer, or what has not been taken of it: `{"entries":[…],"missing":[…],"omitted"?:[…]}`, with `"values":{…}` in the entries'
+    /// The answer, or what has not been taken of it: `{"entries":[…],"missing":[…],"absent"?:[…],"omitted"?:[…]}`, with `"values":{…}` in the entries'
     /// place where that was asked for. What was found is moved out of here, so that it is not copied.
     mutating func response() -> WireAnswer {
         var body = takeEntries()
@@ -235,9 +240,10 @@ struct FoundBatch: Sendable {
         if entryCount > 0 { body.text.moveWriterIndex(to: body.text.writerIndex - 1) }
         body.text.writeStaticString(isMinimal ? Self.minimalMiddle : Self.middle)
         writeNames(.missing, to: &body.text)
-        if others.contains(where: { $0.object == nil && $0.state == .omitted }) {
-            body.text.writeStaticString(Self.omitted)
-            writeNames(.omitted, to: &body.text)
+        for (state, opening) in [(Other.State.absent, Self.absent), (.omitted, Self.omitted)]
+        where others.contains(where: { $0.object == nil && $0.state == state }) {
+            body.text.writeStaticString(opening)
+            writeNames(state, to: &body.text)
         }
         body.text.writeStaticString(Self.closing)
         // From here on the values count themselves, and what was asked for in advance is given back.

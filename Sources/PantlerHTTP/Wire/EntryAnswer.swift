@@ -22,11 +22,26 @@ struct EntryAnswer {
     private(set) var bytes: ByteBuffer
     private let gap: ValueGap?
 
-    /// - Parameter isNotModified: answers 304, without a body.
-    init(_ found: Found, _ aspect: EntryAspect, at now: Timestamp, isNotModified: Bool = false, on exchange: Exchange) {
-        status = isNotModified ? 304 : 200
+    /// - Parameters:
+    ///   - isNotModified: answers 304, without a body.
+    ///   - missStatus: the status for a negative entry, as for a miss.
+    init(
+        _ found: Found,
+        _ aspect: EntryAspect,
+        at now: Timestamp,
+        isNotModified: Bool = false,
+        missStatus: Int = 404,
+        on exchange: Exchange
+    ) {
         bytes = ByteBuffer()
-        gap = Self.write(found, aspect, at: now, isNotModified: isNotModified, exchange.frame, to: &bytes)
+        if found.entry.isAbsent {
+            // Where the answer is an error without a condition, the condition is ignored (RFC 9110, section 13.2.1).
+            (status, gap) = (missStatus, nil)
+            AbsentAnswer.write(found, at: now, status: missStatus, exchange.frame, to: &bytes)
+        } else {
+            status = isNotModified ? 304 : 200
+            gap = Self.write(found, aspect, at: now, isNotModified: isNotModified, exchange.frame, to: &bytes)
+        }
     }
 
     /// The whole answer. Not to be called within the store's closure.
@@ -39,6 +54,8 @@ struct EntryAnswer {
     // MARK: Rendering
 
     /// Appends the answer. Returns the place of a large value, which is still to be filled in.
+    ///
+    /// - Parameter isNotModified: not looked at for a negative entry, whose answer is a 404.
     static func write(
         _ found: Found,
         _ aspect: EntryAspect,
@@ -47,6 +64,10 @@ struct EntryAnswer {
         _ frame: AnswerFrame,
         to output: inout ByteBuffer
     ) -> ValueGap? {
+        if found.entry.isAbsent {
+            AbsentAnswer.write(found, at: now, frame, to: &output)
+            return nil
+        }
         if isNotModified {
             writeNotModified(found, at: now, frame, to: &output)
             return nil
@@ -137,9 +158,19 @@ struct EntryAnswer {
     /// Bytes that a head takes at most, without the media type.
     private static let headBytes = 320
 
-    /// RFC 9211: `ttl` is what is left of the TTL in whole seconds, rounded down; a stale entry's is negative from the moment on at which it
-    /// went stale.
     private static func writeCacheStatus(_ found: Found, at now: Timestamp, _ cursor: inout ByteCursor) {
+        writeHit(found, at: now, &cursor)
+        switch (found.staleSince, found.tier) {
+        case (_?, _): cursor.write("; detail=stale\r\n")
+        case (nil, .memory): cursor.write("; detail=memory\r\n")
+        case (nil, .disk): cursor.write("; detail=disk\r\n")
+        case (nil, .shared): cursor.write("; detail=shared\r\n")
+        }
+    }
+
+    /// Writes Cache-Status (RFC 9211) up to its detail. `ttl` is what is left of the TTL in whole seconds, rounded down; a stale entry's is
+    /// negative from the moment on at which it went stale.
+    static func writeHit(_ found: Found, at now: Timestamp, _ cursor: inout ByteCursor) {
         cursor.write("cache-status: pantler; hit")
         let end = found.staleSince ?? found.entry.expiresAt
         if end != .never {
@@ -151,12 +182,6 @@ struct EntryAnswer {
                 cursor.write("; ttl=")
                 cursor.write(decimal: UInt64(left / 1000))
             }
-        }
-        switch (found.staleSince, found.tier) {
-        case (_?, _): cursor.write("; detail=stale\r\n")
-        case (nil, .memory): cursor.write("; detail=memory\r\n")
-        case (nil, .disk): cursor.write("; detail=disk\r\n")
-        case (nil, .shared): cursor.write("; detail=shared\r\n")
         }
     }
 }
