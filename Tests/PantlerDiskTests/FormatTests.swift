@@ -126,7 +126,8 @@ final class FormatTests {
         #expect(try reader.head(namespace: 7, key: Array("n".utf8)) == EntryHead(Self.absent))
     }
 
-    private static let absentRow = "ABSENT"
+    private static let absentRow =
+        "1, 7, X'6E', 46, 1800000060000, 0, 1800000060000, 0, 0, 102, -1617047898, '', NULL, X''"
 
     @Test("a deflated value is stored in the form of zlib (RFC 1950)")
     func deflated() throws {
@@ -182,7 +183,7 @@ final class FormatTests {
         ),
     ]
 
-    private static let record = "a5c320de" + journaled.map(\.bytes).joined()
+    private static let record = "a2c1c4cd" + journaled.map(\.bytes).joined()
 
     private func hex(_ bytes: some Sequence<UInt8>) -> String {
         bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
