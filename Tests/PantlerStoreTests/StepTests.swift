@@ -46,7 +46,8 @@ struct StepTests {
         "a negative entry's TTL is at most the policy's, by default just that, and it has no stale TTL",
         arguments: [
             (.byPolicy, nil, 60_000), (.never, nil, 60_000), (.milliseconds(9000), nil, 9000),
-            (.milliseconds(60_001), nil, 60_000), (.byPolicy, 50_000, 50_000), (.milliseconds(9000), 8000, 8000),
+            (.milliseconds(60_001), nil, 60_000), (.byPolicy, 50_000, 50_000), (.never, 100_000, 60_000),
+            (.milliseconds(9000), 8000, 8000),
             (.until(WallTime(milliseconds: 1_000_500 + 7000)), nil, 7000),
             (.until(WallTime(milliseconds: 1_000_500 + 90_000)), nil, 60_000),
         ] as [(Lifetime, Int64?, Int64)]
