@@ -13,6 +13,8 @@ package struct NamespaceTally: Sendable, Hashable {
     package var hitsShared: UInt64 = 0
     /// Gets answered by an entry past its TTL, within its stale TTL, whatever tier it was in.
     package var hitsStale: UInt64 = 0
+    /// Gets answered by a negative entry, whatever tier it was in: neither hits nor misses.
+    package var hitsAbsent: UInt64 = 0
 
     /// Gets of keys that nothing is remembered of.
     package var missAbsent: UInt64 = 0
@@ -77,7 +79,7 @@ package struct NamespaceTally: Sendable, Hashable {
         missAbsent &+ missExpired &+ missEvicted &+ missDeleted &+ missInvalidated &+ missRejected
     }
 
-    /// Hits and misses: there is no get that is neither.
+    /// Hits and misses: there is no get that is neither, but for those that a negative entry answered.
     package var gets: UInt64 { hits &+ misses }
 
     /// How long a load takes on average, from lease to fill; `nil` where none is known.
@@ -131,6 +133,7 @@ package struct NamespaceTally: Sendable, Hashable {
         left.hitsDisk &+= right.hitsDisk
         left.hitsShared &+= right.hitsShared
         left.hitsStale &+= right.hitsStale
+        left.hitsAbsent &+= right.hitsAbsent
         left.missAbsent &+= right.missAbsent
         left.missExpired &+= right.missExpired
         left.missEvicted &+= right.missEvicted

@@ -20,7 +20,7 @@ package enum InsertOutcome: Equatable, Sendable {
 package struct EntryContent {
     package var value: UnsafeRawBufferPointer
     package var isJSON: Bool
-    /// At most 65,535 bytes; empty for JSON.
+    /// At most 65,535 bytes; empty for JSON, and for a negative entry, which is not JSON.
     package var mediaType: UnsafeRawBufferPointer
     /// Each tag has 1 to 255 bytes. All of them, with one byte of length each, have at most 65,535.
     package var tags: [EntryTag]

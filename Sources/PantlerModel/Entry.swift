@@ -4,6 +4,27 @@ package enum ValueKind: Hashable, Sendable {
     case json
     /// Anything, with its media type.
     case bytes(mediaType: String)
+    /// A negative entry: there is no value, since the source has nothing under the key.
+    case absent
+
+    /// - Parameter mediaType: as `mediaType` writes a kind down.
+    package init(mediaType: String?) {
+        switch mediaType {
+        case nil: self = .json
+        case "": self = .absent
+        case let type?: self = .bytes(mediaType: type)
+        }
+    }
+
+    /// The media type by which tiers write a kind down: none for JSON, and the empty one, which is no media type of any value, for a negative
+    /// entry.
+    package var mediaType: String? {
+        switch self {
+        case .json: nil
+        case .bytes(let type): type
+        case .absent: ""
+        }
+    }
 }
 
 /// Where an entry lives: a key within a namespace, with the hash that every tier looks it up by.
@@ -59,6 +80,8 @@ package struct Entry: Hashable, Sendable {
         self.staleTTL = staleTTL
         self.tags = tags
     }
+
+    package var isAbsent: Bool { kind == .absent }
 
     /// The moment from which on nobody may see it, if nothing but time ends it.
     package var deadAt: Timestamp { expiresAt.advanced(byMilliseconds: staleTTL) }

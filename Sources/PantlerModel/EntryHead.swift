@@ -6,16 +6,31 @@ package struct EntryHead: Hashable, Sendable {
     /// In milliseconds.
     package var staleTTL: Int64
     package var tags: [EntryTag]
+    /// Whether it is a negative entry's.
+    package var isAbsent: Bool
 
-    package init(version: Version, expiresAt: Timestamp, staleTTL: Int64, tags: [EntryTag]) {
+    package init(
+        version: Version,
+        expiresAt: Timestamp,
+        staleTTL: Int64,
+        tags: [EntryTag],
+        isAbsent: Bool = false
+    ) {
         self.version = version
         self.expiresAt = expiresAt
         self.staleTTL = staleTTL
         self.tags = tags
+        self.isAbsent = isAbsent
     }
 
     package init(_ entry: some Headed) {
-        self.init(version: entry.version, expiresAt: entry.expiresAt, staleTTL: entry.staleTTL, tags: entry.tags)
+        self.init(
+            version: entry.version,
+            expiresAt: entry.expiresAt,
+            staleTTL: entry.staleTTL,
+            tags: entry.tags,
+            isAbsent: entry.isAbsent
+        )
     }
 }
 
@@ -25,6 +40,8 @@ package protocol Headed {
     var expiresAt: Timestamp { get set }
     var staleTTL: Int64 { get set }
     var tags: [EntryTag] { get set }
+    /// Whether it is a negative entry. No change of a head alters that.
+    var isAbsent: Bool { get }
 }
 
 extension Entry: Headed {}

@@ -7,6 +7,7 @@ package struct EntryView {
     package let keyIsPlain: Bool
     /// Whether the value is one that memory keeps in an allocation of its own.
     package let isLarge: Bool
+    /// Empty for JSON, and for a negative entry, which is not JSON.
     package let mediaType: UnsafeRawBufferPointer
     /// Tags, each after a byte of its length.
     package let encodedTags: UnsafeRawBufferPointer
@@ -86,6 +87,9 @@ package struct EntryView {
             staleTTL: staleTTL
         )
     }
+
+    /// Whether it is a negative entry, which has no value.
+    @inlinable package var isAbsent: Bool { !isJSON && mediaType.isEmpty }
 
     /// Complexity: O(tags), one allocation each that has more than 15 bytes.
     package func tags() -> [EntryTag] {

@@ -80,6 +80,8 @@ package struct ListedEntry: Hashable, Sendable {
     package var tags: [EntryTag]
     /// Bytes of the value as its writer sent it.
     package var size: Int64
+    /// Whether it is a negative entry.
+    package var isAbsent: Bool
 
     package init(
         key: [UInt8],
@@ -87,7 +89,8 @@ package struct ListedEntry: Hashable, Sendable {
         expiresAt: Timestamp,
         staleTTL: Int64,
         tags: [EntryTag],
-        size: Int64
+        size: Int64,
+        isAbsent: Bool = false
     ) {
         self.key = key
         self.version = version
@@ -95,6 +98,7 @@ package struct ListedEntry: Hashable, Sendable {
         self.staleTTL = staleTTL
         self.tags = tags
         self.size = size
+        self.isAbsent = isAbsent
     }
 }
 

@@ -54,10 +54,13 @@ package struct Policy: Hashable, Sendable {
     package var maxTTL: Int64?
     /// Stale TTL of an entry that names none.
     package var staleTTL: Int64 = 0
+    /// TTL of a negative entry that names none, and the longest that one may have.
+    package var negativeTTL: Int64 = 60_000
     /// Fraction of the TTL, 0...1, by which each expiry is brought forward at random, so that entries written together do not
     /// expire together.
     package var ttlJitter: Double = 0
-    /// How eagerly entries are refreshed before they expire, by those who ask for a lease: the beta of XFetch, 0...10; 0 = not at all.
+    /// How early an entry that still is fresh is refreshed, 0...10, as the beta of XFetch ("Optimal Probabilistic Cache Stampede Prevention",
+    /// VLDB 2015); 0 = never.
     package var earlyRefresh: Double = 0
     /// Bytes of memory that the namespace may hold; `nil` = the server's whole memory tier.
     package var maxMemory: Int64?

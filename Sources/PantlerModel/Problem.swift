@@ -30,6 +30,7 @@ package struct Problem: Error, Hashable, Sendable {
         case batchTooLarge = "batch_too_large"
         // others
         case entryNotFound = "entry_not_found"
+        case entryAbsent = "entry_absent"
         case namespaceNotFound = "namespace_not_found"
         case routeNotFound = "route_not_found"
         case methodNotAllowed = "method_not_allowed"
@@ -62,7 +63,7 @@ package struct Problem: Error, Hashable, Sendable {
                 .namespaceInvalid, .queryInvalid, .cursorInvalid, .limitInvalid, .headerInvalid, .ttlConflict,
                 .confirmationRequired:
                 400
-            case .entryNotFound, .namespaceNotFound, .routeNotFound: 404
+            case .entryNotFound, .entryAbsent, .namespaceNotFound, .routeNotFound: 404
             case .methodNotAllowed: 405
             case .requestTimeout: 408
             case .notAnInteger, .counterOverflow, .notJSON, .tooManyNamespaces, .leaseHeld: 409
@@ -141,6 +142,12 @@ extension Problem {
             }
         return Problem(.entryNotFound, "The entry is not here: \(why).", extra: .reason(reason))
     }
+
+    /// What stands there is a negative entry.
+    package static let entryAbsent = Problem(
+        .entryAbsent,
+        "There is no such thing: the source has nothing under this key, which is remembered for a while."
+    )
 
     package static func valueTooLarge(_ size: Int64, limit: Int64) -> Problem {
         Problem(.valueTooLarge, "The value has \(size) bytes; this namespace takes at most \(limit).")

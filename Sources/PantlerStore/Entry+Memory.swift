@@ -10,7 +10,7 @@ extension Entry {
     init(_ view: EntryView, hasValue: Bool = true) {
         self.init(
             value: hasValue ? Array(view.value) : [],
-            kind: view.isJSON ? .json : .bytes(mediaType: String(decoding: view.mediaType, as: UTF8.self)),
+            kind: ValueKind(mediaType: view.isJSON ? nil : String(decoding: view.mediaType, as: UTF8.self)),
             version: view.version,
             expiresAt: view.expiresAt,
             staleTTL: view.staleTTL,

@@ -29,6 +29,8 @@ package struct Lease: Sendable {
 package enum LeaseAnswer: Sendable {
     /// The entry, fresh or stale.
     case hit(LoadedHit)
+    /// A negative entry: the source has nothing.
+    case absent(LoadedHit)
     /// There is no entry, for this reason, and the caller fills the key.
     case given(Lease, MissReason)
     /// There is an entry to show meanwhile, and the caller fills the key again. The entry is stale, or fresh and about to expire.
@@ -94,9 +96,13 @@ final class Leases: Sendable {
                 counts: true,
                 countsMisses: false,
                 fits: { !election.elects($0, at: moment.now) },
+                absent: body,
                 body
             )
-            if case .hit = lookup { isHit = true }
+            switch lookup {
+            case .hit, .absent: isHit = true
+            case .missing, .below, .omitted: break
+            }
         }
         wakeups.tell()
         return isHit
@@ -161,6 +167,7 @@ final class Leases: Sendable {
                     isElected = election.elects($0, at: moment.now)
                     return !isElected && call.wants?(hit) ?? true
                 },
+                absent: { found = LoadedHit($0) },
                 { _ in }
             )
         }
@@ -169,6 +176,7 @@ final class Leases: Sendable {
         case (.omitted, let hit?) where isElected: return .answer(refresh(hit, call, &shard, moment))
         // An entry that is not wanted is handed over all the same, so that its caller can say why.
         case (.hit, let hit?), (.omitted, let hit?): return .answer(.hit(hit))
+        case (.absent, let hit?): return .answer(.absent(hit))
         case (.missing(let reason), _): return take(reason, election, call, &shard, moment)
         case (.below, _):
             // While a lease is held for a key without an entry, the lower tier has none either: a write would have ended the lease.
@@ -177,7 +185,7 @@ final class Leases: Sendable {
                 return take(reason, election, call, &shard, moment)
             }
             return .below
-        case (.hit, nil), (.omitted, nil): return .below
+        case (.hit, nil), (.absent, nil), (.omitted, nil): return .below
         }
     }
 
@@ -207,6 +215,9 @@ final class Leases: Sendable {
         let election = election(&shard, namespace, address.hash, moment, &wakeups)
         switch result {
         case .larger(let size): return .answer(.larger(size))
+        case .absent(let hit):
+            shard.tally[namespace.slot].count(result)
+            return .answer(.absent(hit))
         case .missing(let reason): return take(reason, election, call, &shard, moment)
         case .hit(let hit):
             var isElected = false
@@ -588,7 +599,7 @@ package final class LeaseCall: LeaseWaiter {
         guard isCancelled else { return completion(answer, hasWaited) }
         switch answer {
         case .given(let lease, _), .refresh(let lease, _): leases.giveBack(lease, self)
-        case .hit, .refused, .larger, .failed: break
+        case .hit, .absent, .refused, .larger, .failed: break
         }
     }
 }

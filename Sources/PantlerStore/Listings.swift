@@ -228,7 +228,8 @@ extension ListedEntry {
             expiresAt: view.expiresAt,
             staleTTL: view.staleTTL,
             tags: view.tags(),
-            size: Int64(view.value.count)
+            size: Int64(view.value.count),
+            isAbsent: view.isAbsent
         )
     }
 }

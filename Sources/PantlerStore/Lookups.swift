@@ -54,6 +54,8 @@ package struct HeldValue: Sendable {
 /// What memory says of a key.
 package enum Lookup: Sendable {
     case hit
+    /// There is a negative entry, which is shown like any other, but not by a lookup of many keys.
+    case absent
     case missing(MissReason)
     /// Only the lower tier can tell: ask `load`.
     case below
@@ -111,6 +113,8 @@ package struct LoadedHit: Sendable {
 
 package enum LoadResult: Sendable {
     case hit(LoadedHit)
+    /// A negative entry.
+    case absent(LoadedHit)
     case missing(MissReason)
     /// The value, of so many bytes, is larger than was admitted; nothing is counted.
     case larger(Int64)
@@ -118,6 +122,8 @@ package enum LoadResult: Sendable {
 
 /// What memory says of a key of a batch.
 package enum BatchLookup: Sendable {
+    /// There is a negative entry.
+    case absent
     case missing(MissReason)
     /// Only the lower tier can tell: ask `load`.
     case below
@@ -156,7 +162,7 @@ final class Lookups: Sendable {
     ) -> Lookup {
         var result = Lookup.below
         tiers.shards.withShard(hash) { shard in
-            result = look(&shard, namespace, hash, key, moment, counts: counts, body)
+            result = look(&shard, namespace, hash, key, moment, counts: counts, absent: body, body)
         }
         return result
     }
@@ -205,6 +211,7 @@ final class Lookups: Sendable {
                         }
                         switch result {
                         case .hit: continue
+                        case .absent: other(start + place, .absent)
                         case .missing(let reason): other(start + place, .missing(reason))
                         case .below: other(start + place, .below)
                         case .omitted: other(start + place, .omitted)
@@ -229,6 +236,7 @@ final class Lookups: Sendable {
         countsMisses: Bool = true,
         hint: EntryHint = .none,
         fits: (Found) -> Bool = { _ in true },
+        absent: (Found) -> Void = { _ in },
         _ body: (Found) -> Void
     ) -> Lookup {
         // A slot may belong to another namespace once this one is dropped.
@@ -245,6 +253,13 @@ final class Lookups: Sendable {
         var found = Found(shard.memory.view(ref), .memory, wallOffset: moment.wallOffset)
         if found.entry.isLarge { found.setLarge(shard.memory.largeValue(ref)) }
         switch namespace.marks.freshness(of: found.entry, at: moment.now) {
+        case .fresh where found.entry.isAbsent:
+            if counts {
+                shard.tally[namespace.slot].hitsAbsent &+= 1
+                shard.memory.promote(ref, now: moment.access)
+            }
+            absent(found)
+            return .absent
         case .fresh:
             if !fits(found) { return .omitted }
             if counts { shard.tally[namespace.slot].hitsMemory &+= 1 }
@@ -302,7 +317,9 @@ final class Lookups: Sendable {
         case .found(let entry, let large):
             let moment = tiers.moment()
             switch namespace.marks.freshness(of: entry, at: moment.now) {
-            case .fresh: return .hit(hit(entry, large, nil, moment))
+            case .fresh:
+                let hit = hit(entry, large, nil, moment)
+                return entry.isAbsent ? .absent(hit) : .hit(hit)
             case .stale(let since): return .hit(hit(entry, large, since, moment))
             case .dead(let reason):
                 if counts { shard.missMemory.record(address.hash, reason) }
@@ -347,15 +364,17 @@ final class Lookups: Sendable {
                         hit = LoadedHit(found)
                         return hit.map { wants?($0) ?? true } ?? true
                     },
+                    absent: { hit = LoadedHit($0) },
                     { _ in }
                 )
             }
         }
         switch (result, hit) {
         case (.missing(let reason), _): completion(.missing(reason))
+        case (.absent, let negative?): completion(.absent(negative))
         case (_, let hit?): completion(.hit(hit))
         case (.omitted, nil): completion(.larger(tooLarge ?? 0))
-        case (.hit, nil), (.below, nil):
+        case (.hit, nil), (.absent, nil), (.below, nil):
             load(namespace, address, counts: counts, admits: admits, wants: wants, completion: completion)
         }
     }

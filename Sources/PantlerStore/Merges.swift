@@ -149,6 +149,7 @@ private struct MergeTargetStep: EntryStep {
     let condition: Condition
 
     func decide(_ standing: Standing, _: Policy, _: Moment) throws(Problem) -> Decision<MergeTarget> {
+        guard standing.isPresent else { throw .notFound(standing.reason) }
         let isJSON: Bool
         let target: MergeTarget
         switch standing {

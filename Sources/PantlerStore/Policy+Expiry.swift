@@ -21,6 +21,14 @@ extension Policy {
         return moment.now.advanced(byMilliseconds: max(1, ttl - jitter(of: ttl)))
     }
 
+    /// The same for a negative entry, of which `negativeTTL` is both the TTL where it names none and a bound like `maxTTL`.
+    func negativeExpiry(_ lifetime: Lifetime, at moment: Moment) -> Timestamp {
+        var policy = self
+        policy.defaultTTL = negativeTTL
+        policy.maxTTL = min(negativeTTL, maxTTL ?? negativeTTL)
+        return policy.expiry(lifetime, at: moment)
+    }
+
     private func jitter(of ttl: Int64) -> Int64 {
         ttlJitter > 0 ? Int64(Double(ttl) * ttlJitter * Double.random(in: 0..<1)) : 0
     }

@@ -52,7 +52,7 @@ package struct Condition: Hashable, Sendable {
     }
 }
 
-/// An entry to make or replace.
+/// An entry to make or replace; also a negative one, which has no value and no stale TTL, and lives for the policy's `negative_ttl` at most.
 package struct Put: Sendable {
     package var value: [UInt8]
     package var kind: ValueKind

@@ -6,6 +6,9 @@ import PantlerModel
 ///
 /// A stale entry has as its expiry the moment since which it is stale. So where a change keeps the expiry, the entry stays as stale as it
 /// was, although the change gives it a version that no mark concerns.
+///
+/// A negative entry stands there like any other, and can be replaced, removed and invalidated. But to whoever asks for an entry, as a condition
+/// does, there is none: it is not present, and has no version.
 enum Standing {
     /// Nobody has looked, because it makes no difference to the write.
     case unknown
@@ -17,21 +20,25 @@ enum Standing {
     /// An entry of the lower tier whose value nobody has asked for.
     case head(EntryHead)
 
-    /// Whether there is an entry that may be seen.
+    /// Whether there is an entry that may be seen, and no negative one.
     var isPresent: Bool {
         switch self {
-        case .memory, .lower, .head: true
+        case .memory(_, let view, _): !view.isAbsent
+        case .lower(let entry): !entry.isAbsent
+        case .head(let head): !head.isAbsent
         case .unknown, .none: false
         }
     }
 
-    /// Why there is no entry.
+    /// Why there is no entry. Of a key with a negative entry, nothing was ever seen.
     var reason: MissReason {
         if case .none(let reason) = self { reason } else { .absent }
     }
 
+    /// The version of an entry that is present.
     var version: Version? {
-        switch self {
+        guard isPresent else { return nil }
+        return switch self {
         case .memory(_, let view, _): view.version
         case .lower(let entry): entry.version
         case .head(let head): head.version
@@ -48,16 +55,17 @@ enum Standing {
         }
     }
 
-    /// The whole entry. Complexity: O(size) for one in memory.
+    /// The whole entry, if one is present. Complexity: O(size) for one in memory.
     var entry: Entry? {
-        switch self {
+        guard isPresent else { return nil }
+        return switch self {
         case .memory(_, let view, _): Entry(view)
         case .lower(let entry): entry
         case .head, .unknown, .none: nil
         }
     }
 
-    /// The entry without its value. Complexity: O(tags).
+    /// The entry, or negative entry, without its value. Complexity: O(tags).
     var head: EntryHead? {
         switch self {
         case .memory(_, let view, _):
@@ -65,7 +73,8 @@ enum Standing {
                 version: view.version,
                 expiresAt: view.expiresAt,
                 staleTTL: view.staleTTL,
-                tags: view.encodedTags.isEmpty ? [] : view.tags()
+                tags: view.encodedTags.isEmpty ? [] : view.tags(),
+                isAbsent: view.isAbsent
             )
         case .lower(let entry): EntryHead(entry)
         case .head(let head): head

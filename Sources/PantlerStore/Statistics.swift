@@ -174,6 +174,7 @@ extension NamespaceTally {
         switch result {
         case .hit(let hit):
             if hit.staleSince == nil { countHit(hit.tier) } else { hitsStale &+= 1 }
+        case .absent: hitsAbsent &+= 1
         case .missing(let reason): countMiss(reason)
         case .larger: break
         }

@@ -24,12 +24,15 @@ struct PutStep: EntryStep {
     func decide(_ standing: Standing, _ policy: Policy, _ moment: Moment) throws(Problem) -> Decision<Written> {
         // This is checked again: the policy may have changed since `Store.put` checked it to spare the copy.
         try put.check(policy)
+        let isAbsent = put.kind == .absent
         let entry = Entry(
             value: put.value,
             kind: put.kind,
             version: 0,
-            expiresAt: policy.expiry(put.lifetime, at: moment),
-            staleTTL: put.staleTTL ?? policy.staleTTL,
+            expiresAt: isAbsent
+                ? policy.negativeExpiry(put.lifetime, at: moment) : policy.expiry(put.lifetime, at: moment),
+            // That a source had nothing is of no use once it may have something.
+            staleTTL: isAbsent ? 0 : put.staleTTL ?? policy.staleTTL,
             tags: put.tags
         )
         let base = put.condition.isEmpty ? .any : EntryChange.Base(standing)
@@ -38,7 +41,7 @@ struct PutStep: EntryStep {
     }
 }
 
-/// Removes an entry.
+/// Removes an entry, or a negative one.
 struct DeleteStep: EntryStep {
     static let looksAtValue = false
 
@@ -60,7 +63,7 @@ struct TouchStep: EntryStep {
     var condition: Condition { patch.condition }
 
     func decide(_ standing: Standing, _ policy: Policy, _ moment: Moment) throws(Problem) -> Decision<Written> {
-        guard var head = standing.head else { throw .notFound(standing.reason) }
+        guard standing.isPresent, var head = standing.head else { throw .notFound(standing.reason) }
         patch.apply(to: &head, policy, moment)
         let written = Written(head.expiresAt, at: moment, isNew: false)
         return .change(EntryChange(.touch, .touch(head), base: .init(standing)), written)
@@ -108,7 +111,7 @@ struct CountStep: EntryStep {
     }
 }
 
-/// Ends one entry, or makes it stale.
+/// Ends one entry, or makes it stale. A negative entry ends, since it has no stale TTL.
 struct InvalidateStep: EntryStep {
     static let looksAtValue = false
 

@@ -50,6 +50,19 @@ struct AccessLogTests {
         }
     }
 
+    @Test("a negative entry is a hit, of no tier", arguments: ["", "?peek=true"])
+    func negative(query: String) throws {
+        let server = try server("all")
+        let http = server.client
+        expect(try http.put("/v1/namespaces/ns/entries/k", #"{"absent":true}"#), 201)
+        let before = try lines(server, 2).count
+        _ = try http.get("/v1/namespaces/ns/entries/k\(query)")
+        let line = try lines(server, before + 1)[before]
+        #expect(line["status"].int == 404 && line["cache"].string == "hit")
+        #expect(line["reason"].string == "absent" && line["tier"].string == nil)
+        _ = try server.terminate()
+    }
+
     @Test("errors have a line, misses and failed conditions have none")
     func errors() throws {
         let server = try server("errors")

@@ -31,8 +31,12 @@ struct CommandNamespaceTests {
             "1d",
             "--stale-ttl",
             "30s",
+            "--negative-ttl",
+            "10s",
             "--ttl-jitter",
             "0.1",
+            "--early-refresh",
+            "1.5",
             "--max-memory",
             "64MiB",
             "--max-entries",
@@ -55,7 +59,9 @@ struct CommandNamespaceTests {
         #expect(made["default_ttl"].int == 300)
         #expect(made["max_ttl"].int == 86_400)
         #expect(made["stale_ttl"].int == 30)
+        #expect(made["negative_ttl"].int == 10)
         #expect(made["ttl_jitter"].double == 0.1)
+        #expect(made["early_refresh"].double == 1.5)
         #expect(made["max_memory"].int == 64 << 20)
         #expect(made["max_entries"].int == 1000)
         #expect(made["max_disk"].int == 1 << 30)

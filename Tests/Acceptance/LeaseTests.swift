@@ -260,6 +260,27 @@ struct LeaseTests {
         expect(try http.get("/v1/namespaces/never-made"), 404)
     }
 
+    @Test("a fill can say that the source has nothing, and all who ask are told so without an error")
+    func absent() throws {
+        let lease = try take("a")
+        let waiter = try wait(for: "a")
+        let filled = expect(try http.put("\(ns)/entries/a", #"{"absent":true,"ttl":5}"#, lease), 201)
+        for answer in [try waiter.receive(), try ask("a"), try http.post("\(ns)/lease?key=a", "{}")] {
+            expect(answer, 200)
+            #expect(answer.json.names == ["key", "absent", "version", "expires_at"])
+            #expect(answer.json["absent"].bool == true)
+            #expect(answer.version == filled.version)
+            #expect(answer.detail == "absent")
+            #expect(answer["Cache-Status"]?.hasPrefix("pantler; hit; ttl=") == true)
+        }
+        let batch = expect(try http.post("\(ns)/batch/lease", #"{"keys":["a","b"]}"#), 200)
+        #expect(batch.json["absent"].strings == ["a"])
+        #expect(batch.json["leases"].array.map(\.["key"].string) == ["b"])
+        let stats = try http.get("\(ns)/stats").json
+        #expect(stats["absent_hits"].int == 4)
+        #expect(stats["hits"]["total"].int == 0)
+    }
+
     // MARK: Batches
 
     @Test("a batch gets entries, leases for what is missing, and names what others fill")

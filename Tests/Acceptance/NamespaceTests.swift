@@ -10,7 +10,8 @@ struct NamespaceTests {
     }
 
     static let fields: Set = [
-        "name", "default_ttl", "max_ttl", "stale_ttl", "ttl_jitter", "max_memory", "max_entries", "max_disk",
+        "name", "default_ttl", "max_ttl", "stale_ttl", "negative_ttl", "ttl_jitter", "early_refresh", "max_memory",
+        "max_entries", "max_disk",
         "max_value_size", "eviction", "durability", "compression", "generation", "created_at",
     ]
 
@@ -66,7 +67,7 @@ struct NamespaceTests {
         "policies that cannot be are refused and change nothing",
         arguments: [
             #"{"default_ttl":0}"#, #"{"default_ttl":-1}"#, #"{"default_ttl":"60"}"#, #"{"max_ttl":1e300}"#,
-            #"{"stale_ttl":-1}"#,
+            #"{"stale_ttl":-1}"#, #"{"negative_ttl":0}"#, #"{"negative_ttl":null,"early_refresh":11}"#,
             #"{"ttl_jitter":1.5}"#, #"{"ttl_jitter":-0.1}"#, #"{"max_memory":0}"#, #"{"max_memory":-1}"#,
             #"{"max_memory":"8MiB"}"#, #"{"max_entries":1.5}"#, #"{"max_value_size":0}"#, #"{"eviction":"fifo"}"#,
             #"{"durability":"sometimes"}"#, #"{"durability":null,"compression":{"level":10}}"#, #"{"compression":9}"#,

@@ -15,7 +15,7 @@ struct RecoveryTests {
         let policies = [
             "plain": "{}",
             "full": """
-            {"default_ttl":60.5,"max_ttl":3600,"stale_ttl":30,"ttl_jitter":0.25,"max_memory":10000000,"max_entries":500,\
+            {"default_ttl":60.5,"max_ttl":3600,"stale_ttl":30,"negative_ttl":4.5,"early_refresh":1.25,"ttl_jitter":0.25,"max_memory":10000000,"max_entries":500,\
             "max_disk":20000000,"max_value_size":4096,"eviction":"lru","durability":"through",\
             "compression":{"threshold":100,"level":9}}
             """,

@@ -157,7 +157,8 @@ struct StatisticsTests {
         let stats = try http.get("\(ns)/stats").json
         #expect(
             stats.names == [
-                "namespace", "since", "gets", "hits", "misses", "hit_ratio", "windows", "writes", "entries", "bytes",
+                "namespace", "since", "gets", "hits", "misses", "hit_ratio", "absent_hits", "windows", "writes",
+                "entries", "bytes",
                 "evictions",
                 "expirations",
             ]

@@ -39,6 +39,13 @@ final class FormatTests {
         tags: ["red", "grün"]
     )
 
+    private static let absent = Entry(
+        value: [],
+        kind: .absent,
+        version: 46,
+        expiresAt: Timestamp(milliseconds: 1_800_000_060_000)
+    )
+
     private static let deflatable = Entry(
         value: Array(("\"" + String(repeating: "x", count: 1022) + "\"").utf8),
         kind: .json,
@@ -83,7 +90,7 @@ final class FormatTests {
         var names: [String] = []
         while try statement.step() { names.append(statement.text(0)) }
         #expect(names == Self.columns, Self.advice)
-        #expect(Schema.current == 4, "The constants of FormatTests are those of version 4 of the schema")
+        #expect(Schema.current == 5, "The constants of FormatTests are those of version 5 of the schema")
     }
 
     @Test("rows are stored as they always were")
@@ -106,6 +113,21 @@ final class FormatTests {
         ]
         #expect(try rows() == expected, Self.advice)
     }
+
+    @Test("a negative entry has the empty media type, and no value")
+    func negative() throws {
+        let table = try EntryTable(connection, counters: DiskCounters())
+        // Where all values are to be deflated, too.
+        let options = PutOptions(compressionThreshold: 0, compressionLevel: 6)
+        _ = try table.put(Self.address("n"), Self.absent, options)
+        #expect(try rows() == [Self.absentRow], Self.advice)
+        let reader = try Reader(path: path, cacheBytes: 1 << 20)
+        #expect(try reader.entry(namespace: 7, key: Array("n".utf8)) == Self.absent)
+        #expect(try reader.head(namespace: 7, key: Array("n".utf8)) == EntryHead(Self.absent))
+    }
+
+    private static let absentRow =
+        "1, 7, X'6E', 46, 1800000060000, 0, 1800000060000, 0, 0, 102, -1617047898, '', NULL, X''"
 
     @Test("a deflated value is stored in the form of zlib (RFC 1950)")
     func deflated() throws {
@@ -153,9 +175,15 @@ final class FormatTests {
             KeyedChange(address("e"), .delete(version: 46)),
             "00" + "0700000000000000" + "2e00000000000000" + "0100000065"
         ),
+        (
+            KeyedChange(address("n"), .put(absent, options)),
+            "03" + "0700000000000000" + "2e00000000000000" + "010000006e"
+                + "603a5d18a3010000" + "0000000000000000" + "0004000000000000" + "06" + "00000000"
+                + "00000000" + "00000000"
+        ),
     ]
 
-    private static let record = "a5c320de" + journaled.map(\.bytes).joined()
+    private static let record = "a2c1c4cd" + journaled.map(\.bytes).joined()
 
     private func hex(_ bytes: some Sequence<UInt8>) -> String {
         bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
@@ -181,6 +209,7 @@ final class FormatTests {
         let found = try RestoredJournal(connection, hash: EntryHash(seed: 1))
         #expect(found.rows == [5])
         #expect(found.damagedRows == 0, Self.advice)
-        #expect(found.changes.map(\.version) == [41, 42, 44, 46], Self.advice)
+        #expect(found.changes.map(\.version) == [41, 42, 44, 46, 46], Self.advice)
+        #expect(found.changes.last?.change.entry == Self.absent, Self.advice)
     }
 }

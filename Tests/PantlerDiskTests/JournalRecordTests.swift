@@ -13,10 +13,12 @@ struct JournalRecordTests {
         var json = Entry(value: Array("{}".utf8), kind: .json, version: 1 << 52, expiresAt: Timestamp(milliseconds: 5))
         json.staleTTL = 12
         let empty = Entry(value: [], kind: .json, version: 3, expiresAt: .never)
+        let absent = Entry(value: [], kind: .absent, version: 4, expiresAt: Timestamp(milliseconds: 6), tags: ["x"])
         return [
             KeyedChange(address("a"), .put(bytes, options)), KeyedChange(address("b", 9), .put(json, options)),
             KeyedChange(address(String(repeating: "k", count: 1024)), .delete(version: 8)),
             KeyedChange(address("d"), .put(empty, PutOptions(compressionThreshold: 0, compressionLevel: 0))),
+            KeyedChange(address("e"), .put(absent, options)),
         ]
     }
 

@@ -31,6 +31,29 @@ struct ListingTests {
         try Fixture { $0.lingerMilliseconds = 3_600_000 }
     }
 
+    @Test("negative entries are listed as such, and so are their heads, from file and queue alike")
+    func absent() throws {
+        let fixture = try slowFixture()
+        func absent() -> Entry {
+            var entry = fixture.entry("", ttl: 1000)
+            entry.kind = .absent
+            return entry
+        }
+        for key in ["a", "c"] { fixture.put(key, absent()) }
+        fixture.put("d", fixture.entry(""))
+        try fixture.tier.flush()
+        fixture.put("b", absent())
+        fixture.put("c", fixture.entry("1"))
+        let done = BlockingAnswer<Result<[ListedEntry], TierFault>>()
+        fixture.tier.list(namespace: 1, prefix: [], after: nil, limit: 10) { done.answer($0) }
+        let listed = try done.wait().get()
+        #expect(listed.map { String(decoding: $0.key, as: UTF8.self) } == ["a", "b", "c", "d"])
+        #expect(listed.map(\.isAbsent) == [true, true, false, false])
+        for (key, isAbsent) in [("a", true), ("b", true), ("c", false), ("d", false)] {
+            #expect(try fixture.head(key)?.isAbsent == isAbsent && fixture.read(key)?.isAbsent == isAbsent, "\(key)")
+        }
+    }
+
     @Test("what waits in the queue takes the place of what is in the file")
     func overlay() throws {
         let fixture = try slowFixture()

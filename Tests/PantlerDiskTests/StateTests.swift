@@ -22,7 +22,9 @@ struct StateTests {
         record.policy.defaultTTL = 1
         record.policy.maxTTL = 2
         record.policy.staleTTL = 3
+        record.policy.negativeTTL = 33
         record.policy.ttlJitter = 0.125
+        record.policy.earlyRefresh = 1.5
         record.policy.maxMemory = 4
         record.policy.maxEntries = 5
         record.policy.maxDisk = 6

@@ -109,8 +109,8 @@ struct AnswerTests {
         let shown = try #require(try connection.answers().first).body
         #expect(
             shown
-                == #"{"name":"ns","default_ttl":60.25,"max_ttl":null,"stale_ttl":0,"ttl_jitter":0.1,"max_memory":1048576,"#
-                + #""max_entries":null,"max_disk":null,"max_value_size":8388608,"eviction":"lru","durability":"memory","#
+                == #"{"name":"ns","default_ttl":60.25,"max_ttl":null,"stale_ttl":0,"negative_ttl":60,"ttl_jitter":0.1,"#
+                + #""early_refresh":0,"max_memory":1048576,"max_entries":null,"max_disk":null,"max_value_size":8388608,"eviction":"lru","durability":"memory","#
                 + #""compression":{"threshold":1024,"level":6},"generation":0,"created_at":"2027-01-15T08:00:00.000Z"}"#
         )
         try connection.send(request("PUT", ns, "Content-Type: application/json\r\n", body: shown))

@@ -89,6 +89,37 @@ struct EnvelopeTests {
         #expect(code { _ = try put(body) } == expected)
     }
 
+    @Test(
+        "is a negative entry's where it says that, and a false or a null says nothing",
+        arguments: [
+            (#"{"absent":true}"#, .absent), (#"{"value":null,"stale_ttl":null,"absent":true}"#, .absent),
+            (#"{"absent":false,"value":1}"#, .json), (#"{"absent":null,"value":1}"#, .json),
+        ] as [(String, ValueKind)]
+    )
+    func negative(body: String, kind: ValueKind) throws {
+        #expect(try put(body).kind == kind)
+        let rest = #","ttl":9,"tags":["t"]}"#
+        let read = try put(String(body.dropLast()) + rest)
+        #expect(read.lifetime == .milliseconds(9000) && read.tags == ["t"] && read.staleTTL == nil)
+        #expect(read.value.isEmpty == (kind == .absent))
+    }
+
+    @Test(
+        "of a negative entry has no value and no stale TTL",
+        arguments: [
+            (#"{"absent":true,"value":1}"#, .memberInvalid), (#"{"absent":true,"value_base64":""}"#, .memberInvalid),
+            (#"{"absent":true,"content_type":"a/b"}"#, .memberInvalid),
+            (#"{"absent":true,"stale_ttl":0}"#, .memberInvalid), (#"{"absent":1}"#, .memberInvalid),
+            (#"{"absent":"true","value":1}"#, .memberInvalid), (#"{"absent":false}"#, .missingMember),
+            (#"{"absent":true,"ttl":0}"#, .ttlInvalid), (#"{"absent":true,"tags":[1]}"#, .tagsInvalid),
+            (#"{"absent":true,"x":1}"#, .unknownMember), (#"{"absent":true,"absent":true}"#, .duplicateMember),
+        ] as [(String, Problem.Code)]
+    )
+    func negativeRefused(body: String, expected: Problem.Code) {
+        #expect(code { _ = try put(body) } == expected)
+        #expect(code { _ = try patch(#"{"absent":true}"#) } == .unknownMember)
+    }
+
     @Test("takes a stale TTL from 0 on, and up to 64 tags of 1 to 255 bytes")
     func bounds() throws {
         #expect(try put(#"{"value":1,"stale_ttl":0}"#).staleTTL == 0)

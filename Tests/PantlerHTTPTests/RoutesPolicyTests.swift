@@ -21,7 +21,8 @@ struct PolicyTests {
     @Test("PUT takes what is named, and the default for the rest")
     func whole() throws {
         let policy = try change(
-            #"{"max_ttl":0.25,"ttl_jitter":1,"max_entries":10,"durability":"through","compression":{"threshold":0}}"#,
+            #"{"max_ttl":0.25,"ttl_jitter":1,"max_entries":10,"durability":"through","compression":{"threshold":0},"#
+                + #""negative_ttl":0.5,"early_refresh":10}"#,
             .whole
         ).applied(to: defaults, defaults: defaults)
         var expected = defaults
@@ -30,6 +31,8 @@ struct PolicyTests {
         expected.maxEntries = 10
         expected.durability = .through
         expected.compressionThreshold = 0
+        expected.negativeTTL = 500
+        expected.earlyRefresh = 10
         #expect(policy == expected)
         let never = try change(#"{"default_ttl":null}"#, .whole).applied(to: defaults, defaults: defaults)
         #expect(never.defaultTTL == nil, "null is a TTL's own value")
@@ -43,8 +46,10 @@ struct PolicyTests {
         policy.compressionLevel = 9
         policy.compressionThreshold = 9
         policy.durability = .memory
+        policy.negativeTTL = 1
+        policy.earlyRefresh = 2
         let change = try change(
-            #"{"default_ttl":null,"max_memory":null,"compression":{"level":null},"durability":null}"#,
+            #"{"default_ttl":null,"max_memory":null,"compression":{"level":null},"durability":null,"negative_ttl":null}"#,
             .patch
         )
         let patched = change.applied(to: policy, defaults: defaults)
@@ -53,6 +58,8 @@ struct PolicyTests {
         #expect(patched.compressionLevel == 3)
         #expect(patched.compressionThreshold == 9)
         #expect(patched.durability == .behind)
+        #expect(patched.negativeTTL == 60_000)
+        #expect(patched.earlyRefresh == 2)
     }
 
     @Test(
@@ -61,7 +68,8 @@ struct PolicyTests {
             (#"{"default_ttl":0}"#, .policyInvalid), (#"{"default_ttl":"60"}"#, .policyInvalid),
             (#"{"max_ttl":1e300}"#, .policyInvalid),
             (#"{"stale_ttl":-1}"#, .policyInvalid), (#"{"ttl_jitter":1.5}"#, .policyInvalid),
-            (#"{"ttl_jitter":"0"}"#, .policyInvalid),
+            (#"{"ttl_jitter":"0"}"#, .policyInvalid), (#"{"negative_ttl":0}"#, .policyInvalid),
+            (#"{"early_refresh":10.5}"#, .policyInvalid), (#"{"early_refresh":-1}"#, .policyInvalid),
             (#"{"max_memory":0}"#, .policyInvalid), (#"{"max_entries":1.5}"#, .policyInvalid),
             (#"{"max_value_size":0}"#, .policyInvalid), (#"{"max_value_size":943718401}"#, .policyInvalid),
             (#"{"max_value_size":9007199254740991}"#, .policyInvalid),
@@ -82,7 +90,9 @@ struct PolicyTests {
 
     @Test(
         "nulls of fields that have none are refused in a PUT",
-        arguments: ["stale_ttl", "max_value_size", "durability", "eviction", "compression"]
+        arguments: [
+            "stale_ttl", "negative_ttl", "early_refresh", "max_value_size", "durability", "eviction", "compression",
+        ]
     )
     func nulls(member: String) throws {
         #expect(code { _ = try change("{\"\(member)\":null}", .whole) } == .policyInvalid)

@@ -48,6 +48,29 @@ struct WireEntryTests {
     }
 
     @Test(
+        "that there is no such thing is told with the version and the TTL of the negative entry, in both views",
+        arguments: lanes,
+        ["entries", "values"]
+    )
+    func absent(fields: String, view: String) throws {
+        let connection = try TestConnection()
+        try put(connection, "a", #"{"absent":true,"ttl":5}"#)
+        connection.clock.advance(byMilliseconds: 1001)
+        let answer = try get(connection, "a", fields, view: view)
+        #expect(answer.status == 404)
+        #expect(answer.body.contains(#""code":"entry_absent""#))
+        #expect(answer.fields["etag"] == "\"1\"")
+        #expect(answer.fields["cache-control"] == "no-store")
+        #expect(answer.fields["content-type"] == "application/problem+json")
+        #expect(answer.fields["cache-status"] == "pantler; hit; ttl=3; detail=absent")
+        #expect(answer.fields["date"]?.hasSuffix(" GMT") == true)
+        // A condition does not make an error another answer.
+        #expect(try get(connection, "a", fields + "If-None-Match: \"1\"\r\n", view: view).status == 404)
+        connection.clock.advance(byMilliseconds: 4000)
+        #expect(try get(connection, "a", fields, view: view).fields["cache-status"]?.hasSuffix("=expired") == true)
+    }
+
+    @Test(
         "what is left of the TTL is told in whole seconds, rounded down; of a stale entry it is negative",
         arguments: lanes
     )

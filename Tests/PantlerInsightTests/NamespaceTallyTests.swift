@@ -28,6 +28,13 @@ struct NamespaceTallyTests {
         #expect(Tier.allCases.map { tally.hits($0) }.reduce(0, +) == 0)
     }
 
+    @Test("what a negative entry answered is neither a hit nor a miss")
+    func absent() {
+        var tally = NamespaceTally()
+        tally.hitsAbsent += 1
+        #expect([tally.hits, tally.misses, tally.gets] == [0, 0, 0])
+    }
+
     @Test("parts add up, in every field")
     func addition() {
         // Each field has a digit of its own, so that a field that is left out, or taken for another, shows.
@@ -35,7 +42,7 @@ struct NamespaceTallyTests {
             \.hitsMemory, \.hitsDisk, \.hitsShared, \.hitsStale, \.missAbsent, \.missExpired, \.missEvicted,
             \.missDeleted,
             \.missInvalidated, \.missRejected, \.puts, \.deletes, \.touches, \.counters, \.invalidations,
-            \.expirations, \.tierFaults,
+            \.expirations, \.tierFaults, \.hitsAbsent,
         ]
         #expect(
             MemoryLayout<NamespaceTally>.size == fields.count * MemoryLayout<UInt64>.size,

@@ -31,6 +31,25 @@ struct EntryTests {
         }
     }
 
+    @Test("a negative entry is what is neither JSON nor of a media type, with tags and without")
+    func absent() throws {
+        let driver = TierDriver()
+        let slot = try #require(driver.tier.attach())
+        for (key, isJSON, mediaType) in [("json", true, ""), ("bytes", false, "a/b"), ("absent", false, "")] {
+            for tags in [[], ["t"]] as [[EntryTag]] {
+                var content = Content(value: [])
+                content.isJSON = isJSON
+                content.mediaType = Array(mediaType.utf8)
+                content.tags = tags
+                #expect(driver.put(slot, Array(key.utf8), content) == .stored)
+                driver.with(slot, Array(key.utf8)) { shard, ref in
+                    #expect(shard.view(ref).isAbsent == (key == "absent"), "\(key) \(tags)")
+                }
+            }
+        }
+        #expect(driver.tier.checkInvariants() == [])
+    }
+
     @Test("keys of every length are kept apart")
     func keyLengths() throws {
         let driver = TierDriver()

@@ -205,7 +205,8 @@ final class FakeTier: LowerTier {
                 expiresAt: entry.expiresAt,
                 staleTTL: entry.staleTTL,
                 tags: entry.tags,
-                size: Int64(entry.value.count)
+                size: Int64(entry.value.count),
+                isAbsent: entry.isAbsent
             )
         }
         let page = Array(listed)

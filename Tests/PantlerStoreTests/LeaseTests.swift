@@ -530,6 +530,7 @@ final class AskedLease: Sendable {
         let (said, lease): (String, Lease?) =
             switch answer {
             case .hit(let hit): (describe(.hit(hit)), nil)
+            case .absent(let hit): (describe(.absent(hit)), nil)
             case .given(let lease, let reason): ("given \(reason.name)", lease)
             case .refresh(let lease, let hit): ("refresh \(describe(.hit(hit)))", lease)
             case .refused(let refusal): ("\(refusal.reason.rawValue) \(refusal.retryAfter)", nil)

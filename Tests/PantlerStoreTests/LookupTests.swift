@@ -28,6 +28,7 @@ struct LookupTests {
             } other: { place, lookup in
                 switch lookup {
                 case .omitted: said.append("\(keys[place]) omitted")
+                case .absent: said.append("\(keys[place]) negative")
                 case .missing(let reason): said.append("\(keys[place]) \(reason.name)")
                 case .below: said.append("\(keys[place]) below")
                 }
@@ -80,6 +81,18 @@ struct LookupTests {
         #expect(said == ["a 1 fresh", "b omitted", "c 1 fresh", "x absent"])
         let tally = driver.store.statistics(ns).figures.tally
         #expect(tally.hitsMemory == 2 && tally.missAbsent == 1 && tally.gets == 3)
+    }
+
+    @Test("a negative entry is told by itself: it is not shown, not asked whether it fits, and counted")
+    func negative() throws {
+        let driver = try StoreDriver(tier: nil)
+        let ns = try driver.namespace { $0.durability = .memory }
+        for key in ["a", "c"] { try driver.put(ns, key) }
+        try driver.putAbsent(ns, "b")
+        let said = lookUp(driver, ns, ["a", "b", "c", "x"]) { !$0.entry.isAbsent }
+        #expect(said == ["a 1 fresh", "b negative", "c 1 fresh", "x absent"])
+        let tally = driver.store.statistics(ns).figures.tally
+        #expect(tally.hitsMemory == 2 && tally.missAbsent == 1 && tally.hitsAbsent == 1 && tally.gets == 3)
     }
 
     @Test("where there is a lower tier, what memory does not have is asked for there")

@@ -42,6 +42,62 @@ struct StepTests {
         #expect(try !decide(step, .lower(entry)).answer.isNew)
     }
 
+    @Test(
+        "a negative entry's TTL is at most the policy's, by default just that, and it has no stale TTL",
+        arguments: [
+            (.byPolicy, nil, 60_000), (.never, nil, 60_000), (.milliseconds(9000), nil, 9000),
+            (.milliseconds(60_001), nil, 60_000), (.byPolicy, 50_000, 50_000), (.never, 100_000, 60_000),
+            (.milliseconds(9000), 8000, 8000),
+            (.until(WallTime(milliseconds: 1_000_500 + 7000)), nil, 7000),
+            (.until(WallTime(milliseconds: 1_000_500 + 90_000)), nil, 60_000),
+        ] as [(Lifetime, Int64?, Int64)]
+    )
+    func negative(_ lifetime: Lifetime, _ maxTTL: Int64?, _ ttl: Int64) throws {
+        var policy = Policy()
+        (policy.staleTTL, policy.defaultTTL, policy.maxTTL) = (5000, 1000, maxTTL)
+        let step = PutStep(Put(value: [], kind: .absent, lifetime: lifetime))
+        let (change, answer) = try decide(step, .none(.absent), policy)
+        guard case .put(let made, nil) = change.effect else { throw Problem(.entryNotFound, "no put") }
+        #expect(made.isAbsent && made.staleTTL == 0 && answer.isNew)
+        #expect(made.expiresAt.milliseconds(since: moment.now) == ttl)
+    }
+
+    @Test("a negative entry's expiry is brought forward at random like any other")
+    func negativeJitter() throws {
+        var policy = Policy()
+        policy.ttlJitter = 0.5
+        let ends = Set(
+            (0..<100).map { _ in policy.negativeExpiry(.byPolicy, at: moment).milliseconds(since: moment.now) }
+        )
+        #expect(ends.count > 10 && ends.allSatisfy { (30_000...60_000).contains($0) })
+    }
+
+    @Test("a negative entry that stands is no entry to what asks for one, and can be replaced, removed and ended")
+    func onNegative() throws {
+        let negative = Entry(value: [], kind: .absent, version: 12, expiresAt: Timestamp(milliseconds: 2_000_000))
+        for standing in [Standing.lower(negative), .head(EntryHead(negative))] {
+            #expect(!standing.isPresent && standing.version == nil && standing.entry == nil)
+            #expect(standing.reason == .absent && standing.head?.version == 12)
+            #expect(try decide(PutStep(Put(value: [0x31], kind: .json)), standing).answer.isNew)
+            let (deletion, deleted) = try decide(DeleteStep(condition: .none), standing)
+            guard case .remove(.deleted) = deletion.effect else { throw Problem(.entryNotFound, "no removal") }
+            #expect(deleted.wasThere)
+            for mode in [InvalidationMode.gone, .stale] {
+                let (change, ended) = try decide(InvalidateStep(mode: mode, before: 13), standing)
+                guard case .remove(.invalidated) = change.effect else { throw Problem(.entryNotFound, "no removal") }
+                #expect(ended.wasThere && change.base.holds(of: standing))
+            }
+            #expect(throws: Problem.notFound(.absent)) {
+                try TouchStep(patch: Patch(lifetime: .never)).decide(standing, Policy(), moment)
+            }
+            #expect(throws: Problem.notFound(.absent)) {
+                try CountStep(counter: CounterAdd(by: 1)).decide(standing, Policy(), moment)
+            }
+            let counted = try decide(CountStep(counter: CounterAdd(by: 1, initial: 4)), standing)
+            #expect(counted.answer.isNew && counted.answer.value == 5)
+        }
+    }
+
     @Test("a conditional change is right only while that stands on which it was decided")
     func base() throws {
         let condition = Condition(ifMatch: EntityTags(versions: [12]))

@@ -61,6 +61,21 @@ struct StoreDriver: Sendable {
         return try answer.get()
     }
 
+    /// Puts a negative entry.
+    @discardableResult
+    func putAbsent(
+        _ ns: Namespace,
+        _ key: String,
+        _ lifetime: Lifetime = .byPolicy,
+        tags: [EntryTag] = [],
+        condition: Condition = .none
+    ) throws -> Written {
+        let answer = Answer<Written>()
+        let put = Put(value: [], kind: .absent, lifetime: lifetime, tags: tags, condition: condition)
+        store.put(ns, address(ns, key), put, completion: answer.give)
+        return try answer.get()
+    }
+
     @discardableResult
     func delete(_ ns: Namespace, _ key: String, _ condition: Condition = .none) throws -> Version {
         let answer = Answer<Version>()
@@ -95,17 +110,18 @@ struct StoreDriver: Sendable {
 
     func address(_ ns: Namespace, _ key: String) -> EntryAddress { store.address(ns, Array(key.utf8)) }
 
-    /// What a get says: the value with its tier or `stale`, or the reason of the miss.
+    /// What a get says: the value with its tier or `stale`, or the reason of the miss; of a negative entry, that and its tier.
     func get(_ ns: Namespace, _ key: String, counts: Bool = true) throws -> String {
         let address = address(ns, key)
         var seen = ""
         let result = address.key.withUnsafeBytes { key in
             store.lookup(ns, address.hash, key, store.moment(), counts: counts) { found in
-                seen = describe(String(decoding: found.entry.value, as: UTF8.self), found.tier, found.staleSince)
+                let value = found.entry.isAbsent ? "negative" : String(decoding: found.entry.value, as: UTF8.self)
+                seen = describe(value, found.tier, found.staleSince)
             }
         }
         switch result {
-        case .hit: return seen
+        case .hit, .absent: return seen
         case .missing(let reason): return reason.name
         case .below, .omitted:
             let answer = Answer<String>()
@@ -119,6 +135,7 @@ func describe(_ result: LoadResult) -> String {
     switch result {
     case .missing(let reason): return reason.name
     case .larger(let size): return "larger: \(size)"
+    case .absent(let hit): return describe("negative", hit.tier, hit.staleSince)
     case .hit(let hit):
         var value: [UInt8] = []
         // Whose it is does not show in the value.

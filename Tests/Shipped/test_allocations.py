@@ -57,7 +57,7 @@ def service(tmp_path_factory):
         process.wait()
 
 
-def ask(connection, request, answers=1):
+def ask(connection, request, answers=1, statuses=(200, 201)):
     """Sends what may be several requests, and reads so many answers whole."""
     connection.sendall(request)
     left = b""
@@ -68,7 +68,7 @@ def ask(connection, request, answers=1):
             length = next(int(f.split(b":")[1]) for f in head.split(b"\r\n") if f.lower().startswith(b"content-length:"))
             if len(rest) < length:
                 break
-            assert head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201")), head
+            assert head.startswith(tuple(b"HTTP/1.1 %d" % status for status in statuses)), head
             left, answers = rest[length:], answers - 1
 
 
@@ -83,6 +83,24 @@ def test_a_hit_allocates_nothing(service, view, fields, pipelined):
     before = allocations()
     for _ in range(HITS // pipelined):
         ask(connection, request, pipelined)
+    assert allocations() - before < AT_MOST
+
+
+@pytest.mark.parametrize("view", ["entries", "values"])
+def test_a_negative_entry_is_answered_without_allocating(service, view):
+    allocations, connection = service
+    body = b'{"absent":true,"ttl":3600}'
+    ask(
+        connection,
+        b"PUT /v1/namespaces/app/entries/none HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body),
+    )
+    request = f"GET /v1/namespaces/app/{view}/none HTTP/1.1\r\n{PLAIN}\r\n".encode()
+    for _ in range(10):
+        ask(connection, request, statuses=[404])
+    before = allocations()
+    for _ in range(HITS):
+        ask(connection, request, statuses=[404])
     assert allocations() - before < AT_MOST
 
 

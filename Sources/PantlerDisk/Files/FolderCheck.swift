@@ -150,7 +150,8 @@ package enum FolderCheck {
         _ report: inout FolderReport
     ) throws(SQLiteError) {
         for table in CheckedTable.allCases {
-            let damaged = try connection.integer("SELECT count(*) FROM \(table.rawValue) WHERE NOT (\(table.isSound))")
+            let isSound = table.isSound(in: report.schemaVersion)
+            let damaged = try connection.integer("SELECT count(*) FROM \(table.rawValue) WHERE NOT (\(isSound))")
             guard damaged > 0 else { continue }
             report.damagedRows += damaged
             report.findings.append("Damaged: \(damaged) rows of \(table.rawValue).")

@@ -4,7 +4,7 @@ import PantlerModel
 /// Changes of entries as the bytes of one row of the journal.
 ///
 /// A CRC-32 over all that follows it; then, one after the other, for each change: flags, namespace, version, the key; and of a put, besides,
-/// expiry, stale TTL, the options of compression, the media type if it has one, the tags, and the value as it was sent. Numbers
+/// expiry, stale TTL, the options of compression, the media type unless it is JSON (see `ValueKind.mediaType`), the tags, and the value as it was sent. Numbers
 /// are little-endian, and what has no fixed length stands behind its length. Of a touch there are, after the key, expiry, stale TTL, tags,
 /// and the versions that it can be done to, 8 bytes each.
 enum JournalRecord {
@@ -43,8 +43,7 @@ enum JournalRecord {
             for base in touch.bases { append(base, to: &bytes) }
             return
         }
-        var mediaType: String?
-        if case .bytes(let type) = entry.kind { mediaType = type }
+        let mediaType = entry.kind.mediaType
         append(mediaType == nil ? isPut : isPut | hasMediaType, address, entry.version, to: &bytes)
         append(entry.expiresAt.milliseconds, to: &bytes)
         append(entry.staleTTL, to: &bytes)
@@ -132,17 +131,17 @@ enum JournalRecord {
         guard let expiresAt = scanner.number(Int64.self), let staleTTL = scanner.number(Int64.self),
             let threshold = scanner.number(Int64.self), let level = scanner.number(UInt8.self)
         else { return nil }
-        var kind = ValueKind.json
+        var mediaType: String?
         if flags & hasMediaType != 0 {
             guard let type = scanner.run().flatMap({ String(validating: $0, as: UTF8.self) }) else { return nil }
-            kind = .bytes(mediaType: type)
+            mediaType = type
         }
         guard let tags = scanner.run()?.withUnsafeBytes({ TagList.decode($0) }), let value = scanner.run() else {
             return nil
         }
         let entry = Entry(
             value: value,
-            kind: kind,
+            kind: ValueKind(mediaType: mediaType),
             version: version,
             expiresAt: Timestamp(milliseconds: expiresAt),
             staleTTL: staleTTL,

@@ -55,7 +55,8 @@ extension ListedEntry {
             expiresAt: entry.expiresAt,
             staleTTL: entry.staleTTL,
             tags: entry.tags,
-            size: Int64(entry.value.count)
+            size: Int64(entry.value.count),
+            isAbsent: entry.isAbsent
         )
     }
 }

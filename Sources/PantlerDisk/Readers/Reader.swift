@@ -22,7 +22,8 @@ final class Reader {
         listing = try Statement(
             connection,
             """
-            SELECT key, version, expires_at, stale_ttl, tags, size FROM entries INDEXED BY entries_key
+            SELECT key, version, expires_at, stale_ttl, tags, size, \(RowReading.isAbsent)
+            FROM entries INDEXED BY entries_key
             WHERE namespace = ?1 AND key >= ?2 ORDER BY key
             """
         )
@@ -109,7 +110,8 @@ final class Reader {
                     expiresAt: listing.isNull(2) ? .never : Timestamp(milliseconds: listing.integer(2)),
                     staleTTL: listing.integer(3),
                     tags: TagList.decode(listing.bytes(4)) ?? [],
-                    size: listing.integer(5)
+                    size: listing.integer(5),
+                    isAbsent: listing.integer(6) == 1
                 )
                 guard body(listed) else { return }
             }

@@ -98,7 +98,7 @@ struct RestoredState: Sendable {
         let rows = try Statement(connection, "SELECT \(table.columns), \(table.isSound) FROM namespaces ORDER BY id")
         while try rows.step() {
             let id = NamespaceID(clamping: rows.integer(0))
-            let isSound = rows.integer(21) == 1
+            let isSound = rows.integer(23) == 1
             if !isSound { damage.append("namespace \(rows.integer(0)), '\(rows.text(1))'") }
             guard let name = try? NamespaceName(rows.text(1)) else {
                 // Without a name nobody can ask for its entries: it is dropped.
@@ -124,7 +124,9 @@ struct RestoredState: Sendable {
         record.policy.defaultTTL = rows.optionalInteger(7)
         record.policy.maxTTL = rows.optionalInteger(8)
         record.policy.staleTTL = rows.integer(9)
+        record.policy.negativeTTL = rows.integer(21)
         record.policy.ttlJitter = rows.double(10)
+        record.policy.earlyRefresh = rows.double(22)
         record.policy.maxMemory = rows.optionalInteger(11)
         record.policy.maxEntries = rows.optionalInteger(12)
         record.policy.maxDisk = rows.optionalInteger(13)

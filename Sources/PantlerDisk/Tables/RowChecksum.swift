@@ -67,6 +67,12 @@ enum CheckedTable: String, CaseIterable {
     /// Whether a row is what was written, as SQL.
     var isSound: String { "checksum IS \(checksum)" }
 
+    /// The same in a file of a schema that has checksums, and may be older than the present one.
+    func isSound(in schema: Int) -> String {
+        guard self == .namespaces, schema < Schema.negativeVersion else { return isSound }
+        return "checksum IS \(checksum(StateTables.formerNamespaceColumns))"
+    }
+
     /// The statement that writes a row, with a parameter for each column.
     var insertion: String {
         let count = columns.split(separator: ",").count

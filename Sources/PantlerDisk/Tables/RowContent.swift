@@ -10,7 +10,7 @@ enum StoredForm: Int64 {
 /// The columns of an entry's row but for key and value, and the checksum over all of them.
 ///
 /// The checksum is a CRC-32 over the key, then namespace, version, expiry, stale TTL, size and form as 64-bit little-endian numbers, then the media type's
-/// length (-1 for JSON) and bytes, the encoded tags' length and bytes, and the value as it is stored.
+/// length (-1 for JSON, 0 for a negative entry) and bytes, the encoded tags' length and bytes, and the value as it is stored.
 struct RowContent {
     var namespace: NamespaceID
     var version: Int64
@@ -61,10 +61,7 @@ extension RowContent {
         staleTTL = entry.staleTTL
         size = Int64(entry.value.count)
         self.form = form
-        switch entry.kind {
-        case .json: mediaType = nil
-        case .bytes(let type): mediaType = type
-        }
+        mediaType = entry.kind.mediaType
         tags = TagList.encode(entry.tags)
     }
 
@@ -77,7 +74,7 @@ extension RowContent {
         }
         return Entry(
             value: value,
-            kind: mediaType.map { .bytes(mediaType: $0) } ?? .json,
+            kind: ValueKind(mediaType: mediaType),
             version: Version(clamping: version),
             expiresAt: Timestamp(milliseconds: expiresAt),
             staleTTL: staleTTL,

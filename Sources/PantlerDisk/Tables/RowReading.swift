@@ -25,7 +25,10 @@ enum RowReading {
 
     /// The query for the head of a key's entry.
     static let headQuery =
-        "SELECT version, expires_at, stale_ttl, tags FROM entries WHERE namespace = ?1 AND key = ?2"
+        "SELECT version, expires_at, stale_ttl, tags, \(isAbsent) FROM entries WHERE namespace = ?1 AND key = ?2"
+
+    /// Whether a row is a negative entry, as SQL: see `ValueKind.mediaType`.
+    static let isAbsent = "media_type IS ''"
 
     /// The head in a row of `headQuery`. The checksum is not verified, since it is over the value too.
     static func head(_ row: borrowing Statement) -> EntryHead {
@@ -33,7 +36,8 @@ enum RowReading {
             version: Version(clamping: row.integer(0)),
             expiresAt: row.optionalInteger(1).map { Timestamp(milliseconds: $0) } ?? .never,
             staleTTL: row.integer(2),
-            tags: TagList.decode(row.bytes(3)) ?? []
+            tags: TagList.decode(row.bytes(3)) ?? [],
+            isAbsent: row.integer(4) == 1
         )
     }
 

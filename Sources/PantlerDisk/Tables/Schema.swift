@@ -13,6 +13,8 @@ enum Schema {
     static let journalVersion = 2
     /// The first whose state has checksums.
     static let checksumVersion = 4
+    /// The first whose policies say how long negative entries live, and how early entries are refreshed.
+    static let negativeVersion = 5
 
     /// What turns version n of the file into n + 1, each in a transaction of its own. Never changed once released; new ones go to
     /// the end.
@@ -111,6 +113,18 @@ enum Schema {
         UPDATE voids SET checksum = row_checksum('voids', namespace, through);
         ALTER TABLE state ADD COLUMN checksum INTEGER;
         UPDATE state SET checksum = row_checksum('state', name, value);
+        """,
+        """
+        ALTER TABLE namespaces ADD COLUMN negative_ttl INTEGER NOT NULL DEFAULT 60000;
+        ALTER TABLE namespaces ADD COLUMN early_refresh REAL NOT NULL DEFAULT 0;
+        -- A row that is damaged stays so.
+        UPDATE namespaces SET checksum = row_checksum('namespaces', id, name, created_at, generation, gone_before, stale_before,
+            stale_since, default_ttl, max_ttl, stale_ttl, ttl_jitter, max_memory, max_entries, max_disk, max_value_size, eviction,
+            durability, compression_threshold, compression_level, stale_marks, lower_from,
+            negative_ttl, early_refresh)
+        WHERE checksum IS row_checksum('namespaces', id, name, created_at, generation, gone_before, stale_before,
+            stale_since, default_ttl, max_ttl, stale_ttl, ttl_jitter, max_memory, max_entries, max_disk, max_value_size, eviction,
+            durability, compression_threshold, compression_level, stale_marks, lower_from);
         """,
     ]
 

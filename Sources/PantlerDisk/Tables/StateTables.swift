@@ -39,7 +39,10 @@ final class StateTables {
     private let raiseVoid: Statement
     private let deleteVoid: Statement
 
-    static let namespaceColumns = """
+    static let namespaceColumns = formerNamespaceColumns + ", negative_ttl, early_refresh"
+
+    /// The columns before `Schema.negativeVersion`.
+    static let formerNamespaceColumns = """
         id, name, created_at, generation, gone_before, stale_before, stale_since, default_ttl, max_ttl, stale_ttl, \
         ttl_jitter, max_memory, max_entries, max_disk, max_value_size, eviction, durability, compression_threshold, \
         compression_level, stale_marks, lower_from
@@ -148,6 +151,8 @@ final class StateTables {
         try putNamespace.bind(18, policy.compressionThreshold)
         try putNamespace.bind(19, Int64(policy.compressionLevel))
         try putNamespace.bind(21, Int64(clamping: record.lowerFrom))
+        try putNamespace.bind(22, policy.negativeTTL)
+        try putNamespace.bind(23, policy.earlyRefresh)
         try StaleMarks.encode(record.watermark).withBytes { (marks) throws(SQLiteError) in
             if marks.isEmpty { try putNamespace.bindNull(20) } else { try putNamespace.bind(20, borrowing: marks) }
             try putNamespace.run()

@@ -102,7 +102,7 @@ struct LoggedAnswer: Sendable {
     var bytes = 0
     /// `hit` or `miss`; `nil` where the cache was not asked.
     var cache: String?
-    /// Why it is a miss, or `stale`.
+    /// Why it is a miss, or `stale`, or `absent` for a negative entry.
     var reason: String?
     /// Where a fresh entry was found.
     var tier: String?
@@ -130,7 +130,7 @@ struct LoggedAnswer: Sendable {
             if part.hasPrefix("fwd=") { cache = "miss" }
             if part.hasPrefix("detail=") { reason = String(part.dropFirst("detail=".count)) }
         }
-        if cache == "hit", reason != "stale" { (tier, reason) = (reason, nil) }
+        if cache == "hit", let detail = reason, Tier(rawValue: detail) != nil { (tier, reason) = (reason, nil) }
     }
 }
 

@@ -42,6 +42,9 @@ extension Connection {
         case .hit:
             fastAnswers.hits += 1
             if isLogged { log(.get, logged(.get, request), 200, since: state.burstBegan) }
+        case .absent:
+            fastAnswers.misses += 1
+            if isLogged { log(.get, logged(.get, request), 404, since: state.burstBegan) }
         case .missing(let reason): answerMiss(reason, request, frame)
         case .below, .omitted: load(namespace, hash, request)
         }
@@ -144,6 +147,9 @@ extension Connection {
                     gap = EntryAnswer.write(found, load.aspect, at: now, isNotModified: false, frame, to: &answer)
                 }
                 return (200, gap)
+            case .absent(let hit):
+                hit.withFound(load.address) { AbsentAnswer.write($0, at: moment.now, frame, to: &answer) }
+                return (404, nil)
             case .missing(let reason):
                 MissAnswer.write(reason, frame, to: &answer)
                 return (404, nil)

@@ -21,6 +21,7 @@ extension Connection {
         var gap: ValueGap?
         let isHit = gather { output in
             loop.store.hit(namespace, hash, request.key, moment) { found in
+                if found.entry.isAbsent { return AbsentAnswer.writeFound(found, at: moment.now, frame, to: &output) }
                 gap = EntryAnswer.write(
                     found,
                     .entry,

@@ -5,6 +5,8 @@ import PantlerStore
 /// The result of a read of the lower tier that may have had to wait for room for a large value.
 enum RoomyLoad: Sendable {
     case hit(LoadedHit)
+    /// A negative entry.
+    case absent(LoadedHit)
     case missing(MissReason)
     /// There was no room for too long. Nothing was counted.
     case refused
@@ -50,6 +52,7 @@ extension LoopState {
             state.eventLoop.perform {
                 switch result {
                 case .missing(let reason): completion(.missing(reason))
+                case .absent(let hit): completion(.absent(hit))
                 case .hit(let hit): withExtendedLifetime(claim) { completion(.hit(hit)) }
                 case .larger(let size):
                     state.value.withRoom(Int(clamping: size)) { claim in

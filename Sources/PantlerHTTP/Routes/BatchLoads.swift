@@ -130,7 +130,7 @@ final class BatchLoads: Sendable {
                 // A value that has grown since its size was told is omitted.
                 case .entry(.larger) where isLarge: state.found?.omit(place)
                 case .entry(.larger(let size)): state.large.append((place, index, size))
-                case .entry(.hit), .entry(.missing), .given, .refresh, .refused:
+                case .entry(.hit), .entry(.absent), .entry(.missing), .given, .refresh, .refused:
                     state.found?.settle(place, result, address)
                 }
                 state.underWay -= 1

@@ -234,6 +234,7 @@ extension BatchResult {
     init(_ answer: LeaseAnswer) {
         switch answer {
         case .hit(let hit): self = .entry(.hit(hit))
+        case .absent(let hit): self = .entry(.absent(hit))
         case .larger(let size): self = .entry(.larger(size))
         case .given(let lease, _): self = .given(lease)
         case .refresh(let lease, let hit): self = .refresh(lease, hit)

@@ -47,14 +47,14 @@ extension Router {
             }
         }
         switch lookup {
-        case .hit: if let answer { exchange.respond(answer) }
+        case .hit, .absent: if let answer { exchange.respond(answer) }
         case .missing(let reason): exchange.respond(MissAnswer.response(reason, status: reading.missStatus))
         case .below, .omitted:
             exchange.load(namespace, address, counts: reading.counts) { [store] loaded in
                 switch loaded {
                 case .missing(let reason): exchange.respond(MissAnswer.response(reason, status: reading.missStatus))
                 case .refused: exchange.respond(Response(problem: .noRoom, operation: .get))
-                case .hit(let hit):
+                case .hit(let hit), .absent(let hit):
                     var answer: EntryAnswer?
                     hit.withFound(address) { answer = reading.answer($0, store.moment().now, exchange) }
                     if let answer { exchange.respond(answer) }
@@ -80,6 +80,13 @@ private struct Reading: Sendable {
 
     func answer(_ found: Found, _ now: Timestamp, _ exchange: Exchange) -> EntryAnswer {
         let isKnown = condition.map { $0.any || $0.versions.contains(found.entry.version) } ?? false
-        return EntryAnswer(found, aspect, at: now, isNotModified: isKnown, on: exchange)
+        return EntryAnswer(
+            found,
+            aspect,
+            at: now,
+            isNotModified: isKnown,
+            missStatus: missStatus,
+            on: exchange
+        )
     }
 }

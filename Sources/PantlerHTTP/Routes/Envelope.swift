@@ -3,7 +3,8 @@ import PantlerJSON
 import PantlerModel
 import PantlerStore
 
-// The JSON envelope of an entry: a value with its TTL, its stale TTL and its tags. The value's bytes are kept as they came.
+// The JSON envelope of an entry: a value with its TTL, its stale TTL and its tags. The value's bytes are kept as they came. A negative entry
+// has `"absent":true` in place of the value.
 
 extension Put {
     /// - Throws: what is wrong with the body; first what keeps it from being read (400), then what it says (422).
@@ -12,12 +13,16 @@ extension Put {
     }
 
     /// A null counts as a member that is not there, since serialisers write their fields' nulls. There are two exceptions: a null `value`
-    /// is a value where there is no `value_base64`, and a null `ttl` or `expires_at` means never where the other one says nothing.
+    /// is a value where there is no `value_base64` and nothing is said to be absent, and a null `ttl` or `expires_at` means never where the other one says nothing.
     ///
     /// - Parameter members: those of a put, or of a batch's entry whose key has been looked at.
     init(_ members: Members<EnvelopeMember>, now: WallTime) throws(Problem) {
         let lifetime = try Lifetime(members, now: now) ?? .byPolicy
         try members.checkUnknown()
+        if try Self.isAbsent(members) {
+            self.init(value: [], kind: .absent, lifetime: lifetime, tags: try Self.tags(members))
+            return
+        }
         let value: [UInt8]
         let kind: ValueKind
         let text = members[.valueBase64].unlessNull
@@ -42,8 +47,23 @@ extension Put {
         let staleTTL = try members[.staleTTL].unlessNull.map { element throws(Problem) in
             try Seconds.staleTTL(element.bytes)
         }
-        let tags = try members[.tags].unlessNull.map { element throws(Problem) in try Tags.read(element) } ?? []
+        let tags = try Self.tags(members)
         self.init(value: value, kind: kind, lifetime: lifetime, staleTTL: staleTTL, tags: tags)
+    }
+
+    /// Whether the envelope is a negative entry's, which has neither a value nor a stale TTL. A false counts as a member that is not there.
+    private static func isAbsent(_ members: Members<EnvelopeMember>) throws(Problem) -> Bool {
+        guard let element = members[.absent].unlessNull, element.type != .false else { return false }
+        guard element.type == .true else { throw Problem(.memberInvalid, "'absent' takes true or false.") }
+        for member in [EnvelopeMember.value, .valueBase64, .contentType, .staleTTL]
+        where members[member].unlessNull != nil {
+            throw Problem(.memberInvalid, "A negative entry ('absent') takes no '\(member.rawValue)'.")
+        }
+        return true
+    }
+
+    private static func tags(_ members: Members<EnvelopeMember>) throws(Problem) -> [EntryTag] {
+        try members[.tags].unlessNull.map { element throws(Problem) in try Tags.read(element) } ?? []
     }
 
     private static func bytes(_ element: JSONElement) throws(Problem) -> [UInt8] {
@@ -103,11 +123,11 @@ enum EnvelopeMember: String, CaseIterable, Sendable {
     case ttl
     case expiresAt = "expires_at"
     case staleTTL = "stale_ttl"
-    case tags
+    case tags, absent
     /// A lease's token.
     case lease
 
-    static let ofPut: [Self] = [.value, .valueBase64, .contentType, .ttl, .expiresAt, .staleTTL, .tags]
+    static let ofPut: [Self] = [.value, .valueBase64, .contentType, .ttl, .expiresAt, .staleTTL, .tags, .absent]
     static let ofPatch: [Self] = [.value, .ttl, .expiresAt, .staleTTL, .tags]
     static let ofBatch: [Self] = ofPut + [.key, .lease]
 }

@@ -54,6 +54,8 @@ struct FoundBatch: Sendable {
 
         enum State {
             case missing, omitted
+            /// There is a negative entry.
+            case absent
             /// The lower tier has to be asked.
             case below
         }
@@ -78,10 +80,11 @@ struct FoundBatch: Sendable {
     private var room: Int
     private var claim: FlightClaim?
 
+    private static let absent: StaticString = "],\"absent\":["
     private static let omitted: StaticString = "],\"omitted\":["
     private static let closing: StaticString = "]}"
     /// The most bytes that these texts take in an answer.
-    private static let frameBytes = 48
+    private static let frameBytes = 64
     /// The most bytes that a key without an entry takes besides its name in an answer with leases.
     private static let leaseBytes = 112
     /// Bytes of room that are asked for at a time.
@@ -132,6 +135,7 @@ struct FoundBatch: Sendable {
                 let state: Other.State =
                     switch lookup {
                     case .missing: mode == .leases ? .below : .missing
+                    case .absent: .absent
                     case .omitted: isLeft ? .below : .omitted
                     case .below: .below
                     }
@@ -233,6 +237,7 @@ struct FoundBatch: Sendable {
         others[place].refusal = nil
         switch result {
         case .entry(.hit(let hit)): add(hit, place, address)
+        case .entry(.absent): others[place].state = .absent
         case .entry(.missing), .entry(.larger): others[place].state = .missing
         case .given(let lease):
             others[place].state = .missing
@@ -298,7 +303,7 @@ struct FoundBatch: Sendable {
         return piece
     }
 
-    /// The answer, or what has not been taken of it: `{"entries":[…],"missing":[…],"omitted"?:[…]}`, with `"values":{…}` in the entries'
+    /// The answer, or what has not been taken of it: `{"entries":[…],"missing":[…],"absent"?:[…],"omitted"?:[…]}`, with `"values":{…}` in the entries'
     /// place where that was asked for. What was found is moved out of here, so that it is not copied.
     mutating func response() -> WireAnswer {
         var body = takeEntries()
@@ -306,9 +311,10 @@ struct FoundBatch: Sendable {
         if entryCount > 0 { body.text.moveWriterIndex(to: body.text.writerIndex - 1) }
         body.text.writeStaticString(mode.middle)
         if mode == .leases { writeLeases(to: &body) } else { writeNames(.missing, to: &body.text) }
-        if others.contains(where: { $0.object == nil && $0.state == .omitted }) {
-            body.text.writeStaticString(Self.omitted)
-            writeNames(.omitted, to: &body.text)
+        for (state, opening) in [(Other.State.absent, Self.absent), (.omitted, Self.omitted)]
+        where others.contains(where: { $0.object == nil && $0.state == state }) {
+            body.text.writeStaticString(opening)
+            writeNames(state, to: &body.text)
         }
         body.text.writeStaticString(Self.closing)
         // From here on the values count themselves, and what was asked for in advance is given back.

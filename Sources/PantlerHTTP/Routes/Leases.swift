@@ -83,7 +83,7 @@ extension Router {
     private func answer(_ answer: LeaseAnswer, _ namespace: Namespace, _ address: EntryAddress, _ exchange: Exchange) {
         let now = store.moment().now
         switch answer {
-        case .hit(let hit):
+        case .hit(let hit), .absent(let hit):
             var answer: EntryAnswer?
             hit.withFound(address) {
                 answer = EntryAnswer($0, .entry, at: now, on: exchange, operation: .lease)

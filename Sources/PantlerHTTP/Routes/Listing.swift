@@ -97,6 +97,10 @@ private struct ListingPage: Sendable {
         body.integer(row.entry.size)
         body.member("tier")
         body.string(row.tier.rawValue)
+        if row.entry.isAbsent {
+            body.member("absent")
+            body.bool(true)
+        }
         body.endObject()
     }
 

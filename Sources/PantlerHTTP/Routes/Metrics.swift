@@ -143,6 +143,13 @@ extension Exposition {
                 ["namespace": namespace.name.description, "tier": "stale"]
             )
         }
+        counter(
+            "pantler_absent_hits",
+            "Gets that a negative entry answered, by namespace: neither hits nor misses."
+        )
+        for namespace in namespaces {
+            sample(namespace.figures.tally.hitsAbsent, ["namespace": namespace.name.description])
+        }
         counter("pantler_misses", "Gets that found nothing, by namespace (also one that is not there) and reason.")
         for namespace in namespaces {
             for reason in MissReason.allCases {

@@ -103,8 +103,12 @@ extension JSONWriter {
         seconds(policy.maxTTL)
         member("stale_ttl")
         seconds(policy.staleTTL)
+        member("negative_ttl")
+        seconds(policy.negativeTTL)
         member("ttl_jitter")
-        if let whole = Int(exactly: policy.ttlJitter) { integer(whole) } else { number(policy.ttlJitter) }
+        fraction(policy.ttlJitter)
+        member("early_refresh")
+        fraction(policy.earlyRefresh)
         member("max_memory")
         limit(policy.maxMemory)
         member("max_entries")
@@ -134,6 +138,11 @@ extension JSONWriter {
     /// Writes milliseconds as seconds.
     mutating func seconds(_ milliseconds: Int64?) {
         if let milliseconds { raw(JSON.seconds(milliseconds: milliseconds).utf8) } else { null() }
+    }
+
+    /// Writes a number, a whole one without a fraction.
+    private mutating func fraction(_ value: Double) {
+        if let whole = Int(exactly: value) { integer(whole) } else { number(value) }
     }
 
     private mutating func limit(_ value: Int64?) {

@@ -19,7 +19,9 @@ struct PolicyChange: Sendable {
         case defaultTTL = "default_ttl"
         case maxTTL = "max_ttl"
         case staleTTL = "stale_ttl"
+        case negativeTTL = "negative_ttl"
         case ttlJitter = "ttl_jitter"
+        case earlyRefresh = "early_refresh"
         case maxMemory = "max_memory"
         case maxEntries = "max_entries"
         case maxDisk = "max_disk"
@@ -44,7 +46,9 @@ struct PolicyChange: Sendable {
         try set(\.defaultTTL, element(.defaultTTL), form, nullable: true) { $0.seconds(atLeast: 0.001) }
         try set(\.maxTTL, element(.maxTTL), form, nullable: true) { $0.seconds(atLeast: 0.001) }
         try set(\.staleTTL, element(.staleTTL), form) { $0.seconds(atLeast: 0) }
-        try set(\.ttlJitter, element(.ttlJitter), form) { $0.fraction() }
+        try set(\.negativeTTL, element(.negativeTTL), form) { $0.seconds(atLeast: 0.001) }
+        try set(\.ttlJitter, element(.ttlJitter), form) { $0.number(0...1) }
+        try set(\.earlyRefresh, element(.earlyRefresh), form) { $0.number(0...10) }
         try set(\.maxMemory, element(.maxMemory), form, nullable: true) { $0.integer(1...Limits.maxSafeInteger) }
         try set(\.maxEntries, element(.maxEntries), form, nullable: true) { $0.integer(1...Limits.maxSafeInteger) }
         try set(\.maxDisk, element(.maxDisk), form, nullable: true) { $0.integer(1...Limits.maxSafeInteger) }
@@ -143,11 +147,13 @@ private struct Field {
         return .failure(refused("seconds, at least \(least == 0 ? "0" : "0.001") and at most 3153600000"))
     }
 
-    func fraction() -> Result<Double, Problem> {
-        if element.type == .number, let value = JSON.number(element.bytes), (0...1).contains(value) {
+    func number(_ range: ClosedRange<Int>) -> Result<Double, Problem> {
+        if element.type == .number, let value = JSON.number(element.bytes),
+            (Double(range.lowerBound)...Double(range.upperBound)).contains(value)
+        {
             return .success(value)
         }
-        return .failure(refused("a number from 0 to 1"))
+        return .failure(refused("a number from \(range.lowerBound) to \(range.upperBound)"))
     }
 
     func integer(_ range: ClosedRange<Int64>) -> Result<Int64, Problem> {

@@ -89,6 +89,7 @@ extension JSONWriter {
         )
         object("misses", MissReason.allCases.map { ($0.name, tally.misses($0)) } + [("total", tally.misses)])
         ratio(tally.gets, tally.hits)
+        count("absent_hits", tally.hitsAbsent)
         member("windows")
         beginObject()
         window("1m", figures.minute.gets, figures.minute.hits)

@@ -24,19 +24,35 @@ struct EntryAnswer {
     private(set) var bytes: ByteBuffer
     private let gap: ValueGap?
 
-    /// - Parameter isNotModified: answers 304, without a body.
+    /// - Parameters:
+    ///   - isNotModified: answers 304, without a body.
+    ///   - missStatus: the status for a negative entry, as for a miss.
     init(
         _ found: Found,
         _ aspect: EntryAspect,
         at now: Timestamp,
         isNotModified: Bool = false,
+        missStatus: Int = 404,
         on exchange: Exchange,
         operation: PantlerInsight.Operation = .get
     ) {
         self.operation = operation
-        status = isNotModified ? 304 : 200
         bytes = ByteBuffer()
-        gap = Self.write(found, aspect, at: now, isNotModified: isNotModified, exchange.frame, to: &bytes)
+        if found.entry.isAbsent {
+            // Where the answer is an error without a condition, the condition is ignored (RFC 9110, section 13.2.1).
+            gap = nil
+            if operation == .lease {
+                // Whoever would load from the source is told that there is nothing to load, which is no error.
+                status = 200
+                AbsentAnswer.writeFound(found, at: now, exchange.frame, to: &bytes)
+            } else {
+                status = missStatus
+                AbsentAnswer.write(found, at: now, status: missStatus, exchange.frame, to: &bytes)
+            }
+        } else {
+            status = isNotModified ? 304 : 200
+            gap = Self.write(found, aspect, at: now, isNotModified: isNotModified, exchange.frame, to: &bytes)
+        }
     }
 
     /// The whole answer. Not to be called within the store's closure.
@@ -49,6 +65,8 @@ struct EntryAnswer {
     // MARK: Rendering
 
     /// Appends the answer. Returns the place of a large value, which is still to be filled in.
+    ///
+    /// - Parameter isNotModified: not looked at for a negative entry, whose answer is a 404.
     static func write(
         _ found: Found,
         _ aspect: EntryAspect,
@@ -57,6 +75,10 @@ struct EntryAnswer {
         _ frame: AnswerFrame,
         to output: inout ByteBuffer
     ) -> ValueGap? {
+        if found.entry.isAbsent {
+            AbsentAnswer.write(found, at: now, frame, to: &output)
+            return nil
+        }
         if isNotModified {
             writeNotModified(found, at: now, frame, to: &output)
             return nil
@@ -147,9 +169,19 @@ struct EntryAnswer {
     /// Bytes that a head takes at most, without the media type.
     private static let headBytes = 320
 
-    /// RFC 9211: `ttl` is what is left of the TTL in whole seconds, rounded down; a stale entry's is negative from the moment on at which it
-    /// went stale.
     private static func writeCacheStatus(_ found: Found, at now: Timestamp, _ cursor: inout ByteCursor) {
+        writeHit(found, at: now, &cursor)
+        switch (found.staleSince, found.tier) {
+        case (_?, _): cursor.write("; detail=stale\r\n")
+        case (nil, .memory): cursor.write("; detail=memory\r\n")
+        case (nil, .disk): cursor.write("; detail=disk\r\n")
+        case (nil, .shared): cursor.write("; detail=shared\r\n")
+        }
+    }
+
+    /// Writes Cache-Status (RFC 9211) up to its detail. `ttl` is what is left of the TTL in whole seconds, rounded down; a stale entry's is
+    /// negative from the moment on at which it went stale.
+    static func writeHit(_ found: Found, at now: Timestamp, _ cursor: inout ByteCursor) {
         cursor.write("cache-status: pantler; hit")
         let end = found.staleSince ?? found.entry.expiresAt
         if end != .never {
@@ -161,12 +193,6 @@ struct EntryAnswer {
                 cursor.write("; ttl=")
                 cursor.write(decimal: UInt64(left / 1000))
             }
-        }
-        switch (found.staleSince, found.tier) {
-        case (_?, _): cursor.write("; detail=stale\r\n")
-        case (nil, .memory): cursor.write("; detail=memory\r\n")
-        case (nil, .disk): cursor.write("; detail=disk\r\n")
-        case (nil, .shared): cursor.write("; detail=shared\r\n")
         }
     }
 

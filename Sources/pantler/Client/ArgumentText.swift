@@ -28,6 +28,13 @@ enum ArgumentText {
         return .number(milliseconds)
     }
 
+    static func negativeTTL(_ text: String) throws -> Int64 {
+        guard let milliseconds = Quantity.milliseconds(text), (1...Limits.ttlMilliseconds).contains(milliseconds) else {
+            throw ValidationError("allowed is \(durations), above 0 and up to 100 years")
+        }
+        return milliseconds
+    }
+
     static func staleTTL(_ text: String) throws -> Int64 {
         guard let milliseconds = Quantity.milliseconds(text), (0...Limits.ttlMilliseconds).contains(milliseconds) else {
             throw ValidationError("allowed is \(durations), up to 100 years")

@@ -6,8 +6,8 @@ struct ExistsCommand: ClientCommand {
         commandName: "exists",
         abstract: "Tell by the exit status whether entries are there.",
         discussion: """
-            0 where all of them are, 3 where one is not, which standard error then names. Nothing is counted, and no entry is kept \
-            from being evicted by it.
+            0 where all of them are, 3 where one is not, which standard error then names; a negative entry is none. Nothing is \
+            counted, and no entry is kept from being evicted by it.
             """
     )
 

@@ -6,7 +6,8 @@ struct GetCommand: ClientCommand {
         abstract: "Print an entry's value.",
         discussion: """
             The value comes as the bytes that it is, digit for digit; with --output json comes the entry, with its version, \
-            expiry and tags. Where there is no entry, the exit status is 3.
+            expiry and tags. Where there is no entry, the exit status is 3; so it is for a \
+            negative entry, which standard error then tells from none.
             """
     )
 

@@ -110,8 +110,10 @@ struct KeysCommand: ClientCommand {
     private func write(_ page: [JSONTree], _ table: inout Table, goesOn: Bool, _ session: Session) throws {
         table.removeRows()
         for entry in page {
+            // A negative entry has no value.
+            let size = entry["absent"] == nil ? Readable.bytes(entry["size"]?.integer ?? 0) : "absent"
             table.add([
-                entry["key"]?.text ?? "", entry["version"]?.text ?? "", Readable.bytes(entry["size"]?.integer ?? 0),
+                entry["key"]?.text ?? "", entry["version"]?.text ?? "", size,
                 entry["tier"]?.text ?? "", entry["expires_at"]?.text ?? "never",
             ])
         }

@@ -7,7 +7,7 @@ struct MgetCommand: ClientCommand {
         abstract: "Print the values of several entries.",
         discussion: """
             A line for each entry that is there, in the order asked: its key, a tab, and its value as JSON in one line; bytes come as \
-            a string of base64. With --output json comes the service's whole answer. Where an entry is missing, the exit status is 3.
+            a string of base64. With --output json comes the service's whole answer. Where an entry is missing, or a negative one, the exit status is 3.
             """
     )
 
@@ -25,14 +25,7 @@ struct MgetCommand: ClientCommand {
             try Terminal.write(try Self.lines(reply.body))
         }
         let answer = try MissingKeys(reply.body)
-        if let key = answer.missing.first {
-            let more = answer.missing.count - 1
-            throw CommandFailure(
-                .notFound,
-                code: "entry_not_found",
-                "There is no entry '\(key)'" + (more == 0 ? "." : ", nor \(more) more of those asked.")
-            )
-        }
+        if let failure = answer.notFound { throw failure }
         if let key = answer.omitted.first {
             throw CommandFailure(
                 .failed,
@@ -103,20 +96,39 @@ struct MgetCommand: ClientCommand {
     /// The keys that a batch's answer has no entry for.
     private struct MissingKeys {
         var missing: [String] = []
+        /// Those that have a negative entry.
+        var absent: [String] = []
         var omitted: [String] = []
 
         init(_ answer: [UInt8]) throws {
             try answer.withUnsafeBytes { bytes in
                 var members = try JSONObjectReader(bytes, maxDepth: maxDepth)
                 while let member = try members.next() {
-                    guard member.name.says("missing") || member.name.says("omitted") else { continue }
-                    var keys = try JSONArrayReader(member.value.bytes, maxDepth: maxDepth)
-                    while let key = try keys.next() {
-                        let text = try JSON.string(key.bytes)
-                        if member.name.says("missing") { missing.append(text) } else { omitted.append(text) }
-                    }
+                    if member.name.says("missing") { missing = try Self.keys(member.value.bytes) }
+                    if member.name.says("absent") { absent = try Self.keys(member.value.bytes) }
+                    if member.name.says("omitted") { omitted = try Self.keys(member.value.bytes) }
                 }
             }
+        }
+
+        private static func keys(_ list: UnsafeRawBufferPointer) throws -> [String] {
+            var keys: [String] = []
+            var reader = try JSONArrayReader(list, maxDepth: maxDepth)
+            while let key = try reader.next() { keys.append(try JSON.string(key.bytes)) }
+            return keys
+        }
+
+        /// What is told where not all that was asked for is there; `nil` where it is.
+        var notFound: CommandFailure? {
+            var sentences: [String] = []
+            for (keys, sentence) in [(missing, "There is no entry"), (absent, "The source has nothing under")] {
+                guard let key = keys.first else { continue }
+                let more = keys.count - 1
+                sentences.append("\(sentence) '\(key)'" + (more == 0 ? "." : ", nor \(more) more of those asked."))
+            }
+            guard !sentences.isEmpty else { return nil }
+            let code = missing.isEmpty ? "entry_absent" : "entry_not_found"
+            return CommandFailure(.notFound, code: code, sentences.joined(separator: " "))
         }
     }
 }

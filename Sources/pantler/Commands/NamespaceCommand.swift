@@ -46,8 +46,10 @@ extension Session {
         let namespace = try reply.tree()
         var table = Table("", "")
         table.add(["name", namespace["name"]?.text ?? ""])
-        for name in ["default_ttl", "max_ttl", "stale_ttl"] { table.add([name, PolicyText.duration(namespace[name])]) }
-        table.add(["ttl_jitter", namespace["ttl_jitter"]?.text ?? "-"])
+        for name in ["default_ttl", "max_ttl", "stale_ttl", "negative_ttl"] {
+            table.add([name, PolicyText.duration(namespace[name])])
+        }
+        for name in ["ttl_jitter", "early_refresh"] { table.add([name, namespace[name]?.text ?? "-"]) }
         table.add(["max_memory", PolicyText.bytes(namespace["max_memory"])])
         table.add(["max_entries", PolicyText.count(namespace["max_entries"])])
         table.add(["max_disk", PolicyText.bytes(namespace["max_disk"])])

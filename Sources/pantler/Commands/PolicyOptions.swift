@@ -19,8 +19,17 @@ struct PolicyOptions: ParsableArguments {
     @Option(help: "How long past its TTL an entry may be handed out as stale.", transform: ArgumentText.staleTTL)
     var staleTTL: Int64?
 
+    @Option(
+        help: "TTL of negative entries that name none, and their longest: 30s, 5m.",
+        transform: ArgumentText.negativeTTL
+    )
+    var negativeTTL: Int64?
+
     @Option(help: "Fraction of the TTL, 0 to 1, by which expiries are brought forward at random.")
     var ttlJitter: Double?
+
+    @Option(help: "How early one caller refreshes what still is fresh: 0 never, up to 10 (beta of XFetch).")
+    var earlyRefresh: Double?
 
     @Option(help: "Memory that it may hold: 64MiB; none for the service's whole.", transform: ArgumentText.sizeOrNone)
     var maxMemory: OrNone?
@@ -54,14 +63,16 @@ struct PolicyOptions: ParsableArguments {
         writer.beginObject()
         for (name, value) in [
             ("default_ttl", defaultTTL), ("max_ttl", maxTTL), ("stale_ttl", staleTTL.map { .number($0) }),
+            ("negative_ttl", negativeTTL.map { .number($0) }),
         ] {
             guard let value else { continue }
             writer.member(name)
             writer.seconds(value)
         }
-        if let ttlJitter {
-            writer.member("ttl_jitter")
-            writer.number(ttlJitter)
+        for (name, value) in [("ttl_jitter", ttlJitter), ("early_refresh", earlyRefresh)] {
+            guard let value else { continue }
+            writer.member(name)
+            writer.number(value)
         }
         let integers: [(String, OrNone?)] = [
             ("max_memory", maxMemory), ("max_entries", maxEntries), ("max_disk", maxDisk),

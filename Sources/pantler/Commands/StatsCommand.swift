@@ -50,6 +50,7 @@ struct StatsCommand: ClientCommand {
                 table.add([label, count(value), Readable.percent(gets > 0 ? (value.double ?? 0) / gets : nil)])
             }
         }
+        if stats["absent_hits"]?.integer ?? 0 != 0 { table.add(["negative entry", count(stats["absent_hits"]), ""]) }
         for (name, value) in stats["writes"]?.members ?? [] where value.integer != 0 {
             table.add([name, count(value), ""])
         }

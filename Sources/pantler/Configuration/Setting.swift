@@ -105,11 +105,14 @@ extension SettingKind<Bool> {
 }
 
 extension SettingKind<Double> {
-    static let fraction = SettingKind(
-        "a number from 0 to 1",
-        parse: { Double($0).flatMap { (0...1).contains($0) ? $0 : nil } },
-        write: { "\($0)" }
-    )
+    static func number(_ range: ClosedRange<Int>) -> SettingKind {
+        let bounds = Double(range.lowerBound)...Double(range.upperBound)
+        return SettingKind(
+            "a number from \(range.lowerBound) to \(range.upperBound)",
+            parse: { Double($0).flatMap { bounds.contains($0) ? $0 : nil } },
+            write: { "\($0)" }
+        )
+    }
 }
 
 extension SettingKind<String> {

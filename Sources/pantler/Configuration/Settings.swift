@@ -44,7 +44,14 @@ extension Setting {
             .milliseconds(0...Limits.ttlMilliseconds),
             live: true
         ),
-        Setting("namespaces.defaults.ttl_jitter", \.namespaces.defaults.ttlJitter, .fraction, live: true),
+        Setting(
+            "namespaces.defaults.negative_ttl",
+            \.namespaces.defaults.negativeTTL,
+            .milliseconds(1...Limits.ttlMilliseconds),
+            live: true
+        ),
+        Setting("namespaces.defaults.ttl_jitter", \.namespaces.defaults.ttlJitter, .number(0...1), live: true),
+        Setting("namespaces.defaults.early_refresh", \.namespaces.defaults.earlyRefresh, .number(0...10), live: true),
         Setting(
             "namespaces.defaults.max_memory",
             \.namespaces.defaults.maxMemory,
