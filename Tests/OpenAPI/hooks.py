@@ -4,7 +4,10 @@ Nothing here hides an answer from a check: it only draws valid requests where th
 """
 
 import os
+from collections import deque
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
+from uuid import uuid4
 
 import schemathesis
 from hypothesis import strategies as st
@@ -55,6 +58,48 @@ def ahead(moment: object) -> object:
     return moment if told > START else told.replace(year=2099, month=3, day=1).isoformat()
 
 
+# Leases that were given and that no call has named yet, with where the key stands in the call: the path or the query.
+leases = deque(maxlen=100)
+turns = cycle([False, True])
+
+
+def place_of_key(case):
+    return case.path_parameters if "{key}" in case.path else case.query
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    """Remembers a lease that was given."""
+    if response.status_code == 201 and case.method == "POST" and "/lease" in case.path:
+        key = place_of_key(case)["key"]
+        leases.appendleft(("{key}" in case.path, case.path_parameters["ns"], key, response.json()["lease"]["token"]))
+
+
+def use_lease(case) -> None:
+    """Puts a lease that was given in the place of a token that was made up, which is nobody's, in every second call.
+
+    In the others the token is lost; and a link's has been given to this call already.
+    """
+    if case.headers["Lease"] in {token for *_, token in leases} or not next(turns):
+        return
+    for lease in leases:
+        in_path, ns, key, token = lease
+        if in_path == ("{key}" in case.path):
+            leases.remove(lease)
+            case.path_parameters["ns"], place_of_key(case)["key"], case.headers["Lease"] = ns, key, token
+            return
+
+
+def wait_for_nobody(case) -> None:
+    """Has a call that would wait for longer than the run can ask for what nobody else fills, so that it is answered at once."""
+    body = case.body
+    if isinstance(body, dict) and body.get("wait", 0) > 0.1:
+        if "keys" in body:
+            body["keys"] = [uuid4().hex for _ in body["keys"]]
+        else:
+            place_of_key(case)["key"] = uuid4().hex
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
     """What OpenAPI cannot say of two parameters at a time, or of the time."""
@@ -72,6 +117,9 @@ def before_call(context, case, kwargs):
     # A namespace is dropped by who says its name once more.
     if "confirm" in query:
         query["confirm"] = case.path_parameters["ns"]
+    if "Lease" in (case.headers or {}):
+        use_lease(case)
+    wait_for_nobody(case)
     # The cursor that there is belongs to one listing.
     if "cursor" in query:
         case.path_parameters["ns"] = CURSOR_NAMESPACE

@@ -6,16 +6,20 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import requests
+import schemathesis
 import yaml
 from document import EXACT, PATH
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 HERE = Path(__file__).resolve().parent
+DOCUMENTED = schemathesis.openapi.from_dict(EXACT)
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
@@ -34,6 +38,13 @@ def stocked(service):
         assert client.get(base + "/entries/nothing").status_code == 404
         assert client.get(base + "/entries/" + "k" * 1025).status_code == 400
         assert client.delete(base + "/entries/product-44").status_code == 204
+        lease = client.post(base + "/leases/product-45")
+        assert lease.status_code == 201, lease.text
+        assert client.post(base + "/leases/product-45").status_code == 409
+        token = {"Lease": lease.json()["lease"]["token"]}
+        assert client.put(base + "/entries/product-45", json={"value": 45}, headers=token).status_code == 201
+        assert client.put(base + "/entries/product-45", json={"value": 45}, headers=token).status_code == 412
+        assert client.post(base + "/leases/product-45").status_code == 200
     return service
 
 
@@ -99,6 +110,168 @@ def test_hits_and_misses_equal_the_gets_in_stats_and_metrics(stocked):
             if family.name == f"pantler_{kind}":
                 totals[kind] += sum(s.value for s in family.samples if s.labels.get("namespace") == "shop")
     assert totals == {kind: told[kind]["total"] for kind in totals}
+
+
+class Namespace:
+    """A namespace of the service, by the operations of the document. Every answer is held to what the document says of it."""
+
+    def __init__(self, service, name):
+        self.service = service
+        self.name = name
+
+    def call(self, operation, status, key=None, body=None, **headers_and_query):
+        """Calls an operation by its name, and expects a status. Of what else comes, names in capitals are header fields."""
+        documented = DOCUMENTED.find_operation_by_id(operation)
+        path, query, headers = {"ns": self.name}, {}, {}
+        if key is not None:
+            (path if "{key}" in documented.path else query)["key"] = key
+        for name, value in headers_and_query.items():
+            (headers if name[0].isupper() else query)[name] = value
+        content = {} if body is None else {"body": body, "media_type": next(iter(documented.get_request_payload_content_types()))}
+        case = documented.Case(path_parameters=path, query=query, headers=headers, **content)
+        answer = case.call_and_validate(base_url=self.service)
+        assert answer.status_code == status, f"{operation}: {answer.status_code} {answer.text}"
+        return answer
+
+    def take(self, key, suffix="", **body):
+        """The token of a lease of a key that is to be filled."""
+        return self.call(f"takeLease{suffix}", 201, key, body).json()["lease"]["token"]
+
+
+def cache_status(answer):
+    return answer.headers["cache-status"][0]
+
+
+@pytest.mark.parametrize("suffix", ["", "ByQuery"], ids=["key in path", "key in query"])
+def test_a_lease_is_taken_prolonged_and_filled_once(service, suffix):
+    leases = Namespace(service, "leases" + suffix.lower())
+    given = leases.call(f"takeLease{suffix}", 201, "a/b")
+    assert cache_status(given) == "pantler; fwd=uri-miss; detail=absent"
+    token, ends = given.json()["lease"].values()
+    held = leases.call(f"takeLease{suffix}", 409, "a/b", {"wait": 0.05})
+    assert (held.json()["code"], held.json()["reason"]) == ("lease_held", "filling")
+    assert int(held.headers["retry-after"][0]) >= held.json()["retry_after"] > 0
+    listed = leases.call("listLeases", 200, prefix="a/", limit=10).json()
+    assert listed["count"] == 1 and listed["leases"][0]["token"] == token[:4] + "…"
+    assert leases.call("listLeases", 200, prefix="b").json() == {"leases": [], "count": 1}
+
+    prolonged = leases.call(f"prolongLease{suffix}", 200, "a/b", {"ttl": 60}, Lease=token).json()["lease"]
+    assert prolonged["token"] == token and prolonged["expires_at"] > ends
+    assert leases.call(f"prolongLease{suffix}", 412, "a/c", {}, Lease=token).json()["code"] == "lease_lost"
+
+    # What is refused for another reason leaves the lease.
+    leases.call(f"putEntry{suffix}", 412, "a/b", {"value": 1}, **{"Lease": token, "If-Match": "*"})
+    leases.call(f"putEntry{suffix}", 201, "a/b", {"value": 1, "ttl": 60}, Lease=token)
+    assert leases.call(f"putEntry{suffix}", 412, "a/b", {"value": 2}, Lease=token).json()["code"] == "lease_lost"
+    hit = leases.call(f"takeLease{suffix}", 200, "a/b", {"wait": 5})
+    assert hit.json()["value"] == 1 and cache_status(hit).endswith("detail=memory")
+    assert leases.call("listLeases", 200).json()["count"] == 0
+
+
+@pytest.mark.parametrize("suffix", ["", "ByQuery"], ids=["key in path", "key in query"])
+def test_a_lease_is_given_up_and_left_alone(service, suffix):
+    leases = Namespace(service, "given-up" + suffix.lower())
+    token = leases.take("a", suffix)
+    leases.call(f"giveUpLease{suffix}", 204, "a", Lease=token)
+    assert leases.call(f"giveUpLease{suffix}", 412, "a", Lease=token).json()["code"] == "lease_lost"
+    leases.call(f"giveUpLease{suffix}", 204, "a", Lease=leases.take("a", suffix), retry_after=5)
+    failed = leases.call(f"takeLease{suffix}", 409, "a", {"wait": 30})
+    assert failed.json()["reason"] == "failed" and 0 < failed.json()["retry_after"] <= 5
+    assert leases.call("getNamespaceStats", 200).json()["leases"]["failed"] == 1
+
+
+OVERTAKEN = {
+    "a write": ("putEntry", 201, "a", {"value": 1}),
+    "a delete": ("deleteEntry", 404, "a", None),
+    "its key": ("invalidate", 200, None, {"keys": ["a"]}),
+    "a tag": ("invalidate", 200, None, {"tags": ["t"]}),
+    "a tag, stale": ("invalidate", 200, None, {"tags": ["t"], "mode": "stale"}),
+    "its prefix": ("invalidate", 200, None, {"prefix": "a"}),
+    "a flush": ("invalidate", 200, None, {"all": True}),
+}
+
+
+@pytest.mark.parametrize("change", OVERTAKEN)
+def test_a_lease_is_lost_to(service, change):
+    operation, status, key, body = OVERTAKEN[change]
+    leases = Namespace(service, "lost-to-" + re.sub("[^a-z]+", "-", change))
+    token = leases.take("a")
+    leases.call(operation, status, key, body)
+    lost = leases.call("putEntry", 412, "a", {"value": "old", "tags": ["t"]}, Lease=token)
+    assert lost.json()["code"] == "lease_lost"
+    leases.call("giveUpLease", 412, "a", Lease=leases.take("b"))
+    assert leases.call("getNamespaceStats", 200).json()["leases"]["lost"] == 2
+
+
+def test_who_waits_gets_the_entry_as_it_is_filled(service):
+    leases = Namespace(service, "waited")
+    token = leases.take("a")
+    with ThreadPoolExecutor() as callers:
+        waiting = callers.submit(leases.call, "takeLease", 200, "a", {"wait": 10})
+        while leases.call("listLeases", 200).json()["leases"][0]["waiters"] == 0:
+            time.sleep(0.01)
+        leases.call("putValue", 201, "a", b"tea", Lease=token)
+        assert waiting.result().json()["value_base64"] == "dGVh"
+    waits = leases.call("getNamespaceStats", 200).json()["waits"]
+    assert (waits["ended"], waits["running"]) == (1, 0) and waits["seconds"] > 0
+
+
+def test_a_stale_entry_is_handed_out_while_one_caller_refreshes_it(service):
+    leases = Namespace(service, "stale")
+    leases.call("putEntry", 201, "a", {"value": 1, "ttl": 60, "stale_ttl": 60})
+    leases.call("invalidate", 200, body={"keys": ["a"], "mode": "stale"})
+    given = leases.call("takeLease", 201, "a")
+    assert given.json()["stale_entry"]["value"] == 1 and "fresh" not in given.json()
+    assert re.fullmatch("pantler; fwd=stale; ttl=-[0-9]+; detail=stale", cache_status(given))
+    other = leases.call("takeLease", 200, "a")
+    assert other.json()["value"] == 1 and cache_status(other).endswith("detail=stale")
+    leases.call("putEntry", 200, "a", {"value": 2}, Lease=given.json()["lease"]["token"])
+    assert leases.call("takeLease", 200, "a").json()["value"] == 2
+
+
+def test_a_batch_has_entries_leases_and_what_others_fill(service):
+    leases = Namespace(service, "batches")
+    leases.call("putEntry", 201, "here", {"value": 1})
+    leases.take("filled by somebody else")
+    keys = {"keys": ["here", "filled by somebody else", "not here", "nor here"], "ttl": 30, "wait": 1}
+    told = leases.call("leaseBatch", 200, body=keys).json()
+    assert [entry["key"] for entry in told["entries"]] == ["here"]
+    assert [(busy["key"], busy["reason"]) for busy in told["busy"]] == [("filled by somebody else", "filling")]
+    tokens = {lease["key"]: lease["token"] for lease in told["leases"]}
+    assert tokens.keys() == {"not here", "nor here"}
+    entries = [{"key": "not here", "value": 2, "lease": tokens["not here"]}, {"key": "nor here", "value": 3, "lease": tokens["not here"]}]
+    stored = leases.call("setBatch", 200, body={"entries": entries}).json()
+    assert [entry["key"] for entry in stored["entries"]] == ["not here"]
+    assert [(error["key"], error["code"]) for error in stored["errors"]] == [("nor here", "lease_lost")]
+
+
+def test_a_negative_entry_is_neither_a_hit_nor_a_miss(service):
+    nothing = Namespace(service, "negative")
+    nothing.call("putNamespace", 201, body={"negative_ttl": 5, "early_refresh": 1})
+    nothing.call("putEntry", 201, "a", {"absent": True, "ttl": 3600}, Lease=nothing.take("a"))
+    for view in ("Entry", "Value"):
+        for key in ("", "ByQuery"):
+            absent = nothing.call(f"get{view}{key}", 404, "a")
+            assert absent.json()["code"] == "entry_absent"
+            assert re.fullmatch("pantler; hit; ttl=[0-4]; detail=absent", cache_status(absent))
+            nothing.call(f"get{view}{key}", 204, "a", miss="204")
+            nothing.call(f"head{view}{key}", 404, "a")
+    found = nothing.call("takeLease", 200, "a")
+    assert found.json()["absent"] is True and cache_status(found).endswith("detail=absent")
+    assert nothing.call("getBatch", 200, body={"keys": ["a"]}).json() == {"entries": [], "missing": [], "absent": ["a"]}
+    assert nothing.call("leaseBatch", 200, body={"keys": ["a"]}).json()["absent"] == ["a"]
+    assert nothing.call("listEntries", 200).json()["entries"][0]["absent"] is True
+    stats = nothing.call("getNamespaceStats", 200).json()
+    assert stats["absent_hits"] == 15 and stats["hits"]["total"] == 0 and stats["gets"] == stats["misses"]["total"]
+
+    # To all that changes entries it is none, but it can be deleted.
+    assert nothing.call("patchEntry", 404, "a", {"ttl": 5}).json()["reason"] == "absent"
+    assert nothing.call("addToCounter", 404, "a", {"by": 1}).json()["reason"] == "absent"
+    nothing.call("putEntry", 412, "a", {"value": 1}, **{"If-Match": "*"})
+    nothing.call("putEntry", 201, "a", {"value": 1}, **{"If-None-Match": "*"})
+    nothing.call("setBatch", 200, body={"entries": [{"key": "b", "absent": True}]})
+    nothing.call("deleteEntry", 204, "b")
+    assert nothing.call("getEntry", 404, "b").json()["reason"] == "deleted"
 
 
 def test_schemathesis_finds_no_difference_between_document_and_service(stocked, tmp_path):
