@@ -64,7 +64,7 @@ func main() {
 	// A miss says why.
 	_, _, err = entries.GetEntry(ctx, ns, "nothing").Execute()
 	miss := problem(err)
-	equal(miss.GetReason(), pantler.ABSENT)
+	equal(miss.GetReason(), "absent")
 
 	// Compare and set: what was read is replaced only if nobody else was there first.
 	etag := answer.Header.Get("ETag")
@@ -99,6 +99,22 @@ func main() {
 	check(err)
 	equal(len(found.Entries), 2)
 	equal(found.Missing[0], "nothing")
+
+	// Of all who miss at once one gets a lease and loads; the others wait for what it puts, or are told that it is about to.
+	leases := client.LeasesAPI
+	taken, _, err := leases.TakeLease(ctx, ns, "report").Execute()
+	check(err)
+	wanted := pantler.LeaseWanted{}
+	wanted.SetWait(0.1)
+	_, _, err = leases.TakeLease(ctx, ns, "report").LeaseWanted(wanted).Execute()
+	held := problem(err)
+	equal(held.GetReason(), "filling")
+	done := pantler.EntryWrite{Value: "done"}
+	_, _, err = entries.PutEntry(ctx, ns, "report").EntryWrite(done).Lease(taken.Lease.Token).Execute()
+	check(err)
+	hit, _, err := leases.TakeLease(ctx, ns, "report").LeaseWanted(wanted).Execute()
+	check(err)
+	equal(hit.Value, "done")
 
 	// Odd keys; `..` and what begins with a slash by the query alone.
 	for _, key := range []string{"a b", "a+b", "50%", "user/42", "what?", "#1", "crème ☕", "&=;"} {

@@ -2,12 +2,13 @@
 
 import os
 
-from openapi_client import (ApiClient, BatchesApi, Configuration, EntriesApi, EntryWrite, KeyBatch, NamespacesApi, PolicyPatch,
-                            StatisticsApi, ValuesApi)
-from openapi_client.exceptions import ApiException, NotFoundException
+from openapi_client import (ApiClient, BatchEntry, BatchesApi, BatchSet, Configuration, EntriesApi, EntryWrite, KeyBatch, LeaseBatch,
+                            LeaseProlonging, LeasesApi, LeaseWanted, NamespacesApi, PolicyPatch, StatisticsApi, ValuesApi)
+from openapi_client.exceptions import ApiException, ConflictException, NotFoundException
 
 client = ApiClient(Configuration(host=os.environ.get("PANTLER_URL", "http://127.0.0.1:8080")))
-entries, values, batches, namespaces = EntriesApi(client), ValuesApi(client), BatchesApi(client), NamespacesApi(client)
+entries, values, leases, batches = EntriesApi(client), ValuesApi(client), LeasesApi(client), BatchesApi(client)
+namespaces = NamespacesApi(client)
 ns = "openapi_python"
 
 # Put and get.
@@ -46,6 +47,23 @@ assert (got.data, got.headers["content-type"]) == (logo, "image/png")
 found = batches.get_batch(ns, KeyBatch(keys=["product-42", "logo", "nothing"]))
 assert [entry.key for entry in found.entries] == ["product-42", "logo"] and found.missing == ["nothing"]
 assert found.entries[1].content_type == "image/png"
+
+# Of all who miss at once one gets a lease and loads; the others wait for what it puts, or are told that it is about to.
+lease = leases.take_lease(ns, "report").lease
+try:
+    leases.take_lease(ns, "report", LeaseWanted(wait=0.1))
+    raise AssertionError("two have the lease")
+except ConflictException as held:
+    assert held.data.code == "lease_held" and held.data.reason == "filling" and held.data.retry_after > 0
+assert [listed.key for listed in leases.list_leases(ns).leases] == ["report"]
+assert leases.prolong_lease(lease.token, ns, "report", LeaseProlonging(ttl=60)).lease.expires_at > lease.expires_at
+entries.put_entry(ns, "report", EntryWrite(value="done", ttl=60), lease=lease.token)
+hit = leases.take_lease(ns, "report", LeaseWanted(wait=5))
+assert hit.lease is None and hit.value == "done"
+taken = batches.lease_batch(ns, LeaseBatch(keys=["report", "another"]))
+assert [entry.value for entry in taken.entries] == ["done"]
+fill = BatchSet(entries=[BatchEntry(key="another", value=1, lease=taken.leases[0].token)])
+assert batches.set_batch(ns, fill).errors == []
 
 # Odd keys; `..` and what begins with a slash by the query alone.
 for key in ["a b", "a+b", "50%", "user/42", "what?", "#1", "crème ☕", "&=;"]:

@@ -6,10 +6,11 @@ from io import BytesIO
 from pantler_client import Client
 from pantler_client.api.batches import get_batch
 from pantler_client.api.entries import get_entry, get_entry_by_query, head_entry, put_entry, put_entry_by_query
+from pantler_client.api.leases import take_lease
 from pantler_client.api.namespaces import get_namespace, patch_namespace
 from pantler_client.api.statistics import get_namespace_stats
 from pantler_client.api.values import get_value, put_value
-from pantler_client.models import Entry, EntryWrite, KeyBatch, PolicyPatch, Problem
+from pantler_client.models import Entry, EntryWrite, KeyBatch, LeaseWanted, PolicyPatch, Problem
 from pantler_client.types import File
 
 client = Client(base_url=os.environ.get("PANTLER_URL", "http://127.0.0.1:8080"), raise_on_unexpected_status=True)
@@ -45,6 +46,14 @@ assert get_value.sync(ns, "logo", client=client).payload.read() == logo
 found = get_batch.sync(ns, client=client, body=KeyBatch(keys=["product-42", "logo", "nothing"]))
 assert [entry.key for entry in found.entries] == ["product-42", "logo"] and found.missing == ["nothing"]
 assert found.entries[1].content_type == "application/octet-stream"
+
+# Of all who miss at once one gets a lease and loads; the others wait for what it puts, or are told that it is about to.
+lease = take_lease.sync(ns, "report", client=client).lease
+held = take_lease.sync(ns, "report", client=client, body=LeaseWanted(wait=0.1))
+assert isinstance(held, Problem) and (held.code, held.reason) == ("lease_held", "filling")
+put_entry.sync(ns, "report", client=client, body=EntryWrite(value="done", ttl=60), lease=lease.token)
+hit = take_lease.sync(ns, "report", client=client, body=LeaseWanted(wait=5))
+assert not hit.lease and hit.value == "done"
 
 # Odd keys; `..` and what begins with a slash by the query alone.
 for key in ["a b", "a+b", "50%", "user/42", "what?", "#1", "crème ☕", "&=;"]:

@@ -1,11 +1,12 @@
 // Pantler by the client that `openapi-generator generate -g typescript-fetch` makes.
-import { BatchesApi, Configuration, EntriesApi, NamespacesApi, ResponseError, StatisticsApi, ValuesApi } from "./client";
+import { BatchesApi, Configuration, EntriesApi, LeasesApi, NamespacesApi, ResponseError, StatisticsApi, ValuesApi } from "./client";
 
 declare const process: { env: Record<string, string | undefined> };
 
 const configuration = new Configuration({ basePath: process.env.PANTLER_URL ?? "http://127.0.0.1:8080" });
 const entries = new EntriesApi(configuration);
 const values = new ValuesApi(configuration);
+const leases = new LeasesApi(configuration);
 const batches = new BatchesApi(configuration);
 const namespaces = new NamespacesApi(configuration);
 const ns = "typescript_fetch";
@@ -59,6 +60,14 @@ async function main(): Promise<void> {
   // Many in one round trip.
   const found = await batches.getBatch({ ns, keyBatch: { keys: ["product-42", "logo", "nothing"] } });
   equal([found.entries.map((one) => one.key), found.missing], [["product-42", "logo"], ["nothing"]]);
+
+  // Of all who miss at once one gets a lease and loads; the others wait for what it puts, or are told that it is about to.
+  const taken = await leases.takeLease({ ns, key: "report" });
+  const held = await problem(leases.takeLease({ ns, key: "report", leaseWanted: { wait: 0.1 } }));
+  equal([held.status, held.reason], [409, "filling"]);
+  await entries.putEntry({ ns, key: "report", lease: taken.lease?.token, entryWrite: { value: "done", ttl: 60 } });
+  const hit = await leases.takeLease({ ns, key: "report", leaseWanted: { wait: 5 } });
+  equal([hit.lease, hit.value], [undefined, "done"]);
 
   // Odd keys; `..` and what begins with a slash by the query alone.
   for (const key of ["a b", "a+b", "50%", "user/42", "what?", "#1", "crème ☕", "&=;"]) {

@@ -39,6 +39,14 @@ found=$(curl -sS -f --json '{"keys":["product-42","nothing"]}' "$shop/batch/get"
 has "$found" '"key":"product-42"'
 has "$found" '"missing":["nothing"]'
 
+# Of all who miss at once one gets a lease and loads; the others wait for what it puts, or are told that it is about to.
+token=$(curl -sS --fail-with-body -X POST "$shop/leases/report" | sed -n 's/.*"token":"\([^"]*\)".*/\1/p')
+has "$(curl -sS --json '{"wait":0.1}' "$shop/leases/report")" '"reason":"filling"'
+curl -sS --fail-with-body -X PUT -H "Lease: $token" -d '{"value":"done","ttl":60}' "$shop/entries/report" >answer
+has "$(curl -sS -f --json '{"wait":5}' "$shop/leases/report")" '"value":"done"'
+# A lease fills once.
+has "$(curl -sS -X PUT -H "Lease: $token" -d '{"value":"late"}' "$shop/entries/report")" '"code":"lease_lost"'
+
 # Odd keys. curl encodes a query and no path, so they go by ?key=.
 for key in 'a b' 'a+b' '50%' 'user/42' 'what?' '#1' 'crème ☕' '&=;' '.' '..' '/rooted' 'a//b'; do
     curl -sS --fail-with-body -X PUT -d "{\"value\":\"$key\"}" --url-query "key=$key" "$shop/entry" >answer

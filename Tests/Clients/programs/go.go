@@ -106,6 +106,24 @@ func main() {
 	answer.Body.Close()
 	check(err == nil && batch.Entries[0].Key == "product-42" && batch.Missing[0] == "nothing", "%v", batch)
 
+	// Of all who miss at once one gets a lease and loads; the others wait for what it puts, or are told that it is about to.
+	var taken struct {
+		Lease struct {
+			Token string `json:"token"`
+		} `json:"lease"`
+	}
+	answer, told = call("POST", "/leases/report", "")
+	check(answer.StatusCode == 201 && json.Unmarshal(told, &taken) == nil, "%s", told)
+	answer, told = call("POST", "/leases/report", `{"wait":0.1}`, "Content-Type", "application/json")
+	check(answer.StatusCode == 409 && strings.Contains(string(told), `"reason":"filling"`), "%s", told)
+	status, told = put("/entries/report", "done", "Lease", taken.Lease.Token)
+	check(status < 300, "%s", told)
+	answer, told = call("POST", "/leases/report", `{"wait":5}`, "Content-Type", "application/json")
+	check(answer.StatusCode == 200 && strings.Contains(string(told), `"value":"done"`), "%s", told)
+	// A lease fills once.
+	status, told = put("/entries/report", "late", "Lease", taken.Lease.Token)
+	check(status == 412 && strings.Contains(string(told), `"code":"lease_lost"`), "%s", told)
+
 	// Odd keys: PathEscape in a path, Values in a query; `..` and what begins with a slash by the query alone.
 	for _, key := range []string{"a b", "a+b", "50%", "user/42", "what?", "#1", "crème ☕", "&=;"} {
 		status, told = put("/entries/"+url.PathEscape(key), key)

@@ -93,6 +93,22 @@ class Pantler {
         var found = send(at("/batch/get").header("Content-Type", "application/json").POST(keys));
         check(found.body().contains("\"key\":\"product-42\"") && found.body().contains("\"missing\":[\"nothing\"]"), found);
 
+        // Of all who miss at once one gets a lease and loads; the others wait for what it puts, or are told that it is about to.
+        var taken = send(at("/leases/report").POST(BodyPublishers.noBody()));
+        check(taken.statusCode() == 201, taken);
+        var json = at("/leases/report").header("Content-Type", "application/json");
+        var held = send(json.POST(BodyPublishers.ofString("{\"wait\":0.1}")));
+        check(held.statusCode() == 409 && held.body().contains("\"reason\":\"filling\""), held);
+        var token = taken.body().replaceAll(".*\"token\":\"([^\"]*)\".*", "$1");
+        var fill = at("/entries/report").header("Lease", token);
+        var filled = send(fill.PUT(BodyPublishers.ofString("{\"value\":\"done\",\"ttl\":60}")));
+        check(filled.statusCode() < 300, filled);
+        var hit = send(json.POST(BodyPublishers.ofString("{\"wait\":5}")));
+        check(hit.statusCode() == 200 && hit.body().contains("\"value\":\"done\""), hit);
+        // A lease fills once.
+        var overtaken = send(fill.PUT(BodyPublishers.ofString("{\"value\":\"late\"}")));
+        check(overtaken.statusCode() == 412 && overtaken.body().contains("\"code\":\"lease_lost\""), overtaken);
+
         // Odd keys; `..` and what begins with a slash by the query alone.
         for (var key : List.of("a b", "a+b", "50%", "user/42", "what?", "#1", "crème ☕", "&=;")) {
             var made = put("/entries/" + inPath(key), "{\"value\":\"" + key + "\"}");

@@ -44,6 +44,18 @@ const json = { "Content-Type": "application/json" };
 const found = await call("POST", "/batch/get", { keys: ["product-42", "nothing"] }, json);
 assert.deepEqual([found.body.entries.map((entry) => entry.key), found.body.missing], [["product-42"], ["nothing"]]);
 
+// Of all who miss at once one gets a lease and loads; the others wait for what it puts, or are told that it is about to.
+const taken = await call("POST", "/leases/report");
+assert.equal(taken.status, 201);
+const held = await call("POST", "/leases/report", { wait: 0.1 }, json);
+assert.deepEqual([held.status, held.body.reason], [409, "filling"]);
+const lease = { Lease: taken.body.lease.token };
+assert.ok((await call("PUT", "/entries/report", { value: "done", ttl: 60 }, lease)).status < 300);
+assert.equal((await call("POST", "/leases/report", { wait: 5 }, json)).body.value, "done");
+// A lease fills once.
+const overtaken = await call("PUT", "/entries/report", { value: "late" }, lease);
+assert.deepEqual([overtaken.status, overtaken.body.code], [412, "lease_lost"]);
+
 // Odd keys: encodeURIComponent in a path, URLSearchParams in a query; `..` and what begins with a slash by the query alone.
 for (const key of ["a b", "a+b", "50%", "user/42", "what?", "#1", "crème ☕", "&=;"]) {
   assert.ok((await call("PUT", `/entries/${encodeURIComponent(key)}`, { value: key })).status < 300);

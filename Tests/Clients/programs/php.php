@@ -72,6 +72,19 @@ $keys = json_encode(["keys" => ["product-42", "nothing"]]);
 $found = call("POST", "/batch/get", $keys, ["Content-Type: application/json"]);
 check(json_decode($found[2])->entries[0]->key === "product-42" && json_decode($found[2])->missing === ["nothing"], $found);
 
+// Of all who miss at once one gets a lease and loads; the others wait for what it puts, or are told that it is about to.
+$taken = call("POST", "/leases/report");
+check($taken[0] === 201, $taken);
+$held = call("POST", "/leases/report", json_encode(["wait" => 0.1]), ["Content-Type: application/json"]);
+check($held[0] === 409 && json_decode($held[2])->reason === "filling", $held);
+$token = json_decode($taken[2])->lease->token;
+check(put("/entries/report", "done", ["Lease: $token"])[0] < 300, []);
+$hit = call("POST", "/leases/report", json_encode(["wait" => 5]), ["Content-Type: application/json"]);
+check(json_decode($hit[2])->value === "done", $hit);
+// A lease fills once.
+$late = put("/entries/report", "late", ["Lease: $token"]);
+check($late[0] === 412 && json_decode($late[2])->code === "lease_lost", $late);
+
 // Odd keys: rawurlencode in a path, http_build_query in a query; `..` and what begins with a slash by the query alone.
 foreach (["a b", "a+b", "50%", "user/42", "what?", "#1", "crème ☕", "&=;"] as $key) {
     check(put("/entries/" . rawurlencode($key), $key)[0] < 300, [$key]);

@@ -44,6 +44,18 @@ assert shop.get("values/chunks").content == b"onetwo"
 found = shop.post("batch/get", json={"keys": ["product-42", "nothing"]}).json()
 assert [entry["key"] for entry in found["entries"]] == ["product-42"] and found["missing"] == ["nothing"]
 
+# Of all who miss at once one gets a lease and loads; the others wait for what it puts, or are told that it is about to.
+taken = shop.post("leases/report", json={"ttl": 30})
+assert taken.status_code == 201
+held = shop.post("leases/report")
+assert (held.status_code, held.json()["reason"]) == (409, "filling")
+lease = {"Lease": taken.json()["lease"]["token"]}
+shop.put("entries/report", json={"value": "done", "ttl": 60}, headers=lease).raise_for_status()
+assert shop.post("leases/report", json={"wait": 5}).json()["value"] == "done"
+# A lease fills once.
+late = shop.put("entries/report", json={"value": "late"}, headers=lease)
+assert (late.status_code, late.json()["code"]) == (412, "lease_lost")
+
 # Odd keys: quote(…, safe="") in a path, params in a query; `..` and what begins with a slash by the query alone.
 for key in ["a b", "a+b", "50%", "user/42", "what?", "#1", "crème ☕", "&=;"]:
     shop.put(f"entries/{quote(key, safe='')}", json={"value": key}).raise_for_status()

@@ -52,6 +52,21 @@ keys = { keys: ["product-42", "nothing"] }.to_json
 found = JSON.parse(HTTP.post("#{SHOP}/batch/get", keys, "Content-Type" => "application/json").body)
 raise found.to_s unless found["entries"].map { _1["key"] } == ["product-42"] && found["missing"] == ["nothing"]
 
+# Of all who miss at once one gets a lease and loads; the others wait for what it puts, or are told that it is about to.
+def take(body) = HTTP.post("#{SHOP}/leases/report", body.to_json, "Content-Type" => "application/json")
+taken = take({ ttl: 30 })
+check taken.code == "201", taken
+held = take({ wait: 0.1 })
+check held.code == "409" && JSON.parse(held.body)["reason"] == "filling", held
+token = JSON.parse(taken.body)["lease"]["token"]
+answer = put("/entries/report", "done", "Lease" => token)
+check answer.is_a?(Net::HTTPSuccess), answer
+hit = take({ wait: 5 })
+check value(hit) == "done", hit
+# A lease fills once.
+answer = put("/entries/report", "late", "Lease" => token)
+check answer.code == "412" && JSON.parse(answer.body)["code"] == "lease_lost", answer
+
 # Odd keys: ERB::Util.url_encode in a path, URI.encode_www_form in a query; `..` and what begins with a slash by the query alone.
 ["a b", "a+b", "50%", "user/42", "what?", "#1", "crème ☕", "&=;"].each do |key|
   answer = put("/entries/#{ERB::Util.url_encode(key)}", key)
