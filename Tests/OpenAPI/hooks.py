@@ -4,11 +4,11 @@ Nothing here hides an answer from a check: it only draws valid requests where th
 """
 
 import os
-from collections import deque
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from uuid import uuid4
 
+import requests
 import schemathesis
 from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
@@ -58,9 +58,9 @@ def ahead(moment: object) -> object:
     return moment if told > START else told.replace(year=2099, month=3, day=1).isoformat()
 
 
-# Leases that were given and that no call has named yet, with where the key stands in the call: the path or the query.
-leases = deque(maxlen=100)
-turns = cycle([False, True])
+# The tokens of leases that answers gave: a link hands them on. All others are made up, and nobody's.
+given = set()
+turns = cycle(["taken", "none", "made up"])
 
 
 def place_of_key(case):
@@ -71,23 +71,25 @@ def place_of_key(case):
 def after_call(context, case, response):
     """Remembers a lease that was given."""
     if response.status_code == 201 and case.method == "POST" and "/lease" in case.path:
-        key = place_of_key(case)["key"]
-        leases.appendleft(("{key}" in case.path, case.path_parameters["ns"], key, response.json()["lease"]["token"]))
+        given.add(response.json()["lease"]["token"])
 
 
-def use_lease(case) -> None:
-    """Puts a lease that was given in the place of a token that was made up, which is nobody's, in every second call.
+def take_lease(case) -> None:
+    """Has a part of the calls with a token that was made up be made under a lease that is taken for them, and a part under none.
 
-    In the others the token is lost; and a link's has been given to this call already.
+    A fill is made without conditions then, which hardly ever hold of what is not there yet.
     """
-    if case.headers["Lease"] in {token for *_, token in leases} or not next(turns):
+    turn = next(turns)
+    if case.headers["Lease"] in given or turn == "made up":
         return
-    for lease in leases:
-        in_path, ns, key, token = lease
-        if in_path == ("{key}" in case.path):
-            leases.remove(lease)
-            case.path_parameters["ns"], place_of_key(case)["key"], case.headers["Lease"] = ns, key, token
-            return
+    if turn == "none" and case.method == "PUT":
+        del case.headers["Lease"]
+        return
+    key = place_of_key(case)["key"] = uuid4().hex
+    lease = f"{os.environ['PANTLER_URL']}/v1/namespaces/{case.path_parameters['ns']}/leases/{key}"
+    case.headers["Lease"] = requests.post(lease, timeout=10).json()["lease"]["token"]
+    for name in ("If-Match", "If-None-Match"):
+        case.headers.pop(name, None)
 
 
 def wait_for_nobody(case) -> None:
@@ -118,7 +120,7 @@ def before_call(context, case, kwargs):
     if "confirm" in query:
         query["confirm"] = case.path_parameters["ns"]
     if "Lease" in (case.headers or {}):
-        use_lease(case)
+        take_lease(case)
     wait_for_nobody(case)
     # The cursor that there is belongs to one listing.
     if "cursor" in query:

@@ -297,6 +297,7 @@ def test_schemathesis_finds_no_difference_between_document_and_service(stocked, 
     ]
     environment = os.environ | {
         "PANTLER_SCHEMATHESIS_HOOKS": str(HERE / "hooks.py"),
+        "PANTLER_URL": stocked,
         "PANTLER_CURSOR": page["cursor"],
         "PANTLER_CURSOR_NAMESPACE": "pages",
     }
