@@ -102,10 +102,10 @@ func main() {
 
 	// Of all who miss at once one gets a lease and loads; the others wait for what it puts, or are told that it is about to.
 	leases := client.LeasesAPI
-	taken, _, err := leases.TakeLease(ctx, ns, "report").Execute()
-	check(err)
 	wanted := pantler.LeaseWanted{}
 	wanted.SetWait(0.1)
+	taken, _, err := leases.TakeLease(ctx, ns, "report").LeaseWanted(wanted).Execute()
+	check(err)
 	_, _, err = leases.TakeLease(ctx, ns, "report").LeaseWanted(wanted).Execute()
 	held := problem(err)
 	equal(held.GetReason(), "filling")

@@ -49,7 +49,7 @@ assert [entry.key for entry in found.entries] == ["product-42", "logo"] and foun
 assert found.entries[1].content_type == "image/png"
 
 # Of all who miss at once one gets a lease and loads; the others wait for what it puts, or are told that it is about to.
-lease = leases.take_lease(ns, "report").lease
+lease = leases.take_lease(ns, "report", LeaseWanted(ttl=30)).lease
 try:
     leases.take_lease(ns, "report", LeaseWanted(wait=0.1))
     raise AssertionError("two have the lease")

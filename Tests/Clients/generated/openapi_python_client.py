@@ -48,7 +48,7 @@ assert [entry.key for entry in found.entries] == ["product-42", "logo"] and foun
 assert found.entries[1].content_type == "application/octet-stream"
 
 # Of all who miss at once one gets a lease and loads; the others wait for what it puts, or are told that it is about to.
-lease = take_lease.sync(ns, "report", client=client).lease
+lease = take_lease.sync(ns, "report", client=client, body=LeaseWanted(ttl=30)).lease
 held = take_lease.sync(ns, "report", client=client, body=LeaseWanted(wait=0.1))
 assert isinstance(held, Problem) and (held.code, held.reason) == ("lease_held", "filling")
 put_entry.sync(ns, "report", client=client, body=EntryWrite(value="done", ttl=60), lease=lease.token)

@@ -62,7 +62,7 @@ async function main(): Promise<void> {
   equal([found.entries.map((one) => one.key), found.missing], [["product-42", "logo"], ["nothing"]]);
 
   // Of all who miss at once one gets a lease and loads; the others wait for what it puts, or are told that it is about to.
-  const taken = await leases.takeLease({ ns, key: "report" });
+  const taken = await leases.takeLease({ ns, key: "report", leaseWanted: { ttl: 30 } });
   const held = await problem(leases.takeLease({ ns, key: "report", leaseWanted: { wait: 0.1 } }));
   equal([held.status, held.reason], [409, "filling"]);
   await entries.putEntry({ ns, key: "report", lease: taken.lease?.token, entryWrite: { value: "done", ttl: 60 } });
