@@ -121,7 +121,9 @@ struct BatchEntry: Sendable {
         let key = try KeyForm.read(key.bytes)
         var put = try Put(try read.get(), now: now)
         put.wantsOutcome = false
-        if let members = try? read.get(), let element = members[.lease] { put.lease = try lease(element) }
+        if let members = try? read.get(), let element = members[.lease], element.type != .null {
+            put.lease = try lease(element)
+        }
         return (key, put)
     }
 
