@@ -39,7 +39,7 @@ struct LeaseTests {
                 bodyCount: body.utf8.count
             ) + body
         )
-        try eventually("it waits") { try waiters() > before ? true : nil }
+        try eventually("it waits") { try waiters() > before }
         return connection
     }
 
@@ -126,7 +126,7 @@ struct LeaseTests {
         let stays = try wait(for: "a")
         #expect(gone != nil)
         gone = nil
-        try eventually("its place is free") { try waiters() == 1 ? true : nil }
+        try eventually("its place is free") { try waiters() == 1 }
         expect(try http.delete("\(ns)/leases/a", lease), 204)
         expect(try stays.receive(), 201)
     }
@@ -328,7 +328,7 @@ struct LeaseTests {
             bodyCount: body.utf8.count
         )
         try connection.send(head + body)
-        try eventually("both are waited for") { try waiters() == before + 2 ? true : nil }
+        try eventually("both are waited for") { try waiters() == before + 2 }
         expect(try fill("a", "1", a), 201)
         expect(try fill("b", "2", b), 201)
         #expect(expect(try connection.receive(), 200).json["entries"].array.map(\.["value"].int) == [1, 2])
@@ -337,7 +337,7 @@ struct LeaseTests {
         let d = try take("d")
         let other = #"{"keys":["c","d"],"wait":30}"#
         try connection.send(head + other)
-        try eventually("both are waited for") { try waiters() == before + 2 ? true : nil }
+        try eventually("both are waited for") { try waiters() == before + 2 }
         expect(try http.delete("\(ns)/leases/c", c), 204)
         let given = expect(try connection.receive(), 200)
         #expect(given.json["leases"].array.map(\.["key"].string) == ["c"])
@@ -359,9 +359,9 @@ struct LeaseTests {
             http.head("POST", "\(ns)/batch/lease", ["Content-Type": "application/json"], bodyCount: body.utf8.count)
                 + body
         )
-        try eventually("it waits") { try waiters() == before + 1 ? true : nil }
+        try eventually("it waits") { try waiters() == before + 1 }
         connection = nil
-        try eventually("its place is free") { try waiters() == before ? true : nil }
+        try eventually("its place is free") { try waiters() == before }
         expect(try http.delete("\(ns)/leases/a", a), 204)
         #expect(expect(try http.get("\(ns)/leases"), 200).json["count"].int == 0)
     }
@@ -413,7 +413,7 @@ struct LeaseLifeTests {
                 bodyCount: body.utf8.count
             ) + body
         )
-        try eventually("it waits") { try server.metrics().sum("pantler_lease_waiters") == 1 ? true : nil }
+        try eventually("it waits") { try server.metrics().sum("pantler_lease_waiters") == 1 }
         server.send(signal: SIGTERM)
         let answer = expect(try waiter.receive(), 503, "overloaded")
         #expect(answer["Retry-After"] == "1")
@@ -476,7 +476,7 @@ extension Heavy {
             let connections = try (0..<2000).map { _ in try RawConnection(port: http.port) }
             for connection in connections { try connection.send(request) }
             try eventually("all wait") {
-                try server.metrics().sum("pantler_lease_waiters") == 2000 ? true : nil
+                try server.metrics().sum("pantler_lease_waiters") == 2000
             }
             let lease = ["Lease": try #require(given.json["lease"]["token"].string)]
             expect(try http.put("\(ns)/entries/a", #"{"value":"x"}"#, lease), 201)

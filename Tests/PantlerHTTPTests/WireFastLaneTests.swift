@@ -3,8 +3,8 @@ import Testing
 
 @testable import PantlerHTTP
 
-/// What the lane makes of bytes: `namespace view key length`, for a put `PUT namespace key length body`, both with ` closes` if so;
-/// `incomplete`, `awaits body` or `other`.
+/// What the lane makes of bytes: `namespace view key length`, for a put `PUT namespace key length body`, for a lease the same with LEASE, all with
+/// ` closes` if so; `incomplete`, `awaits body` or `other`.
 func laneVerdict(_ text: some Sequence<UInt8>, head: Int = 16 << 10, body: Int = 1000, awaited: Int = 500) -> String {
     let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.keyBytes, alignment: 1)
     defer { scratch.deallocate() }
@@ -20,6 +20,8 @@ func laneVerdict(_ text: some Sequence<UInt8>, head: Int = 16 << 10, body: Int =
             "\(shown(request.namespace)) \(request.aspect) \(shown(request.key)) \(request.length)\(request.closes ? " closes" : "")"
         case .put(let request, let body):
             "PUT \(shown(request.namespace)) \(shown(request.key)) \(request.length) \(shown(body))\(request.closes ? " closes" : "")"
+        case .lease(let request, let body):
+            "LEASE \(shown(request.namespace)) \(shown(request.key)) \(request.length) \(shown(body))\(request.closes ? " closes" : "")"
         }
     }
 }

@@ -1,3 +1,4 @@
+import PantlerInsight
 import PantlerModel
 import Support
 import Synchronization
@@ -559,6 +560,7 @@ extension StoreDriver {
         tags: [EntryTag] = [],
         condition: Condition = .none
     ) throws {
+        let token: LeaseToken = try #require(lease.token)
         let answer = Answer<Written>()
         let put = Put(
             value: Array(value.utf8),
@@ -566,7 +568,7 @@ extension StoreDriver {
             lifetime: ttl.map { .milliseconds($0) } ?? .byPolicy,
             tags: tags,
             condition: condition,
-            lease: try #require(lease.token)
+            lease: token
         )
         store.put(ns, address(ns, key), put, completion: answer.give)
         _ = try answer.get()
@@ -582,6 +584,6 @@ extension StoreDriver {
         store.housekeeping.askForSweep()
         clock.advance(byMilliseconds: 2000)
         store.tick()
-        try eventually("a pass has ended") { ns.marks.forgets > before ? true : nil }
+        try eventually("a pass has ended") { ns.marks.forgets > before }
     }
 }

@@ -189,7 +189,7 @@ struct LaneReader {
         // java.net.http offers HTTP/2 with each of its requests. Nobody has to take the offer (RFC 9110, section 7.8).
         case .upgrade: return Self.equal(value, "h2c")
         case .contentType:
-            if method == .post { return Self.equal(value, "application/json") }
+            if method == .post { return Self.isJSON(value) }
             // Any type will do but `multipart/…`. All that begin with its letter are left to the decoder.
             return value.first.map { $0 | 0x20 != UInt8(ascii: "m") } ?? true
         case .contentLength:
@@ -198,6 +198,14 @@ struct LaneReader {
             return true
         default: return false
         }
+    }
+
+    /// Whether a media type is JSON's, with parameters or without.
+    private static func isJSON(_ type: UnsafeRawBufferPointer) -> Bool {
+        let name: StaticString = "application/json"
+        let count = name.utf8CodeUnitCount
+        guard type.count >= count, equal(UnsafeRawBufferPointer(rebasing: type[..<count]), name) else { return false }
+        return type.count == count || type[count] == UInt8(ascii: ";")
     }
 
     /// A number of at most nine decimal digits; `nil` for anything else. A longer one is beyond all bounds, or begins with zeros.
