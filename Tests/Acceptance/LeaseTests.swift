@@ -43,7 +43,11 @@ struct LeaseTests {
         return connection
     }
 
-    private func waiters() throws -> Double { try ServerTrait.server.metrics().sum("pantler_lease_waiters") }
+    /// How many wait for the namespace's keys.
+    private func waiters() throws -> Int {
+        let list = expect(try http.get("\(ns)/leases?limit=1000"), 200)
+        return list.json["leases"].array.reduce(0) { $0 + ($1["waiters"].int ?? 0) }
+    }
 
     // MARK: The round
 
@@ -484,6 +488,16 @@ extension Heavy {
             let stats = try http.get("\(ns)/stats").json
             #expect(stats["leases"]["given"].int == 1)
             #expect(stats["hits"]["total"].int == 2000)
+            #expect(try server.metrics().sum("pantler_lease_waiters") == 0)
+
+            // Of those who leave, the places are free at once.
+            expect(try http.post("\(ns)/leases/b", "{}"), 201)
+            var leaving = try (0..<500).map { _ in try RawConnection(port: http.port) }
+            let other = request.replacing("leases/a", with: "leases/b")
+            for connection in leaving { try connection.send(other) }
+            try eventually("all wait") { try server.metrics().sum("pantler_lease_waiters") == 500 }
+            leaving.removeAll()
+            try eventually("none waits") { try server.metrics().sum("pantler_lease_waiters") == 0 }
             #expect(try server.terminate() == .exited(0))
         }
     }

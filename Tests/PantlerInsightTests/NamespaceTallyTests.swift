@@ -42,7 +42,9 @@ struct NamespaceTallyTests {
             \.hitsMemory, \.hitsDisk, \.hitsShared, \.hitsStale, \.missAbsent, \.missExpired, \.missEvicted,
             \.missDeleted,
             \.missInvalidated, \.missRejected, \.puts, \.deletes, \.touches, \.counters, \.invalidations,
-            \.expirations, \.tierFaults, \.hitsAbsent,
+            \.expirations, \.tierFaults, \.hitsAbsent, \.leasesGiven, \.leasesFilled, \.leasesRefused, \.leasesLost,
+            \.leasesExpired, \.leasesReleased, \.leasesFailed, \.earlyRefreshes, \.leasesRunning, \.loadMicroseconds,
+            \.waits, \.waitMicroseconds,
         ]
         #expect(
             MemoryLayout<NamespaceTally>.size == fields.count * MemoryLayout<UInt64>.size,

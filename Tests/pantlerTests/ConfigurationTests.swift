@@ -119,7 +119,7 @@ struct ConfigurationTests {
         "namespaces.defaults.compression.threshold": "10KiB", "namespaces.defaults.compression.level": "9",
         "limits.head_size": "32KiB", "limits.target_size": "4KiB", "limits.body_size": "1MiB",
         "limits.answer_size": "2MiB", "limits.bytes_in_flight": "128MiB",
-        "limits.connections": "100",
+        "limits.connections": "100", "limits.leases": "7", "limits.waiters": "8",
         "limits.pipelined_requests": "10", "limits.head_timeout": "300ms", "limits.body_timeout": "300ms",
         "limits.idle_timeout": "400ms", "log.level": "debug", "log.format": "json",
         "log.access": "slow", "log.slow": "20ms",

@@ -133,8 +133,8 @@ struct Call: Sendable {
             try Self.checkCoding(headers)
             try Self.refuseMultipart(types)
             return
-        case (.counter, .post) where !Self.hasBody(headers), (.lease, .post) where !Self.hasBody(headers),
-            (.lease, .patch) where !Self.hasBody(headers):
+        case (.counter, .post) where Self.hasNoBody(headers), (.lease, .post) where Self.hasNoBody(headers),
+            (.lease, .patch) where Self.hasNoBody(headers):
             return
         case (.entry, .patch), (.namespace, .patch), (.lease, .patch): taken = [MediaType.mergePatch, MediaType.json]
         case (_, .put), (_, .post): taken = [MediaType.json]
@@ -150,9 +150,10 @@ struct Call: Sendable {
         }
     }
 
-    /// Whether a body may come.
-    private static func hasBody(_ headers: HTTPHeaders) -> Bool {
-        headers.contains(name: "transfer-encoding") || headers["content-length"].contains { Int($0) != 0 }
+    /// Whether no body comes, and no type is said of one.
+    private static func hasNoBody(_ headers: HTTPHeaders) -> Bool {
+        !["transfer-encoding", "content-type"].contains { headers.contains(name: $0) }
+            && headers["content-length"].allSatisfy { Int($0) == 0 }
     }
 
     /// Refuses a form of several parts. An entry's envelope is JSON, whatever a client calls it, and a value is kept as it comes; but a
