@@ -204,7 +204,17 @@ enum BadInputCases {
         ),
         BadRequest("no route", "GET", "/v2/namespaces", 404, "route_not_found"),
         BadRequest("no route in a namespace", "GET", "NS/nothing/kept", 404, "route_not_found"),
-        BadRequest("leases are not here yet", "POST", "NS/leases/kept", body: "{}", 404, "route_not_found"),
+        BadRequest("a lease of an empty key", "POST", "NS/leases/", body: "{}", 400, "key_required"),
+        BadRequest("a lease to be got", "GET", "NS/leases/kept", 405, "method_not_allowed"),
+        BadRequest(
+            "a lease by a form",
+            "POST",
+            "NS/leases/a",
+            type: "text/plain",
+            body: "ttl=1",
+            415,
+            "unsupported_media_type"
+        ),
         BadRequest("a path with a slash too many", "GET", "/livez/", 404, "route_not_found"),
     ]
 

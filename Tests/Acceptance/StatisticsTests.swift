@@ -160,7 +160,7 @@ struct StatisticsTests {
                 "namespace", "since", "gets", "hits", "misses", "hit_ratio", "absent_hits", "windows", "writes",
                 "entries", "bytes",
                 "evictions",
-                "expirations",
+                "expirations", "leases", "waits", "loads",
             ]
         )
         for window in ["1m", "5m", "1h", "start"] {
