@@ -34,7 +34,8 @@ def main():
     options.add_argument("--load-ms", type=float, default=50, help="that a load takes (default: %(default)s)")
     options.add_argument("--ttl", type=float, default=2, help="of an entry, in seconds (default: %(default)s)")
     arguments = options.parse_args()
-    folder = os.environ.get("PANTLER_TRACES")
+    # The servers are started without it: to Pantler it would be a setting that there is not.
+    folder = os.environ.pop("PANTLER_TRACES", None)
     if not arguments.traces and not folder:
         options.error("name a trace, or the folder of some in PANTLER_TRACES")
     paths = arguments.traces or [os.path.join(folder, f"{name}.csv.gz") for name in TRACES]

@@ -27,7 +27,8 @@ def pantler_request(operation, namespace=NAMESPACE, batch=100):
         body = compact({"value": value(1), "ttl": 3600})
         return f'wrk.format("PUT", "{entry_path(namespace=namespace)}", {json_type}, [[{body}]])'
     if operation == "lease":
-        return f'wrk.format("POST", "{entry_path(namespace=namespace, view="leases")}")'
+        # With an empty body wrk says Content-Length: 0, as HTTP clients do.
+        return f'wrk.format("POST", "{entry_path(namespace=namespace, view="leases")}", nil, "")'
     if operation == "lease, waiting":
         body = compact({"ttl": 10, "wait": 5})
         return f'wrk.format("POST", "{entry_path(namespace=namespace, view="leases")}", {json_type}, [[{body}]])'
