@@ -29,7 +29,7 @@ UNKNOWN_SIZE = 256
 def main():
     options = parser(__doc__, rounds=1)
     options.add_argument("traces", nargs="*", help="(default: web12 and scarab-recs in the folder that PANTLER_TRACES names)")
-    options.add_argument("--requests", type=int, default=200_000, help="the most to replay (default: %(default)s)")
+    options.add_argument("--requests", type=int, default=100_000, help="the most to replay (default: %(default)s)")
     options.add_argument("--clients", type=int, default=64)
     options.add_argument("--load-ms", type=float, default=50, help="that a load takes (default: %(default)s)")
     options.add_argument("--ttl", type=float, default=2, help="of an entry, in seconds (default: %(default)s)")
