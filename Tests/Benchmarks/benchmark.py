@@ -93,12 +93,12 @@ def parser(docstring, rounds=5, seconds=3):
 
 
 @contextlib.contextmanager
-def workplace(arguments):
-    """A folder and a list of servers, which end with the block whatever happens in it."""
-    if not os.access(arguments.pantler, os.X_OK):
+def workplace(arguments, wrk=True, pantler=True):
+    """A folder and a list of servers, which end with the block whatever happens in it. The others say what a script needs."""
+    if pantler and not os.access(arguments.pantler, os.X_OK):
         raise SystemExit(f"{arguments.pantler} is no executable: build it with `swift build -c release`, or name it by "
                          "--pantler.")
-    if not have("wrk"):
+    if wrk and not have("wrk"):
         raise SystemExit("wrk makes the load: apt-get install wrk")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else soft, hard))

@@ -9,9 +9,13 @@ import time
 from servers import NAMESPACE, compact, value
 
 
-def entry_path(number='" .. string.format("%08d", math.random(0, KEYS - 1)) .. "', namespace=NAMESPACE):
+# As Lua text, to stand within double quotes.
+RANDOM = '" .. string.format("%08d", math.random(0, KEYS - 1)) .. "'
+
+
+def entry_path(number=RANDOM, namespace=NAMESPACE, view="entries"):
     """As Lua text, to stand within double quotes: by default with a random number."""
-    return f"/v1/namespaces/{namespace}/entries/user:profile:{number}"
+    return f"/v1/namespaces/{namespace}/{view}/user:profile:{number}"
 
 
 def pantler_request(operation, namespace=NAMESPACE, batch=100):
@@ -22,6 +26,12 @@ def pantler_request(operation, namespace=NAMESPACE, batch=100):
     if operation == "set":
         body = compact({"value": value(1), "ttl": 3600})
         return f'wrk.format("PUT", "{entry_path(namespace=namespace)}", {json_type}, [[{body}]])'
+    if operation == "lease":
+        # With an empty body wrk says Content-Length: 0, as HTTP clients do.
+        return f'wrk.format("POST", "{entry_path(namespace=namespace, view="leases")}", nil, "")'
+    if operation == "lease, waiting":
+        body = compact({"ttl": 10, "wait": 5})
+        return f'wrk.format("POST", "{entry_path(namespace=namespace, view="leases")}", {json_type}, [[{body}]])'
     if operation == "mget":
         keys = f'"{{\\"keys\\":[\\"" .. table.concat(keys({batch}), "\\",\\"") .. "\\"]}}"'
         return f'wrk.format("POST", "/v1/namespaces/{namespace}/batch/get", {json_type}, {keys})'
