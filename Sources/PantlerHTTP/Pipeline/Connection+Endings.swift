@@ -46,6 +46,7 @@ extension Connection {
     /// Ends the connection after the request that is under way, or at once if there is none.
     func drain() {
         cancel(state.drain())
+        endLeases(.serverStops)
         if !state.isInBurst { endIfDone() }
     }
 

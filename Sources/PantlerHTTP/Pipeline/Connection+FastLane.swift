@@ -72,7 +72,7 @@ extension Connection {
                         outcome = .waits
                         return offset
                     }
-                    guard answerHit(request, body, request.closes ? frame.closing() : frame) else {
+                    guard lease(request, body, request.closes ? frame.closing() : frame) else {
                         outcome = .other
                         return offset
                     }

@@ -53,6 +53,9 @@ final class Connection: ChannelDuplexHandler {
     /// The request that is alone, for the log, and when it began; `nil` without one, or where requests are not logged.
     var loggedAlone: (request: LoggedRequest, began: NIODeadline)?
 
+    /// Plain requests for leases that are answered later.
+    var leases: [LateLease] = []
+
     // MARK: The exchange that is alone
 
     /// Goes on with an answer in pieces. It is called once the socket takes more.
@@ -111,6 +114,7 @@ final class Connection: ChannelDuplexHandler {
     func channelInactive(context: ChannelHandlerContext) {
         if let alone = loggedAlone.take() { logLeft(alone.request, since: alone.began) }
         cancel(state.gone())
+        endLeases(.clientLeft)
         endPieces()
         if loop.remove(self) { loop.openConnections.close() }
         timer?.task.cancel()
@@ -143,6 +147,7 @@ final class Connection: ChannelDuplexHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard let event = event as? ChannelEvent, event == .inputClosed else { return }
         cancel(state.inputClosed())
+        endLeases(.clientLeft)
         if !state.isInBurst { settle() }
     }
 

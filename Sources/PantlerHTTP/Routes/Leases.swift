@@ -92,14 +92,12 @@ extension Router {
         case .given(let lease, let reason):
             guard exchange.isAwaited else { return takeBack(lease, namespace, address) }
             let answer = GivenAnswer(lease, status: MissAnswer.cacheStatus(reason))
-            exchange.respond(answer.head, with: answer.body)
+            exchange.respond(answer.head, with: answer.body(flight))
         case .refresh(let lease, let hit):
             guard exchange.isAwaited else { return takeBack(lease, namespace, address) }
             var answer: GivenAnswer?
             hit.withFound(address) { answer = GivenAnswer(lease, $0, at: now) }
-            guard var answer else { return }
-            answer.fillGap(flight)
-            exchange.respond(answer.head, with: answer.body)
+            if let answer { exchange.respond(answer.head, with: answer.body(flight)) }
         case .refused(let refusal):
             exchange.respond(Response(problem: .leaseHeld(refusal), operation: .lease))
         case .failed(let problem):
@@ -176,7 +174,7 @@ extension Router {
 /// The answer to a caller who is given a lease: `{"lease":{"token","expires_at"},"stale_entry"?,"fresh"?}`.
 struct GivenAnswer {
     let head: Response
-    private(set) var body: WireAnswer
+    private var text: ByteBuffer
     private var gap: ValueGap?
 
     /// - Parameter status: the value of Cache-Status.
@@ -186,10 +184,10 @@ struct GivenAnswer {
         text.beginObject()
         text.lease(lease)
         text.endObject()
-        body = WireAnswer(ByteBuffer(bytes: text.bytes))
+        self.text = ByteBuffer(bytes: text.bytes)
     }
 
-    /// - Parameter found: the entry to show meanwhile. This may be called under a lock; `fillGap` has to be called after it.
+    /// - Parameter found: the entry to show meanwhile.
     init(_ lease: Lease, _ found: Found, at now: Timestamp) {
         let isFresh = found.staleSince == nil
         head = Self.head(EntryAnswer.cacheStatus(ofRefreshed: found, at: now))
@@ -202,13 +200,24 @@ struct GivenAnswer {
         // The comma behind the entry.
         buffer.moveWriterIndex(to: buffer.writerIndex - 1)
         buffer.writeStaticString(isFresh ? ",\"fresh\":true}" : "}")
-        body = WireAnswer(buffer)
+        self.text = buffer
     }
 
-    /// Puts a large value into its place.
-    mutating func fillGap(_ flight: Flight) {
-        guard let gap = gap.take() else { return }
-        body.add(gap.value(flight), at: gap.offset)
+    /// The body, with a large value in its place. Not to be called under a lock.
+    func body(_ flight: Flight) -> WireAnswer {
+        var body = WireAnswer(text)
+        if let gap { body.add(gap.value(flight), at: gap.offset) }
+        return body
+    }
+
+    /// Appends the answer. Returns its status, and the place of a large value.
+    func write(_ frame: AnswerFrame, to output: inout ByteBuffer) -> (status: Int, gap: ValueGap?) {
+        let valueCount = gap?.count ?? 0
+        head.writeHead(frame, bodyCount: text.readableBytes + valueCount, to: &output)
+        var gap = gap
+        gap?.offset += output.writerIndex
+        output.writeImmutableBuffer(text)
+        return (head.status, gap)
     }
 
     private static func head(_ status: String) -> Response {

@@ -212,6 +212,9 @@ struct ValueGap {
     /// The offset in the buffer that holds the answer.
     var offset: Int
 
+    /// Bytes that go into the gap.
+    var count: Int { isBase64 ? Base64.encodedCount(large.bytes.count) : large.bytes.count }
+
     /// The value for the gap. This takes the budget's lock, so that it may not be called within the store's closure.
     func value(_ flight: Flight) -> OutgoingValue {
         OutgoingValue(hold: ValueHold(large, flight), isBase64: isBase64)
