@@ -8,11 +8,9 @@ Hits: wrk over 32 connections, by turns a GET, a lease request with an empty bod
 `ratio` is to the GET.
 
 Memory: so many connections that have had a hit each are idle; then all of them wait for one key, which somebody else has the lease of.
-`bytes` is how much more of the process is resident then, divided by the waiters: requests, timers and places in the queue, all told. A
-part of it is what a connection keeps for good once it has had any request that the fast lane leaves: `after_full_lane` is
-without, against the same connections when they are idle after a conditional GET. Each round is of a process that has just been
-started, so that nothing is left from before that it could use again. In the end the key is filled, and everybody has to have the
-entry; `answered_ms` is how long that takes. Needs: wrk.
+`bytes` is how much more of the process is resident then, divided by the waiters: requests, timers and places in the queue, all told.
+Each round is of a process that has just been started, so that nothing is left from before that it could use again. In the end the key is
+filled, and everybody has to have the entry; `answered_ms` is how long that takes. Needs: wrk.
 """
 
 import json
@@ -79,8 +77,6 @@ def measure_waiters(arguments, folder, servers):
         waiters = [loop.connect(pantler.port) for _ in range(arguments.waiters)]
         answers = []
         idle = idle_after(loop, pantler, waiters)
-        # A condition, which does not hold.
-        idle_after_full_lane = idle_after(loop, pantler, waiters, 'If-None-Match: "0"')
         wait = request("POST", target, compact({"ttl": 30, "wait": 30}))
         for connection in waiters:
             connection.ask(wait, answers.append)
@@ -95,13 +91,13 @@ def measure_waiters(arguments, folder, servers):
             if answer.status not in (200, 201):
                 raise unexpected("a waiter", answer)
     return {"bytes": (waiting - idle) / arguments.waiters,
-            "after_full_lane": (waiting - idle_after_full_lane) / arguments.waiters, "idle_mib": idle / (1 << 20), "waiting_mib": waiting / (1 << 20),
+            "idle_mib": idle / (1 << 20), "waiting_mib": waiting / (1 << 20),
             "answered_ms": (max(answer.at for answer in answers) - begin) * 1e3}
 
 
-def idle_after(loop, pantler, connections, *fields):
-    """Resident bytes once all connections have had a hit, by a request with these fields."""
-    text, answers = request("GET", f"/v1/namespaces/{NAMESPACE}/entries/{key(1)}", None, *fields), []
+def idle_after(loop, pantler, connections):
+    """Resident bytes once all connections have had a hit."""
+    text, answers = request("GET", f"/v1/namespaces/{NAMESPACE}/entries/{key(1)}", None), []
     for connection in connections:
         connection.ask(text, answers.append)
     loop.run(lambda: len(answers) == len(connections))

@@ -68,7 +68,8 @@ extension Connection {
                     state.spend(Self.putSteps + body.count / Self.stepBytes)
                     endIfLast(request)
                 case .lease(let request, let body):
-                    guard state.mayGet, mayBegin(request) else {
+                    // It reads, and may change what comes after it, as a write does.
+                    guard state.mayGet, state.mayPut, mayBegin(request) else {
                         outcome = .waits
                         return offset
                     }

@@ -57,7 +57,7 @@ extension Connection {
 
     private func begin(_ ask: LeaseAsk, _ namespace: Namespace, _ hash: UInt64, _ request: FastLane.FastRequest) {
         let late = LateLease(
-            late(.post, request, state.beginGet(holding: request.length, closes: request.closes)),
+            late(.post, request, state.beginPut(holding: request.length, closes: request.closes)),
             namespace,
             EntryAddress(namespace: namespace.id, key: Array(request.key), hash: hash),
             self
