@@ -47,6 +47,7 @@ struct NamespaceOption: ParsableArguments {
     func entry(_ key: String) -> String { "\(path)/entry?key=\(key.percentEncoded)" }
     func value(_ key: String) -> String { "\(path)/value?key=\(key.percentEncoded)" }
     func counter(_ key: String) -> String { "\(path)/counter?key=\(key.percentEncoded)" }
+    func lease(_ key: String) -> String { "\(path)/lease?key=\(key.percentEncoded)" }
 }
 
 extension CompletionKind {
@@ -74,6 +75,12 @@ struct Session: Sendable {
 
     func write(line: String) throws {
         try Terminal.write(Array((line + "\n").utf8))
+    }
+
+    /// Writes a value. A prompt does not begin behind it; a file and a program get it as it is.
+    func write(value: [UInt8]) throws {
+        let endsLine = value.last == UInt8(ascii: "\n")
+        try Terminal.write(value + (Terminal.Stream.output.isTerminal && !endsLine ? [UInt8(ascii: "\n")] : []))
     }
 
     /// Asks before what cannot be undone. Where nobody sits at a terminal to be asked, the flag has to say yes.

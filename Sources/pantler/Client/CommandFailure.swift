@@ -1,30 +1,36 @@
 internal import PantlerJSON
 
 /// How a command ends. It is thrown by itself where the user has been told everything already.
-enum ExitStatus: Int32, Error, Hashable, Sendable {
-    case done = 0
-    case failed = 1
+///
+/// Those that are named are Pantler's own; `pantler fetch` passes on the one of the command that it runs.
+struct ExitStatus: RawRepresentable, Error, Hashable, Sendable {
+    let rawValue: Int32
+
+    static let done = ExitStatus(rawValue: 0)
+    static let failed = ExitStatus(rawValue: 1)
     /// The command line or the configuration is wrong.
-    case usage = 2
-    case notFound = 3
-    case notAllowed = 4
+    static let usage = ExitStatus(rawValue: 2)
+    static let notFound = ExitStatus(rawValue: 3)
+    static let notAllowed = ExitStatus(rawValue: 4)
     /// A condition did not hold, or what is to be made is there already.
-    case conflict = 5
-    case unreachable = 6
+    static let conflict = ExitStatus(rawValue: 5)
+    static let unreachable = ExitStatus(rawValue: 6)
 
     /// In words, as a problem's title.
     var title: String {
         switch self {
         case .done: "Done"
-        case .failed: "Failed"
         case .usage: "Wrong usage"
         case .notFound: "Not found"
         case .notAllowed: "Not allowed"
         case .conflict: "Conflict"
         case .unreachable: "Unreachable"
+        default: "Failed"
         }
     }
+}
 
+extension ExitStatus {
     /// The status for an error that the service has answered.
     init(httpStatus: Int) {
         self =
@@ -44,6 +50,9 @@ struct CommandFailure: Error, Hashable, Sendable {
     let message: String
     /// For programs: the service's problem document, or one in its form.
     let problem: [UInt8]
+
+    /// What the problem is called.
+    var code: String? { (try? JSONTree(problem))?["code"]?.text }
 
     private init(status: ExitStatus, message: String, problem: [UInt8]) {
         self.status = status
@@ -72,6 +81,14 @@ struct CommandFailure: Error, Hashable, Sendable {
             .unreachable,
             code: "unreachable",
             "No Pantler answers at \(url): start one with `pantler serve`, or name another with --url or PANTLER_URL."
+        )
+    }
+
+    static func unreadableAnswer(_ error: any Error) -> CommandFailure {
+        CommandFailure(
+            .failed,
+            code: "answer_invalid",
+            "The answer cannot be read: \(error) Is it Pantler that answers there?"
         )
     }
 

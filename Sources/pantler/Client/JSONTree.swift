@@ -72,6 +72,10 @@ indirect enum JSONTree: Sendable {
         if case .number(let text) = self { Int64(text) } else { nil }
     }
 
+    var bool: Bool? {
+        if case .bool(let value) = self { value } else { nil }
+    }
+
     var double: Double? {
         if case .number(let text) = self { Double(text) } else { nil }
     }
@@ -83,11 +87,7 @@ extension Reply {
         do {
             return try JSONTree(body)
         } catch {
-            throw CommandFailure(
-                .failed,
-                code: "answer_invalid",
-                "The answer cannot be read: \(error) Is it Pantler that answers there?"
-            )
+            throw .unreadableAnswer(error)
         }
     }
 }

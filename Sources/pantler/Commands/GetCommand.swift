@@ -24,8 +24,6 @@ struct GetCommand: ClientCommand {
         let view = session.output == .json ? namespace.entry(key) : namespace.value(key)
         let reply = try await session.client.expect(.get, view + (peek ? "&peek=true" : ""))
         if session.output == .json { return try session.write(json: reply.body) }
-        // A prompt does not begin behind the value; a file and a program get it as it is.
-        let endsLine = reply.body.last == UInt8(ascii: "\n")
-        try Terminal.write(reply.body + (Terminal.Stream.output.isTerminal && !endsLine ? [UInt8(ascii: "\n")] : []))
+        try session.write(value: reply.body)
     }
 }

@@ -14,10 +14,6 @@ struct SetCommand: ClientCommand, TakesBytes {
             """
     )
 
-    enum Kind: String, CaseIterable, ExpressibleByArgument {
-        case json, text, bytes
-    }
-
     @Argument(help: "The entry's key.")
     var key: String
 
@@ -27,11 +23,7 @@ struct SetCommand: ClientCommand, TakesBytes {
     @Option(name: [.short, .long], help: "Take the value from a file.", completion: .file())
     var file: String?
 
-    @Option(help: "json: must be valid JSON; text: text/plain; bytes: application/octet-stream.")
-    var type: Kind?
-
-    @Option(help: "Store bytes under this media type, as in image/png.")
-    var contentType: String?
+    @OptionGroup var kind: ValueKindOptions
 
     @OptionGroup(title: "Lifetime") var lifetime: LifetimeOptions
 
@@ -52,9 +44,6 @@ struct SetCommand: ClientCommand, TakesBytes {
     func validate() throws {
         if value != nil, file != nil {
             throw ValidationError("The value comes from the argument or from --file, not from both.")
-        }
-        if type == .json, contentType != nil {
-            throw ValidationError("--content-type is for bytes; --type json has application/json.")
         }
         if [ifVersion != nil, ifAbsent, ifPresent].count(where: { $0 }) > 1 {
             throw ValidationError("Of --if-version, --if-absent and --if-present only one can be given.")
@@ -81,44 +70,15 @@ struct SetCommand: ClientCommand, TakesBytes {
     private func envelope(of value: [UInt8]) throws -> [UInt8] {
         var writer = JSONWriter(capacity: value.count + 256)
         writer.beginObject()
-        if let json = try json(value) {
+        if let json = try kind.json(in: value) {
             writer.member("value")
-            writer.raw(json)
+            writer.raw(value[json])
         } else {
-            writer.member("value_base64")
-            value.withUnsafeBytes { writer.base64($0) }
-            writer.member("content_type")
-            writer.string(mediaType(of: value))
+            writer.bytes(value, contentType: kind.mediaType(of: value))
         }
         lifetime.write(to: &writer)
         writer.endObject()
         return writer.bytes
-    }
-
-    /// The value where it is to be stored as JSON.
-    private func json(_ value: [UInt8]) throws -> ArraySlice<UInt8>? {
-        guard contentType == nil, type == nil || type == .json else { return nil }
-        do {
-            return value[try JSON.validate(value, maxDepth: Limits.jsonDepth)]
-        } catch {
-            if type == nil { return nil }
-            throw CommandFailure(
-                .usage,
-                code: "invalid_json",
-                "\(error) --type text or --type bytes stores the value as it is."
-            )
-        }
-    }
-
-    private func mediaType(of value: [UInt8]) -> String {
-        if let contentType { return contentType }
-        switch type {
-        case .text: return "text/plain; charset=utf-8"
-        case .bytes: return "application/octet-stream"
-        default:
-            return String(validating: value, as: UTF8.self) == nil
-                ? "application/octet-stream" : "text/plain; charset=utf-8"
-        }
     }
 }
 
@@ -137,12 +97,14 @@ struct LifetimeOptions: ParsableArguments {
     var tag: [String] = []
 
     /// Writes the members of an envelope.
-    func write(to writer: inout JSONWriter) {
+    ///
+    /// - Parameter ofAbsence: whether it is one of a negative entry, which has no stale TTL.
+    func write(to writer: inout JSONWriter, ofAbsence: Bool = false) {
         if let ttl {
             writer.member("ttl")
             writer.seconds(ttl)
         }
-        if let staleTTL {
+        if let staleTTL, !ofAbsence {
             writer.member("stale_ttl")
             writer.seconds(.number(staleTTL))
         }

@@ -19,7 +19,7 @@ struct TTLCommand: ClientCommand {
 
     func run(_ session: Session) async throws {
         let reply = try await session.client.expect(.get, namespace.entry(key) + "&peek=true")
-        let ttl = Self.seconds(reply.cacheStatus ?? "")
+        let ttl = CacheStatus.ttl(reply.cacheStatus)
         guard session.output == .json else { return try session.write(line: ttl.map { "\($0)" } ?? "none") }
         let entry = try reply.tree()
         var writer = JSONWriter()
@@ -32,14 +32,5 @@ struct TTLCommand: ClientCommand {
         if let moment = entry["expires_at"]?.text { writer.string(moment) } else { writer.null() }
         writer.endObject()
         try session.write(json: writer.bytes)
-    }
-
-    /// What the service says of the TTL in `Cache-Status` (RFC 9211, section 2.4): by its own clock, whatever this machine's is.
-    private static func seconds(_ cacheStatus: String) -> Int64? {
-        for parameter in cacheStatus.split(separator: ";") {
-            let words = parameter.split(separator: "=").map { $0.filter { $0 != " " } }
-            if words.count == 2, words[0] == "ttl" { return Int64(words[1]) }
-        }
-        return nil
     }
 }
