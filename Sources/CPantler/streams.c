@@ -1,3 +1,6 @@
+// pipe2 is Linux's own.
+#define _GNU_SOURCE
+
 #include "pantler.h"
 
 #include <errno.h>
@@ -12,3 +15,5 @@ void pantler_open_standard_streams(void) {
         if (open("/dev/null", stream == 0 ? O_WRONLY : O_RDONLY) != stream) return;
     }
 }
+
+int pantler_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }

@@ -22,7 +22,8 @@ struct Pantler: AsyncParsableCommand {
                 name: "Entries",
                 subcommands: [
                     GetCommand.self, MgetCommand.self, SetCommand.self, DeleteCommand.self, ExistsCommand.self,
-                    TTLCommand.self, TouchCommand.self, IncrCommand.self, KeysCommand.self,
+                    TTLCommand.self, TouchCommand.self, IncrCommand.self, KeysCommand.self, FetchCommand.self,
+                    LeasesCommand.self,
                 ]
             ),
             CommandGroup(name: "Namespaces", subcommands: [NamespaceCommand.self]),
@@ -32,6 +33,7 @@ struct Pantler: AsyncParsableCommand {
 
     static func main() async {
         pantler_open_standard_streams()
+        _ = OpenFiles.inherited
         pantler_keep_heap_small()
         Glibc.exit(await run(.process).rawValue)
     }

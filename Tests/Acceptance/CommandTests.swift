@@ -325,7 +325,8 @@ struct CommandUsageTests {
         arguments: [
             ["get", "k"], ["set", "k", "1"], ["delete", "k"], ["touch", "k", "--ttl", "1m"], ["incr", "k"], ["keys"],
             ["stats"], ["mget", "k"], ["exists", "k"], ["ttl", "k"],
-            ["check"], ["namespace", "list"], ["namespace", "flush", "a", "--yes"], ["bench", "replay", "none.csv"],
+            ["leases"], ["check"], ["namespace", "list"], ["namespace", "flush", "a", "--yes"],
+            ["bench", "replay", "none.csv"],
         ]
     )
     func unreachable(arguments: [String]) throws {
@@ -365,6 +366,7 @@ struct CommandUsageTests {
         "a verb that there is not is told with the nearest that there is",
         arguments: [
             (["gte", "k"], "pantler get"), (["-n", "a", "delet", "k"], "pantler delete"),
+            (["fech", "k", "--", "date"], "pantler fetch"), (["lease"], "pantler leases"),
             (["namespace", "lst"], "pantler namespace list"), (["ns", "-o", "json", "creat"], "pantler ns create"),
         ]
     )

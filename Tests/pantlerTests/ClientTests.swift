@@ -96,7 +96,16 @@ struct ClientTests {
             (["bench", "replay", "t", "--max-entries", "101%"], 2), (["incr", "k", "--by", "x"], 2), (["delete"], 2),
             (["serve", "--port", "x"], 2), (["serve", "--host", "0.0.0.0"], 2), (["serve", "--config", "/nowhere"], 2),
             (["completions", "csh"], 2), (["get", "k", "--url", "http://127.0.0.1:1"], 6),
-            (["check", "--url", "http://127.0.0.1:1"], 6),
+            (["check", "--url", "http://127.0.0.1:1"], 6), (["fetch"], 2), (["fetch", "k"], 2),
+            (["fetch", "k", "date"], 2),
+            (["fetch", "k", "x", "--", "date"], 2), (["fetch", "--", "date"], 2), (["fetch", "k", "--"], 2),
+            (["fetch", "k", "--wait", "-1s", "--", "date"], 2), (["fetch", "k", "--lease-ttl", "6m", "--", "date"], 2),
+            (["fetch", "k", "--fail-retry", "0", "--", "date"], 2),
+            (["fetch", "k", "--absent-on", "0", "--", "date"], 2),
+            (["fetch", "k", "--absent-on", "256", "--", "date"], 2), (["leases", "--limit", "1001"], 2),
+            (["fetch", "k", "--type", "json", "--content-type", "image/png", "--", "date"], 2),
+            (["set", "k", "v", "--type", "json", "--content-type", "image/png"], 2),
+            (["leases", "--url", "http://127.0.0.1:1"], 6),
         ] as [([String], Int32)]
     )
     func exitStatuses(arguments: [String], status: Int32) async {

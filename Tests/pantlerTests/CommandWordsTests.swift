@@ -12,6 +12,7 @@ struct CommandWordsTests {
             ("ns --no-color ls --timeout 1s", "ns ls --no-color --timeout 1s"), ("get -n shop k", "get -n shop k"),
             ("set -n a -- -n b", "set -n a -- -n b"), ("-n", "-n"), ("--help", "--help"), ("help get", "help get"),
             ("-x get k", "-x get k"), ("-nshop -ojson get k", "get -n shop -o json k"),
+            ("-n a fetch k -- fetch -n b -- x", "fetch -n a k -- fetch -n b -- x"),
             ("bench -n b get", "bench get -n b"), ("get get", "get get"), ("", ""),
         ]
     )

@@ -24,9 +24,21 @@ const char *pantler_commit(void);
 /// its number. To be called first of all.
 void pantler_open_standard_streams(void);
 
+/// pipe2(2): the end to read from and the end to write to, both closed on exec. -1 and `errno` where there is none to be had.
+int pantler_pipe(int ends[2]);
+
 /// Has malloc give back what is freed, so that the process is not much larger than what it holds. To be called before the
 /// first thread is made.
 void pantler_keep_heap_small(void);
+
+/// From now on SIGHUP, SIGINT and SIGTERM do not end the process, but are told by a pipe: two bytes a signal, its number and whether the
+/// kernel has sent it by itself, as for a terminal's Ctrl-C. Those that are ignored stay so. To be called once.
+///
+/// The pipe's end to read from; -1 and `errno` where there is none to be had.
+int pantler_catch_endings(void);
+
+/// From now on those signals end the process again.
+void pantler_release_endings(void);
 
 /// sched_getaffinity(2) of a thread, 0 = the calling one. False with more cores than a `cpu_set_t` has room for.
 bool pantler_get_affinity(pid_t thread, cpu_set_t *cores);

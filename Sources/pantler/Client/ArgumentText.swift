@@ -64,4 +64,36 @@ enum ArgumentText {
         }
         return .number(count)
     }
+
+    /// Milliseconds, up to the longest wait that makes sense.
+    static func wait(_ text: String) throws -> Int64 {
+        guard let milliseconds = Quantity.milliseconds(text), (0...86_400_000).contains(milliseconds) else {
+            throw ValidationError("allowed is \(durations), up to 1d")
+        }
+        return milliseconds
+    }
+
+    /// Milliseconds of a lease.
+    static func leaseTTL(_ text: String) throws -> Int64 {
+        guard let milliseconds = Quantity.milliseconds(text), (100...300_000).contains(milliseconds) else {
+            throw ValidationError("allowed is \(durations), from 100ms to 5m")
+        }
+        return milliseconds
+    }
+
+    /// Milliseconds for which a source that has failed is left alone.
+    static func failRetry(_ text: String) throws -> Int64 {
+        guard let milliseconds = Quantity.milliseconds(text), (100...60_000).contains(milliseconds) else {
+            throw ValidationError("allowed is \(durations), from 100ms to 60s")
+        }
+        return milliseconds
+    }
+
+    /// An exit status that says something else than success.
+    static func exitStatus(_ text: String) throws -> Int32 {
+        guard let status = Int32(text), (1...255).contains(status) else {
+            throw ValidationError("allowed is an integer from 1 to 255")
+        }
+        return status
+    }
 }

@@ -1,6 +1,7 @@
 internal import AsyncHTTPClient
 internal import NIOCore
 internal import NIOHTTP1
+internal import PantlerModel
 
 /// An answer of the service, whole.
 struct Reply: Sendable {
@@ -9,6 +10,8 @@ struct Reply: Sendable {
     let body: [UInt8]
     /// What it says of the cache (RFC 9211).
     var cacheStatus: String?
+    /// When it was made, by the service's clock.
+    var date: WallTime?
 }
 
 /// Calls a running service. For single calls; `bench` has a leaner way (`LeanConnection`).
@@ -16,7 +19,8 @@ struct Client: Sendable {
     /// Without a slash at its end.
     let url: String
     private let token: String?
-    private let timeoutMilliseconds: Int64
+    /// How long an answer may take.
+    let timeoutMilliseconds: Int64
     private let http: HTTPClient
 
     enum Verb: String {
@@ -51,12 +55,15 @@ struct Client: Sendable {
 
     /// One call. An error status is an answer like any other.
     ///
-    /// - Parameter path: below the service's address, encoded.
+    /// - Parameters:
+    ///   - path: below the service's address, encoded.
+    ///   - milliseconds: how long the answer may take, where it is not `timeoutMilliseconds`.
     func send(
         _ verb: Verb,
         _ path: String,
         headers: [(String, String)] = [],
-        json: [UInt8]? = nil
+        json: [UInt8]? = nil,
+        within milliseconds: Int64? = nil
     ) async throws(CommandFailure) -> Reply {
         var request = HTTPClientRequest(url: url + path)
         request.method = HTTPMethod(rawValue: verb.rawValue)
@@ -69,10 +76,11 @@ struct Client: Sendable {
             }
             request.body = .bytes(ByteBuffer(bytes: json))
         }
+        let timeoutMilliseconds = milliseconds ?? timeoutMilliseconds
         do {
             return try await reply(to: request, timeoutMilliseconds)
         } catch {
-            let failure = failure(error)
+            let failure = failure(error, timeoutMilliseconds)
             if failure.status == .unreachable, let json, let refusal = await refusal(of: request, json.count) {
                 return refusal
             }
@@ -87,7 +95,8 @@ struct Client: Sendable {
             status: Int(response.status.code),
             contentType: response.headers.first(name: "Content-Type"),
             body: body.readBytes(length: body.readableBytes) ?? [],
-            cacheStatus: response.headers.first(name: "Cache-Status")
+            cacheStatus: response.headers.first(name: "Cache-Status"),
+            date: response.headers.first(name: "Date").flatMap { WallTime(httpDate: $0) }
         )
     }
 
@@ -126,7 +135,7 @@ struct Client: Sendable {
         return reply
     }
 
-    private func failure(_ error: any Error) -> CommandFailure {
+    private func failure(_ error: any Error, _ timeoutMilliseconds: Int64) -> CommandFailure {
         if let error = error as? HTTPClientError {
             switch error {
             case .deadlineExceeded, .readTimeout, .writeTimeout:
