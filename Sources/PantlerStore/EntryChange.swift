@@ -91,6 +91,8 @@ protocol ChangeAnswer: Sendable {
 protocol EntryStep: Sendable {
     associatedtype Answer: ChangeAnswer
 
+    /// Whether the step makes stale what a walk has still to make stale.
+    static var isInvalidation: Bool { get }
     /// Whether the step looks at the value that stands there, or only at its head.
     static var looksAtValue: Bool { get }
     /// The condition that is judged before the step runs.
@@ -107,6 +109,7 @@ protocol EntryStep: Sendable {
 }
 
 extension EntryStep {
+    static var isInvalidation: Bool { false }
     var condition: Condition { .none }
     var lease: LeaseToken? { nil }
     var needsStanding: Bool { true }

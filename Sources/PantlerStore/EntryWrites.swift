@@ -146,8 +146,8 @@ final class EntryWrites: Sendable {
                     if step.failsUnseen { return { late.completion(.failure(.unreadable(fault))) } }
                     standing = .none(.absent)
                 case .missing: standing = .none(shard.missMemory.reason(for: address.hash) ?? .absent)
-                case .entry(let entry): standing = judge(entry, namespace, moment, Standing.lower)
-                case .head(let head): standing = judge(head, namespace, moment, Standing.head)
+                case .entry(let entry): standing = judge(entry, namespace, address, moment, Standing.lower)
+                case .head(let head): standing = judge(head, namespace, address, moment, Standing.head)
                 }
             }
             var wakeups = LeaseWakeups()
@@ -170,9 +170,11 @@ final class EntryWrites: Sendable {
     private func judge<Item: Headed>(
         _ item: Item,
         _ namespace: Namespace,
+        _ address: EntryAddress,
         _ moment: Moment,
         _ standing: (Item) -> Standing
     ) -> Standing {
+        if namespace.isVoid(address.key, version: item.version) { return .none(.invalidated) }
         switch namespace.marks.freshness(of: item, at: moment.now) {
         case .fresh: return standing(item)
         case .stale(let since):
@@ -218,6 +220,8 @@ final class EntryWrites: Sendable {
     // MARK: Deciding
 
     /// Runs a step, and makes the change that it decides on. Called under the shard's lock.
+    ///
+    /// - Parameter given: the change's version, where the step has run before and is to run again on what stands there by now.
     private func run<Step: EntryStep>(
         _ step: Step,
         _ shard: inout Shard,
@@ -225,6 +229,7 @@ final class EntryWrites: Sendable {
         _ address: EntryAddress,
         _ standing: Standing,
         _ moment: Moment,
+        version given: Version? = nil,
         _ wakeups: inout LeaseWakeups
     ) -> Result<Committed<Step.Answer>, Problem> {
         if namespace.isDropped { return .failure(.namespaceNotFound(namespace.name.description)) }
@@ -243,7 +248,33 @@ final class EntryWrites: Sendable {
                 endLease(&shard, address, .removed(reason), moment, &wakeups)
                 return .success(Committed(result: result, ticket: ticket, durability: policy.durability))
             case .change(let change, var answer):
-                answer.version = try tiers.nextVersion()
+                if given != nil || change.base == .any || change.base == .nothing {
+                    answer.version = try given ?? tiers.nextVersion()
+                } else {
+                    answer.version = try tiers.nextVersion()
+                    // An invalidation may have had its version since the step looked, and before the change had one: then the change would
+                    // carry the entry past it. A later one has a greater version, and ends the changed entry like any other.
+                    let now = standsNow(standing, &shard, namespace, address)
+                    if !Step.isInvalidation, let version = now.version,
+                        namespace.marks.isBeingMadeStale(address.key, version: version)
+                    {
+                        // What a walk is to do is done before the change, which it would pass over.
+                        let stale = try makeStale(&shard, namespace, address, now, moment, &wakeups)
+                        return run(step, &shard, namespace, address, stale, tiers.moment(), &wakeups)
+                    }
+                    if !now.isSame(as: standing) {
+                        return run(
+                            step,
+                            &shard,
+                            namespace,
+                            address,
+                            now,
+                            tiers.moment(),
+                            version: answer.version,
+                            &wakeups
+                        )
+                    }
+                }
                 if let lease { try fill(lease, change, &shard, namespace, moment, &wakeups) }
                 shard.tally[namespace.slot].count(change.kind)
                 var stored: Version? = answer.version
@@ -265,6 +296,47 @@ final class EntryWrites: Sendable {
             }
         } catch {
             return .failure(error)
+        }
+    }
+
+    /// What stands there, judged once more by all marks whose versions were given before this call.
+    private func standsNow(
+        _ standing: Standing,
+        _ shard: inout Shard,
+        _ namespace: Namespace,
+        _ address: EntryAddress
+    ) -> Standing {
+        namespace.marks.settle()
+        let moment = tiers.moment()
+        switch standing {
+        case .unknown, .none: return standing
+        case .memory: return stands(&shard, namespace, address, moment) ?? .none(.absent)
+        case .lower(let entry): return judge(entry, namespace, address, moment, Standing.lower)
+        case .head(let head): return judge(head, namespace, address, moment, Standing.head)
+        }
+    }
+
+    /// Makes an entry stale that a walk has still to come to. Returns what stands there after that.
+    private func makeStale(
+        _ shard: inout Shard,
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ standing: Standing,
+        _ moment: Moment,
+        _ wakeups: inout LeaseWakeups
+    ) throws(Problem) -> Standing {
+        let step = InvalidateStep(mode: .stale, before: .max)
+        // Whoever asked for the walk waits for all that was queued before its end, so that nobody has to wait for this change's ticket.
+        let ended = try run(step, &shard, namespace, address, standing, moment, &wakeups).get().result.get()
+        switch standing {
+        case .unknown, .none: return standing
+        case .memory: return stands(&shard, namespace, address, moment) ?? .none(.invalidated)
+        case .lower(var entry):
+            (entry.version, entry.expiresAt) = (ended.version, min(entry.expiresAt, moment.now))
+            return entry.staleTTL == 0 ? .none(.invalidated) : .lower(entry)
+        case .head(var head):
+            (head.version, head.expiresAt) = (ended.version, min(head.expiresAt, moment.now))
+            return head.staleTTL == 0 ? .none(.invalidated) : .head(head)
         }
     }
 

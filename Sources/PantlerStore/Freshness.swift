@@ -29,6 +29,8 @@ struct Judgement {
             end = staleSince
             reason = .invalidated
         }
+        // A mark that is there counts, also for whoever has read the clock before it was made.
+        let now = staleSince.map { max(now, $0) } ?? now
         if now < end { return .fresh }
         if staleTTL > 0, now < end.advanced(byMilliseconds: staleTTL) { return .stale(since: end) }
         return .dead(reason)

@@ -202,7 +202,10 @@ final class Invalidations: Sendable {
         case .first: walks.async { [self] in beginWalk(namespace) }
         case .refused:
             namespace.marks.endFence(prefix: prefix, before: version)
-            if mode == .gone { namespace.marks.end(prefix: prefix, before: version) }
+            switch mode {
+            case .gone: namespace.marks.end(prefix: prefix, before: version)
+            case .stale: namespace.marks.endStale(prefix: prefix, before: version)
+            }
             completion(.failure(.tooManyPrefixes))
         }
     }
@@ -334,6 +337,9 @@ final class Invalidations: Sendable {
 
     private func end(_ walk: PrefixWalk) {
         prefixes.finish(walk.orders.count)
+        for order in walk.orders where order.mode == .stale {
+            walk.namespace.marks.endStale(prefix: order.prefix, before: order.before)
+        }
         settleHidden(walk.namespace, walk.stale.uncovered) { problem in
             for (order, result) in zip(walk.orders, walk.tally.results) {
                 switch (order.mode, problem, result) {

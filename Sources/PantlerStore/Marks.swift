@@ -20,6 +20,8 @@ final class Marks: Sendable {
         var prefixes: [(prefix: [UInt8], before: Version)] = []
         /// Prefixes that are being invalidated, with the version before which leases are lost. A fence stays until no such lease is left.
         var fences: [(prefix: [UInt8], before: Version)] = []
+        /// Prefixes that a walk makes stale, with the version below which entries are concerned.
+        var stalePrefixes: [(prefix: [UInt8], before: Version)] = []
     }
 
     private let state: Mutex<State>
@@ -35,6 +37,7 @@ final class Marks: Sendable {
     /// Whether a pass is under way: whether `state.needed` is not `nil`.
     private let isForgetting = Atomic(false)
     private let hasPrefixes = Atomic(false)
+    private let hasStalePrefixes = Atomic(false)
 
     init(_ watermark: Watermark) {
         goneBefore = Atomic(watermark.goneBefore)
@@ -186,10 +189,32 @@ final class Marks: Sendable {
             if hides {
                 state.prefixes.append((prefix, version))
                 hasPrefixes.store(true, ordering: .releasing)
+            } else {
+                state.stalePrefixes.append((prefix, version))
+                hasStalePrefixes.store(true, ordering: .releasing)
             }
             return version
         }
     }
+
+    /// Ends the marking of entries that a walk has made stale.
+    func endStale(prefix: [UInt8], before version: Version) {
+        state.withLock {
+            $0.stalePrefixes.removeAll { $0.before == version && $0.prefix == prefix }
+            hasStalePrefixes.store(!$0.stalePrefixes.isEmpty, ordering: .releasing)
+        }
+    }
+
+    /// Whether a walk that is under way has still to make an entry with this key and version stale.
+    func isBeingMadeStale(_ key: [UInt8], version: Version) -> Bool {
+        guard hasStalePrefixes.load(ordering: .acquiring) else { return false }
+        return state.withLock { state in
+            state.stalePrefixes.contains { version < $0.before && key.starts(with: $0.prefix) }
+        }
+    }
+
+    /// Returns once every mark can be seen whose version was given before this call.
+    func settle() { state.withLock { _ in } }
 
     /// Ends a fence: no lease from before the version is left.
     func endFence(prefix: [UInt8], before version: Version) {

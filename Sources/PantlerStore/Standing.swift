@@ -46,6 +46,20 @@ enum Standing {
         }
     }
 
+    /// When an entry that is present expires, or since when it is stale.
+    private var expiresAt: Timestamp? {
+        guard isPresent else { return nil }
+        return switch self {
+        case .memory(_, let view, _): view.expiresAt
+        case .lower(let entry): entry.expiresAt
+        case .head(let head): head.expiresAt
+        case .unknown, .none: nil
+        }
+    }
+
+    /// Whether a step decides the same on both, but for what time alone changes.
+    func isSame(as other: Standing) -> Bool { version == other.version && expiresAt == other.expiresAt }
+
     /// Bytes of the value that stands there; 0 where there is none.
     var valueCount: Int {
         switch self {

@@ -114,6 +114,7 @@ struct CountStep: EntryStep {
 /// Ends one entry, or makes it stale. A negative entry ends, since it has no stale TTL.
 struct InvalidateStep: EntryStep {
     static let looksAtValue = false
+    static let isInvalidation = true
 
     let mode: InvalidationMode
     /// The step concerns entries with smaller versions.

@@ -47,6 +47,7 @@ extension Connection {
         }
         if let gap { send(gap) }
         guard isHit else {
+            state.spend(Self.slowRequestSteps)
             begin(ask, namespace, hash, request)
             return true
         }
