@@ -248,10 +248,8 @@ final class EntryWrites: Sendable {
                 endLease(&shard, address, .removed(reason), moment, &wakeups)
                 return .success(Committed(result: result, ticket: ticket, durability: policy.durability))
             case .change(let change, var answer):
-                if given != nil || change.base == .any || change.base == .nothing {
-                    answer.version = try given ?? tiers.nextVersion()
-                } else {
-                    answer.version = try tiers.nextVersion()
+                if let given { answer.version = given } else { answer.version = try tiers.nextVersion() }
+                if given == nil, case .version = change.base {
                     // An invalidation may have had its version since the step looked, and before the change had one: then the change would
                     // carry the entry past it. A later one has a greater version, and ends the changed entry like any other.
                     let now = standsNow(standing, &shard, namespace, address)
