@@ -249,9 +249,10 @@ final class EntryWrites: Sendable {
                 return .success(Committed(result: result, ticket: ticket, durability: policy.durability))
             case .change(let change, var answer):
                 if let given { answer.version = given } else { answer.version = try tiers.nextVersion() }
-                if given == nil, case .version = change.base {
+                if given == nil, standing.isPresent {
                     // An invalidation may have had its version since the step looked, and before the change had one: then the change would
-                    // carry the entry past it. A later one has a greater version, and ends the changed entry like any other.
+                    // carry the entry past it, or tell of an entry that was there no more. A later one has a greater version, and ends the
+                    // changed entry like any other.
                     let now = standsNow(standing, &shard, namespace, address)
                     if !Step.isInvalidation, let version = now.version,
                         namespace.marks.isBeingMadeStale(address.key, version: version)
@@ -273,7 +274,7 @@ final class EntryWrites: Sendable {
                         )
                     }
                 }
-                if let lease { try fill(lease, change, &shard, namespace, moment, &wakeups) }
+                if let lease { try fill(lease, change, &shard, namespace, address, moment, &wakeups) }
                 shard.tally[namespace.slot].count(change.kind)
                 var stored: Version? = answer.version
                 if case .remove = change.effect { stored = nil }
@@ -493,7 +494,7 @@ final class EntryWrites: Sendable {
 
     // MARK: Leases
 
-    /// The lease that a token stands for. Throws `lease_lost`.
+    /// Since which version the lease is held that a token stands for. Throws `lease_lost`.
     private func lease(
         _ token: LeaseToken,
         _ shard: inout Shard,
@@ -501,25 +502,25 @@ final class EntryWrites: Sendable {
         _ address: EntryAddress,
         _ moment: Moment,
         _ wakeups: inout LeaseWakeups
-    ) throws(Problem) -> LeaseTable.Lease {
+    ) throws(Problem) -> Version {
         if let lease = shard.leases.lease(address, token, tiers.versions.latest, moment, &wakeups) { return lease }
         shard.tally[namespace.slot].leasesLost &+= 1
         throw .leaseLost
     }
 
-    /// Ends a lease with its fill. To be called once the fill has its version: see `Marks.fences`.
+    /// Ends a lease, which is held since the version `lease`, with its fill. To be called once the fill has its version: see `Marks.fences`.
     ///
     /// - Throws: `lease_lost` where what was loaded may be out of date.
     private func fill(
-        _ lease: LeaseTable.Lease,
+        _ lease: Version,
         _ change: EntryChange,
         _ shard: inout Shard,
         _ namespace: Namespace,
+        _ address: EntryAddress,
         _ moment: Moment,
         _ wakeups: inout LeaseWakeups
     ) throws(Problem) {
-        let address = lease.address
-        guard namespace.marks.fences(address.key, change.effect.tags, since: lease.since) else {
+        guard namespace.marks.fences(address.key, change.effect.tags, since: lease) else {
             return shard.leases.fill(address.hash, moment, &wakeups)
         }
         endLease(&shard, address, .removed(.invalidated), moment, &wakeups)

@@ -154,11 +154,12 @@ final class Housekeeping: Sendable {
     }
 
     private func endSweep(_ horizons: [(Namespace, Version)], isWhole: Bool) {
+        // The fills of leases that are held have still to be judged by the marks that came after them.
+        let oldestLeases = leases.oldestVersions()
         for (namespace, horizon) in horizons {
             // What was read before the sweep and arrives later would be judged without the marks, so that it has to be read again.
             if isWhole, namespace.marks.tagCount > 0 { tiers.outdateReads(of: namespace) }
-            // The fills of leases that are held have still to be judged by the marks that came after them.
-            let horizon = min(horizon, leases.oldestVersion(in: namespace) + 1)
+            let horizon = min(horizon, oldestLeases[namespace.id].map { $0 + 1 } ?? horizon)
             guard let kept = namespace.marks.endForgetting(before: horizon, isWhole: isWhole) else { continue }
             _ = tiers.lower?.enqueue(.forgetTags(namespace.id, before: horizon, except: kept))
         }

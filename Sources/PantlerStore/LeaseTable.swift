@@ -291,16 +291,16 @@ struct LeaseTable {
 
     // MARK: Holding
 
-    /// The lease that a token stands for; `nil` if it is lost. A lease that has run out is passed on.
+    /// Since which version the lease is held that a token stands for; `nil` if it is lost. A lease that has run out is passed on.
     mutating func lease(
         _ address: EntryAddress,
         _ token: LeaseToken,
         _ latest: Version,
         _ moment: Moment,
         _ wakeups: inout LeaseWakeups
-    ) -> Lease? {
+    ) -> Version? {
         guard let lease = leases[address.hash], lease.address == address, lease.token == token else { return nil }
-        guard lease.endsAt <= moment.now else { return lease }
+        guard lease.endsAt <= moment.now else { return lease.since }
         end(address.hash, .expired, latest, moment, &wakeups)
         return nil
     }
@@ -313,12 +313,12 @@ struct LeaseTable {
 
     /// Ends a lease with the fill that it was for. The key is written after this, under the same lock.
     mutating func fill(_ hash: UInt64, _ moment: Moment, _ wakeups: inout LeaseWakeups) {
-        guard let lease = leases[hash] else { return }
-        let microseconds = moment.access - min(moment.access, lease.beganMicroseconds)
-        tally[lease.slot].leasesFilled &+= 1
-        tally[lease.slot].loadMicroseconds &+= microseconds
+        guard let (slot, began) = leases[hash].map({ ($0.slot, $0.beganMicroseconds) }) else { return }
+        let microseconds = moment.access - min(moment.access, began)
+        tally[slot].leasesFilled &+= 1
+        tally[slot].loadMicroseconds &+= microseconds
         loadTimes.note(hash, milliseconds: UInt32(clamping: (microseconds + 500) / 1000))
-        end(hash, .written, lease.since, moment, &wakeups)
+        end(hash, .written, 0, moment, &wakeups)
     }
 
     /// Ends whatever lease of a key there is.
@@ -480,6 +480,13 @@ struct LeaseTable {
     /// The leases of a namespace. Complexity: O(leases of the shard).
     func leases(of namespace: NamespaceID) -> some Sequence<Lease> {
         leases.values.lazy.filter { $0.address.namespace == namespace }
+    }
+
+    /// Takes the `since` of each lease into the smallest of its namespace. Complexity: O(leases of the shard).
+    func noteOldest(_ oldest: inout [NamespaceID: Version]) {
+        for lease in leases.values {
+            oldest[lease.address.namespace] = min(oldest[lease.address.namespace] ?? .max, lease.since)
+        }
     }
 
     /// Milliseconds that a load of a key takes: as its last one did, or as the namespace's do on average; `nil` where no load is known.

@@ -86,7 +86,7 @@ final class Leases: Sendable {
         var isHit = false
         var wakeups = LeaseWakeups()
         tiers.shards.withShard(hash) { shard in
-            let election = election(&shard, namespace, hash, moment, &wakeups)
+            let election = election(&shard, namespace, hash, moment, draws: false, &wakeups)
             let lookup = lookups.look(
                 &shard,
                 namespace,
@@ -228,11 +228,13 @@ final class Leases: Sendable {
         }
     }
 
+    /// - Parameter draws: whether a fresh entry may be refreshed early.
     private func election(
         _ shard: inout Shard,
         _ namespace: Namespace,
         _ hash: UInt64,
         _ moment: Moment,
+        draws: Bool = true,
         _ wakeups: inout LeaseWakeups
     ) -> RefreshElection {
         var standing = LeaseTable.Standing.free
@@ -241,7 +243,7 @@ final class Leases: Sendable {
         }
         let eagerness = namespace.earlyRefresh
         var head = 0.0
-        if eagerness > 0, standing == .free, let load = shard.leases.loadMilliseconds(hash, namespace.slot) {
+        if draws, eagerness > 0, standing == .free, let load = shard.leases.loadMilliseconds(hash, namespace.slot) {
             head = RefreshElection.head(load: load, eagerness: eagerness)
         }
         return RefreshElection(standing: standing, head: head)
@@ -349,7 +351,7 @@ final class Leases: Sendable {
         ttl: Int64
     ) throws(Problem) -> Lease {
         var end: Timestamp?
-        withLease(namespace, address, token) { shard, _, moment, _ in
+        withLease(namespace, address, token) { shard, moment, _ in
             end = shard.leases.prolong(address.hash, ttl: ttl, moment)
         }
         guard let end else { throw .leaseLost }
@@ -363,7 +365,7 @@ final class Leases: Sendable {
         _ token: LeaseToken,
         pause: Int64?
     ) throws(Problem) {
-        let isHeld = withLease(namespace, address, token) { [self] shard, _, moment, wakeups in
+        let isHeld = withLease(namespace, address, token) { [self] shard, moment, wakeups in
             let why = pause.map { LeaseTable.End.failed(pause: $0) } ?? .released
             shard.leases.end(address.hash, why, tiers.versions.latest, moment, &wakeups)
         }
@@ -376,19 +378,19 @@ final class Leases: Sendable {
         _ namespace: Namespace,
         _ address: EntryAddress,
         _ token: LeaseToken,
-        _ body: (inout Shard, LeaseTable.Lease, Moment, inout LeaseWakeups) -> Void
+        _ body: (inout Shard, Moment, inout LeaseWakeups) -> Void
     ) -> Bool {
         let moment = tiers.moment()
         var isHeld = false
         var wakeups = LeaseWakeups()
         tiers.shards.withShard(address.hash) { shard in
             if namespace.isDropped { return }
-            guard let lease = shard.leases.lease(address, token, tiers.versions.latest, moment, &wakeups) else {
+            guard shard.leases.lease(address, token, tiers.versions.latest, moment, &wakeups) != nil else {
                 shard.tally[namespace.slot].leasesLost &+= 1
                 return
             }
             isHeld = true
-            body(&shard, lease, moment, &wakeups)
+            body(&shard, moment, &wakeups)
         }
         wakeups.tell()
         return isHeld
@@ -401,7 +403,7 @@ final class Leases: Sendable {
 
     /// Takes back a lease whose caller is gone.
     fileprivate func giveBack(_ lease: Lease, _ call: LeaseCall) {
-        withLease(call.namespace, call.address, lease.token) { [self] shard, _, moment, wakeups in
+        withLease(call.namespace, call.address, lease.token) { [self] shard, moment, wakeups in
             shard.leases.end(call.address.hash, .released, tiers.versions.latest, moment, &wakeups)
         }
     }
@@ -419,11 +421,17 @@ final class Leases: Sendable {
         }
         guard isFirst else { return }
         let milliseconds = max(Self.alarmStep, end.milliseconds(since: tiers.clock.now()))
-        waits.async(afterMilliseconds: Int(milliseconds)) { [weak self] in self?.alarmRings() }
+        waits.async(afterMilliseconds: Int(milliseconds)) { [weak self] in self?.ring(end) }
     }
 
-    private func alarmRings() {
-        alarm.withLock { $0 = .never }
+    /// - Parameter end: what the alarm was set for. Where it has been set for an earlier moment since, that one has rung or will.
+    private func ring(_ end: Timestamp) {
+        let isCurrent = alarm.withLock { alarm in
+            guard alarm == end else { return false }
+            alarm = .never
+            return true
+        }
+        guard isCurrent else { return }
         let next = endWaits()
         if next != .never { setAlarm(for: next) }
     }
@@ -456,13 +464,10 @@ final class Leases: Sendable {
         }
     }
 
-    /// The smallest version that was the newest one when a lease of the namespace was given that is still held; `Limits.maxSafeInteger`
-    /// where none is.
-    func oldestVersion(in namespace: Namespace) -> Version {
-        var oldest = Version(Limits.maxSafeInteger)
-        tiers.shards.withEachShard { _, shard in
-            for lease in shard.leases.leases(of: namespace.id) { oldest = min(oldest, lease.since) }
-        }
+    /// For each namespace that has leases: the smallest version that was the newest one when one of them was given.
+    func oldestVersions() -> [NamespaceID: Version] {
+        var oldest: [NamespaceID: Version] = [:]
+        tiers.shards.withEachShard { _, shard in shard.leases.noteOldest(&oldest) }
         return oldest
     }
 
@@ -521,10 +526,12 @@ struct RefreshElection {
 
 /// One request for an entry or the lease of its key, until it is answered.
 package final class LeaseCall: LeaseWaiter {
+    /// Runs what is to be done once a wait has ended.
+    package typealias Runner = @Sendable (@escaping @Sendable () -> Void) -> Void
+
     private struct State {
         /// The number in the queue; `nil` while the call does not wait.
         var number: UInt64?
-        var hasWaited = false
         var isCancelled = false
     }
 
@@ -537,7 +544,8 @@ package final class LeaseCall: LeaseWaiter {
     let admits: ReadAdmission?
     let wants: (@Sendable (LoadedHit) -> Bool)?
     private let leases: Leases
-    private let completion: @Sendable (LeaseAnswer, _ hasWaited: Bool) -> Void
+    private let wakes: LeaseCall.Runner
+    private let completion: @Sendable (LeaseAnswer) -> Void
     private let state = Mutex(State())
 
     init(
@@ -548,13 +556,15 @@ package final class LeaseCall: LeaseWaiter {
         at moment: Moment,
         admits: ReadAdmission?,
         wants: (@Sendable (LoadedHit) -> Bool)?,
-        completion: @escaping @Sendable (LeaseAnswer, _ hasWaited: Bool) -> Void
+        wakes: @escaping LeaseCall.Runner,
+        completion: @escaping @Sendable (LeaseAnswer) -> Void
     ) {
         self.leases = leases
         self.namespace = namespace
         self.address = address
         self.admits = admits
         self.wants = wants
+        self.wakes = wakes
         self.completion = completion
         leaseTTL = ask.ttl
         countsRefusal = ask.countsRefusal
@@ -563,6 +573,9 @@ package final class LeaseCall: LeaseWaiter {
     }
 
     func begin() { leases.look(self) }
+
+    /// Whether the call waits for somebody else's fill.
+    package var isWaiting: Bool { state.withLock { $0.number != nil } }
 
     /// Ends the call of a caller who is gone: it is given no lease any more. Where an answer is on its way already, it is still given.
     package func cancel() {
@@ -579,24 +592,24 @@ package final class LeaseCall: LeaseWaiter {
     fileprivate func waits(as number: UInt64) -> Bool {
         state.withLock { state in
             state.number = number
-            state.hasWaited = true
             return !state.isCancelled
         }
     }
 
     func wake(_ wake: LeaseWake) {
         state.withLock { $0.number = nil }
-        switch wake {
-        case .written: leases.look(self)
-        case .given(let given): end(with: .given(leases.lease(given), given.reason))
-        case .held(let refusal): end(with: .refused(refusal))
-        case .dropped: end(with: .failed(leases.dropped(namespace)))
+        wakes { [self] in
+            switch wake {
+            case .written: leases.look(self)
+            case .given(let given): end(with: .given(leases.lease(given), given.reason))
+            case .held(let refusal): end(with: .refused(refusal))
+            case .dropped: end(with: .failed(leases.dropped(namespace)))
+            }
         }
     }
 
     fileprivate func end(with answer: LeaseAnswer) {
-        let (hasWaited, isCancelled) = state.withLock { ($0.hasWaited, $0.isCancelled) }
-        guard isCancelled else { return completion(answer, hasWaited) }
+        guard state.withLock({ $0.isCancelled }) else { return completion(answer) }
         switch answer {
         case .given(let lease, _), .refresh(let lease, _): leases.giveBack(lease, self)
         case .hit, .absent, .refused, .larger, .failed: break

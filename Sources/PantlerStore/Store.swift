@@ -372,7 +372,7 @@ package final class Store: Sendable {
     // MARK: Leases
 
     /// Looks for a key in memory for a caller who would take its lease, like `lookup`. A stale entry counts as a hit while its lease is
-    /// not to be had.
+    /// not to be had. Nothing is refreshed early by this.
     ///
     /// - Returns: whether there was a hit, and `body` was called. Where there was none nothing is counted: ask `lease`.
     /// - Complexity: O(1).
@@ -395,8 +395,8 @@ package final class Store: Sendable {
     ///
     /// - Parameters:
     ///   - admits, wants: see `load`.
-    ///   - completion: called at most once, with the answer and whether the call had to wait for it; not after `cancel`, but for an answer that
-    ///     is on its way by then.
+    ///   - wakes: runs what is to be done once a wait has ended. A fill may end thousands of waits at once, which it should not hold up.
+    ///   - completion: called at most once; not after `cancel`, but for an answer that is on its way by then.
     /// - Returns: the call, to be cancelled if its caller is gone.
     @discardableResult
     package func lease(
@@ -405,7 +405,8 @@ package final class Store: Sendable {
         _ ask: LeaseAsk,
         admits: ReadAdmission? = nil,
         wants: (@Sendable (LoadedHit) -> Bool)? = nil,
-        completion: @escaping @Sendable (LeaseAnswer, _ hasWaited: Bool) -> Void
+        wakes: @escaping LeaseCall.Runner = { $0() },
+        completion: @escaping @Sendable (LeaseAnswer) -> Void
     ) -> LeaseCall {
         let call = LeaseCall(
             leases,
@@ -415,6 +416,7 @@ package final class Store: Sendable {
             at: moment(),
             admits: admits,
             wants: wants,
+            wakes: wakes,
             completion: completion
         )
         call.begin()

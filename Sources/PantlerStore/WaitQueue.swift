@@ -44,11 +44,12 @@ struct WaitQueue {
     /// Takes out the one who has waited longest.
     mutating func takeFirst() -> (any LeaseWaiter)? {
         while head < places.count {
-            defer { head += 1 }
-            if let waiter = places[head].waiter.take() {
-                count -= 1
-                return waiter
-            }
+            let taken = places[head].waiter.take()
+            head += 1
+            guard let taken else { continue }
+            count -= 1
+            compact()
+            return taken
         }
         return nil
     }

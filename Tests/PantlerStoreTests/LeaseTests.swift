@@ -546,7 +546,7 @@ extension StoreDriver {
     func ask(_ ns: Namespace, _ key: String, ttl: Int64 = 10_000, wait: Int64 = 0) -> AskedLease {
         let asked = AskedLease()
         asked.begin(
-            store.lease(ns, address(ns, key), LeaseAsk(ttl: ttl, wait: wait)) { answer, _ in asked.give(answer) }
+            store.lease(ns, address(ns, key), LeaseAsk(ttl: ttl, wait: wait)) { answer in asked.give(answer) }
         )
         return asked
     }

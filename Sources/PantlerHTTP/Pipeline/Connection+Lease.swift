@@ -40,11 +40,15 @@ extension Connection {
         let hash = loop.store.hash(namespace, request.key)
         let moment = moment
         var gap: ValueGap?
-        let isHit = gather { output in
-            loop.store.hit(namespace, hash, request.key, moment) { found in
-                gap = LeaseAnswer.write(found, at: moment.now, frame, to: &output)
+        // Whether a fresh entry is refreshed early is for the call to draw, once.
+        let looks = namespace.earlyRefresh == 0
+        let isHit =
+            looks
+            && gather { output in
+                loop.store.hit(namespace, hash, request.key, moment) { found in
+                    gap = LeaseAnswer.write(found, at: moment.now, frame, to: &output)
+                }
             }
-        }
         if let gap { send(gap) }
         guard isHit else {
             state.spend(Self.slowRequestSteps)
@@ -65,10 +69,12 @@ extension Connection {
         )
         leases.append(late)
         loop.lease(namespace, late.address, ask) {
-            late.call = $0
+            // The answer may have come at once.
+            if late.isOver { $0.cancel() } else { late.call = $0 }
         } _: {
             late.connection.value.finish(late, $0)
         }
+        if state.isInputClosed { endLeases(.clientLeft) }
     }
 
     private func finish(_ late: LateLease, _ result: RoomyLease) {
@@ -91,9 +97,9 @@ extension Connection {
         return true
     }
 
-    /// Ends the waits of plain requests for leases, since nobody waits for them any more.
+    /// Ends the waits of plain requests for leases, since nobody waits for them any more. What does not wait is answered soon.
     func endLeases(_ why: Cancellation) {
-        for late in leases {
+        for late in leases where !state.isOpen || late.call?.isWaiting == true {
             late.call?.cancel()
             guard end(late) else { continue }
             finish(late.request, .lease) { frame, answer in

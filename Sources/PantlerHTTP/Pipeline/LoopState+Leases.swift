@@ -43,9 +43,8 @@ extension LoopState {
         admits: @escaping ReadAdmission
     ) {
         let state = NIOLoopBound(self, eventLoop: eventLoop)
-        let woken = woken
-        let call = store.lease(namespace, address, ask, admits: admits) { answer, hasWaited in
-            let finish: @Sendable () -> Void = {
+        let call = store.lease(namespace, address, ask, admits: admits, wakes: wakes) { answer in
+            state.eventLoop.perform {
                 guard case .larger(let size) = answer else {
                     return withExtendedLifetime(claim) { completion(.stored(answer)) }
                 }
@@ -56,7 +55,6 @@ extension LoopState {
                     state.value.lease(namespace, address, ask, until: deadline, claim, began, completion) { $0 <= size }
                 }
             }
-            if hasWaited { woken.add(finish) } else { state.eventLoop.perform(finish) }
         }
         began(call)
     }

@@ -8,7 +8,8 @@ import Synchronization
 /// What the connections of one event loop share. It is used on that loop alone, so that nothing here is locked.
 final class LoopState {
     let eventLoop: any EventLoop
-    let woken: WokenWork
+    /// Runs what is to be done for those whose waits have ended.
+    let wakes: LeaseCall.Runner
     let store: Store
     let router: Router
     let flight: Flight
@@ -44,7 +45,8 @@ final class LoopState {
         access: AccessOptions
     ) {
         self.eventLoop = eventLoop
-        woken = WokenWork(eventLoop)
+        let woken = WokenWork(eventLoop)
+        wakes = { woken.add($0) }
         self.store = store
         self.router = router
         flight = router.flight

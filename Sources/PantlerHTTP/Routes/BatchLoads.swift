@@ -10,6 +10,8 @@ enum BatchResult: Sendable {
     /// A lease, with the entry to show meanwhile.
     case refresh(Lease, LoadedHit)
     case refused(LeaseRefusal)
+    /// The namespace is gone, or there are too many leases. The get is counted.
+    case failed
 }
 
 /// Asks for one key of a batch.
@@ -130,7 +132,7 @@ final class BatchLoads: Sendable {
                 // A value that has grown since its size was told is omitted.
                 case .entry(.larger) where isLarge: state.found?.omit(place)
                 case .entry(.larger(let size)): state.large.append((place, index, size))
-                case .entry(.hit), .entry(.absent), .entry(.missing), .given, .refresh, .refused:
+                case .entry(.hit), .entry(.absent), .entry(.missing), .given, .refresh, .refused, .failed:
                     state.found?.settle(place, result, address)
                 }
                 state.underWay -= 1

@@ -54,11 +54,11 @@ final class BatchWait: Sendable {
                 size <= Int64(Flight.free)
             } wants: { [self] hit in
                 state.withLock { $0.found?.takes(place, hit, address) ?? false }
-            } completion: { [self] answer, _ in
+            } completion: { [self] answer in
                 settle(place, answer, address)
             }
             let isOver = state.withLock { state in
-                state.calls.append(call)
+                if state.found != nil { state.calls.append(call) }
                 return state.found == nil
             }
             if isOver { return call.cancel() }
@@ -87,9 +87,14 @@ final class BatchWait: Sendable {
 
     /// Ends the wait with what is there.
     func end() {
-        let (found, calls) = state.withLock { state in (state.found.take(), state.calls) }
+        let (found, calls) = state.withLock { state in
+            defer { state.calls = [] }
+            return (state.found.take(), state.calls)
+        }
         guard let found else { return }
         for call in calls { call.cancel() }
+        // These keys are still being filled by others.
+        store.countRefusals(namespace, found.below.map { store.address(namespace, keys[$0.index]) })
         completion(found)
     }
 }

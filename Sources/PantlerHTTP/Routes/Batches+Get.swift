@@ -163,7 +163,7 @@ private struct BatchGet: Sendable {
         // A key that is refused may be waited for later, and is counted then.
         let ask = LeaseAsk(ttl: ask.lease.ttl, countsRefusal: false)
         return { address, admits, wants, completion in
-            store.lease(namespace, address, ask, admits: admits, wants: wants) { answer, _ in
+            store.lease(namespace, address, ask, admits: admits, wants: wants) { answer in
                 completion(BatchResult(answer))
             }
         }
@@ -176,12 +176,13 @@ private struct BatchGet: Sendable {
             end(found, stream)
         } else if found.bytes <= Self.pieceBytes {
             exchange.onLoop { [found] in lookUp(found, from: next, stream) }
-        } else if exchange.takesPieces {
+        } else if exchange.takesPieces, ask.mode != .leases {
             let stream = stream ?? exchange.begin(head)
             let piece = found.takePiece()
             stream.write(piece) { [found] in lookUp(found, from: next, stream) }
         } else {
-            // Nothing can be written before all of the answer is there, and gathering all of it may take long.
+            // Nothing can be written before all of the answer is there, and gathering all of it may take long. With leases that is so as well:
+            // they are given back if nobody is left to take the answer, and what is waited for stands among the entries.
             router.noteLongCall()
             router.perform(true) { [found] in lookUp(found, from: next, nil) }
         }
@@ -239,8 +240,7 @@ extension BatchResult {
         case .given(let lease, _): self = .given(lease)
         case .refresh(let lease, let hit): self = .refresh(lease, hit)
         case .refused(let refusal): self = .refused(refusal)
-        // The namespace is gone, or there are too many leases.
-        case .failed: self = .refused(.overloaded)
+        case .failed: self = .failed
         }
     }
 }

@@ -46,6 +46,8 @@ struct FoundBatch: Sendable {
         /// The lease that was given for the key; the object is shown meanwhile then.
         var lease: Lease?
         var refusal: LeaseRefusal?
+        /// Whether the refusal is counted already.
+        var isCounted = false
         /// Whether the object is a fresh entry, which is refreshed early.
         var isFresh = false
 
@@ -251,6 +253,10 @@ struct FoundBatch: Sendable {
         case .refused(let refusal):
             others[place].state = .missing
             others[place].refusal = refusal
+        case .failed:
+            others[place].state = .missing
+            others[place].refusal = .overloaded
+            others[place].isCounted = true
         }
     }
 
@@ -277,8 +283,8 @@ struct FoundBatch: Sendable {
         others.compactMap { other in other.lease.map { (other.index, $0) } }
     }
 
-    /// The numbers of the keys that were refused.
-    var refused: [Int] { others.compactMap { $0.refusal == nil ? nil : $0.index } }
+    /// The numbers of the keys that were refused, and are not counted for that.
+    var refused: [Int] { others.compactMap { $0.refusal == nil || $0.isCounted ? nil : $0.index } }
 
     /// The places of keys that somebody else fills.
     var filling: [(place: Int, index: Int)] {

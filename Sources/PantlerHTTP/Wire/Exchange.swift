@@ -113,7 +113,10 @@ final class Exchange: Sendable {
             address,
             ask,
             began: { call in
+                guard self.isAwaited else { return call.cancel() }
                 self.onCancel { why in
+                    // What does not wait is answered soon.
+                    guard call.isWaiting else { return }
                     call.cancel()
                     self.respond(Response(problem: .waitEnded(why), operation: .lease))
                 }
