@@ -26,7 +26,7 @@ def main():
     workers = [multiprocessing.Process(target=work, args=arguments) for _ in range(processes)]
     for worker in workers:
         worker.start()
-    told = [results.get(timeout=300) for _ in workers]
+    told = [results.get(timeout=600) for _ in workers]
     for worker in workers:
         worker.join()
     print(json.dumps({"had": [moment for had, _ in told for moment in had], "cpu_seconds": sum(cpu for _, cpu in told)}))
@@ -49,11 +49,11 @@ def work(redis_port, source_port, callers, key, start, results):
         begin.wait()
         value = cache.get(key)
         if value is None:
-            with cache.lock(f"lock of {key}", timeout=60):
+            with cache.lock(f"lock of {key}", timeout=300):
                 value = cache.get(key)
                 if value is None:
                     value = load(source_port, key)
-                    cache.set(key, value, 60)
+                    cache.set(key, value, 300)
         had.append(time.time())
 
     threading.stack_size(256 << 10)
