@@ -11,7 +11,8 @@ struct HistoryCheck: Sendable {
     /// The most configurations that there were at one moment.
     private(set) var mostConfigurations = 0
 
-    /// Of operations, those that look change nothing wherever they stand: one that fits now need not be tried later too.
+    /// A state, and what has led to it. An operation that only looks changes nothing wherever it has its moment: where its answer fits now, it
+    /// need not be tried later too.
     private struct Configuration: Hashable {
         /// A bit for each client whose running operation has led to the state.
         var linearized: UInt64 = 0

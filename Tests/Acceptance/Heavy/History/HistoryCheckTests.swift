@@ -148,6 +148,16 @@ struct HistoryCheckTests {
         #expect(!isExplained([before, byTag(green), ask(1, 4...5, .get, .missing)]))
     }
 
+    @Test("a put replaces nothing that is invalidated before it")
+    func replacedMeanwhile() {
+        let before = ask(0, 0...1, put(7), made(1))
+        let flush = ask(1, 2...6, .invalidate(.all, .gone), .ended(wasThere: nil))
+        let seen = ask(1, 7...8, .get, found(8, 3))
+        #expect(isExplained([before, flush, ask(0, 3...4, put(8), made(3)), seen]))
+        #expect(!isExplained([before, flush, ask(0, 3...4, put(8), replaced(3)), seen]))
+        #expect(isExplained([before, flush, ask(0, 3...4, put(8), replaced(3)), ask(1, 7...8, .get, .missing)]))
+    }
+
     @Test("what is made stale stays with its stale TTL alone, and by key gets a new version")
     func madeStale() {
         let stays = ask(0, 0...1, put(7, staysStale: true), made(1))

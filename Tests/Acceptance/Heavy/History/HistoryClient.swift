@@ -8,7 +8,7 @@ struct HistoryClient: Sendable {
     private static let prefixes = ["a/", "b/", "a/1", "c"]
 
     /// What the clients are about for a while.
-    enum Phase: CaseIterable {
+    enum Phase {
         /// All kinds of call.
         case everything
         /// Mostly leases and fills, so that there are runs of them with few changes in between.

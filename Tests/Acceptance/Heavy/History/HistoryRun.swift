@@ -2,44 +2,6 @@ import PantlerModel
 import Support
 import Testing
 
-/// What a run has to have met to have shown anything.
-private enum HistoryOutcome: String, CaseIterable {
-    case hit
-    case stale = "stale hit"
-    case missing
-    case written
-    case mismatch = "condition failed"
-    case ended = "deleted or invalidated"
-    case given = "lease given"
-    case refresh = "lease given beside a stale entry"
-    case filling = "held: filling"
-    case failed = "held: failed"
-    case filled
-    case lost = "fill lost"
-    case done = "prolonged or given up"
-    case notDone = "not prolonged nor given up"
-
-    /// `nil` = no answer.
-    init?(_ operation: KeyOperation) {
-        guard let answer = operation.answer else { return nil }
-        let fill: Bool
-        if case .put(let put) = operation.call { fill = put.lease != nil } else { fill = false }
-        switch answer {
-        case .found(let sighting): self = sighting.isStale == true ? .stale : .hit
-        case .missing: self = .missing
-        case .stored: self = fill ? .filled : .written
-        case .mismatch: self = .mismatch
-        case .ended: self = .ended
-        case .granted(_, stale: nil): self = .given
-        case .granted: self = .refresh
-        case .filling: self = .filling
-        case .failed: self = .failed
-        case .lost: self = fill ? .lost : .notDone
-        case .done: self = .done
-        }
-    }
-}
-
 /// Clients that ask one service about the same few keys, and what has been found out about the history of each key so far.
 struct HistoryRun {
     private static let clients = 8
@@ -84,12 +46,13 @@ struct HistoryRun {
             """
     }
 
-    /// Has the clients ask this many things together, and then checks.
+    /// Has the clients ask as many things together, and then checks.
     ///
-    /// - Parameter kills: kills the service once so many are answered, in the midst of more, and starts it again.
+    /// - Parameter kills: kills the service once so many are asked, in the midst of more, and starts it again.
     /// - Returns: whether there was nothing to complain of.
-    mutating func round(of count: Int, kills: Bool) throws -> Bool {
+    mutating func round(of counts: ClosedRange<Int>, kills: Bool) throws -> Bool {
         let begin = monotonicNanoseconds()
+        let count = Int.random(in: counts, using: &generator)
         let asked = Shared(0)
         let seed = generator.next()
         let asking = BackgroundThreads(clients.count) { [server, clients] number in
@@ -98,7 +61,7 @@ struct HistoryRun {
             return (client, failure)
         }
         if kills {
-            try eventually(within: 300, "\(count) operations are answered; \(context)") {
+            try eventually(within: 300, "\(count) operations are asked; \(context)") {
                 asked.value >= count || !server.isRunning
             }
             let isRunning = server.isRunning
@@ -122,10 +85,10 @@ struct HistoryRun {
         return complaints.isEmpty
     }
 
-    /// Stops the service, and holds the run to have met all that there is.
+    /// Stops the service, and holds a run of some length to have met all that there is.
     func stop() throws {
         let rare = HistoryOutcome.allCases.filter { (outcomes[$0] ?? 0) < operations / 2000 }
-        #expect(rare.isEmpty, "hardly met: \(rare); \(summary)")
+        #expect(rare.isEmpty || operations < 50_000, "hardly met: \(rare); \(summary)")
         #expect(try server.terminate() == .exited(0), "\(server.log.suffix(3000))")
     }
 
