@@ -353,6 +353,49 @@ struct LeaseTests {
         expect(try fill("d", "1", d), 201)
     }
 
+    @Test("what a long batch waits for stands among its entries")
+    func longBatch() throws {
+        let value = quoted(String(repeating: "x", count: 10_000))
+        for number in 0..<60 { try http.store(ns, "a\(number)", value) }
+        let lease = try take("awaited")
+        let keys = (0..<30).map { "\"a\($0)\"" } + ["\"awaited\""] + (30..<60).map { "\"a\($0)\"" }
+        let body = #"{"keys":[\#(keys.joined(separator: ","))],"wait":30}"#
+        let before = try waiters()
+        let connection = try RawConnection(port: http.port)
+        try connection.send(
+            http.head("POST", "\(ns)/batch/lease", ["Content-Type": "application/json"], bodyCount: body.utf8.count)
+                + body
+        )
+        try eventually("it waits") { try waiters() == before + 1 }
+        expect(try fill("awaited", "1", lease), 201)
+        let answer = expect(try connection.receive(), 200)
+        #expect(answer.json["entries"].array.count == 61)
+        #expect(answer.json["entries"].array.first { $0["key"].string == "awaited" }?["value"].int == 1)
+        #expect(answer.json["busy"].array.isEmpty)
+    }
+
+    @Test("each key of a batch is one get, whatever it waits for and however that ends")
+    func batchCounts() throws {
+        let leases = try ["a", "b", "c"].map { try take($0) }
+        let taken = try http.get("\(ns)/stats").json
+        #expect(taken["gets"].int == 3)
+        expect(try http.post("\(ns)/batch/lease", #"{"keys":["a","b","c"]}"#), 200)
+        #expect(try http.get("\(ns)/stats").json["gets"].int == 6)
+        let body = #"{"keys":["a","b","c"],"wait":30}"#
+        let connection = try RawConnection(port: http.port)
+        try connection.send(
+            http.head("POST", "\(ns)/batch/lease", ["Content-Type": "application/json"], bodyCount: body.utf8.count)
+                + body
+        )
+        try eventually("all three are waited for") { try waiters() == 3 }
+        expect(try http.delete("\(ns)/leases/b", leases[1]), 204)
+        #expect(expect(try connection.receive(), 200).json["leases"].array.map(\.["key"].string) == ["b"])
+        let stats = try http.get("\(ns)/stats").json
+        #expect(stats["gets"].int == 9)
+        #expect(stats["misses"]["total"].int == 9)
+        #expect(stats["leases"]["refused"].int == 5)
+    }
+
     @Test("a batch whose client leaves keeps no lease and no place")
     func batchLeaves() throws {
         let a = try take("a")
