@@ -173,7 +173,7 @@ final class Leases: Sendable {
         }
         if let tooLarge { return .answer(.larger(tooLarge)) }
         switch (lookup, found) {
-        case (.omitted, let hit?) where isElected: return .answer(refresh(hit, call, &shard, moment))
+        case (.omitted, let hit?) where isElected: return .answer(refresh(hit, election, call, &shard, moment))
         // An entry that is not wanted is handed over all the same, so that its caller can say why.
         case (.hit, let hit?), (.omitted, let hit?): return .answer(.hit(hit))
         case (.absent, let hit?): return .answer(.absent(hit))
@@ -211,8 +211,8 @@ final class Leases: Sendable {
     ) -> Outcome? {
         let (namespace, address) = (call.namespace, call.address)
         if namespace.isDropped { return .answer(.failed(dropped(namespace))) }
-        guard let result = lookups.result(of: loaded, &shard, namespace, address, counts: true) else { return nil }
         let election = election(&shard, namespace, address.hash, moment, &wakeups)
+        guard let result = lookups.result(of: loaded, &shard, namespace, address, counts: true) else { return nil }
         switch result {
         case .larger(let size): return .answer(.larger(size))
         case .absent(let hit):
@@ -222,7 +222,7 @@ final class Leases: Sendable {
         case .hit(let hit):
             var isElected = false
             hit.withFound(address) { isElected = election.elects($0, at: moment.now) }
-            if isElected { return .answer(refresh(hit, call, &shard, moment)) }
+            if isElected { return .answer(refresh(hit, election, call, &shard, moment)) }
             if call.wants?(hit) ?? true { shard.tally[namespace.slot].count(result) }
             return .answer(.hit(hit))
         }
@@ -237,6 +237,8 @@ final class Leases: Sendable {
         draws: Bool = true,
         _ wakeups: inout LeaseWakeups
     ) -> RefreshElection {
+        // This is read before anybody looks at the entry: what is invalidated after the look is then later than the lease.
+        let since = tiers.versions.latest
         var standing = LeaseTable.Standing.free
         if !shard.leases.isEmpty {
             standing = shard.leases.standing(hash, tiers.versions.latest, moment, &wakeups)
@@ -246,18 +248,19 @@ final class Leases: Sendable {
         if draws, eagerness > 0, standing == .free, let load = shard.leases.loadMilliseconds(hash, namespace.slot) {
             head = RefreshElection.head(load: load, eagerness: eagerness)
         }
-        return RefreshElection(standing: standing, head: head)
+        return RefreshElection(standing: standing, head: head, since: since)
     }
 
     /// Gives the lease of a key whose entry is there. Where that fails, the entry is there all the same.
     private func refresh(
         _ hit: LoadedHit,
+        _ election: RefreshElection,
         _ call: LeaseCall,
         _ shard: inout Shard,
         _ moment: Moment
     ) -> LeaseAnswer {
         let slot = call.namespace.slot
-        guard let lease = give(.expired, hasEntry: true, call, &shard, moment) else {
+        guard let lease = give(.expired, hasEntry: true, election, call, &shard, moment) else {
             shard.tally[slot].count(.hit(hit))
             return .hit(hit)
         }
@@ -282,7 +285,7 @@ final class Leases: Sendable {
         let slot = call.namespace.slot
         switch election.standing {
         case .free:
-            guard let lease = give(reason, hasEntry: false, call, &shard, moment) else {
+            guard let lease = give(reason, hasEntry: false, election, call, &shard, moment) else {
                 shard.tally[slot].countMiss(reason)
                 return .answer(.failed(.tooManyLeases))
             }
@@ -306,6 +309,7 @@ final class Leases: Sendable {
     private func give(
         _ reason: MissReason,
         hasEntry: Bool,
+        _ election: RefreshElection,
         _ call: LeaseCall,
         _ shard: inout Shard,
         _ moment: Moment
@@ -316,7 +320,7 @@ final class Leases: Sendable {
             ttl: call.leaseTTL,
             hasEntry: hasEntry,
             reason,
-            tiers.versions.latest,
+            election.since,
             moment
         )
         return given.map { lease($0) }
@@ -503,6 +507,8 @@ struct RefreshElection {
     let standing: LeaseTable.Standing
     /// How long before its expiry the entry is refreshed, in milliseconds; 0 = not before.
     let head: Double
+    /// The newest version that had been given before anybody looked at the entry.
+    let since: Version
 
     /// How long before an entry's expiry this caller would refresh it: -load x eagerness x ln(random). So each caller decides by itself, and
     /// the more of them there are, the sooner one of them does (Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede
