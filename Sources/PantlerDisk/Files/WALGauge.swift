@@ -32,5 +32,8 @@ struct WALGauge: ~Copyable {
     func set(frames: Int) { pages.pointee = Int32(clamping: frames) }
 
     /// Bytes of log in use, as of the last commit; the file may be longer.
-    var bytes: Int64 { Int64(pages.pointee) * Int64(RowCost.pageBytes + 24) }
+    var bytes: Int64 { Int64(pages.pointee) * Self.frameBytes }
+
+    /// A page in the log, with its header.
+    static let frameBytes = Int64(RowCost.pageBytes + 24)
 }

@@ -13,21 +13,37 @@ extension Writer {
 
     /// Whether a batch goes into the journal. If it must not, the journal is empty afterwards.
     func takesJournal(_ batch: Batch) throws(SQLiteError) -> Bool {
-        let waiting = context.queue.readJournaled { $0.countInAll }
-        switch journal.destination(changes: batch.count, bytes: batch.bytes, waiting: waiting, context.boundedOptions) {
+        switch destination(of: batch) {
         case .rows: return false
         case .rowsOnceMerged:
             try mergeBySteps()
-            return false
+            // Many small changes go there again: by rows they would write a page each, or several.
+            return destination(of: batch) == .journal
         case .journal: return true
         case .journalToBeMerged:
             journal.isWanted = true
             return true
         case .journalOnceEased:
             let end = monotonicNanoseconds() + Self.easingNanoseconds
-            while monotonicNanoseconds() < end, stepMerge() { watchLog() }
+            var isMerging = true
+            while isMerging, monotonicNanoseconds() < end {
+                isMerging = stepMerge()
+                watchLog()
+                // What is merged takes room twice until the journal's rows go, so that others may have to leave meanwhile.
+                catchUp()
+            }
             return true
         }
+    }
+
+    private func destination(of batch: Batch) -> JournalState.Destination {
+        let waiting = context.queue.readJournaled { $0.countInAll }
+        return journal.destination(
+            changes: batch.count,
+            bytes: batch.bytes,
+            waiting: waiting,
+            context.boundedOptions
+        )
     }
 
     /// Has the journal emptied of what is in it now.

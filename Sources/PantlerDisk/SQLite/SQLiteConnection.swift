@@ -73,14 +73,12 @@ struct SQLiteConnection: ~Copyable {
     /// How many rows the last statement has changed.
     var changes: Int { Int(sqlite3_changes(handle)) }
 
-    /// The file grows by multiples of this once `reserveFile` was called.
-    static let chunkBytes: Int32 = 64 << 10
-
     /// Has the file take so many bytes of the device, and some more, so that it grows in few pieces.
     ///
+    /// - Parameter chunkBytes: it is a multiple of this from then on.
     /// - Throws: `full` where there is no room for that.
-    func reserveFile(_ bytes: Int64) throws(SQLiteError) {
-        var chunk = Self.chunkBytes
+    func reserveFile(_ bytes: Int64, chunkBytes: Int64) throws(SQLiteError) {
+        var chunk = Int32(clamping: chunkBytes)
         var bytes = bytes
         // https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html
         guard sqlite3_file_control(handle, "main", SQLITE_FCNTL_CHUNK_SIZE, &chunk) == SQLITE_OK,

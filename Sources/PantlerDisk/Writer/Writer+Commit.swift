@@ -61,8 +61,17 @@ extension Writer {
         let isJournaled = try takesJournal(batch)
         // What an attempt before this one has committed or rejected is not tried again.
         let items = batch.items.filter { !outcome.done.contains($0.ticket) && outcome.rejected[$0.ticket] == nil }
+        makeRoomInLog(pages: Self.mostPages(of: batch, journaled: isJournaled))
         try write(items[...], journaled: isJournaled, sync: sync, &outcome)
         return sync
+    }
+
+    /// Pages that a commit writes at most, about.
+    private static func mostPages(of batch: Batch, journaled isJournaled: Bool) -> Int {
+        // A value of somewhat more than half a page has a page of its own, and each row changes the indexes. What else a commit writes is
+        // the usage, the anchor of the clock, and what SQLite keeps of free pages.
+        let values = Int(clamping: batch.bytes / Int64(RowCost.pageBytes))
+        return isJournaled ? values + 8 : 2 * values + 3 * batch.count + 8
     }
 
     /// Whether a commit is synced: it is where someone waits for that, and once a second.

@@ -116,8 +116,8 @@ extension Writer {
         advanceRecentUse()
         do throws(SQLiteError) {
             let more = try catchUp(with: try stepHousekeeping(at: now))
-            watchLog()
             let isShrinking = try stepVacuum()
+            watchLog()
             return stepJob() || more || isShrinking
         } catch {
             housekeeping.restsUntil = now + Self.restNanoseconds
@@ -139,9 +139,10 @@ extension Writer {
         var more = more
         var left = Self.hastyRows / stepRows
         var excess = try excessBytes()
+        watchLog()
         while more, excess > most || left > 0 && excess > maxBytes / Self.slackShare {
-            watchLog()
             more = try stepHousekeeping(at: monotonicNanoseconds())
+            watchLog()
             left -= 1
             excess = try excessBytes()
         }

@@ -434,6 +434,15 @@ final class Writer: @unchecked Sendable {
         cutLog(bounds)
     }
 
+    /// In a small folder, sees to it that the log has room for a commit that may add so many pages to it: else it could be a little short
+    /// of its bound before the commit, and far beyond it afterwards.
+    func makeRoomInLog(pages: Int) {
+        let bounds = context.bounds
+        let bytes = Int64(clamping: pages) * WALGauge.frameBytes
+        guard bounds.isCommitBound, gauge.bytes > 0, gauge.bytes + bytes > bounds.longestLogBytes else { return }
+        cutLog(bounds)
+    }
+
     /// Copies the whole log and begins it anew. Whoever reads and has begun before the last commit keeps it from being copied beyond what
     /// they see; the next attempt is made when the log has grown some more.
     private func cutLog(_ bounds: FolderBounds) {
@@ -493,7 +502,7 @@ final class Writer: @unchecked Sendable {
             reservedBytes = bytes
             return
         }
-        try connection.reserveFile(bytes)
+        try connection.reserveFile(bytes, chunkBytes: context.bounds.chunkBytes)
         reservedBytes = bytes
     }
 
@@ -579,7 +588,7 @@ final class Writer: @unchecked Sendable {
             if try stepVacuum(isResting: true) { context.queue.wake() }
             // The file itself becomes shorter when the log has been copied.
             let unused = try DatabaseFile.bytes(of: context.path) - pages.count() * Int64(RowCost.pageBytes)
-            if bytes > 0, unused > Int64(SQLiteConnection.chunkBytes) { checkpointer.poke() }
+            if bytes > 0, unused > context.bounds.chunkBytes { checkpointer.poke() }
         } catch {
             context.log.warn("The disk tier cannot tidy up while it rests", error.description)
         }
