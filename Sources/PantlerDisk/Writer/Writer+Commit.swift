@@ -6,6 +6,8 @@ extension Writer {
     /// A commit of so many changes is in a hurry and never gives way to other threads; any other one does for so long.
     private static let hurriedChanges = 256
     private static let yieldingNanoseconds: UInt64 = 10_000_000
+    /// A change that has waited for so much longer than others are waited for is late: 50 ms are promised.
+    private static let lateMicroseconds: UInt64 = 15_000
 
     /// What has become of the changes of a batch so far.
     private struct CommitOutcome {
@@ -95,9 +97,10 @@ extension Writer {
         sync: Bool,
         _ outcome: inout CommitOutcome
     ) throws(SQLiteError) {
-        // Whoever waits for a sync, or for room in a queue that fills, is not to wait for others besides.
+        // Whoever waits for a sync, or for room in a queue that fills, is not to wait for others besides; nor is a change that is late:
+        // others keep the cores busy then, and each yield costs a turn of theirs.
         var slice =
-            sync || items.count >= Self.hurriedChanges
+            sync || items.count >= Self.hurriedChanges || isLate
             ? .none : YieldingSlice(for: Self.yieldingNanoseconds)
         var journalBytes: Int64 = 0
         do throws(SQLiteError) {
@@ -128,6 +131,13 @@ extension Writer {
             for item in items[..<middle] where outcome.rejected[item.ticket] == nil { outcome.done.insert(item.ticket) }
             try write(items[middle...], journaled: journaled, sync: sync, &outcome)
         }
+    }
+
+    /// Whether a change of the batch in commit is late.
+    private var isLate: Bool {
+        let (oldest, linger) = context.queue.read { ($0.oldestMicroseconds, $0.limits.lingerMicroseconds) }
+        guard let oldest else { return false }
+        return monotonicNanoseconds() / 1000 >= oldest + linger + Self.lateMicroseconds
     }
 
     // MARK: A full disk

@@ -32,7 +32,7 @@ extension Heavy {
             var written = try writing.join()
             let next = try server.restarted()
             for index in written.indices {
-                _ = try written[index].check(next.client, endedAt: nil, "run \(run), \(generator)")
+                _ = try written[index].check(next.client, committedBefore: nil, "run \(run), \(generator)")
             }
             #expect(try next.terminate() == .exited(0))
         }

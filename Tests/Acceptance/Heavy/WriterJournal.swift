@@ -34,9 +34,6 @@ struct WriterJournal: Sendable {
     /// Keys from `firstCounter` on are counters.
     private static let keyCount = 40
     private static let firstCounter = 30
-    /// How long before a crash a `behind` write must have been answered to be there after it: 50 ms are promised, the rest is for the
-    /// machine's scheduling.
-    private static let behindNanoseconds: UInt64 = 250_000_000
 
     init(namespace: String, durability: Durability, name: String) {
         self.namespace = namespace
@@ -109,9 +106,10 @@ struct WriterJournal: Sendable {
 
     /// Holds every key to what may be there, and begins anew with that.
     ///
-    /// - Parameter endedAt: when the service was killed; `nil` = it stopped cleanly, and so has to have everything.
+    /// - Parameter committedBefore: what was answered before this moment the service had committed when it was killed, as it said; `nil` =
+    ///   it stopped cleanly, and so has to have everything.
     /// - Returns: the versions of writes that were carried out and not answered.
-    mutating func check(_ http: HTTPClient, endedAt: UInt64?, _ context: String) throws -> [Int] {
+    mutating func check(_ http: HTTPClient, committedBefore: UInt64?, _ context: String) throws -> [Int] {
         for complaint in complaints { Issue.record("\(complaint); \(context)") }
         complaints = []
         var unanswered: [Int] = []
@@ -123,7 +121,7 @@ struct WriterJournal: Sendable {
                 answeredAt: 0
             )
             #expect([200, 404].contains(response.status), "\(response)")
-            let possible = possible(key, endedAt: endedAt)
+            let possible = possible(key, committedBefore: committedBefore)
             let match = possible.last { change in
                 change.value == found.value && (change.version == nil || change.version == found.version)
             }
@@ -137,12 +135,17 @@ struct WriterJournal: Sendable {
         return unanswered
     }
 
+    /// How many changes were answered before a moment since the keys were last looked at.
+    func answers(before moment: UInt64) -> Int {
+        changes.joined().count { $0.answeredAt.map { $0 > 0 && $0 < moment } ?? false }
+    }
+
     /// From the last change on that had to last. The one found before counts as such.
-    private func possible(_ key: Int, endedAt: UInt64?) -> ArraySlice<Change> {
+    private func possible(_ key: Int, committedBefore: UInt64?) -> ArraySlice<Change> {
         let last = changes[key].lastIndex { change in
             guard let answeredAt = change.answeredAt else { return false }
-            guard durability == .behind, let endedAt else { return true }
-            return answeredAt + Self.behindNanoseconds <= endedAt
+            guard durability == .behind, let committedBefore else { return true }
+            return answeredAt < committedBefore
         }
         return changes[key][(last ?? 0)...]
     }
