@@ -12,6 +12,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -20,13 +21,14 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     ],
     targets: [
         .executableTarget(
             name: "pantler",
             dependencies: [
                 "PantlerHTTP", "PantlerStore", "PantlerMemory", "PantlerDisk", "PantlerInsight", "PantlerJSON",
-                "PantlerCodec", "PantlerModel", "CPantler", "CZlib",
+                "PantlerCodec", "PantlerModel", "PantlerSockets", "CPantler", "CZlib",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
@@ -37,6 +39,7 @@ let package = Package(
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ]
         ),
         .target(
@@ -45,6 +48,8 @@ let package = Package(
                 "PantlerStore", "PantlerInsight", "PantlerJSON", "PantlerModel", "PantlerSockets",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOTLS", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
@@ -58,7 +63,10 @@ let package = Package(
         ),
         .target(
             name: "PantlerStore",
-            dependencies: ["PantlerMemory", "PantlerInsight", "PantlerJSON", "PantlerModel"]
+            dependencies: [
+                "PantlerMemory", "PantlerInsight", "PantlerJSON", "PantlerModel",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ]
         ),
         .target(name: "PantlerMemory", dependencies: ["PantlerModel", "CPantler"]),
         .target(
@@ -81,7 +89,17 @@ let package = Package(
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
 
         .target(name: "FailingDisk", path: "Tests/FailingDisk"),
-        .target(name: "Support", dependencies: ["PantlerMemory", "PantlerModel"], path: "Tests/Support"),
+        .target(
+            name: "Support",
+            dependencies: [
+                "PantlerMemory", "PantlerModel",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOTLS", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ],
+            path: "Tests/Support"
+        ),
         .testTarget(name: "PantlerJSONTests", dependencies: ["PantlerJSON", "Support"]),
         .testTarget(name: "PantlerCodecTests", dependencies: ["PantlerCodec", "Support"]),
         .testTarget(name: "PantlerInsightTests", dependencies: ["PantlerInsight", "PantlerModel", "Support"]),
@@ -114,12 +132,15 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
         .testTarget(
             name: "pantlerTests",
-            dependencies: ["pantler", "PantlerModel", "Support", .product(name: "Logging", package: "swift-log")]
+            dependencies: [
+                "pantler", "PantlerHTTP", "PantlerModel", "Support", .product(name: "Logging", package: "swift-log"),
+            ]
         ),
         .testTarget(name: "Acceptance", dependencies: ["Support", "PantlerModel", "pantler"]),
     ],

@@ -14,6 +14,10 @@ package enum Mutation: Sendable {
     case forgetTags(NamespaceID, before: Version, except: Set<EntryTag>)
     /// A namespace is gone with everything in it; its rows are swept in the background.
     case dropNamespace(NamespaceID)
+    /// A token was made or changed: this is all of it.
+    case token(TokenRecord)
+    /// A token was revoked.
+    case removeToken(TokenID)
 }
 
 /// What a put needs of its namespace's policy.
@@ -112,6 +116,7 @@ package struct PersistedState: Sendable {
     package var nextNamespaceID: NamespaceID = 1
     package var hashSeed: UInt64 = 0
     package var clockAnchor: ClockAnchor?
+    package var tokens: [TokenRecord] = []
 
     package init() {}
 }

@@ -29,9 +29,15 @@ package struct Problem: Error, Hashable, Sendable {
         case policyInvalid = "policy_invalid"
         case batchTooLarge = "batch_too_large"
         // others
+        case tokenRequired = "token_required"
+        case tokenInvalid = "token_invalid"
+        case forbidden = "forbidden"
+        case crossSite = "cross_site"
+        case rateLimited = "rate_limited"
         case entryNotFound = "entry_not_found"
         case entryAbsent = "entry_absent"
         case namespaceNotFound = "namespace_not_found"
+        case tokenNotFound = "token_not_found"
         case routeNotFound = "route_not_found"
         case methodNotAllowed = "method_not_allowed"
         case requestTimeout = "request_timeout"
@@ -39,6 +45,8 @@ package struct Problem: Error, Hashable, Sendable {
         case counterOverflow = "counter_overflow"
         case notJSON = "not_json"
         case tooManyNamespaces = "too_many_namespaces"
+        case tooManyTokens = "too_many_tokens"
+        case tokenReadOnly = "token_read_only"
         case leaseHeld = "lease_held"
         case versionMismatch = "version_mismatch"
         case leaseLost = "lease_lost"
@@ -63,10 +71,14 @@ package struct Problem: Error, Hashable, Sendable {
                 .namespaceInvalid, .queryInvalid, .cursorInvalid, .limitInvalid, .headerInvalid, .ttlConflict,
                 .confirmationRequired:
                 400
-            case .entryNotFound, .entryAbsent, .namespaceNotFound, .routeNotFound: 404
+            case .tokenRequired, .tokenInvalid: 401
+            case .forbidden, .crossSite: 403
+            case .entryNotFound, .entryAbsent, .namespaceNotFound, .tokenNotFound, .routeNotFound: 404
             case .methodNotAllowed: 405
             case .requestTimeout: 408
-            case .notAnInteger, .counterOverflow, .notJSON, .tooManyNamespaces, .leaseHeld: 409
+            case .notAnInteger, .counterOverflow, .notJSON, .tooManyNamespaces, .tooManyTokens, .tokenReadOnly,
+                .leaseHeld:
+                409
             case .versionMismatch, .leaseLost: 412
             case .bodyTooLarge, .valueTooLarge: 413
             case .uriTooLong: 414
@@ -76,6 +88,7 @@ package struct Problem: Error, Hashable, Sendable {
             case .ttlInvalid, .expiresAtInvalid, .tagsInvalid, .unknownMember, .missingMember, .memberInvalid,
                 .policyInvalid, .batchTooLarge:
                 422
+            case .rateLimited: 429
             case .headersTooLarge: 431
             case .internalError: 500
             case .transferCodingNotSupported: 501
@@ -97,6 +110,8 @@ package struct Problem: Error, Hashable, Sendable {
         case retry(reason: String, milliseconds: Int64)
         /// `method_not_allowed`: the `Allow` header's value.
         case allow(String)
+        /// `rate_limited`: after how many seconds it is worth asking again.
+        case retryAfter(seconds: Int64)
     }
 
     package var code: Code
@@ -121,6 +136,44 @@ extension Problem {
 
     package static func namespaceNotFound(_ name: String) -> Problem {
         Problem(.namespaceNotFound, "There is no namespace \(quoted(name)).")
+    }
+
+    /// The call needs a token, and none was presented.
+    package static let tokenRequired = Problem(
+        .tokenRequired,
+        "This call needs a token, in the field 'Authorization: Bearer pt_…'."
+    )
+
+    /// All that may be wrong with a token, alike: nobody is to learn more from it.
+    package static let tokenInvalid = Problem(
+        .tokenInvalid,
+        "The token is unknown, expired or revoked, or is no token."
+    )
+
+    /// A page of another site has had its reader's browser send a change.
+    package static let crossSite = Problem(
+        .crossSite,
+        "The request comes from a page of another site: pages may change nothing here but what is served by the same name and port."
+    )
+
+    package static func rateLimited(afterSeconds seconds: Int64) -> Problem {
+        Problem(
+            .rateLimited,
+            "The token makes more requests a second than it may (limits.requests_per_token).",
+            extra: .retryAfter(seconds: seconds)
+        )
+    }
+
+    package static func tokenNotFound(_ id: TokenID) -> Problem {
+        Problem(.tokenNotFound, "There is no token '\(id)'.")
+    }
+
+    /// A token of the configuration cannot be changed by a call.
+    package static func tokenReadOnly(_ id: TokenID) -> Problem {
+        Problem(
+            .tokenReadOnly,
+            "The token '\(id)' is one of the configuration: change it in the file that `tokens.file` names."
+        )
     }
 
     package static func versionMismatch(found version: Version?) -> Problem {
@@ -179,8 +232,9 @@ extension Problem {
         )
     }
 
-    /// A text that a caller sent, cut short and without control characters, so that it can stand in an answer.
+    /// A text that a caller sent, cut short, without control characters and without a token's secret, so that it can stand in an answer.
     package static func quoted(_ text: String) -> String {
+        let text = PresentedToken.hidingSecrets(text)
         let shown = text.unicodeScalars.prefix(80).map { $0.value < 0x20 || $0.value == 0x7f ? "?" : Character($0) }
         return "'" + String(shown) + (text.unicodeScalars.count > 80 ? "…'" : "'")
     }

@@ -20,20 +20,29 @@ private struct HousekeepingState {
 }
 
 /// The work that no call asks for: expired entries leave, windows of the statistics move on, old invalidations are forgotten, and the
-/// hottest entries are remembered for the next start.
+/// hottest entries and the last use of tokens are remembered for the next start.
 final class Housekeeping: Sendable {
     private let tiers: Tiers
     private let catalogue: Catalogue
     private let accounts: Accounts
     private let hotSet: HotSet
     private let leases: Leases
+    private let tokens: Tokens
     private let state = Mutex(HousekeepingState())
     let sweeps = WorkerPool("sweeps")
     /// The queue on which ticks run, one at a time. They give way to all work for which somebody waits (on Linux by a nice value of 2).
     private let ticker = DispatchQueue(label: "pantler.maintenance", qos: .utility)
 
-    init(_ tiers: Tiers, _ catalogue: Catalogue, _ accounts: Accounts, _ hotSet: HotSet, _ leases: Leases) {
+    init(
+        _ tiers: Tiers,
+        _ catalogue: Catalogue,
+        _ accounts: Accounts,
+        _ hotSet: HotSet,
+        _ leases: Leases,
+        _ tokens: Tokens
+    ) {
         self.leases = leases
+        self.tokens = tokens
         self.tiers = tiers
         self.catalogue = catalogue
         self.accounts = accounts
@@ -73,6 +82,7 @@ final class Housekeeping: Sendable {
         if ticks % 10 == 0 {
             accounts.sample()
             leases.sweep()
+            tokens.saveUse()
         }
         hotSet.saveIfDue(at: ticks)
         if ticks % 100 == 0 { forgetOldTags() }

@@ -39,6 +39,8 @@ package final class Store: Sendable {
     private let accounts: Accounts
     private let hotSet: HotSet
     let housekeeping: Housekeeping
+    /// Who may call, where a listener asks for that.
+    package let tokens: Tokens
     /// The store keeps the listener, because the lower tier has only a weak reference to it.
     let listener: TierListener
     /// Does work that would hold an event loop for too long, and that nobody but its caller waits for: it empties namespaces that were
@@ -67,7 +69,8 @@ package final class Store: Sendable {
         merges = Merges(writes)
         hotSet = HotSet(tiers, catalogue, reads, room)
         leases = Leases(tiers, catalogue, lookups, reads)
-        housekeeping = Housekeeping(tiers, catalogue, accounts, hotSet, leases)
+        tokens = Tokens(state.tokens, lower: lower)
+        housekeeping = Housekeeping(tiers, catalogue, accounts, hotSet, leases, tokens)
         policies = PolicyChanges(tiers, catalogue, room, housekeeping, background: background)
         invalidations = Invalidations(tiers, catalogue, writes, housekeeping, background: background)
     }
@@ -114,6 +117,7 @@ package final class Store: Sendable {
         housekeeping.stop()
         invalidations.removeWhatIsHeld()
         hotSet.saveWhole()
+        tokens.saveUse(limit: .max)
         tiers.lower?.close()
     }
 

@@ -227,6 +227,19 @@ final class Fixture {
         NamespaceRecord(id: id, name: try NamespaceName(name), policy: Policy(), createdAt: clock.now())
     }
 
+    func token(_ id: String, _ role: Role = .read, note: String = "") throws -> TokenRecord {
+        guard let id = TokenID(id), let digest = TokenDigest([UInt8](repeating: 7, count: TokenDigest.count)) else {
+            throw Failure("\(id) is no id of a token")
+        }
+        return TokenRecord(
+            id: id,
+            grant: Grant(role: role),
+            note: note,
+            createdAt: clock.now().milliseconds,
+            digest: digest
+        )
+    }
+
     // MARK: Behind the tier's back
 
     /// Runs SQL on the file over a connection of the test's own.

@@ -90,7 +90,7 @@ final class FormatTests {
         var names: [String] = []
         while try statement.step() { names.append(statement.text(0)) }
         #expect(names == Self.columns, Self.advice)
-        #expect(Schema.current == 5, "The constants of FormatTests are those of version 5 of the schema")
+        #expect(Schema.current == 6, "The constants of FormatTests are those of version 6 of the schema")
     }
 
     @Test("rows are stored as they always were")
@@ -148,6 +148,32 @@ final class FormatTests {
         let reader = try Reader(path: path, cacheBytes: 1 << 20)
         #expect(try reader.entry(namespace: 7, key: Array("d".utf8)) == Self.deflatable, Self.advice)
     }
+
+    @Test("the row of a token is stored as it always was, and read")
+    func token() throws {
+        var token = TokenRecord(
+            id: try #require(TokenID("abcdefgh")),
+            grant: Grant(role: .write, namespaces: [try #require(NamespacePattern("team-*")), .everything]),
+            note: "grün",
+            createdAt: 1_800_000_000_000,
+            expiresAt: 1_900_000_000_000,
+            digest: try #require(TokenDigest([UInt8](0..<32)))
+        )
+        token.former = TokenRecord.Former(digest: try #require(TokenDigest([UInt8](32..<64))), until: 1_850_000_000_000)
+        token.lastUsedDay = 20_787
+        try StateTables(connection).put(token)
+        let text = (TokenRows.columns + ", checksum").split(separator: ", ").map { "quote(\($0))" }
+        let row = try Statement(connection, "SELECT \(text.joined(separator: " || ', ' || ")) FROM tokens")
+        #expect(try row.step())
+        #expect(row.text(0) == Self.tokenRow, Self.advice)
+        row.reset()
+        #expect(try RestoredState(connection).state.tokens == [token])
+    }
+
+    private static let tokenRow =
+        "'abcdefgh', 'write', 'team-*,*', 'grün', 1800000000000, 1900000000000, "
+        + "X'000102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F', "
+        + "X'202122232425262728292A2B2C2D2E2F303132333435363738393A3B3C3D3E3F', 1850000000000, 20787, 1085349891"
 
     // MARK: The journal
 

@@ -56,6 +56,26 @@ struct QueueFailureTests: QueueSuite {
         #expect(answers.fault(ticket) == full)
     }
 
+    @Test("a token whose maker was told of the failure is not written any more once it is removed")
+    func tokens() throws {
+        var queue = queue()
+        let answers = Answers()
+        let id = try #require(TokenID("abcdefgh"))
+        let digest = try #require(TokenDigest([UInt8](repeating: 1, count: 32)))
+        let record = TokenRecord(id: id, grant: Grant(role: .admin), createdAt: 1, digest: digest)
+        let made = queue.add(.control(.token(record)), .through, at: 0).ticket
+        _ = queue.settle(made, .through, answers.completion(made))
+        _ = try batch(&queue, at: 0)
+        answers.deliver(queue.fail(full, at: 1000).answers)
+        #expect(answers.fault(made)?.outcome == .kept)
+        _ = queue.add(.control(.removeToken(id)), at: 2000)
+        let items = try batch(&queue, at: 50_000).batch.items
+        #expect(items.count == 1)
+        guard case .control(.removeToken(id))? = items.first?.change else {
+            throw Failure("the token is still written")
+        }
+    }
+
     @Test("marks are kept although their waiter was told")
     func controls() throws {
         var queue = queue()

@@ -79,6 +79,42 @@ struct StateDamageTests {
         #expect(state.tags.count == (damage.contains("tags") ? 0 : 1))
     }
 
+    @Test(
+        "a damaged token is gone, found by a check, and named in the log by its id alone",
+        arguments: [
+            "role = 'admin'", "namespaces = '*'", "digest = zeroblob(32)", "expires_at = NULL", "id = 'bbbbbbbb'",
+        ]
+    )
+    func tokens(damage: String) throws {
+        let fixture = try folder()
+        try fixture.open()
+        var token = try fixture.token("aaaaaaaa")
+        token.grant.namespaces = [try #require(NamespacePattern("one"))]
+        token.expiresAt = 1
+        let sound = try fixture.token("cccccccc")
+        for record in [token, sound] { _ = fixture.tier.enqueue(.token(record)) }
+        fixture.tier.close()
+        try fixture.sql("UPDATE tokens SET \(damage) WHERE id = 'aaaaaaaa'")
+        let report = try FolderCheck.run(folder: fixture.folder)
+        #expect(report.findings == ["Damaged: 1 rows of tokens."])
+        #expect(try openMended(fixture).tokens == [sound])
+        #expect(try fixture.number("SELECT count(*) FROM tokens") == 1)
+    }
+
+    @Test("what is logged of a damaged token has its id, and nothing else of it")
+    func damagedTokenText() throws {
+        let fixture = try folder()
+        try fixture.open()
+        let token = try fixture.token("aaaaaaaa", note: "the note")
+        #expect(fixture.settle(fixture.tier.enqueue(.token(token), .through)) == nil)
+        fixture.tier.close()
+        for (id, text) in [("aaaaaaaa", "token 'aaaaaaaa', which is gone"), ("pt_x", "a token, which is gone")] {
+            try fixture.sql("UPDATE tokens SET id = '\(id)', last_used_day = 5")
+            let restored = try RestoredState(try SQLiteConnection(path: fixture.file, mode: .readWrite))
+            #expect(restored.damage == [text])
+        }
+    }
+
     @Test("the end of a namespace that is there is not believed")
     func dropped() throws {
         let fixture = try folder()

@@ -40,6 +40,44 @@ struct StateTests {
         #expect(fixture.tier.persistedState().nextNamespaceID == 5)
     }
 
+    @Test("tokens come back as they were last written, until they are removed")
+    func tokens() throws {
+        let fixture = try Fixture()
+        var changed = try fixture.token("aaaaaaaa", .read)
+        let plain = try fixture.token("bbbbbbbb", .admin, note: "an admin's")
+        let gone = try fixture.token("cccccccc")
+        for token in [changed, plain, gone] { _ = fixture.tier.enqueue(.token(token)) }
+        changed.grant = Grant(role: .write, namespaces: try ["a", "b-*"].map { try #require(NamespacePattern($0)) })
+        changed.note = "was read"
+        changed.expiresAt = 12
+        changed.former = TokenRecord.Former(digest: changed.digest, until: 13)
+        changed.digest = try #require(TokenDigest([UInt8](repeating: 9, count: 32)))
+        changed.lastUsedDay = 14
+        _ = fixture.tier.enqueue(.token(changed))
+        _ = fixture.tier.enqueue(.removeToken(gone.id))
+        try fixture.reopen()
+        #expect(fixture.tier.persistedState().tokens == [changed, plain])
+        #expect(fixture.settle(fixture.tier.enqueue(.removeToken(plain.id), .through)) == nil)
+        #expect(try fixture.crashed().tier.persistedState().tokens == [changed])
+    }
+
+    @Test("an undamaged token that makes no sense, as of a later Pantler, gives nothing and stays in the file")
+    func oddTokens() throws {
+        let fixture = try Fixture()
+        #expect(fixture.settle(fixture.tier.enqueue(.token(try fixture.token("aaaaaaaa")), .through)) == nil)
+        let columns = TokenRows.columns
+        for change in ["role = 'emperor'", "namespaces = 'a,?'", "digest = X'00'"] {
+            fixture.tier.close()
+            try fixture.sql(
+                "UPDATE tokens SET \(change); UPDATE tokens SET checksum = row_checksum('tokens', \(columns))"
+            )
+            try fixture.open()
+            #expect(fixture.tier.persistedState().tokens.isEmpty)
+            #expect(fixture.tier.health().corruptions == 0)
+            #expect(try fixture.number("SELECT count(*) FROM tokens") == 1)
+        }
+    }
+
     @Test("tags come back until they are forgotten")
     func tags() throws {
         let fixture = try Fixture()

@@ -21,6 +21,8 @@ final class FakeTier: LowerTier {
         var lastUses: [UInt64: UInt64] = [:]
         var mutations: [Mutation] = []
         var mayBringBack = false
+        var holdsSettling = false
+        var settling: [@Sendable (TierFault?) -> Void] = []
     }
 
     private let state = Mutex(State())
@@ -51,6 +53,18 @@ final class FakeTier: LowerTier {
             return state.held
         }
         for answer in held { answer() }
+    }
+
+    /// From now on nothing is durable before `settleHeld`.
+    func holdSettling() { state.withLock { $0.holdsSettling = true } }
+
+    /// Answers those who wait for what they have written, in their order or the other way round.
+    func settleHeld(with fault: TierFault? = nil, lastFirst: Bool = false) {
+        let held = state.withLock { state in
+            defer { state.settling = [] }
+            return state.settling
+        }
+        for answer in lastFirst ? held.reversed() : held { answer(fault) }
     }
 
     var heldReads: Int { state.withLock { $0.held.count } }
@@ -160,6 +174,10 @@ final class FakeTier: LowerTier {
             case .dropNamespace(let id):
                 state.persisted.namespaces.removeAll { $0.id == id }
                 state.rows = state.rows.filter { $0.key.namespace != id }
+            case .token(let record):
+                state.persisted.tokens.removeAll { $0.id == record.id }
+                state.persisted.tokens.append(record)
+            case .removeToken(let id): state.persisted.tokens.removeAll { $0.id == id }
             }
             return (state.ticket, nil)
         }
@@ -170,7 +188,13 @@ final class FakeTier: LowerTier {
         _ durability: Durability,
         completion: @escaping @Sendable (TierFault?) -> Void
     ) -> Bool {
-        guard durability == .through, let fault = state.withLock({ $0.fault }) else { return true }
+        guard durability == .through else { return true }
+        let fault: TierFault?? = state.withLock { state in
+            if state.holdsSettling { state.settling.append(completion) }
+            return state.holdsSettling ? nil : .some(state.fault)
+        }
+        guard let fault else { return false }
+        guard let fault else { return true }
         completion(fault)
         return false
     }

@@ -49,9 +49,7 @@ package enum FolderCheck {
         if report.schemaVersion >= Schema.journalVersion {
             attempt("the journal", &report) { (report) throws(SQLiteError) in try checkJournal(connection, &report) }
         }
-        if report.schemaVersion >= Schema.checksumVersion {
-            attempt("the state", &report) { (report) throws(SQLiteError) in try checkState(connection, &report) }
-        }
+        attempt("the state", &report) { (report) throws(SQLiteError) in try checkState(connection, &report) }
         attempt("the usage", &report) { (report) throws(SQLiteError) in try checkUsage(connection, &report) }
         return report
     }
@@ -149,7 +147,7 @@ package enum FolderCheck {
         _ connection: borrowing SQLiteConnection,
         _ report: inout FolderReport
     ) throws(SQLiteError) {
-        for table in CheckedTable.allCases {
+        for table in CheckedTable.allCases where report.schemaVersion >= table.since {
             let isSound = table.isSound(in: report.schemaVersion)
             let damaged = try connection.integer("SELECT count(*) FROM \(table.rawValue) WHERE NOT (\(isSound))")
             guard damaged > 0 else { continue }

@@ -12,7 +12,7 @@ struct FolderLock: ~Copyable {
     init(folder: String) throws(DiskOpenError) {
         try Self.makeFolder(folder)
         let path = folder + "/" + Self.fileName
-        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
             switch errno {
             case ENOSPC, EDQUOT: throw .full(path: path, reason: Self.reason(errno))
@@ -42,7 +42,7 @@ struct FolderLock: ~Copyable {
         var path = folder.hasPrefix("/") ? "/" : ""
         for part in folder.split(separator: "/") {
             path += part
-            if mkdir(path, 0o755) != 0 {
+            if mkdir(path, 0o700) != 0 {
                 // `access` has a reason of its own.
                 let code = errno
                 if code != EEXIST, access(path, F_OK) != 0 { throw .noFolder(path: folder, reason: reason(code)) }

@@ -15,6 +15,8 @@ enum Change: Sendable {
         case .forgetTags(let namespace, let before, let kept):
             self = .control(.forgetTags(namespace, before: before, except: kept))
         case .dropNamespace(let namespace): self = .control(.dropNamespace(namespace))
+        case .token(let record): self = .control(.token(record))
+        case .removeToken(let id): self = .control(.removeToken(id))
         }
     }
 
@@ -23,6 +25,7 @@ enum Change: Sendable {
         switch self {
         case .entry(let keyed): keyed.bytes
         case .control(.hotSet(let hashes)): Int64(hashes.count) * 8 + 128
+        case .control(.token(let record)): Int64(record.note.utf8.count + 96 * record.grant.namespaces.count) + 512
         case .control: 512
         }
     }
@@ -104,6 +107,8 @@ enum Control: Sendable {
     case tag(NamespaceID, EntryTag, Watermark)
     case forgetTags(NamespaceID, before: Version, except: Set<EntryTag>)
     case dropNamespace(NamespaceID)
+    case token(TokenRecord)
+    case removeToken(TokenID)
     case versionCeiling(Version)
     case hotSet([UInt64])
     /// A row was found damaged. It is removed unless it has been rewritten since.
@@ -115,6 +120,7 @@ enum Control: Sendable {
     enum Name: Hashable {
         case namespace(NamespaceID)
         case tag(NamespaceID, EntryTag)
+        case token(TokenID)
         case versionCeiling
         case hotSet
         case void(NamespaceID)
@@ -124,6 +130,8 @@ enum Control: Sendable {
         switch self {
         case .namespace(let record): .namespace(record.id)
         case .tag(let namespace, let tag, _): .tag(namespace, tag)
+        case .token(let record): .token(record.id)
+        case .removeToken(let id): .token(id)
         case .versionCeiling: .versionCeiling
         case .hotSet: .hotSet
         case .void(let namespace, _): .void(namespace)

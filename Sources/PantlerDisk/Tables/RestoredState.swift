@@ -1,6 +1,6 @@
 import PantlerModel
 
-/// What a start reads from the small tables and the journal, once, before the writer's thread exists. Complexity: O(namespaces + tags + journal), whatever the number of rows; where
+/// What a start reads from the small tables and the journal, once, before the writer's thread exists. Complexity: O(namespaces + tags + tokens + journal), whatever the number of rows; where
 /// something of it is damaged, O(rows).
 ///
 /// Each row carries a checksum (`RowChecksum`). A damaged row is not believed: in its place stands what is known from elsewhere, or else what
@@ -45,6 +45,7 @@ struct RestoredState: Sendable {
         try readUsage(connection)
         try readDropped(connection)
         try readVoids(connection)
+        try readTokens(connection)
         journal = try RestoredJournal(connection, hash: EntryHash(seed: state.hashSeed))
         try judgeNumbers(connection)
         try mend(connection)
@@ -195,6 +196,20 @@ struct RestoredState: Sendable {
                 damage.append("what is void of namespace \(rows.integer(0))")
                 voided.insert(namespace)
             }
+        }
+    }
+
+    /// A damaged token is gone: nobody can tell what it was for, and so it is for nothing.
+    private mutating func readTokens(_ connection: borrowing SQLiteConnection) throws(SQLiteError) {
+        let table = CheckedTable.tokens
+        let rows = try Statement(connection, "SELECT \(table.columns), \(table.isSound) FROM tokens ORDER BY id")
+        while try rows.step() {
+            guard rows.integer(TokenRows.count) == 1 else {
+                let name = TokenID(rows.bytes(0)).map { "token '\($0)'" } ?? "a token"
+                damage.append("\(name), which is gone")
+                continue
+            }
+            if let record = TokenRows.record(rows) { state.tokens.append(record) }
         }
     }
 

@@ -45,7 +45,7 @@ enum RowChecksum {
 
 /// The tables whose rows carry a checksum, with the columns that it is over.
 enum CheckedTable: String, CaseIterable {
-    case namespaces, tags, usage, dropped, voids, state
+    case namespaces, tags, usage, dropped, voids, state, tokens
 
     var columns: String {
         switch self {
@@ -55,8 +55,12 @@ enum CheckedTable: String, CaseIterable {
         case .dropped: "namespace"
         case .voids: "namespace, through"
         case .state: "name, value"
+        case .tokens: TokenRows.columns
         }
     }
+
+    /// The first schema that has the table with checksums.
+    var since: Int { self == .tokens ? Schema.tokenVersion : Schema.checksumVersion }
 
     /// The checksum of a row, as SQL.
     var checksum: String { checksum(columns) }

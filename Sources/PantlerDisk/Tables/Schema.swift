@@ -15,6 +15,8 @@ enum Schema {
     static let checksumVersion = 4
     /// The first whose policies say how long negative entries live, and how early entries are refreshed.
     static let negativeVersion = 5
+    /// The first that has tokens.
+    static let tokenVersion = 6
 
     /// What turns version n of the file into n + 1, each in a transaction of its own. Never changed once released; new ones go to
     /// the end.
@@ -125,6 +127,22 @@ enum Schema {
         WHERE checksum IS row_checksum('namespaces', id, name, created_at, generation, gone_before, stale_before,
             stale_since, default_ttl, max_ttl, stale_ttl, ttl_jitter, max_memory, max_entries, max_disk, max_value_size, eviction,
             durability, compression_threshold, compression_level, stale_marks, lower_from);
+        """,
+        """
+        -- Who may call: see TokenRecord. Of a secret there is its SHA-256 alone. Times are those of the wall clock, in milliseconds.
+        CREATE TABLE tokens (
+            id TEXT PRIMARY KEY,
+            role TEXT NOT NULL,
+            namespaces TEXT NOT NULL,     -- patterns, with commas between them
+            note TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            expires_at INTEGER,           -- NULL = never
+            digest BLOB NOT NULL,
+            former_digest BLOB,           -- of the secret before a rotation, which is good until `former_until`
+            former_until INTEGER,
+            last_used_day INTEGER,        -- days since 1970; NULL = never
+            checksum INTEGER
+        ) WITHOUT ROWID;
         """,
     ]
 

@@ -21,7 +21,7 @@ enum StateName: String {
     case doubtEarlierWallMilliseconds = "doubt_earlier_wall_ms"
 }
 
-/// The small tables: namespaces, tags, usage, dropped namespaces, voids and single facts, as the writer changes them.
+/// The small tables: namespaces, tags, usage, dropped namespaces, voids, tokens and single facts, as the writer changes them.
 final class StateTables {
     private let setFact: Statement
     private let putHotSet: Statement
@@ -38,6 +38,8 @@ final class StateTables {
     private let deleteDropped: Statement
     private let raiseVoid: Statement
     private let deleteVoid: Statement
+    private let putToken: Statement
+    private let deleteToken: Statement
 
     static let namespaceColumns = formerNamespaceColumns + ", negative_ttl, early_refresh"
 
@@ -85,6 +87,8 @@ final class StateTables {
             """
         )
         deleteVoid = try Statement(connection, "DELETE FROM voids WHERE namespace = ?1 AND through <= ?2")
+        putToken = try Statement(connection, CheckedTable.tokens.insertion)
+        deleteToken = try Statement(connection, "DELETE FROM tokens WHERE id = ?1")
     }
 
     // MARK: Facts
@@ -245,6 +249,15 @@ final class StateTables {
         try putUsage.bind(2, usage.entries)
         try putUsage.bind(3, usage.bytes)
         try putUsage.run()
+    }
+
+    // MARK: Tokens
+
+    func put(_ record: TokenRecord) throws(SQLiteError) { try TokenRows.write(record, putToken) }
+
+    func remove(_ id: TokenID) throws(SQLiteError) {
+        try deleteToken.bind(1, id.description)
+        try deleteToken.run()
     }
 
     // MARK: Damage

@@ -247,6 +247,8 @@ extension Writer {
             try tables.drop(namespace)
             effects.dropped.insert(namespace)
             effects.voids[namespace] = nil
+        case .token(let record): try tables.put(record)
+        case .removeToken(let id): try tables.remove(id)
         case .versionCeiling(let version): try tables.raise(.versionCeiling, to: Int64(clamping: version))
         case .hotSet(let hashes): try tables.setHotSet(hashes)
         case .void(let namespace, let through):
