@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,28 +34,25 @@ def wait_until_ready(url, process, log, seconds=30):
     pytest.fail(f"the service was not ready within {seconds} s:\n{log.read_text()[-4000:]}")
 
 
-@pytest.fixture(scope="session")
-def service(tmp_path_factory):
-    """The base URL of a running service with a data folder of its own."""
+@contextmanager
+def running(folder, url, *arguments):
+    """A service in a folder of its own, while the block runs: ready at a URL, and stopped at the end."""
     executable = Path(os.environ.get("PANTLER_EXECUTABLE", ROOT / ".build/debug/pantler"))
     assert executable.exists(), f"{executable} is not there: run `swift build`, or set PANTLER_EXECUTABLE"
-    folder = tmp_path_factory.mktemp("pantler")
     log = folder / "log"
-    port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PANTLER_")}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [str(executable), "serve", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder / "data")],
+            [str(executable), "serve", "--data-dir", str(folder / "data"), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env=environment,
             cwd=folder,
         )
-    url = f"http://127.0.0.1:{port}"
     try:
         wait_until_ready(url, process, log)
-        yield url
+        yield
         assert process.poll() is None, f"the service died:\n{log.read_text()[-4000:]}"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0, log.read_text()[-4000:]
@@ -62,3 +60,12 @@ def service(tmp_path_factory):
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory):
+    """The base URL of a running service with a data folder of its own."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with running(tmp_path_factory.mktemp("pantler"), url, "--host", "127.0.0.1", "--port", str(port)):
+        yield url

@@ -4,7 +4,7 @@ import Synchronization
 package enum Operation: Int, Sendable, CaseIterable {
     case get, put, patch, delete, counter, lease
     case batchGet, batchSet, batchDelete, batchLease
-    case list, invalidate, namespace, stats, metrics, probe, document
+    case list, invalidate, namespace, token, stats, metrics, probe, document
     /// What has no route, or could not be read so far as to know it.
     case other
 
@@ -24,6 +24,7 @@ package enum Operation: Int, Sendable, CaseIterable {
         case .list: "list"
         case .invalidate: "invalidate"
         case .namespace: "namespace"
+        case .token: "token"
         case .stats: "stats"
         case .metrics: "metrics"
         case .probe: "probe"
@@ -53,10 +54,11 @@ package enum Lane: Int, Sendable, CaseIterable {
 package enum AnswerCode {
     /// Those that the service answers; all others count together, at the place after the last.
     package static let known = [
-        200, 201, 204, 304, 400, 404, 405, 408, 409, 412, 413, 414, 415, 417, 421, 422, 431, 500, 501, 503, 505, 507,
+        200, 201, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 414, 415, 417, 421, 422, 429, 431, 500, 501,
+        503, 505, 507,
     ]
 
-    static let count = 23
+    static let count = 26
 
     /// The value of the label `code`.
     static func name(_ index: Int) -> String { index < known.count ? String(known[index]) : "other" }
@@ -69,24 +71,27 @@ package enum AnswerCode {
         case 204: 2
         case 304: 3
         case 400: 4
-        case 404: 5
-        case 405: 6
-        case 408: 7
-        case 409: 8
-        case 412: 9
-        case 413: 10
-        case 414: 11
-        case 415: 12
-        case 417: 13
-        case 421: 14
-        case 422: 15
-        case 431: 16
-        case 500: 17
-        case 501: 18
-        case 503: 19
-        case 505: 20
-        case 507: 21
-        default: 22
+        case 401: 5
+        case 403: 6
+        case 404: 7
+        case 405: 8
+        case 408: 9
+        case 409: 10
+        case 412: 11
+        case 413: 12
+        case 414: 13
+        case 415: 14
+        case 417: 15
+        case 421: 16
+        case 422: 17
+        case 429: 18
+        case 431: 19
+        case 500: 20
+        case 501: 21
+        case 503: 22
+        case 505: 23
+        case 507: 24
+        default: 25
         }
     }
 }

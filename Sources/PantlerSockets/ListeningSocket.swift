@@ -5,71 +5,39 @@ package import NIOCore
 /// A socket that takes connections. Used on its loop.
 // @unchecked: what is not a constant is the loop's own: only `start`, `stop` and what the loop says touch it.
 package final class ListeningSocket: EventSource, @unchecked Sendable {
-    package let port: Int
-    private let accepted: @Sendable (CInt, Int?) -> Void
+    /// 0 for a Unix socket.
+    package var port: Int { bound.port }
+    /// Whether others have the socket too.
+    package var isInherited: Bool { bound.isInherited }
+    private let bound: BoundSocket
+    private let accepted: @Sendable (CInt, PeerAddress, Int?) -> Void
     private let failed: @Sendable (IOError) -> Void
     private var isOpen = true
     /// Whether the last attempt to take a connection failed.
     private var isFailing = false
 
-    /// How many connections may wait in the kernel to be taken.
-    private static let backlog: CInt = 4096
     /// How many connections are taken at a time, before the loop's other sockets have their turn.
     private static let acceptsAtOnce = 16
     /// The pause before the next attempt where no descriptor is left: without one, the connection that waits would keep the loop busy.
     private static let pause = TimeAmount.milliseconds(100)
 
-    /// Listens; nothing is taken before `start`.
+    /// Nothing is taken before `start`.
     ///
     /// - Parameters:
-    ///   - accepted: called with the descriptor of a connection, which it has to close, and the core at which its packets arrive, `nil` where
-    ///     the system does not say. TCP_NODELAY is set, and it does not block.
+    ///   - bound: from now on its end is that of this.
+    ///   - accepted: called with the descriptor of a connection, which it has to close, with its other end, and the core at which its packets
+    ///     arrive, `nil` where the system does not say. TCP_NODELAY is set where it is of TCP, and it does not block.
     ///   - failed: called when a connection could not be taken, as where the process has too many files open; once, until one can.
-    /// - Throws: `IOError`, as of an address that is in use.
     package init(
+        _ bound: BoundSocket,
         on loop: SocketLoop,
-        at address: SocketAddress,
-        accepted: @escaping @Sendable (CInt, Int?) -> Void,
+        accepted: @escaping @Sendable (CInt, PeerAddress, Int?) -> Void,
         failed: @escaping @Sendable (IOError) -> Void
-    ) throws {
-        let kind = CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
-        let descriptor = try checked("socket") { socket(CInt(address.protocol.rawValue), kind, 0) }
-        do {
-            port = try Self.listen(descriptor, at: address)
-        } catch {
-            close(descriptor)
-            throw error
-        }
+    ) {
+        self.bound = bound
         self.accepted = accepted
         self.failed = failed
-        super.init(descriptor, loop)
-    }
-
-    /// Binds the socket and listens. Returns the port.
-    private static func listen(_ descriptor: CInt, at address: SocketAddress) throws -> Int {
-        try set(descriptor, SOL_SOCKET, SO_REUSEADDR)
-        // The connections that it takes inherit the option.
-        try set(descriptor, CInt(IPPROTO_TCP), TCP_NODELAY)
-        _ = try address.withSockAddr { address, size in
-            try checked("bind") { Glibc.bind(descriptor, address, socklen_t(size)) }
-        }
-        _ = try checked("listen") { Glibc.listen(descriptor, backlog) }
-        // The port stands at the same place in an address of either family.
-        var bound = sockaddr_in6()
-        var size = socklen_t(MemoryLayout.size(ofValue: bound))
-        _ = try withUnsafeMutableBytes(of: &bound) { bytes in
-            try checked("getsockname") {
-                getsockname(descriptor, bytes.assumingMemoryBound(to: sockaddr.self).baseAddress, &size)
-            }
-        }
-        return Int(UInt16(bigEndian: bound.sin6_port))
-    }
-
-    private static func set(_ descriptor: CInt, _ level: CInt, _ option: CInt) throws {
-        var one: CInt = 1
-        _ = try checked("setsockopt") {
-            setsockopt(descriptor, level, option, &one, socklen_t(MemoryLayout.size(ofValue: one)))
-        }
+        super.init(bound.descriptor, loop)
     }
 
     /// Takes connections from now on.
@@ -78,22 +46,23 @@ package final class ListeningSocket: EventSource, @unchecked Sendable {
         try loop.add(self)
     }
 
-    /// Closes the socket: connections that wait are refused.
+    /// Takes no connection any more. Those that wait are refused, but where the socket was handed over: there they wait for the next process.
     package func stop() {
         guard isOpen else { return }
         isOpen = false
-        loop.remove(self)
-        close(descriptor)
+        loop.remove(self, isShared: bound.isInherited)
+        bound.close()
     }
 
     override func isReady(_ events: UInt32) {
         _ = loop.now
         defer { _ = loop.now }
         for _ in 0..<Self.acceptsAtOnce where isOpen {
-            let connection = pantler_accept(descriptor)
+            var peer = pantler_peer()
+            let connection = pantler_accept(descriptor, &peer)
             if connection >= 0 {
                 isFailing = false
-                accepted(connection, Self.core(of: connection))
+                accepted(connection, PeerAddress(peer), bound.isUnix ? nil : Self.core(of: connection))
                 continue
             }
             switch errno {
@@ -109,10 +78,8 @@ package final class ListeningSocket: EventSource, @unchecked Sendable {
 
     /// The core at which a connection's packets arrive; `nil` where the system does not say.
     private static func core(of connection: CInt) -> Int? {
-        var core: CInt = -1
-        var size = socklen_t(MemoryLayout.size(ofValue: core))
-        guard getsockopt(connection, SOL_SOCKET, SO_INCOMING_CPU, &core, &size) == 0, core >= 0 else { return nil }
-        return Int(core)
+        let core = option(connection, SOL_SOCKET, SO_INCOMING_CPU)
+        return core >= 0 ? Int(core) : nil
     }
 
     private func rest(_ error: IOError) {

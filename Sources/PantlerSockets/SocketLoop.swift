@@ -244,7 +244,13 @@ package final class SocketLoop: @unchecked Sendable {
     }
 
     /// Forgets a socket. To be called before its descriptor is closed, by which epoll forgets it too.
-    func remove(_ source: EventSource) { sources.remove(source) }
+    ///
+    /// - Parameter isShared: whether another process has the socket too: closing this one's descriptor is no end for it then, so that epoll has
+    ///   to be told.
+    func remove(_ source: EventSource, isShared: Bool = false) {
+        if isShared { try? control(EPOLL_CTL_DEL, source.descriptor, 0, source.token) }
+        sources.remove(source)
+    }
 
     private func control(_ operation: CInt, _ descriptor: CInt, _ interest: UInt32, _ token: UInt64) throws {
         var event = epoll_event(events: interest, data: epoll_data_t(u64: token))

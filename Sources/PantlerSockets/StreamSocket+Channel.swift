@@ -20,37 +20,6 @@ extension StreamSocket: Channel {
     /// Not asked for: it would be a system call a connection.
     package var remoteAddress: SocketAddress? { nil }
 
-    /// The other end, as `127.0.0.1:4711` or `[::1]:4711`; `nil` where the connection is gone. A system call. On the loop.
-    package var peer: String? {
-        guard isActive else { return nil }
-        var address = sockaddr_storage()
-        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        var host = [CChar](repeating: 0, count: Int(NI_MAXHOST))
-        var port = [CChar](repeating: 0, count: Int(NI_MAXSERV))
-        let error = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
-                guard getpeername(descriptor, pointer, &length) == 0 else { return CInt(-1) }
-                let flags = NI_NUMERICHOST | NI_NUMERICSERV
-                return getnameinfo(
-                    pointer,
-                    length,
-                    &host,
-                    socklen_t(host.count),
-                    &port,
-                    socklen_t(port.count),
-                    flags
-                )
-            }
-        }
-        guard error == 0 else { return nil }
-        let (name, number) = (Self.text(host), Self.text(port))
-        return name.contains(":") ? "[\(name)]:\(number)" : "\(name):\(number)"
-    }
-
-    private static func text(_ bytes: [CChar]) -> String {
-        String(decoding: bytes.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
     package var _channelCore: any ChannelCore { self }
 
     package var syncOptions: (any NIOSynchronousChannelOptions)? { Options(socket: self) }
@@ -71,10 +40,16 @@ extension StreamSocket: Channel {
         }
 
         func getOption<Option: ChannelOption>(_ option: Option) throws -> Option.Value {
-            guard let bytes = socket.waitingBytes as? Option.Value,
-                option is ChannelOptions.Types.BufferedWritableBytesOption
-            else { throw ChannelError.operationUnsupported }
-            return bytes
+            let value: Any
+            switch option {
+            case is ChannelOptions.Types.BufferedWritableBytesOption: value = socket.waitingBytes
+            // It reads on by itself, or its reader has it do so; and the other side may have ended its output, and still be answered.
+            case is ChannelOptions.Types.AutoReadOption, is ChannelOptions.Types.AllowRemoteHalfClosureOption:
+                value = true
+            default: throw ChannelError.operationUnsupported
+            }
+            guard let value = value as? Option.Value else { throw ChannelError.operationUnsupported }
+            return value
         }
     }
 }

@@ -117,6 +117,7 @@ extension StreamSocket {
     /// Lets go of bytes that the kernel has.
     private func drop(_ sent: Int) {
         waitingBytes -= sent
+        takenWaitingBytes &+= sent
         var left = sent
         var kept: [EventLoopPromise<Void>] = []
         while let first = waiting.first, first.count <= left {
@@ -150,6 +151,17 @@ extension StreamSocket {
         guard takesMore == (waitingBytes > 0) else { return }
         self.takesMore.store(!takesMore, ordering: .relaxed)
         pipeline.syncOperations.fireChannelWritabilityChanged()
+    }
+
+    /// Bytes that the other side has taken, but for a number that does not change as long as any wait here. A system call.
+    ///
+    /// The kernel has up to some megabytes that the other side has not taken, and tells of room for more only once a third of that is gone:
+    /// what waits here may stand for minutes although a slow side takes all that it can.
+    package var takenBytes: Int {
+        var held: CInt = 0
+        // SIOCOUTQ in tcp(7) and unix(7), which is the same number: what the kernel has of the output.
+        guard isOpen, ioctl(descriptor, UInt(TIOCOUTQ), &held) == 0 else { return takenWaitingBytes }
+        return takenWaitingBytes - Int(held)
     }
 
     private func fail(_ code: Int) { end(IOError(errnoCode: CInt(code), reason: "send")) }

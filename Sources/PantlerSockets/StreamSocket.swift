@@ -51,6 +51,8 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
     /// Output that is still to be sent, in its order.
     var waiting = CircularBuffer<UnsentOutput>()
     package internal(set) var waitingBytes = 0
+    /// Bytes of those that have waited which the kernel has taken.
+    var takenWaitingBytes = 0
     /// Whether the loop's `Outbox` has bytes of this socket, which are to be sent before those that wait.
     var hasQueuedBytes = false
     /// Whether the kernel has said that it takes no more for now.

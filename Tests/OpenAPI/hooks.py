@@ -27,6 +27,10 @@ schemathesis.openapi.format("pantler-key", utf8(1024))
 schemathesis.openapi.format("pantler-prefix", utf8(1024, minimum=0))
 schemathesis.openapi.format("pantler-tag", utf8(255))
 
+# What a line of text may hold, in 200 bytes.
+line = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"])
+schemathesis.openapi.format("pantler-note", st.text(line, max_size=50))
+
 # Schemathesis itself sends letters and digits alone in headers, and entity tags stand in quotes.
 opaque = st.one_of(st.integers(1, 99).map(str), st.from_regex(r"[!#-~]{0,20}", fullmatch=True))
 entity_tag = st.builds('{}"{}"'.format, st.sampled_from(["", "", "W/"]), opaque)

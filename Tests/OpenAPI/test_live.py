@@ -14,7 +14,8 @@ import pytest
 import requests
 import schemathesis
 import yaml
-from document import EXACT, PATH
+from conftest import free_port, running
+from document import EXACT, PATH, SERVED
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
@@ -276,6 +277,130 @@ def test_a_negative_entry_is_neither_a_hit_nor_a_miss(service):
     nothing.call("setBatch", 200, body={"entries": [{"key": "b", "absent": True}]})
     nothing.call("deleteEntry", 204, "b")
     assert nothing.call("getEntry", 404, "b").json()["reason"] == "deleted"
+
+
+METHODS = ("get", "head", "put", "post", "patch", "delete")
+OPERATIONS = [(path, method) for path, item in SERVED["paths"].items() for method in METHODS if method in item]
+RANKS = ("read", "write", "admin")
+PATTERNS = ("mine", "min*", "other", "*")
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory):
+    """Two URLs of one service: one where nobody is asked for a token, and one where everybody is; and tokens of all roles."""
+    open_port, guarded_port = free_port(), free_port()
+    folder = tmp_path_factory.mktemp("guarded")
+    configuration = folder / "pantler.yaml"
+    configuration.write_text(
+        "server:\n  listen:\n"
+        f"    - address=127.0.0.1 port={open_port} tokens=false\n"
+        f"    - address=127.0.0.1 port={guarded_port} tokens=true\n"
+        "limits:\n  failed_tokens: 100000\n"
+    )
+    admin = f"http://127.0.0.1:{open_port}"
+    with running(folder, admin, "--config", str(configuration)):
+        tokens = {}
+        for role in RANKS:
+            for pattern in PATTERNS:
+                made = requests.post(admin + "/v1/tokens", json={"role": role, "namespaces": [pattern]}, timeout=10)
+                assert made.status_code == 201, made.text
+                tokens[role, pattern] = made.json()["token"]
+        yield admin, f"http://127.0.0.1:{guarded_port}", tokens, folder / "log"
+
+
+def attempt(url, path, method, token=None, namespace="mine", **headers):
+    """Makes a call of an operation, which need not make sense beyond its path."""
+    target = path.replace("{ns}", namespace).replace("{key}", "k").replace("{id}", "aaaaaaaa")
+    if target.endswith(("/entry", "/value", "/counter", "/lease")):
+        target += "?key=k"
+    if token is not None:
+        headers["Authorization"] = "Bearer " + token
+    body = {} if method in ("put", "post", "patch") else None
+    return requests.request(method.upper(), url + target, headers=headers, json=body, timeout=10)
+
+
+def allowed(role, pattern, need):
+    """Whether a token of a role in some namespaces may call what has such an `x-pantler-role`, of the namespace `mine`."""
+    if need in ("none", "any"):
+        return True
+    needed, _, everywhere = need.partition(":")
+    covers = pattern == "*" if everywhere else pattern != "other"
+    return covers and RANKS.index(role) >= RANKS.index(needed)
+
+
+@pytest.mark.parametrize("path,method", OPERATIONS, ids=[f"{method} {path}" for path, method in OPERATIONS])
+def test_an_operation_needs_what_the_document_says(guarded, path, method):
+    admin, url, tokens, _ = guarded
+    operation = SERVED["paths"][path][method]
+    need = operation["x-pantler-role"]
+    assert (operation.get("security") == []) == (need == "none")
+    worthless = ["pt_abcdefgh_" + "x" * 43, "x", tokens["admin", "*"][:-1] + "?", tokens["admin", "*"] + " "  + tokens["read", "*"]]
+    for token in [None, *worthless]:
+        told = attempt(url, path, method, token)
+        if need == "none":
+            assert told.status_code not in (401, 403)
+            continue
+        assert told.status_code == 401, f"{token is None}: {told.text}"
+        challenge = 'Bearer realm="pantler"' + ("" if token is None else ', error="invalid_token"')
+        assert told.headers["WWW-Authenticate"] == challenge
+    for (role, pattern), token in tokens.items():
+        told = attempt(url, path, method, token)
+        assert told.status_code not in (401, 429), f"{role} of {pattern}: {told.text}"
+        assert (told.status_code != 403) == allowed(role, pattern, need), f"{role} of {pattern}: {told.status_code}"
+    assert attempt(admin, path, method).status_code not in (401, 403, 429)
+    foreign = attempt(url, path, method, tokens["admin", "*"], Origin="https://evil.example").status_code
+    assert (foreign == 403) == (method not in ("get", "head"))
+    if "{ns}" in path and method != "head":
+        refused = [attempt(url, path, method, tokens["admin", "other"], name) for name in ("mine", "nowhere")]
+        assert {(r.status_code, r.content, r.headers["WWW-Authenticate"]) for r in refused} == {
+            (403, refused[0].content, 'Bearer realm="pantler", error="insufficient_scope"')
+        }
+
+
+def test_the_life_of_a_token(guarded):
+    _, url, tokens, _ = guarded
+    headers = {"Authorization": "Bearer " + tokens["admin", "*"]}
+    documented = {name: DOCUMENTED.find_operation_by_id(name) for name in
+                  ("makeToken", "getToken", "listTokens", "rotateToken", "revokeToken", "getOwnToken", "listListeners")}
+
+    def call(name, status, id=None, body=None, token=None):
+        content = {} if body is None else {"body": body, "media_type": "application/json"}
+        path = {} if id is None else {"id": id}
+        sent = headers if token is None else {"Authorization": "Bearer " + token}
+        case = documented[name].Case(path_parameters=path, headers=sent, **content)
+        answer = case.call_and_validate(base_url=url)
+        assert answer.status_code == status, f"{name}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.text else None
+
+    made = call("makeToken", 201, body={"role": "write", "namespaces": ["mine"], "note": "t", "ttl": 600})
+    secret = made.pop("token")
+    assert call("getToken", 200, made["id"]) == made
+    assert made in call("listTokens", 200)["tokens"]
+    assert call("getOwnToken", 200, token=secret)["last_used"] is not None
+    rotated = call("rotateToken", 200, made["id"], {"grace": 600})["token"]
+    for token in (secret, rotated):
+        assert call("getOwnToken", 200, token=token)["id"] == made["id"]
+    call("revokeToken", 204, made["id"])
+    for token in (secret, rotated):
+        call("getOwnToken", 401, token=token)
+    call("getToken", 404, made["id"])
+    told = call("listListeners", 200)
+    assert [listener["tokens"] for listener in told["listeners"]] == [False, True]
+
+
+def test_the_audit_log_names_who_has_dropped_a_namespace(guarded):
+    _, url, tokens, log = guarded
+    headers = {"Authorization": "Bearer " + tokens["admin", "*"]}
+    dropped = url + "/v1/namespaces/audited"
+    assert requests.put(dropped, json={}, headers=headers, timeout=10).status_code == 201
+    assert requests.post(dropped + "/invalidate", json={"all": True}, headers=headers, timeout=10).status_code == 200
+    assert requests.delete(dropped + "?confirm=audited", headers=headers, timeout=10).status_code == 204
+    lines = [line for line in log.read_text().splitlines() if "namespace=audited" in line]
+    assert [what for line in lines for what in ("policy changed", "namespace flushed", "namespace dropped") if what in line] == [
+        "policy changed", "namespace flushed", "namespace dropped"
+    ]
+    assert all(tokens["admin", "*"].split("_")[1] in line for line in lines)
+    assert not any(token[12:] in log.read_text() for token in tokens.values())
 
 
 def test_schemathesis_finds_no_difference_between_document_and_service(stocked, tmp_path):

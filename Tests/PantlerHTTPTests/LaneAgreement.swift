@@ -36,6 +36,7 @@ struct LaneAgreement {
         let target: String
         let namespace: String
         let key: [UInt8]
+        let authorization: String?
         let closes: Bool
         let body: [UInt8]
 
@@ -45,6 +46,8 @@ struct LaneAgreement {
             target = String(decoding: request.target, as: UTF8.self)
             namespace = String(decoding: request.namespace, as: UTF8.self)
             key = Array(request.key)
+            let value = request.authorization
+            authorization = value.isEmpty ? nil : String(decoding: value, as: UTF8.self)
             closes = request.closes
             self.body = body
         }
@@ -93,7 +96,8 @@ struct LaneAgreement {
         guard
             head.method == request.method, head.target == Array(request.target.utf8),
             head.length == request.body.count, head.isKeptAlive != request.closes, !head.isHTTP10 || request.closes,
-            !head.expectsContinue,
+            !head.expectsContinue, !head.isCrossSite,
+            head.headers["authorization"].map({ String(trimmed($0)) }) == [request.authorization].compactMap(\.self),
             !head.isUpgrade || head.headers["upgrade"].map({ trimmed($0).asciiLowercased }) == ["h2c"]
         else { throw Disagreement("is another request: \(head)") }
         let call = try judge(request.method, request.target, head.headers)

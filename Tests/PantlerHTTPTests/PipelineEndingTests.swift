@@ -13,6 +13,7 @@ struct PipelineEndingTests {
         limits.headTimeout = .seconds(10)
         limits.bodyTimeout = .seconds(30)
         limits.idleTimeout = .seconds(75)
+        limits.bodyRate = 0
         change(&limits)
         return limits
     }
@@ -111,6 +112,61 @@ struct PipelineEndingTests {
         #expect(connection.isOpen)
         connection.advance(milliseconds: 1)
         #expect(!connection.isOpen)
+        #expect(connection.state.openConnections.slow(.answer) == 1)
+    }
+
+    @Test("a body that comes too slowly is answered 408, and counted", arguments: ["values/a", "entries/a", "nowhere"])
+    func slowBody(path: String) throws {
+        let connection = try TestConnection(limits: limits { $0.bodyRate = 1 << 10 })
+        let head = "PUT /v1/namespaces/ns/\(path) HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        try connection.send(head + "Content-Length: 60000\r\n\r\n")
+        for second in 0..<45 {
+            try connection.send(String(repeating: " ", count: second < 30 ? 1025 : 1000))
+            #expect(connection.isOpen)
+            connection.advance(milliseconds: 1000)
+        }
+        let early = try connection.answers()
+        connection.advance(milliseconds: 15_000)
+        let answers = try connection.answers()
+        // What is refused already is only passed over.
+        #expect((early + answers).map(\.status) == [path == "nowhere" ? 404 : 408])
+        #expect(connection.state.openConnections.slow(.body) == 1)
+        connection.advance(milliseconds: 2000)
+        #expect(!connection.isOpen)
+    }
+
+    @Test("heads that are not whole have their share of the bytes in flight, and no more")
+    func unfinishedHeads() throws {
+        let start = TestConnection.get("none").dropLast() + "User-Agent: "
+        let filler = String(repeating: "x", count: 5000)
+        let connection = try TestConnection(limits: limits())
+        let flight = connection.state.flight
+        // An eighth of it is for heads.
+        flight.setLimit(8 * 32 << 10)
+        var others = flight.holdHead(16 << 10)
+        #expect(others != nil)
+        try connection.send(start + filler)
+        try connection.send(filler)
+        #expect(flight.holdHead(1) == nil, "the head has the other half")
+        try connection.send("\r\n\r\n")
+        #expect(try connection.answers().map(\.status) == [404])
+        #expect(flight.holdHead(16 << 10) != nil, "a whole head is none of them")
+
+        others = nil
+        others = flight.holdHead(24 << 10)
+        try connection.send(start + String(repeating: "x", count: 3000))
+        try connection.send("\r\n\r\n")
+        try connection.send(start + filler)
+        #expect(try connection.answers().map(\.status) == [404])
+        try connection.send(filler)
+        let refused = try connection.answers()
+        #expect(refused.map(\.status) == [503])
+        #expect(refused.last?.closes == true)
+        #expect(flight.figures.refusals == 1)
+        others = nil
+        #expect(flight.holdHead(32 << 10) != nil)
+        #expect(flight.figures.held == 0)
+        _ = others
     }
 
     @Test("busy connections set their timer once in a long while")
@@ -143,6 +199,29 @@ struct PipelineEndingTests {
         #expect(answers[0].closes)
         connection.finishSending()
         #expect(!connection.isOpen)
+    }
+
+    @Test("a last answer that takes its time is sent whole, and what comes after it is short")
+    func slowLastAnswer() throws {
+        let connection = try TestConnection(limits: limits())
+        try connection.store("a", "1")
+        let socket = HeldSocket(connection.channel)
+        let pipeline = connection.channel.pipeline.syncOperations
+        try pipeline.addHandler(socket, position: .first)
+        try connection.get("a", "Connection: close\r\n")
+        connection.advance(milliseconds: 60_000)
+        #expect(connection.isOpen)
+        #expect(try connection.answers().isEmpty)
+        socket.letGo(try pipeline.context(handler: socket))
+        #expect(try connection.answers().map(\.body) == ["1"])
+        // Only the outgoing direction, as the made-up channel does not know.
+        #expect(connection.reads.firstClose == .output)
+        // Whoever takes none of it is cut off, as ever.
+        let stalled = try TestConnection(limits: limits())
+        try stalled.channel.pipeline.syncOperations.addHandler(HeldSocket(stalled.channel), position: .first)
+        try stalled.get("a", "Connection: close\r\n")
+        stalled.advance(milliseconds: 75_000)
+        #expect(!stalled.isOpen)
     }
 
     @Test(
@@ -312,8 +391,9 @@ struct PipelineEndingTests {
     @Test("one connection more than the limit is answered 503")
     func connectionLimit() throws {
         let count = ConnectionCount()
-        let first = try TestConnection(limits: limits { $0.connections = 1 }, openConnections: count)
-        let second = try TestConnection(limits: limits { $0.connections = 1 }, openConnections: count)
+        count.setLimits(limits { $0.connections = 1 })
+        let first = try TestConnection(limits: limits(), openConnections: count)
+        let second = try TestConnection(limits: limits(), openConnections: count)
         let refused = try second.answers()
         #expect(refused.map(\.status) == [503])
         #expect(refused.last?.closes == true)

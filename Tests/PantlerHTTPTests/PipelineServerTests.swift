@@ -18,7 +18,7 @@ struct PipelineServerTests {
         let store = Store(StoreOptions(), clock: ManualClock(), lower: nil, state: PersistedState())
         try store.start()
         var options = HTTPOptions()
-        options.port = 0
+        options.listeners = [Listener(.port(host: "127.0.0.1", port: 0))]
         server = HTTPServer(
             options,
             store: store,
@@ -66,9 +66,10 @@ struct PipelineServerTests {
         let connection = try connect()
         try connection.send(TestConnection.put("a", "12345"))
         #expect(try connection.receive().status == 201)
-        var limits = HTTPLimits()
-        limits.bodySize = 4
-        server.reload(limits: limits, allowedHosts: ["localhost", "cache.internal"], access: AccessOptions())
+        var options = HTTPOptions()
+        options.limits.bodySize = 4
+        options.allowedHosts = ["localhost", "cache.internal"]
+        server.reload(options)
         // The loop takes the new limits after what it is at; once it has answered this, that is over.
         try connection.send(TestConnection.get("a"))
         #expect(try connection.receive().status == 200)
@@ -77,7 +78,8 @@ struct PipelineServerTests {
         let other = try connect()
         try other.send(TestConnection.get("a").replacing("localhost", with: "cache.internal"))
         #expect(try other.receive().status == 200)
-        server.reload(limits: limits, allowedHosts: [], access: AccessOptions())
+        options.allowedHosts = []
+        server.reload(options)
         try other.send(TestConnection.get("a"))
         #expect(try other.receive().status == 200)
         try other.send(TestConnection.get("a").replacing("localhost", with: "cache.internal"))

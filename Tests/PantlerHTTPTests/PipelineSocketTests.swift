@@ -25,11 +25,11 @@ struct PipelineSocketTests {
             logger: Logger(label: "test"),
             openConnections: open,
             limits: HTTPLimits(),
-            hosts: ServedHosts([], address: "127.0.0.1"),
+            doors: [Door(Listener(.port(host: "127.0.0.1", port: 0)), HTTPOptions())],
             access: AccessOptions()
         )
         let socket = StreamSocket(taking: descriptor, on: loop)
-        let connection = try HTTPServer.assemble(socket.pipeline.syncOperations, state)
+        let connection = try HTTPServer.assemble(socket.pipeline.syncOperations, state, Entrance(door: 0, peer: .local))
         connection.socket = socket
         socket.reader = connection
         socket.start()

@@ -26,7 +26,7 @@ struct PipelineStateTests {
         case spent(Int)
         case turnCame
         case head
-        case body(isRefused: Bool = false)
+        case body(Int = 0, isRefused: Bool = false)
         case plainBody(unread: Int)
         case tookRequest
         case readHeld
@@ -54,15 +54,15 @@ struct PipelineStateTests {
             case .made(let number): _ = state.made(number)
             case .answered(let number): answer(number, &state)
             case .answeredAtOnce: _ = state.addBehind { $0.writeString("an answer") }
-            case .writable(let isWritable): _ = state.writabilityChanged(isWritable, unsent: 100, at: now)
+            case .writable(let isWritable): _ = state.writabilityChanged(isWritable, taken: 100, at: now)
             case .roomIsAsked: state.waitsForRoom()
-            case .roomCame: _ = state.roomCame()
+            case .roomCame: _ = state.roomCame(at: now)
             case .spent(let steps):
                 state.spend(steps)
                 _ = state.yieldsTurn()
             case .turnCame: state.turnCame()
             case .head: state.foundHead()
-            case .body(let isRefused): state.bodyMoved(isRefused: isRefused)
+            case .body(let bytes, let isRefused): state.bodyMoved(bytes, isRefused: isRefused)
             case .plainBody(let unread): state.awaitsPlainBody(unread: unread)
             case .tookRequest: state.tookRequest()
             case .readHeld: expect(state.mayRead(unread: 1, isShort: false), is: false)
@@ -202,9 +202,9 @@ struct PipelineStateTests {
     @Test("a socket that takes more again begins a burst, or has one follow the present one")
     func writability() {
         var state = Self.after([.writable(false)])
-        expect(state.writabilityChanged(true, unsent: 0, at: Self.time(0)), is: true)
+        expect(state.writabilityChanged(true, taken: 0, at: Self.time(0)), is: true)
         state = Self.after([.burst(), .writable(false)])
-        expect(state.writabilityChanged(true, unsent: 0, at: Self.time(0)), is: false)
+        expect(state.writabilityChanged(true, taken: 0, at: Self.time(0)), is: false)
         expect(state.endBurst(), is: true)
         #expect(!Self.after([.burst(), .endBurst()]).isInBurst)
     }
@@ -347,11 +347,14 @@ struct PipelineStateTests {
         var state = Self.after([.at(5), .burst(), .alone(closes: true), .answered(0)])
         #expect(state.life == .ending(since: Self.time(5)))
         expect(state.sending(gathered: 10), is: .last)
-        #expect(state.life == .lingering(since: Self.time(5)))
+        #expect(state.life == .leaving(since: Self.time(5)))
         expect(state.sending(gathered: 0), is: .nothing)
-        #expect(state.lastSent() == .output)
+        expect(state.lastSent(at: Self.time(70)), is: .output)
+        #expect(state.life == .lingering(since: Self.time(70)))
+        #expect(state.deadline(Self.patience) == Self.time(2070))
+        expect(state.timerFired(at: Self.time(2070), Self.patience, taken: 0), is: .close)
         _ = state.inputClosed()
-        #expect(state.lastSent() == .all)
+        expect(state.lastSent(at: Self.time(80)), is: .all)
         expect(state.close(), is: true)
         expect(state.close(), is: false)
         // The last of several ends it, also where it is answered first.
@@ -368,6 +371,19 @@ struct PipelineStateTests {
         limits.headTimeout = .milliseconds(100)
         limits.bodyTimeout = .milliseconds(1000)
         limits.idleTimeout = .milliseconds(10_000)
+        limits.bodyRate = 0
+        limits.answerRate = 0
+        return Patience(limits)
+    }()
+
+    /// The same with least rates: 1,000 bytes a second, which is one a millisecond.
+    private static let hurried: Patience = {
+        var limits = HTTPLimits()
+        limits.headTimeout = .milliseconds(100)
+        limits.bodyTimeout = .milliseconds(1000)
+        limits.idleTimeout = .milliseconds(10_000)
+        limits.bodyRate = 1000
+        limits.answerRate = 1000
         return Patience(limits)
     }()
 
@@ -384,7 +400,7 @@ struct PipelineStateTests {
             ),
             ([.at(50), .burst(), .settled(unread: 9), .settled(unread: 0)], 10_000, .close),
             ([.at(50), .burst(), .body(), .settled(unread: 0)], 1050, .body),
-            ([.at(50), .burst(), .body(isRefused: true)], 1050, .close),
+            ([.at(50), .burst(), .body(isRefused: true)], 1050, .refusedBody),
             ([.at(50), .burst(), .body(), .endBurst(), .at(90), .burst(), .body()], 1090, .body),
             ([.at(50), .burst(), .plainBody(unread: 9), .settled(unread: 9)], 1050, .body),
             (
@@ -402,9 +418,10 @@ struct PipelineStateTests {
             ([.alone()], nil, .none),
             ([.roomIsAsked], nil, .none),
             ([.body(), .roomIsAsked], nil, .none),
-            ([.at(50), .get(), .writable(false)], 10_050, .close),
-            ([.at(50), .burst(), .ended], 2050, .close),
-            ([.at(50), .burst(), .ended, .endBurst()], 2050, .close),
+            ([.at(50), .get(), .writable(false)], 10_050, .answer),
+            ([.at(50), .burst(), .ended], 10_050, .close),
+            ([.at(50), .burst(), .ended, .endBurst()], 10_050, .close),
+            ([.at(50), .burst(), .ended, .at(90), .writable(false), .endBurst()], 10_090, .answer),
             ([.closed], nil, .none),
         ] as [([Event], Int64?, ConnectionState.Timeout)]
     )
@@ -412,16 +429,83 @@ struct PipelineStateTests {
         var state = Self.after(events)
         #expect(state.deadline(Self.patience) == milliseconds.map { Self.time($0) })
         let due = milliseconds ?? 1_000_000
-        expect(state.timerFired(at: Self.time(due - 1), Self.patience, unsent: 100), is: .none)
-        expect(state.timerFired(at: Self.time(due), Self.patience, unsent: 100), is: then)
+        expect(state.timerFired(at: Self.time(due - 1), Self.patience, taken: 100), is: .none)
+        expect(state.timerFired(at: Self.time(due), Self.patience, taken: 100), is: then)
     }
 
     @Test("who has taken something of what was sent has another stretch of time")
     func progress() {
         var state = Self.after([.writable(false)])
-        expect(state.timerFired(at: Self.time(10_000), Self.patience, unsent: 99), is: .none)
+        expect(state.timerFired(at: Self.time(10_000), Self.patience, taken: 101), is: .none)
         #expect(state.deadline(Self.patience) == Self.time(20_000))
-        expect(state.timerFired(at: Self.time(20_000), Self.patience, unsent: 99), is: .close)
+        expect(state.timerFired(at: Self.time(20_000), Self.patience, taken: 101), is: .answer)
+    }
+
+    @Test("a body has to come fast enough on average, each time that its timeout is over", arguments: [false, true])
+    func bodyRate(isRefused: Bool) {
+        let slow = isRefused ? ConnectionState.Timeout.refusedBody : .body
+        func body(_ bytes: Int, at milliseconds: Int64) -> [Event] {
+            [.at(milliseconds), .burst(), .body(bytes, isRefused: isRefused), .endBurst()]
+        }
+        let begun = body(0, at: 50)
+        for (events, then) in [
+            (body(999, at: 1049), slow), (body(1000, at: 1049), .none), (body(500, at: 60) + body(500, at: 70), .none),
+            // What comes late is not more than what it is.
+            (body(998, at: 60) + body(1, at: 1049), slow),
+            // A pause of the server's counts for neither side.
+            (body(1, at: 60) + [.roomIsAsked, .at(700), .roomCame], .none),
+            (body(1, at: 60) + [.writable(false), .at(700), .writable(true)], .none),
+        ] as [([Event], ConnectionState.Timeout)] {
+            var state = Self.after(begun + events)
+            expect(state.timerFired(at: Self.time(1049), Self.hurried, taken: 0), is: .none)
+            expect(state.timerFired(at: Self.time(1050), Self.hurried, taken: 0), is: then)
+        }
+        // Each stretch by itself: what came before it is no help.
+        var state = Self.after(begun + body(1 << 20, at: 900))
+        expect(state.timerFired(at: Self.time(1050), Self.hurried, taken: 0), is: .none)
+        #expect(state.deadline(Self.hurried) == Self.time(1900))
+        expect(state.timerFired(at: Self.time(1900), Self.hurried, taken: 0), is: slow)
+        state = Self.after(begun + body(1 << 20, at: 1049))
+        expect(state.timerFired(at: Self.time(1050), Self.hurried, taken: 0), is: .none)
+        state.beginBurst(at: Self.time(2000), isShort: false)
+        state.bodyMoved(999, isRefused: isRefused)
+        #expect(state.deadline(Self.hurried) == Self.time(2050))
+        expect(state.timerFired(at: Self.time(2050), Self.hurried, taken: 0), is: slow)
+    }
+
+    @Test("so is the body of a plain put")
+    func plainBodyRate() {
+        func body(_ unread: Int, at milliseconds: Int64) -> [Event] {
+            [.at(milliseconds), .burst(), .plainBody(unread: unread), .endBurst()]
+        }
+        let begun = body(10, at: 50)
+        for (unread, then) in [(999, ConnectionState.Timeout.body), (1000, .none)] {
+            var state = Self.after(begun + body(unread, at: 1049))
+            expect(state.timerFired(at: Self.time(1050), Self.hurried, taken: 0), is: then)
+        }
+        // The next one has its own time.
+        var state = Self.after(begun + [.tookRequest] + body(10, at: 900))
+        #expect(state.deadline(Self.hurried) == Self.time(1900))
+        expect(state.timerFired(at: Self.time(1900), Self.hurried, taken: 0), is: .body)
+    }
+
+    @Test("who takes its answers has to do so fast enough on average, as long as its socket is full")
+    func answerRate() {
+        var state = Self.after([.writable(false)])
+        expect(state.timerFired(at: Self.time(9999), Self.hurried, taken: 0), is: .none)
+        expect(state.timerFired(at: Self.time(10_000), Self.hurried, taken: 100 + 10_000), is: .none)
+        #expect(state.deadline(Self.hurried) == Self.time(20_000))
+        expect(state.timerFired(at: Self.time(20_000), Self.hurried, taken: 100 + 19_999), is: .answer)
+        // A kernel that takes a piece now and then makes nobody faster.
+        state = Self.after([.writable(false), .at(9000), .writable(true), .at(9999), .writable(false)])
+        expect(state.timerFired(at: Self.time(10_000), Self.hurried, taken: 5000), is: .answer)
+        // Whoever had taken all of it for a while begins anew.
+        state = Self.after([.writable(false), .at(9000), .writable(true), .at(10_000), .writable(false)])
+        #expect(state.deadline(Self.hurried) == Self.time(20_000))
+        expect(state.timerFired(at: Self.time(10_000), Self.hurried, taken: 5000), is: .none)
+        // Nobody is slow who waits for the server.
+        #expect(Self.after([.alone(), .watched(0)]).deadline(Self.hurried) == nil)
+        #expect(Self.after([.alone(), .begun(0)]).deadline(Self.hurried) == nil)
     }
 
     // MARK: All together

@@ -23,6 +23,7 @@ struct PipelineStreamTests {
             takesPieces: true,
             logged: nil,
             headers: [:],
+            caller: .anybody,
             began: connection.eventLoop.now,
             claim: nil
         )

@@ -3,9 +3,11 @@ internal import NIOCore
 internal import NIOEmbedded
 import PantlerInsight
 import PantlerModel
+import PantlerSockets
 import PantlerStore
 import Support
 import Synchronization
+import Testing
 
 @testable import PantlerHTTP
 
@@ -13,24 +15,33 @@ import Synchronization
 /// Of one thread.
 final class TestConnection {
     let channel: EmbeddedChannel
-    let eventLoop = EmbeddedEventLoop()
+    let eventLoop: EmbeddedEventLoop
     let state: LoopState
     let store: Store
     let tier: LateTier
-    let reads = ReadCounter()
+    let reads: ReadCounter
     /// Calls that are none for the event loop.
-    let longCalls = Shared(0)
+    let longCalls: Shared<Int>
     /// The store's time; the connection's own is `eventLoop`'s.
-    let clock = ManualClock()
+    let clock: ManualClock
     private var unread: [UInt8] = []
 
-    /// - Parameter policy: of the namespace `ns`.
+    /// - Parameters:
+    ///   - needsToken: whether its listener asks for one.
+    ///   - policy: of the namespace `ns`.
     init(
         limits: HTTPLimits = HTTPLimits(),
         openConnections: ConnectionCount = ConnectionCount(),
+        needsToken: Bool = false,
+        opensMetrics: Bool = false,
+        access: AccessOptions = AccessOptions(),
         _ policy: (inout Policy) -> Void = { $0.durability = .memory }
     ) throws {
         tier = LateTier()
+        eventLoop = EmbeddedEventLoop()
+        reads = ReadCounter()
+        longCalls = Shared(0)
+        clock = ManualClock()
         var storeOptions = StoreOptions()
         storeOptions.maxMemory = 16 << 20
         store = Store(storeOptions, clock: clock, lower: tier, state: try tier.persistedState())
@@ -43,6 +54,11 @@ final class TestConnection {
             longCalls.update { $0 += 1 }
             work()
         }
+        var listener = Listener(.port(host: "127.0.0.1", port: 0))
+        listener.needsToken = needsToken
+        var options = HTTPOptions()
+        options.allowedHosts = ["localhost"]
+        options.opensMetrics = opensMetrics
         state = LoopState(
             eventLoop: eventLoop,
             store: store,
@@ -51,15 +67,26 @@ final class TestConnection {
             logger: Logger(label: "test"),
             openConnections: openConnections,
             limits: limits,
-            hosts: ServedHosts([], address: "127.0.0.1"),
-            access: AccessOptions()
+            doors: [Door(listener, options)],
+            access: access
         )
         channel = EmbeddedChannel(loop: eventLoop)
         try channel.pipeline.syncOperations.addHandler(reads)
-        try HTTPServer.assemble(channel.pipeline.syncOperations, state)
+        try HTTPServer.assemble(channel.pipeline.syncOperations, state, Entrance(door: 0, peer: .local))
         var made = Policy()
         policy(&made)
         store.setPolicy(try NamespaceName("ns"), made) { _ in }
+        channel.connect(to: try SocketAddress(ipAddress: "127.0.0.1", port: 1), promise: nil)
+    }
+
+    /// Another connection to the same store, on the same loop.
+    init(sharing other: TestConnection) throws {
+        (tier, store, state) = (other.tier, other.store, other.state)
+        (eventLoop, clock, longCalls) = (other.eventLoop, other.clock, other.longCalls)
+        reads = ReadCounter()
+        channel = EmbeddedChannel(loop: eventLoop)
+        try channel.pipeline.syncOperations.addHandler(reads)
+        try HTTPServer.assemble(channel.pipeline.syncOperations, state, Entrance(door: 0, peer: .local))
         channel.connect(to: try SocketAddress(ipAddress: "127.0.0.1", port: 1), promise: nil)
     }
 
@@ -97,9 +124,20 @@ final class TestConnection {
     }
 
     /// Puts a value and passes its answer.
-    func store(_ key: String, _ value: String) throws {
-        try send(Self.put(key, value))
+    func store(_ key: String, _ value: String, _ fields: String = "") throws {
+        try send(Self.put(key, value, fields))
         _ = try answers()
+    }
+
+    /// Makes a token, and returns the field that presents it.
+    func token(_ role: Role, _ namespaces: String..., expiresAt: Int64? = nil) throws -> (id: TokenID, field: String) {
+        let made = Shared<(id: TokenID, field: String)?>(nil)
+        let grant = Grant(role: role, namespaces: namespaces.compactMap { NamespacePattern($0) })
+        store.tokens.create(grant, expiresAt: expiresAt, nowMilliseconds: store.moment().wall.milliseconds) { result in
+            made.value = try? result.map { ($0.record.id, "Authorization: Bearer \($0.secretText)\r\n") }.get()
+        }
+        tier.commit()
+        return try #require(made.value)
     }
 
     func finishSending() { channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed) }
@@ -216,6 +254,34 @@ final class NarrowSocket: ChannelOutboundHandler {
 
     private func set(_ isWritable: Bool, _ context: ChannelHandlerContext) {
         channel.isWritable = isWritable
+        context.fireChannelWritabilityChanged()
+    }
+}
+
+/// Keeps all that is written until it is let go, as a socket does whose other side takes its time.
+final class HeldSocket: ChannelOutboundHandler {
+    typealias OutboundIn = ByteBuffer
+
+    private let channel: EmbeddedChannel
+    private var held: [(NIOAny, EventLoopPromise<Void>?)] = []
+
+    init(_ channel: EmbeddedChannel) { self.channel = channel }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        held.append((data, promise))
+    }
+
+    func flush(context: ChannelHandlerContext) {
+        guard channel.isWritable, !held.isEmpty else { return }
+        channel.isWritable = false
+        context.fireChannelWritabilityChanged()
+    }
+
+    func letGo(_ context: ChannelHandlerContext) {
+        for (data, promise) in held { context.write(data, promise: promise) }
+        held = []
+        context.flush()
+        channel.isWritable = true
         context.fireChannelWritabilityChanged()
     }
 }

@@ -19,7 +19,7 @@ struct AdmissionTests {
     ) -> (code: Problem.Code, operation: PantlerInsight.Operation)? {
         var options = RouterOptions()
         options.maxBody = maxBody
-        switch Router(store, options).admit(method, Array(target.utf8), headers) {
+        switch Router(store, options).admit(method, Array(target.utf8), headers, by: .anybody) {
         case .accepted(_, let room):
             #expect(room == maxBody)
             return nil

@@ -15,10 +15,15 @@ func code(_ body: () throws -> Void) -> Problem.Code? {
 
 /// Judges a head as the router does.
 @discardableResult
-func judge(_ method: Method, _ target: String, _ headers: HTTPHeaders = [:]) throws -> Call {
+func judge(
+    _ method: Method,
+    _ target: String,
+    _ headers: HTTPHeaders = [:],
+    by caller: Caller = .anybody
+) throws -> Call {
     let request = Request(method: method, target: Array(target.utf8), headers: headers)
     return try request.target.withBytes { bytes throws(Problem) in
-        try Call(method, bytes, path: request.path, query: request.query, headers)
+        try Call(method, bytes, path: request.path, query: request.query, headers, by: caller)
     }
 }
 

@@ -50,6 +50,8 @@ struct RequestMutator {
             "GET /v1/namespaces/s/values/k HTTP/1.1\r\nX-Request-ID: 1\r\nHOST: localhost \r\nAccept-Language: en\r\n\r\nGET / HTTP/1.1\r\n\r\n",
             put("shop", "user:1", "{\"value\":1}"), put("a", "x/y", "{}", "Accept: */*\r\nUser-Agent: curl/8\r\n"),
             put("s", "k", "{\"value\":[1],\"ttl\":60}", "Connection: keep-alive\r\n") + "GET / HTTP/1.1\r\n\r\n",
+            "GET /v1/namespaces/s/entries/k HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer pt_abcdefgh_x\r\n\r\n",
+            put("s", "k", "{}", "authorization:Bearer  pt_abcdefgh_x \r\nAccept: */*\r\n"),
             put("shop-1", "k", "", "Traceparent: 00-1-2-01\r\n"), put("s", "k", "0123456789\r\n\r\n0123456789"),
         ].map { Array($0.utf8) } + ClientHeads.all.map { Array($0.request.utf8) }
 
@@ -69,7 +71,9 @@ struct RequestMutator {
         "Content-Length: 13\r\n", "Content-Length: 2\r\n", "Content-Length: 11\r\n", "If-Match: *\r\n",
         "Trailer: x\r\n",
         "Proxy-Connection: close\r\n", "Connection: keep-alive\r\n", "Content-Encoding: gzip\r\n", "Lease: x\r\n",
-        "TE: trailers\r\n",
+        "TE: trailers\r\n", "Authorization: Bearer x\r\n", "Authorization:\r\n", "AUTHORIZATION: Basic eA==\r\n",
+        "Bearer ",
+        "Origin: http://localhost\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n",
         "X-Unknown: \tx\r\n", "Content-Type: multipart/form-data\r\n", "%C3%A9", "%00", "%2e", "%ff", "%2F",
         "HTTP/1.0\r\n", "\u{c3}",
     ].map { Array($0.utf8) }

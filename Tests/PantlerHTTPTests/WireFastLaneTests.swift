@@ -107,7 +107,7 @@ struct WireFastLaneTests {
             "Accept-Encoding: gzip, br", "Accept-Language: de", "Connection: Keep-Alive", "X-Request-Id: 7",
             "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nTracestate: a=b", "User-Agent:",
             "Accept: text/html", "Accept: */*;q=0", "Accept: */*\r\nAccept: */*", "Authorization: Bearer x",
-            "Cookie: a", "X-Unknown: 1",
+            "Cookie: a", "X-Unknown: 1", "Origin: null", "Sec-Fetch-Site: cross-site",
             "Content-Length: 0", "Content-Length: 000", "Content-Type: application/json",
             "Content-Type: multipart/form-data",
             "Range: bytes=0-1", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", "TE: trailers", "Keep-Alive: 5",
@@ -158,6 +158,7 @@ struct WireFastLaneTests {
     private static let oddFields = [
         "Content-Length: 5", "Content-Length: -0", "Content-Length: ", "Content-Length: 0\r\nContent-Length: 0",
         "Transfer-Encoding: chunked", "Transfer-Encoding:", "Expect: 100-continue", "Upgrade: websocket",
+        "Authorization:", "Authorization: a\tb", "Authorization: Bearer a\r\nauthorization: Bearer a",
         "Upgrade: h2c, x",
         "Trailer: x",
         "Lease: x",

@@ -41,6 +41,7 @@ struct WireLeaseLaneTests {
             ("Content-Length: 10", "Transfer-Encoding: chunked"), ("Host: localhost", "Host: elsewhere.example"),
             ("Host:", "Lease: x\r\nHost:"), ("Host:", "If-Match: *\r\nHost:"),
             ("Host:", "Expect: 100-continue\r\nHost:"),
+            ("Host:", "Origin: http://localhost\r\nHost:"), ("Host:", "Sec-Fetch-Site: none\r\nHost:"),
             ("Host:", "Content-Encoding: gzip\r\nHost:"), ("POST", "PATCH"), ("POST", "POSt"),
         ]
     )

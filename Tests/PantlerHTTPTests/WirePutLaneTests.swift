@@ -103,7 +103,8 @@ struct WirePutLaneTests {
             "If-Match: *", "If-None-Match: *", "Lease: x", "Content-Encoding: identity", "Content-Encoding: gzip",
             "Trailer: x",
             "Connection: upgrade", "Upgrade: websocket", "Proxy-Connection: keep-alive", "Content-Length",
-            "Content-Lengt\u{0}: 3",
+            "Content-Lengt\u{0}: 3", "Origin: http://localhost", "Sec-Fetch-Site: same-origin", "Authorization:",
+            "Authorization: Bearer x\r\nAuthorization: Bearer x",
         ]
     )
     func leavesFields(field: String) {

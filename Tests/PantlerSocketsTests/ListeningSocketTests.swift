@@ -14,10 +14,10 @@ struct ListeningSocketTests {
     init() throws { loop = try SocketLoop(name: "test") }
 
     private func listener(at host: String, port: Int = 0) throws -> ListeningSocket {
-        try ListeningSocket(
+        ListeningSocket(
+            try BoundSocket(at: SocketAddress(ipAddress: host, port: port)),
             on: loop,
-            at: SocketAddress(ipAddress: host, port: port),
-            accepted: { [taken, cores] descriptor, core in
+            accepted: { [taken, cores] descriptor, _, core in
                 cores.update { $0.append(core) }
                 taken.update { $0.append(descriptor) }
             },

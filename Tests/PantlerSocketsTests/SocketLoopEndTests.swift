@@ -15,10 +15,10 @@ struct SocketLoopEndTests {
     @Test("closes what is open on it, and tells its handlers")
     func sockets() throws {
         let fixture = try SocketFixture()
-        let listener = try ListeningSocket(
+        let listener = ListeningSocket(
+            try BoundSocket(at: SocketAddress(ipAddress: "127.0.0.1", port: 0)),
             on: fixture.loop,
-            at: SocketAddress(ipAddress: "127.0.0.1", port: 0),
-            accepted: { _, _ in },
+            accepted: { _, _, _ in },
             failed: { _ in }
         )
         try fixture.onLoop { _ in try listener.start() }

@@ -230,10 +230,10 @@ struct StreamSocketSendingTests {
         #expect(fixture.record.events.value == [.active, .inactive, .removed])
     }
 
-    @Test("of the channel's options there is only the number of bytes that wait")
+    @Test("of the channel's options there are those that its handlers ask for")
     func options() throws {
         #expect(throws: ChannelError.operationUnsupported) {
-            try fixture.onLoop { try $0.syncOptions?.getOption(.autoRead) }
+            try fixture.onLoop { try $0.syncOptions?.getOption(.maxMessagesPerRead) }
         }
         #expect(throws: ChannelError.operationUnsupported) {
             try value(of: fixture.socket.setOption(.autoRead, value: false))

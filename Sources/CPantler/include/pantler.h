@@ -49,8 +49,16 @@ bool pantler_set_affinity(const cpu_set_t *cores);
 /// Names the calling thread, as `top -H` shows it: the first 15 bytes of `name`.
 void pantler_name_thread(const char *name);
 
+/// Who is at a connection's other end.
+typedef struct {
+    enum { pantler_peer_local, pantler_peer_ipv4, pantler_peer_ipv6 } family;
+    unsigned short port;
+    /// In the order of the network; IPv4's are the first four.
+    unsigned char address[16];
+} pantler_peer;
+
 /// accept4(2): the next connection of a listening socket, closed on exec, and not blocking.
-int pantler_accept(int listener);
+int pantler_accept(int listener, pantler_peer *peer);
 
 /// pread(2), but on a thread that has asked for it only of what is in the system's page cache: else it fails with EAGAIN.
 ssize_t pantler_pread(int file, void *bytes, size_t count, off_t offset);

@@ -20,6 +20,8 @@ package struct AccessOptions: Hashable, Sendable {
     package var log = AccessLog.off
     /// From the request's first byte to its answer.
     package var slow = Duration.milliseconds(100)
+    /// Whether refusals and changes of who may do what have a line each in the audit log.
+    package var audits = true
 
     package init() {}
 
@@ -40,17 +42,21 @@ package struct AccessOptions: Hashable, Sendable {
 struct LoggedRequest: Sendable {
     let method: Method
     let target: String
+    /// The id of its caller's token, or `certificate`; `nil` where neither was asked for, or was good.
+    let token: String?
     /// The trace that the request is a part of (W3C Trace Context, `traceparent`); `nil` where none is named.
     let trace: String?
 
-    init(_ head: RequestHead) {
+    init(_ head: RequestHead, by caller: Caller?) {
+        if case .anybody? = caller { token = nil } else { token = caller?.name }
         method = head.method
         target = String(decoding: head.target, as: UTF8.self)
         trace = head.headers["traceparent"].first.flatMap { Self.trace(Array($0.utf8)[...]) }
     }
 
     /// - Parameter rest: what follows the target in the request's bytes.
-    init(_ method: Method, _ target: UnsafeRawBufferPointer, rest: UnsafeRawBufferPointer) {
+    init(_ method: Method, _ target: UnsafeRawBufferPointer, rest: UnsafeRawBufferPointer, token: String?) {
+        self.token = token
         self.method = method
         self.target = String(decoding: target, as: UTF8.self)
         trace = Self.field("traceparent", in: rest).flatMap { Self.trace($0) }
@@ -141,7 +147,12 @@ extension Connection {
         // A method that the lane takes has three letters and a space behind it.
         let rest = request.length - 4 - request.target.count
         let end = request.target.baseAddress.map { $0 + request.target.count }
-        return LoggedRequest(method, request.target, rest: UnsafeRawBufferPointer(start: end, count: rest))
+        return LoggedRequest(
+            method,
+            request.target,
+            rest: UnsafeRawBufferPointer(start: end, count: rest),
+            token: callerName(request)
+        )
     }
 
     /// Writes a line about a request whose client has left before it was answered, with the status that nginx has for that.
@@ -167,11 +178,12 @@ extension Connection {
             line["method"] = "\("\(request.method)".uppercased())"
             line["target"] = "\(request.target)"
         }
+        if let token = request?.token { line["token"] = "\(token)" }
         if let cache = answer.cache { line["cache"] = "\(cache)" }
         if let reason = answer.reason { line["reason"] = "\(reason)" }
         if let tier = answer.tier { line["tier"] = "\(tier)" }
         if let trace = request?.trace { line["trace"] = "\(trace)" }
-        if let peer = socket?.peer { line["peer"] = "\(peer)" }
+        line["peer"] = "\(peer)"
         loop.accessLogger.info("request", metadata: line)
     }
 }

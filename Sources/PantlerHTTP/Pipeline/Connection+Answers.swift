@@ -58,7 +58,7 @@ extension Connection {
     /// Gives the connection to one request until that is answered. No other may be under way.
     func beginAlone(_ message: IncomingMessage) -> Exchange {
         let head = message.head
-        let logged = isLogged ? LoggedRequest(head) : nil
+        let logged = isLogged ? LoggedRequest(head, by: message.caller) : nil
         loggedAlone = logged.map { ($0, message.began) }
         return Exchange(
             connection: self,
@@ -68,6 +68,7 @@ extension Connection {
             takesPieces: !head.isHTTP10 && head.method != .head,
             logged: logged,
             headers: message.request.headers,
+            caller: message.caller,
             began: message.began,
             claim: message.claim
         )
@@ -77,6 +78,8 @@ extension Connection {
     ///
     /// A long answer for which there is no room is replaced by a problem: it would have to wait here for a client that may never take it.
     func answer(_ exchange: Exchange, _ response: Response) {
+        // Whoever asked for the change may be gone, but it is made.
+        if let change = response.change { note(change, exchange, response) }
         // The body's room is given back first, because the answer may need it.
         exchange.endBody()
         let claim = claim(response.body?.readableBytes ?? 0)

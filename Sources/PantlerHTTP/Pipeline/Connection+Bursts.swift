@@ -47,7 +47,7 @@ extension Connection {
 
     func beginBurst() {
         if state.isInBurst { return }
-        state.beginBurst(at: loop.eventLoop.now, isShort: loop.flight.isShort)
+        state.beginBurst(at: loop.eventLoop.now, isShort: isShort)
         moment = loop.store.moment()
         output = loop.takeOutput()
     }
@@ -81,16 +81,20 @@ extension Connection {
     private func write(_ bytes: ByteBuffer, _ claim: FlightClaim? = nil) {
         if let socket, let claim {
             socket.write(bytes, with: claim)
+        } else if let secured {
+            secured.write(bytes, with: claim)
         } else {
             context?.write(wrapOutboundOut(bytes), promise: nil)
         }
     }
 
-    /// Hands a large value to the channel. It goes from where it lies, unless another handler stands before the socket, which takes copies
-    /// alone.
+    /// Hands a large value to the channel. It goes from where it lies, unless other handlers than those of TLS stand before the socket, which
+    /// take copies alone.
     private func write(_ value: OutgoingValue) {
         if let socket {
             socket.write(value.source)
+        } else if let secured {
+            secured.write(value.source)
         } else {
             context?.write(wrapOutboundOut(value.copy), promise: nil)
         }

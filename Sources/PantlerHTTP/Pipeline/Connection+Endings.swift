@@ -17,9 +17,11 @@ extension Connection {
         guard let context else { return }
         let written = context.eventLoop.makePromise(of: Void.self)
         written.futureResult.assumeIsolated().whenComplete { [self] _ in
-            switch state.lastSent() {
+            switch state.lastSent(at: loop.eventLoop.now) {
             case .all: close()
-            case let mode: self.context?.close(mode: mode, promise: nil)
+            case let mode:
+                self.context?.close(mode: mode, promise: nil)
+                armTimer()
             }
         }
         context.writeAndFlush(wrapOutboundOut(output), promise: written)
@@ -32,7 +34,7 @@ extension Connection {
         case .ifSent: if bufferedBytes == 0 { close() }
         case .whenSent:
             // Bytes that the socket has gathered are not among `bufferedBytes` yet, and may be more than the kernel takes at once.
-            socket?.sendGathered()
+            (socket ?? secured?.socket)?.sendGathered()
             guard state.isOpen else { return }
             if bufferedBytes == 0 { return close() }
             burst { endAnswers() }
@@ -44,24 +46,30 @@ extension Connection {
     }
 
     /// Ends the connection after the request that is under way, or at once if there is none.
-    func drain() {
+    ///
+    /// - Parameter sparesIdle: whether it may still have a request where there is none, which is its last.
+    func drain(sparesIdle: Bool = false) {
         cancel(state.drain())
         endLeases(.serverStops)
-        if !state.isInBurst { endIfDone() }
+        if !state.isInBurst, !sparesIdle { endIfDone() }
     }
 
     /// Tells a client that there are too many connections.
     func refuseConnection() {
-        loop.openConnections.noteRefusal()
-        burst { refuse(Problem(.overloaded, "The server has all the connections that it takes; try again later.")) }
+        loop.openConnections.noteRefusal(.limit)
+        burst { refuse(.allConnections) }
     }
 
     // MARK: Deadlines
 
+    /// Bytes that the other side has taken, but for a number that does not change while it takes less than there is. Asked for where it may
+    /// be slow.
+    var takenBytes: Int { (context?.channel as? StreamSocket)?.takenBytes ?? -bufferedBytes }
+
     /// Bytes that the channel has not sent yet.
     var bufferedBytes: Int {
         guard let options = context?.channel.syncOptions else { return 0 }
-        return (try? options.getOption(.bufferedWritableBytes)) ?? 0
+        return ((try? options.getOption(.bufferedWritableBytes)) ?? 0) + (secured?.queuedBytes ?? 0)
     }
 
     /// Sets the timer so that it goes off at the deadline or before. A timer that goes off before is left alone, because the deadline is
@@ -81,15 +89,23 @@ extension Connection {
     }
 
     private func timerWentOff() {
-        switch state.timerFired(at: loop.eventLoop.now, loop.patience, unsent: bufferedBytes) {
+        switch state.timerFired(at: loop.eventLoop.now, loop.patience, taken: takenBytes) {
         case .none: armTimer()
         case .close: close()
-        case .head: burst { timeOut("head") }
-        case .body: burst { timeOut("body") }
+        case .head: burst { timeOut(.head) }
+        case .body: burst { timeOut(.body) }
+        case .refusedBody: cutOff(.body)
+        case .answer: cutOff(.answer)
         }
     }
 
-    private func timeOut(_ what: String) {
-        refuse(Problem(.requestTimeout, "The request's \(what) did not come in time."))
+    private func timeOut(_ what: ConnectionCount.Slowness) {
+        loop.openConnections.noteSlow(what)
+        refuse(Problem(.requestTimeout, "The request's \(what.rawValue) did not come in time."))
+    }
+
+    private func cutOff(_ what: ConnectionCount.Slowness) {
+        loop.openConnections.noteSlow(what)
+        close()
     }
 }

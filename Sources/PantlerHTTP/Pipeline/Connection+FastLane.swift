@@ -37,7 +37,8 @@ extension Connection {
 
     /// Answers the plain requests at the front of `bytes`.
     func answerPlain(_ bytes: inout ByteBuffer) -> FastOutcome {
-        let hosts = loop.hosts
+        let door = door
+        let hosts = door.hosts
         // A longer body is left to the slow lane, which waits for room for it and answers it on another thread.
         let body = state.isShort ? Flight.free : min(loop.limits.bodySize, loop.router.options.maxBody, Call.shortBody)
         let bounds = FastLane.Bounds(head: loop.limits.headSize, body: body, awaitedBody: min(body, Flight.free))
@@ -50,8 +51,16 @@ extension Connection {
                 let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
                 switch FastLane.parse(rest, hosts, bounds, scratch: scratch) {
                 case .get(let request):
-                    guard state.mayGet, mayBegin(request), answer(request, request.closes ? frame.closing() : frame)
-                    else {
+                    guard state.mayGet, mayBegin(request) else {
+                        outcome = .waits
+                        return offset
+                    }
+                    guard allows(request, .read, door) else {
+                        outcome = .other
+                        return offset
+                    }
+                    guard answer(request, request.closes ? frame.closing() : frame) else {
+                        isRequestCounted = door.needsToken
                         outcome = .waits
                         return offset
                     }
@@ -61,6 +70,10 @@ extension Connection {
                 case .put(let request, let body):
                     guard state.mayPut, mayBegin(request) else {
                         outcome = .waits
+                        return offset
+                    }
+                    guard allows(request, .write, door) else {
+                        outcome = .other
                         return offset
                     }
                     put(request, body, request.closes ? frame.closing() : frame)
@@ -73,7 +86,12 @@ extension Connection {
                         outcome = .waits
                         return offset
                     }
+                    guard allows(request, .write, door) else {
+                        outcome = .other
+                        return offset
+                    }
                     guard lease(request, body, request.closes ? frame.closing() : frame) else {
+                        isRequestCounted = door.needsToken
                         outcome = .other
                         return offset
                     }

@@ -101,7 +101,7 @@ extension Connection {
     }
 
     private func noteRoom(_ isGranted: Bool) {
-        guard case .asked(let claim) = room, state.roomCame() else { return }
+        guard case .asked(let claim) = room, state.roomCame(at: loop.eventLoop.now) else { return }
         room = isGranted ? .granted(claim) : .refused
         // The request still stands at the front of the input.
         burst {}

@@ -11,15 +11,24 @@ final class LateLease: @unchecked Sendable {
     let namespace: Namespace
     let address: EntryAddress
     let connection: NIOLoopBound<Connection>
+    /// The token that it was asked for by; `nil` where it was asked for without one.
+    let pass: TokenPass?
     /// The call that is under way.
     var call: LeaseCall?
     /// Whether the request is answered, or nobody is there to be answered.
     var isOver = false
 
-    init(_ request: LateRequest, _ namespace: Namespace, _ address: EntryAddress, _ connection: Connection) {
+    init(
+        _ request: LateRequest,
+        _ namespace: Namespace,
+        _ address: EntryAddress,
+        _ pass: TokenPass?,
+        _ connection: Connection
+    ) {
         self.request = request
         self.namespace = namespace
         self.address = address
+        self.pass = pass
         self.connection = NIOLoopBound(connection, eventLoop: connection.loop.eventLoop)
     }
 }
@@ -65,6 +74,7 @@ extension Connection {
             late(.post, request, state.beginPut(holding: request.length, closes: request.closes)),
             namespace,
             EntryAddress(namespace: namespace.id, key: Array(request.key), hash: hash),
+            request.authorization.isEmpty || !door.needsToken ? nil : knownToken?.pass,
             self
         )
         leases.append(late)
@@ -79,6 +89,13 @@ extension Connection {
 
     private func finish(_ late: LateLease, _ result: RoomyLease) {
         guard end(late), state.isOpen else { return result.takeBack(late.namespace, late.address, loop.store) }
+        if let pass = late.pass, !stillAllows(pass, late.namespace) {
+            result.takeBack(late.namespace, late.address, loop.store)
+            noteLostWait(.lease, late.namespace, .token(pass))
+            return finish(late.request, .lease) { frame, answer in
+                Response(problem: .tokenInvalid, operation: .lease).write(late: frame, to: &answer)
+            }
+        }
         finish(late.request, .lease) { frame, answer in
             switch result {
             case .stored(let stored): return stored.write(late.address, at: moment.now, frame, to: &answer)
@@ -102,6 +119,7 @@ extension Connection {
         for late in leases where !state.isOpen || late.call?.isWaiting == true {
             late.call?.cancel()
             guard end(late) else { continue }
+            if why == .tokenEnded { noteLostWait(.lease, late.namespace, late.pass.map { .token($0) }) }
             finish(late.request, .lease) { frame, answer in
                 Response(problem: .waitEnded(why), operation: .lease).write(late: frame, to: &answer)
             }
@@ -119,7 +137,7 @@ extension Response {
 
 extension RoomyLease {
     /// Gives a lease up whose caller is gone. It may be lost already, which is just as well.
-    fileprivate func takeBack(_ namespace: Namespace, _ address: EntryAddress, _ store: Store) {
+    func takeBack(_ namespace: Namespace, _ address: EntryAddress, _ store: Store) {
         guard case .stored(let answer) = self else { return }
         switch answer {
         case .given(let lease, _), .refresh(let lease, _):

@@ -9,19 +9,41 @@ struct IncomingMessage {
     var request: Request
     /// What its head asks for, if the request was admitted.
     var call: Call?
-    let head: RequestHead
+    /// Who makes it.
+    var caller = Caller.anybody
+    var head: RequestHead
     var body: BodyReader
     let began: NIODeadline
     /// Bytes that the body may still have.
     var bodyRoom: Int
     /// Whether the request has been refused already, and the rest of it is only passed over.
     var isRefused = false
+    /// Whether the body means nothing to the call: it is passed over, so that nobody holds memory by it.
+    var dropsBody = false
     /// The claim that counts the body among the bytes in flight; `nil` for a small one.
     var claim: FlightClaim?
     /// Bytes of the body that there is room for, and that have not been taken yet.
     var roomLeft = 0
     /// Whether the client waits to be asked for the body.
     var awaitsContinue = false
+    /// The problem of a request that is refused later than at once.
+    var delayedProblem: Problem?
+
+    /// Lets go of what the answer to a refused request does not need: thousands of them may wait.
+    mutating func dropFields() {
+        request.headers = HTTPHeaders()
+        head.dropFields()
+    }
+}
+
+extension HTTPHeaders {
+    /// The fields without what nobody needs any more once the caller is known, and what is best not kept.
+    fileprivate var withoutAuthorization: HTTPHeaders {
+        guard contains(name: "authorization") else { return self }
+        var fields = self
+        fields.remove(name: "authorization")
+        return fields
+    }
 }
 
 // The slow lane: requests of any kind, as SwiftNIO's decoder reads them.
@@ -51,12 +73,14 @@ extension Connection {
         state.tookHead()
         room = .unasked
         guard let context, let head = bytes.readSlice(length: end) else { return false }
+        let (readable, method) = RequestHead.readable(head)
         do {
-            let (readable, method) = RequestHead.readable(head)
             let decoded = try decoder.head(readable, context)
-            begin(try RequestHead(decoded, method, loop.hosts, limits), bytes)
+            begin(try RequestHead(decoded, method, door.hosts, limits), bytes)
         } catch {
-            refuse(RequestHead.problem(error, head: head))
+            let problem = RequestHead.problem(error, head: head)
+            if problem.code == .hostNotServed { noteRefusal(problem, method, [], by: nil) }
+            refuse(problem)
         }
         return true
     }
@@ -66,18 +90,26 @@ extension Connection {
         let body = BodyReader(length: head.length, lineLimit: loop.limits.headSize)
         guard body.hasEnded == decoder.hasEnded else { return refuse(RequestHead.unreadable) }
         var message = IncomingMessage(
-            request: Request(method: head.method, target: head.target, headers: head.headers),
+            request: Request(method: head.method, target: head.target, headers: head.headers.withoutAuthorization),
             head: head,
             body: body,
             began: state.burstBegan,
             bodyRoom: 0
         )
-        switch loop.router.admit(head.method, head.target, head.headers) {
+        switch admit(head, &message) {
+        case .refused(let problem, _) where delays(problem):
+            loop.router.refusals.noteDelay()
+            message.delayedProblem = problem
+            message.dropFields()
+            refuseLater()
+            return keep(message)
         case .refused(let problem, let operation):
             refuse(&message, problem, operation)
         case .accepted(let call, let maxBody):
             message.call = call
-            message.bodyRoom = min(maxBody, loop.limits.bodySize, loop.limits.bytesInFlight)
+            message.dropsBody = call?.readsBody != true
+            message.bodyRoom =
+                message.dropsBody ? Self.passedOverBytes : min(maxBody, loop.limits.bodySize, loop.limits.bytesInFlight)
             if let length = head.length, length > message.bodyRoom {
                 refuse(&message, RequestHead.bodyTooLarge(message.bodyRoom), .other)
             } else if !body.hasEnded {
@@ -87,6 +119,49 @@ extension Connection {
         }
         guard state.isOpen else { return }
         if body.hasEnded { end(message) } else { keep(message) }
+    }
+
+    /// Judges a request in the order of what it says of itself: whether a page of another site has sent it, who makes it, what it asks for.
+    private func admit(_ head: RequestHead, _ message: inout IncomingMessage) -> Admission {
+        var known: Caller?
+        do throws(Problem) {
+            if head.isCrossSite { throw .crossSite }
+            let caller = try caller(of: head)
+            known = caller
+            message.caller = caller
+            try count(caller)
+            let admission = loop.router.admit(head.method, head.target, message.request.headers, by: caller)
+            if case .refused(let problem, _) = admission { noteRefusal(problem, head.method, head.target, by: caller) }
+            return admission
+        } catch {
+            noteRefusal(error, head.method, head.target, by: known)
+            return .refused(error, loop.router.operation(head.method, head.target))
+        }
+    }
+
+    // MARK: Refusals that take their time
+
+    /// Whether a refusal is answered later: the peer has guessed too often.
+    private func delays(_ problem: Problem) -> Bool {
+        problem.code == .tokenInvalid
+            && !loop.router.failedTokens.take(peer, at: loop.eventLoop.now, perMinute: loop.limits.failedTokens)
+    }
+
+    /// Reads nothing more for a while, and then refuses the request that is kept.
+    private func refuseLater() {
+        state.waitsForRoom()
+        loop.eventLoop.assumeIsolated().scheduleTask(in: FailedTokens.delay) { [weak self] in self?.refuseDelayed() }
+    }
+
+    private func refuseDelayed() {
+        guard var message, let problem = message.delayedProblem, state.roomCame(at: loop.eventLoop.now) else { return }
+        self.message = nil
+        message.delayedProblem = nil
+        burst {
+            refuse(&message, problem, loop.router.operation(message.head.method, message.head.target))
+            guard state.isOpen else { return }
+            if message.body.hasEnded { end(message) } else { keep(message) }
+        }
     }
 
     private func askForBody(_ message: inout IncomingMessage) {
@@ -99,7 +174,7 @@ extension Connection {
     /// Asks for room for the beginning of a body that is known to be long. Returns whether there is room. Otherwise reading pauses until
     /// there is, or until there was none for too long.
     private func findRoom(_ message: inout IncomingMessage) -> Bool {
-        guard let length = message.head.length, length > Flight.free else { return true }
+        guard let length = message.head.length, length > Flight.free, !message.dropsBody else { return true }
         let claim = loop.flight.claim()
         message.claim = claim
         let first = min(length, Flight.free)
@@ -110,7 +185,7 @@ extension Connection {
     private func findRoom(_ message: inout IncomingMessage, for bytes: Int) -> Bool {
         let wanted = bytes - message.roomLeft
         let came = message.request.body.readableBytes
-        if message.isRefused || wanted <= 0 { return true }
+        if message.isRefused || message.dropsBody || wanted <= 0 { return true }
         if message.claim == nil, came + bytes <= Flight.free { return true }
         let claim = message.claim ?? loop.flight.claim()
         // What came before there was a claim is counted with what comes now.
@@ -138,7 +213,7 @@ extension Connection {
     }
 
     private func noteBodyRoom(_ isGranted: Bool) {
-        guard var message, state.roomCame() else { return }
+        guard var message, state.roomCame(at: loop.eventLoop.now) else { return }
         burst {
             if isGranted {
                 askForBody(&message)
@@ -158,7 +233,8 @@ extension Connection {
             !message.body.hasEnded && (head.expectsContinue || (head.length ?? 0) > Self.passedOverBytes)
         message.isRefused = true
         message.bodyRoom = Self.passedOverBytes
-        answerNow(Response(problem: problem, operation: operation), head, closes: closes)
+        answerNow(Response(problem: problem, operation: operation), head, by: message.caller, closes: closes)
+        if !message.body.hasEnded { message.dropFields() }
     }
 
     /// Reads what is there of the present message's body. Returns whether anything was taken.
@@ -184,7 +260,7 @@ extension Connection {
             do {
                 guard let slice = bytes.readSlice(length: count) else { return false }
                 let piece = try decoder.piece(slice, context, bodyBytes: bodyBytes, ends: ends)
-                take(piece, ends: ends, &message)
+                take(piece, of: count, ends: ends, &message)
             } catch {
                 fail(message, RequestHead.problem(error))
             }
@@ -192,10 +268,14 @@ extension Connection {
         return true
     }
 
-    private func take(_ piece: ByteBuffer?, ends: Bool, _ message: inout IncomingMessage) {
+    /// - Parameter count: bytes that it has taken of the connection.
+    private func take(_ piece: ByteBuffer?, of count: Int, ends: Bool, _ message: inout IncomingMessage) {
         message.bodyRoom -= piece?.readableBytes ?? 0
-        if message.bodyRoom < 0 { return fail(message, RequestHead.bodyTooLarge(loop.limits.bodySize)) }
-        if let piece, !message.isRefused {
+        if message.bodyRoom < 0 {
+            let most = message.dropsBody ? Self.passedOverBytes : loop.limits.bodySize
+            return fail(message, RequestHead.bodyTooLarge(most))
+        }
+        if let piece, !message.isRefused, !message.dropsBody {
             // The piece is copied, because it lies in a buffer that others read into.
             if message.request.body.readableBytes == 0 {
                 let expected = max(piece.readableBytes, message.head.length ?? 0)
@@ -203,13 +283,15 @@ extension Connection {
             }
             message.request.body.writeImmutableBuffer(piece)
         }
-        if ends { end(message) } else { keep(message) }
+        if ends { end(message) } else { keep(message, moved: count) }
     }
 
     /// Keeps the message, of which more is to come.
-    private func keep(_ message: IncomingMessage) {
+    ///
+    /// - Parameter count: bytes of its body that have been taken now.
+    private func keep(_ message: IncomingMessage, moved count: Int = 0) {
         self.message = message
-        state.bodyMoved(isRefused: message.isRefused)
+        state.bodyMoved(count, isRefused: message.isRefused)
     }
 
     /// Answers the message, which is whole, unless it has been answered.
@@ -218,6 +300,18 @@ extension Connection {
         state.tookBody()
         decoder.finish(isUpgrade: message.head.isUpgrade, context)
         if message.isRefused { return }
+        do throws(Problem) {
+            try checkCaller(of: message)
+        } catch {
+            noteRefusal(error, message.head.method, message.head.target, by: message.caller)
+            let operation = message.call?.operation ?? .other
+            return answerNow(
+                Response(problem: error, operation: operation),
+                message.head,
+                by: message.caller,
+                closes: false
+            )
+        }
         // Making the answer may take its time. Answers that are gathered already are sent before it, so that they need not wait.
         socket?.sendGathered()
         let exchange = beginAlone(message)
@@ -236,7 +330,7 @@ extension Connection {
     }
 
     /// Answers at once. No exchange may be under way.
-    private func answerNow(_ response: Response, _ head: RequestHead?, closes: Bool) {
+    private func answerNow(_ response: Response, _ head: RequestHead?, by caller: Caller? = nil, closes: Bool) {
         let connection = state.closing(
             closes: closes || head?.isKeptAlive == false,
             isHTTP10: head?.isHTTP10 == true
@@ -249,7 +343,7 @@ extension Connection {
         let start = output.writerIndex
         response.write(frame, to: &output)
         if isLogged { loggedAnswer = LoggedAnswer(output, from: start) }
-        let logged = isLogged ? head.map { LoggedRequest($0) } : nil
+        let logged = isLogged ? head.map { LoggedRequest($0, by: caller) } : nil
         record(response.operation, .full, logged, response.status, since: state.burstBegan)
         if connection == .close { endAnswers() }
     }

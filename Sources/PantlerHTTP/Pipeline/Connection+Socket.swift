@@ -6,7 +6,7 @@ extension Connection: StreamReader {
     /// The most bytes to read now. While room is short, no more is read than there is room for: what is read has to be kept, and what all
     /// connections together would keep of bodies that wait could be more than may be in flight.
     var readLimit: Int {
-        let (unread, isShort) = (input.readableBytes, loop.flight.isShort)
+        let (unread, isShort) = (input.readableBytes, isShort)
         if unread > 0, state.isReadingPaused(unread: unread, isShort: isShort) { return 0 }
         if !isShort { return .max }
         return max(Self.uncountedBytes, message?.claim?.ahead ?? 0)
@@ -14,8 +14,10 @@ extension Connection: StreamReader {
 
     func receivedAll() -> Bool {
         endBurst()
-        return state.mayRead(unread: input.readableBytes, isShort: loop.flight.isShort)
+        return mayReadOn
     }
+
+    var mayReadOn: Bool { state.mayRead(unread: input.readableBytes, isShort: isShort) }
 }
 
 extension EventLoop {

@@ -5,6 +5,13 @@ import PantlerModel
 internal import PantlerSockets
 import PantlerStore
 
+/// Where a connection comes in.
+struct Entrance: Sendable {
+    /// The number of its listener's `Door`.
+    let door: Int
+    let peer: PeerAddress
+}
+
 /// One connection, from its first byte to its end, and the handler that all its bytes pass through. It is used on its event loop alone.
 ///
 /// What one wake-up of the loop brings is a *burst*: its requests are taken one after the other (`consume`), their answers gather in one
@@ -20,12 +27,17 @@ final class Connection: ChannelDuplexHandler {
     typealias OutboundOut = ByteBuffer
 
     let loop: LoopState
+    private let entrance: Entrance
+    /// Whether its listener asked for tokens when it came in.
+    private let isGuarded: Bool
     let decoder: MessageDecoder
     /// `nil` before and after the connection's life in a pipeline.
     var context: ChannelHandlerContext?
     /// The socket, where no other handler stands between the two. Bytes then come from it and go to it without passing through the
     /// pipeline.
     var socket: StreamSocket?
+    /// What stands in the socket's place where the connection speaks TLS.
+    var secured: TLSStream?
     /// The connection's state, which says what is to be done.
     var state = ConnectionState()
 
@@ -39,6 +51,8 @@ final class Connection: ChannelDuplexHandler {
     var room = Room.unasked
     /// The claim that counts the small things that are held here, where they are many; see `countSmall`.
     private var smallClaim: (claim: FlightClaim, bytes: Int)?
+    /// Counts the head that is not whole yet, where it is not small. Only there beside a `smallClaim`.
+    private var headHold: HeadHold?
 
     // MARK: The burst
 
@@ -55,6 +69,15 @@ final class Connection: ChannelDuplexHandler {
 
     /// Plain requests for leases that are answered later.
     var leases: [LateLease] = []
+
+    // MARK: Who calls
+
+    /// The token that was presented last.
+    var knownToken: KnownToken?
+    /// What the certificate allows that the client has shown, to requests without Authorization; `nil` without one.
+    var certificatePass: Grant?
+    /// Whether the request at the front has been counted among its token's, and could not begin yet.
+    var isRequestCounted = false
 
     // MARK: The exchange that is alone
 
@@ -83,10 +106,22 @@ final class Connection: ChannelDuplexHandler {
     static let pieceSteps = 4
     /// Bytes of a body that count as one step.
     static let stepBytes = 4 << 10
-    init(_ loop: LoopState, parts: DecodedParts) {
+
+    init(_ loop: LoopState, _ entrance: Entrance, parts: DecodedParts) {
         self.loop = loop
+        self.entrance = entrance
+        isGuarded = loop.doors[entrance.door].needsToken
         decoder = MessageDecoder(headLimit: loop.limits.headSize, parts: parts)
     }
+
+    /// What its listener asks of it.
+    var door: Door { loop.doors[entrance.door] }
+    var peer: PeerAddress { entrance.peer }
+
+    /// Whether it has yet to show a token, or a certificate, that is good for something.
+    private var isStranger: Bool { isGuarded && knownToken == nil && certificatePass == nil }
+    /// Whether it may hold only little: room among the bytes in flight is short, or nobody knows who it is.
+    var isShort: Bool { loop.flight.isShort || isStranger }
 
     // MARK: The life of a connection
 
@@ -97,7 +132,7 @@ final class Connection: ChannelDuplexHandler {
     func channelActive(context: ChannelHandlerContext) {
         loop.add(self)
         state.opened(at: loop.eventLoop.now)
-        if loop.openConnections.open() > loop.limits.connections { return refuseConnection() }
+        if loop.openConnections.open() > loop.openConnections.limit { return refuseConnection() }
         if loop.isDraining { return close() }
         armTimer()
     }
@@ -124,6 +159,8 @@ final class Connection: ChannelDuplexHandler {
         dropMessage()
         room = .unasked
         smallClaim = nil
+        headHold = nil
+        knownToken = nil
     }
 
     /// Gives up the message that is being read: its end will not come.
@@ -135,6 +172,7 @@ final class Connection: ChannelDuplexHandler {
 
     func handlerRemoved(context: ChannelHandlerContext) {
         socket = nil
+        secured = nil
         decoder.invalidate(context)
         self.context = nil
     }
@@ -152,22 +190,24 @@ final class Connection: ChannelDuplexHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        let isWritable = context.channel.isWritable
+        let isWritable = secured?.isWritable ?? context.channel.isWritable
         let now = loop.eventLoop.now
-        if state.writabilityChanged(isWritable, unsent: bufferedBytes, at: now) { burst {} }
+        if state.writabilityChanged(isWritable, taken: takenBytes, at: now) { burst {} }
+        // The deadline may have been the end of a request, or none at all.
+        if !isWritable, !state.isInBurst { armTimer() }
         askForPiece()
     }
 
     /// Holds the next read back while there is enough to do.
     func read(context: ChannelHandlerContext) {
-        if state.mayRead(unread: input.readableBytes, isShort: loop.flight.isShort) { context.read() }
+        if state.mayRead(unread: input.readableBytes, isShort: isShort) { context.read() }
     }
 
     /// Does what is left to do after a burst: ends the connection if there is nothing to wait for, or sets its deadline, and reads on.
     func settle() {
         guard context != nil else { return }
         endIfDone()
-        let reads = state.settled(unread: input.readableBytes, isShort: loop.flight.isShort)
+        let reads = state.settled(unread: input.readableBytes, isShort: isShort)
         countSmall()
         armTimer()
         if reads { context?.read() }
@@ -179,13 +219,35 @@ final class Connection: ChannelDuplexHandler {
         let unsent = state.isWritable ? 0 : min(bufferedBytes, 2 * ConnectionState.gatheredBytes)
         let bytes = input.readableBytes + state.answers.heldBytes + unsent
         guard bytes > Self.uncountedBytes, state.life != .closed else {
-            if smallClaim != nil { smallClaim = nil }
+            if smallClaim != nil {
+                smallClaim = nil
+                headHold = nil
+            }
             return
         }
+        guard countHead() else { return refuseHead() }
         if let smallClaim, bytes <= smallClaim.bytes, bytes > smallClaim.bytes / 2 { return }
         let claim = loop.flight.claim()
         claim.force(bytes)
         smallClaim = (claim, bytes)
+    }
+
+    /// Counts a head that is not whole among all such heads. Returns whether there is room for it.
+    private func countHead() -> Bool {
+        guard state.isOpen, state.hasPartialHead else {
+            headHold = nil
+            return true
+        }
+        let bytes = input.storageCapacity
+        if let headHold, headHold.bytes == bytes { return true }
+        headHold = nil
+        headHold = loop.flight.holdHead(bytes)
+        return headHold != nil
+    }
+
+    private func refuseHead() {
+        loop.flight.noteRefusal()
+        burst { refuse(.noRoom) }
     }
 
     // MARK: Requests

@@ -6,6 +6,8 @@ enum Cancellation: Equatable, Sendable {
     /// an answer.
     case clientLeft
     case serverStops
+    /// The token that the call was made by is gone.
+    case tokenEnded
 }
 
 /// The state of a connection, as a value: it takes events and answers with actions. It has no channel, no clock and no store: `Connection`
@@ -23,10 +25,49 @@ struct ConnectionState {
         case open
         /// The last answer is given, and gathered to be sent.
         case ending(since: NIODeadline)
-        /// The last answer is handed to the socket. What still comes is thrown away, so that the client gets to read the answer: closing at
+        /// The last answer is handed to the socket, which may take its time with a large one.
+        case leaving(since: NIODeadline)
+        /// The socket has all of the last answer. What still comes is thrown away, so that the client gets to read the answer: closing at
         /// once, with bytes that nobody has read, would reset the connection, and the client would lose the answer (RFC 9112, section 9.6).
         case lingering(since: NIODeadline)
         case closed
+    }
+
+    /// How the bytes of a body come.
+    struct Pace: Equatable {
+        /// Since when they are counted, and how many have come since then.
+        var since: NIODeadline
+        var bytes = 0
+        /// When the last of them came.
+        var moved: NIODeadline
+
+        init(since now: NIODeadline, bytes: Int = 0) {
+            since = now
+            moved = now
+            self.bytes = bytes
+        }
+
+        mutating func count(_ bytes: Int, at now: NIODeadline) {
+            self.bytes += bytes
+            moved = now
+        }
+
+        /// When it is to be looked at.
+        func deadline(_ patience: Patience) -> NIODeadline {
+            (patience.bodyRate > 0 ? min(since, moved) : moved) + patience.body
+        }
+
+        /// What is counted from now on.
+        func again(from now: NIODeadline) -> Pace {
+            var next = Pace(since: now)
+            next.moved = moved
+            return next
+        }
+
+        /// Whether no byte has come for too long, or too few have.
+        func isSlow(at now: NIODeadline, _ patience: Patience) -> Bool {
+            moved + patience.body <= now || bytes < Patience.least(patience.bodyRate, from: since, to: now)
+        }
     }
 
     enum Front: Equatable {
@@ -35,9 +76,9 @@ struct ConnectionState {
         /// A request that the fast lane does not take. So many of its bytes were searched and hold no end of its head.
         case head(searched: Int)
         /// A plain put whose head is whole and whose body is not. So many bytes in all stand at the front.
-        case plainBody(unread: Int, moved: NIODeadline)
+        case plainBody(unread: Int, Pace)
         /// The body of a request. That of a refused request is passed over.
-        case body(isRefused: Bool, moved: NIODeadline)
+        case body(isRefused: Bool, Pace)
     }
 
     /// Why no request is taken, whatever is under way.
@@ -48,7 +89,7 @@ struct ConnectionState {
         static let turn = Pauses(rawValue: 1)
         /// The socket takes no more.
         static let unwritable = Pauses(rawValue: 2)
-        /// What stands at the front waits for room among the bytes in flight.
+        /// What stands at the front waits for room among the bytes in flight, or for the time at which it is refused.
         static let room = Pauses(rawValue: 4)
     }
 
@@ -106,8 +147,10 @@ struct ConnectionState {
     private var lastAnswered = NIODeadline.uptimeNanoseconds(0)
     /// When the first byte of the head came that is not whole yet.
     private var headBegan: NIODeadline?
-    /// Since when the other side has taken nothing, and how many bytes it had not taken then.
-    private var stalled = (since: NIODeadline.uptimeNanoseconds(0), bytes: 0)
+    /// Since when it is counted what the other side takes of its answers, and how many bytes it had taken in all then.
+    private var taking = (since: NIODeadline.uptimeNanoseconds(0), bytes: 0)
+    /// When the socket last took more again.
+    private var freed = NIODeadline.uptimeNanoseconds(0)
 
     /// Steps of a burst. Fewer would hardly shorten the wait of the loop's other connections, and more would only lengthen it.
     static let burstSteps = 1024
@@ -119,6 +162,9 @@ struct ConnectionState {
     private static let scantGatheredBytes = 4 << 10
     /// How long bytes are thrown away after the last answer.
     private static let lingering = TimeAmount.seconds(2)
+    /// A socket that is full again so soon has been full all the time, as far as the client's pace is concerned: of one that is slow the
+    /// kernel takes a piece now and then.
+    private static let respite = TimeAmount.seconds(1)
 
     var isOpen: Bool { if case .open = life { true } else { false } }
     var isInBurst: Bool { burst.contains(.present) }
@@ -148,7 +194,7 @@ struct ConnectionState {
     /// What is to be sent at the end of the present burst, of which `gathered` bytes are not sent yet.
     mutating func sending(gathered: Int) -> Sending {
         if case .ending(let since) = life {
-            life = .lingering(since: since)
+            life = .leaving(since: since)
             return .last
         }
         return gathered > 0 ? .gathered : .nothing
@@ -216,8 +262,13 @@ struct ConnectionState {
 
     /// Notes that a plain put at the front waits for the rest of its body. No exchange may be under way.
     mutating func awaitsPlainBody(unread: Int) {
-        if case .plainBody(unread, _) = front { return }
-        front = .plainBody(unread: unread, moved: burstBegan)
+        guard case .plainBody(let before, var pace) = front else {
+            front = .plainBody(unread: unread, Pace(since: burstBegan, bytes: unread))
+            return
+        }
+        if unread == before { return }
+        pace.count(unread - before, at: burstBegan)
+        front = .plainBody(unread: unread, pace)
     }
 
     /// Whether what stands at the front may be a plain request.
@@ -234,8 +285,24 @@ struct ConnectionState {
     /// Notes that the head at the front has been taken.
     mutating func tookHead() { front = .unjudged }
 
-    /// Notes that a piece of a body has been taken, or is to come.
-    mutating func bodyMoved(isRefused: Bool) { front = .body(isRefused: isRefused, moved: burstBegan) }
+    /// Notes that a body is to come, or that so many of its bytes have been taken.
+    mutating func bodyMoved(_ bytes: Int, isRefused: Bool) {
+        if case .body(_, var pace) = front {
+            pace.count(bytes, at: burstBegan)
+            front = .body(isRefused: isRefused, pace)
+        } else {
+            front = .body(isRefused: isRefused, Pace(since: burstBegan, bytes: bytes))
+        }
+    }
+
+    /// Counts a body's bytes anew, because they could not be taken before, whether they came or not.
+    private mutating func restartPace(at now: NIODeadline) {
+        switch front {
+        case .body(let isRefused, _): front = .body(isRefused: isRefused, Pace(since: now))
+        case .plainBody(let unread, _): front = .plainBody(unread: unread, Pace(since: now))
+        case .unjudged, .head: break
+        }
+    }
 
     /// Notes that the body has ended.
     mutating func tookBody() { front = .unjudged }
@@ -246,8 +313,9 @@ struct ConnectionState {
     /// Notes that a wait for room is over.
     ///
     /// - Returns: whether anything waited.
-    mutating func roomCame() -> Bool {
+    mutating func roomCame(at now: NIODeadline) -> Bool {
         guard isOpen else { return false }
+        restartPace(at: now)
         return pauses.remove(.room) != nil
     }
 
@@ -288,6 +356,9 @@ struct ConnectionState {
         if !isPartial { headBegan = nil } else if headBegan == nil { headBegan = burstBegan }
     }
 
+    /// Whether all that was read and not dealt with is the beginning of a head.
+    var hasPartialHead: Bool { headBegan != nil }
+
     private var isBody: Bool {
         switch front {
         case .body, .plainBody: true
@@ -299,15 +370,17 @@ struct ConnectionState {
 
     /// Notes that the socket takes no more, or more again.
     ///
-    /// - Parameter unsent: bytes that the socket has not taken.
+    /// - Parameter taken: bytes that the other side has taken since some moment, always the same.
     /// - Returns: whether to begin a burst.
-    mutating func writabilityChanged(_ isWritable: Bool, unsent: @autoclosure () -> Int, at now: NIODeadline) -> Bool {
+    mutating func writabilityChanged(_ isWritable: Bool, taken: @autoclosure () -> Int, at now: NIODeadline) -> Bool {
         guard isWritable else {
             pauses.insert(.unwritable)
-            stalled = (now, unsent())
+            if now - freed >= Self.respite { taking = (now, taken()) }
             return false
         }
         pauses.remove(.unwritable)
+        freed = now
+        restartPace(at: now)
         if !isInBurst { return true }
         burst.insert(.again)
         return false
@@ -490,7 +563,7 @@ struct ConnectionState {
     func end(unread: Int) -> End {
         switch life {
         case .closed, .ending: return .none
-        case .lingering: return isInputClosed ? .ifSent : .none
+        case .leaving, .lingering: return isInputClosed ? .ifSent : .none
         case .open:
             guard answers.isEmpty, pauses.isDisjoint(with: [.room, .turn]) else { return .none }
             return isInputClosed && isWritable || isDraining && unread == 0 && !isBody ? .whenSent : .none
@@ -500,7 +573,10 @@ struct ConnectionState {
     /// Tells what to do once all that there was to say has been sent.
     ///
     /// - Returns: what to close: both directions, or only the outgoing one.
-    func lastSent() -> CloseMode { isInputClosed ? .all : .output }
+    mutating func lastSent(at now: NIODeadline) -> CloseMode {
+        if case .leaving = life { life = .lingering(since: now) }
+        return isInputClosed ? .all : .output
+    }
 
     /// Notes that the other side sends no more.
     mutating func inputClosed() -> Cancellation? {
@@ -523,6 +599,9 @@ struct ConnectionState {
         return true
     }
 
+    /// Notes that the token is gone by which the exchange was begun that is alone.
+    mutating func tokenEnded() -> Cancellation? { cancel(.tokenEnded) }
+
     /// Notes that the connection is gone.
     mutating func gone() -> Cancellation? {
         defer {
@@ -539,15 +618,16 @@ struct ConnectionState {
     func deadline(_ patience: Patience) -> NIODeadline? {
         switch life {
         case .closed: return nil
-        case .ending(let since), .lingering(let since): return since + Self.lingering
+        case .lingering(let since): return since + Self.lingering
+        case .ending(let since), .leaving(let since): return (isWritable ? since : taking.since) + patience.idle
         case .open: break
         }
-        if !isWritable { return stalled.since + patience.idle }
+        if !isWritable { return taking.since + patience.idle }
         // A wait for room has an end of its own.
         if pauses.contains(.room) { return nil }
-        if case .body(_, let moved) = front { return moved + patience.body }
+        if case .body(_, let pace) = front { return pace.deadline(patience) }
         if !answers.isEmpty { return nil }
-        if case .plainBody(_, let moved) = front { return moved + patience.body }
+        if case .plainBody(_, let pace) = front { return pace.deadline(patience) }
         if let headBegan { return headBegan + patience.head }
         return lastAnswered + patience.idle
     }
@@ -557,26 +637,35 @@ struct ConnectionState {
         case close
         /// The client is told that the head, or the body, has not come in time.
         case head, body
+        /// The connection is closed, since the body of a request that is refused has not come in time, or the client does not take its answers.
+        case refusedBody, answer
     }
 
     /// Decides what is to be done when the timer goes off.
     ///
-    /// - Parameter unsent: bytes that the socket has not taken.
-    mutating func timerFired(at now: NIODeadline, _ patience: Patience, unsent: @autoclosure () -> Int) -> Timeout {
+    /// - Parameter taken: bytes that the other side has taken, as for `writabilityChanged`.
+    mutating func timerFired(at now: NIODeadline, _ patience: Patience, taken: @autoclosure () -> Int) -> Timeout {
         guard let due = deadline(patience), due <= now else { return .none }
-        guard isOpen else { return .close }
+        if case .lingering = life { return .close }
         if !isWritable {
-            // If the client has taken any of what was sent, it gets another stretch of time.
-            let left = unsent()
-            guard left < stalled.bytes else { return .close }
-            stalled = (now, left)
+            // If the client has taken enough of what was sent, it gets another stretch of time.
+            let total = taken()
+            let least = max(1, Patience.least(patience.answerRate, from: taking.since, to: now))
+            guard total - taking.bytes >= least else { return .answer }
+            taking = (now, total)
             return .none
         }
+        guard isOpen else { return .close }
         switch front {
-        case .body(let isRefused, _): return isRefused ? .close : .body
-        case .plainBody: return .body
-        case .unjudged, .head: break
+        case .body(let isRefused, let pace):
+            if pace.isSlow(at: now, patience) { return isRefused ? .refusedBody : .body }
+            front = .body(isRefused: isRefused, pace.again(from: now))
+        case .plainBody(let unread, let pace):
+            if pace.isSlow(at: now, patience) { return .body }
+            front = .plainBody(unread: unread, pace.again(from: now))
+        case .unjudged, .head: return headBegan == nil ? .close : .head
         }
-        return headBegan == nil ? .close : .head
+        // A body that comes fast enough gets another stretch of time.
+        return .none
     }
 }

@@ -35,7 +35,17 @@ final class Flight: Sendable {
     private let shortness = Atomic(false)
     private let tightness = Atomic(false)
 
-    init(limit: Int) { state = Mutex(State(ledger: FlightLedger(limit: limit))) }
+    /// Bytes of heads that are not whole yet, and are not small, and how many there may be.
+    private let headBytes = Atomic(0)
+    private let headLimit: Atomic<Int>
+    /// Heads may have so much of the budget: one part of eight. Who sends none to its end has shown no token, and could take the room of those
+    /// who have.
+    private static let headShare = 8
+
+    init(limit: Int) {
+        state = Mutex(State(ledger: FlightLedger(limit: limit)))
+        headLimit = Atomic(limit / Self.headShare)
+    }
 
     /// Whether anything more has to wait. Read on the way of a hit.
     var isShort: Bool { shortness.load(ordering: .relaxed) }
@@ -57,7 +67,10 @@ final class Flight: Sendable {
         }
     }
 
-    func setLimit(_ bytes: Int) { decide { $0.setLimit(bytes) } }
+    func setLimit(_ bytes: Int) {
+        decide { $0.setLimit(bytes) }
+        headLimit.store(bytes / Self.headShare, ordering: .relaxed)
+    }
 
     /// Ends waits that have lasted too long. Returns whether anyone waits still.
     func tick(at now: NIODeadline) -> Bool {
@@ -67,6 +80,15 @@ final class Flight: Sendable {
 
     /// Counts a request that was refused for want of room without having waited.
     func noteRefusal() { change { $0.noteRefusal() } }
+
+    /// Counts the bytes of a head that is not whole as long as the object lives; `nil` where such heads have all that they may have.
+    func holdHead(_ bytes: Int) -> HeadHold? {
+        let all = headBytes.wrappingAdd(bytes, ordering: .relaxed).newValue
+        let hold = HeadHold(self, bytes)
+        return all <= headLimit.load(ordering: .relaxed) ? hold : nil
+    }
+
+    fileprivate func releaseHead(_ bytes: Int) { headBytes.wrappingSubtract(bytes, ordering: .relaxed) }
 
     func claim() -> FlightClaim { FlightClaim(self, state.withLock { $0.ledger.open() }) }
 
@@ -188,6 +210,19 @@ final class ValueHold: Sendable {
     }
 
     deinit { flight.release(value) }
+}
+
+/// The memory of a head that is not whole yet.
+final class HeadHold: Sendable {
+    let bytes: Int
+    private let flight: Flight
+
+    fileprivate init(_ flight: Flight, _ bytes: Int) {
+        self.flight = flight
+        self.bytes = bytes
+    }
+
+    deinit { flight.releaseHead(bytes) }
 }
 
 extension Flight.Figures {

@@ -1,19 +1,21 @@
+internal import Glibc
 package import Logging
 internal import NIOCore
 package import PantlerInsight
 import PantlerModel
-internal import PantlerSockets
+package import PantlerSockets
 package import PantlerStore
 import Synchronization
 
-/// The HTTP server: the listening socket and the event loops, from their start to their end.
+/// The HTTP server: the listening sockets and the event loops, from their start to their end.
 ///
 /// One loop accepts connections and gives them to all loops (`LoopBalance`), so that a few long-lived ones are spread evenly. With a
 /// listening socket for each loop (SO_REUSEPORT) the kernel would spread them by a hash, 32 connections as 20 to 12 at times, and a second
 /// process could listen on the same port unnoticed. With as many loops as cores each loop may keep to its core (`HTTPOptions.pinsThreads`).
 package final class HTTPServer: Sendable {
     private struct Running {
-        let listener: ListeningSocket
+        /// In the order of `HTTPOptions.listeners`.
+        let listeners: [[ListeningSocket]]
         let loops: [LoopPlace]
     }
 
@@ -31,26 +33,34 @@ package final class HTTPServer: Sendable {
     }
 
     private let options: HTTPOptions
+    private let inherited: [InheritedSocket]
     private let store: Store
     private let router: Router
     private let tallies: [RequestTally]
     private let logger: Logger
     private let running = Mutex<Running?>(nil)
+    /// What TLS is spoken with; `nil` where no listener speaks it.
+    private let tls = Mutex<TLSMaterial?>(nil)
 
-    /// - Parameter tallies: one for each event loop that there is to be, at least one.
+    /// - Parameters:
+    ///   - inherited: sockets that were handed over: each has to be that of a listener.
+    ///   - tallies: one for each event loop that there is to be, at least one.
     package init(
         _ options: HTTPOptions,
+        inherited: [InheritedSocket] = [],
         store: Store,
         router: Router,
         tallies: [RequestTally],
         logger: Logger
     ) {
         self.options = options
+        self.inherited = inherited
         self.store = store
         self.router = router
         self.tallies = tallies
-        router.connections.setLimit(options.limits.connections)
+        router.connections.setLimits(options.limits)
         self.logger = logger
+        router.watchTokens { [weak self] in self?.tokensChanged() }
     }
 
     /// The number of event loops where the configuration does not say how many: one for every two cores, at least one. The kernel's network
@@ -59,8 +69,11 @@ package final class HTTPServer: Sendable {
     /// cores, two loops answer 1.7 times as many hits.
     package static var defaultThreads: Int { max(1, System.coreCount / 2) }
 
-    /// The port listened on; 0 before `start`, and from `drain` on.
-    package var port: Int { running.withLock { $0?.listener.port } ?? 0 }
+    /// The port of the first listener; 0 where that is a Unix socket, before `start`, and from `drain` on.
+    package var port: Int { running.withLock { $0?.listeners.first?.first?.port } ?? 0 }
+
+    /// Where the server listens; nothing before `start`.
+    package var listenerFacts: [ListenerFacts] { router.listenerFacts }
 
     /// Open connections.
     package var connections: Int { router.connections.current }
@@ -70,8 +83,10 @@ package final class HTTPServer: Sendable {
 
     /// Begins to listen. Connections are taken when this returns.
     ///
-    /// - Throws: the system's error, for example that of an address that is in use.
+    /// - Throws: `ListenError`, for example of an address that is in use; a `TLSFault`; or the system's error.
     package func start() async throws {
+        if let options = options.tls { take(try TLSMaterial(options, now: Self.now)) }
+        router.handshakes.setLimit(options.limits.handshakes)
         var loops: [LoopPlace] = []
         do {
             for (number, tally) in tallies.enumerated() {
@@ -82,14 +97,15 @@ package final class HTTPServer: Sendable {
                 loops.append(try await eventLoop.submit { self.loopState(eventLoop, tally) }.get())
             }
             let cores = options.pinsThreads ? Self.cores(for: loops.count) : Cores([])
-            let listener = try listen(loops, LoopBalance(loops: loops.count, cores: cores))
-            try await listener.loop.submit { try listener.start() }.get()
+            let balance = LoopBalance(loops: loops.count, cores: cores)
+            let listeners = try await listen(loops, balance)
             // The loops are pinned last: a thread that a pinned loop starts, for example to go on here, would begin on the loop's core.
             for (loop, core) in zip(loops, cores.numbers) {
                 loop.eventLoop.execute { Cores([core]).keepThisThread() }
             }
             let started = loops
-            running.withLock { $0 = Running(listener: listener, loops: started) }
+            tell(facts(listeners))
+            running.withLock { $0 = Running(listeners: listeners, loops: started) }
         } catch {
             for loop in loops { try await loop.eventLoop.shutdownGracefully() }
             throw error
@@ -108,14 +124,43 @@ package final class HTTPServer: Sendable {
         return loops > 1 && cores.numbers.count == loops ? cores : Cores([])
     }
 
-    private func listen(_ loops: [LoopPlace], _ balance: LoopBalance) throws -> ListeningSocket {
-        try ListeningSocket(
+    /// Takes connections at all places, or at none.
+    private func listen(_ loops: [LoopPlace], _ balance: LoopBalance) async throws -> [[ListeningSocket]] {
+        let eventLoop = loops[0].eventLoop
+        let listeners = try ListenerSockets(options.listeners, inherited).all.enumerated().map { door, sockets in
+            sockets.map { listener($0, door: door, loops, balance) }
+        }
+        do {
+            for listener in listeners.joined() { try await eventLoop.submit { try listener.start() }.get() }
+        } catch {
+            for listener in listeners.joined() { try await eventLoop.submit { listener.stop() }.get() }
+            throw error
+        }
+        return listeners
+    }
+
+    private func listener(
+        _ socket: BoundSocket,
+        door: Int,
+        _ loops: [LoopPlace],
+        _ balance: LoopBalance
+    ) -> ListeningSocket {
+        let isPlain = !options.listeners[door].speaksTLS
+        return ListeningSocket(
+            socket,
             on: loops[0].eventLoop,
-            at: try SocketAddress.makeAddressResolvingHost(options.host, port: options.port),
-            accepted: { descriptor, core in
+            accepted: { [connections = router.connections, isPlain] descriptor, peer, core in
+                if case .refused(let why) = connections.admit(peer, isPlain: isPlain) {
+                    return Self.refuse(descriptor, why, isPlain: isPlain)
+                }
                 let number = balance.open(at: core)
                 let loop = loops[number]
-                loop.eventLoop.perform { Self.begin(descriptor, loop) { balance.close(at: number) } }
+                loop.eventLoop.perform {
+                    Self.begin(descriptor, Entrance(door: door, peer: peer), loop) {
+                        connections.release(peer)
+                        balance.close(at: number)
+                    }
+                }
             },
             failed: { [logger] error in
                 logger.warning(
@@ -126,14 +171,65 @@ package final class HTTPServer: Sendable {
         )
     }
 
+    /// Ends a connection where it was accepted.
+    ///
+    /// - Parameter isPlain: whether the client can be told why. One that speaks TLS would have to be let in for that.
+    private static func refuse(_ descriptor: CInt, _ why: ConnectionCount.Refusal, isPlain: Bool) {
+        guard isPlain else { return StreamSocket.refuse(descriptor, with: ByteBuffer()) }
+        let problem =
+            switch why {
+            case .limit: Problem.allConnections
+            case .peer: Problem.allConnectionsOfPeer
+            }
+        var answer = ByteBuffer()
+        let frame = AnswerFrame(connection: .close, date: HTTPDate.now().date)
+        Response(problem: problem, operation: .other).write(frame, to: &answer)
+        StreamSocket.refuse(descriptor, with: answer)
+    }
+
+    /// What there is to tell of the listeners, with the ports that they have.
+    private func facts(_ listeners: [[ListeningSocket]]) -> [ListenerFacts] {
+        zip(options.listeners, listeners).map { listener, sockets in
+            var facts = ListenerFacts(listener)
+            if case .port(let host, 0) = listener.place {
+                facts.place = .port(host: host, port: sockets.first?.port ?? 0)
+            }
+            facts.isInherited = sockets.contains(where: \.isInherited)
+            return facts
+        }
+    }
+
+    /// The same with what TLS is spoken with.
+    private func tell(_ facts: [ListenerFacts]) {
+        let material = tls.withLock { $0 }
+        router.setListenerFacts(
+            facts.map { facts in
+                guard facts.tls, let material else { return facts }
+                var facts = facts
+                facts.clientCertificates = material.asksForCertificates
+                facts.certificateExpiresAt = material.expiresAt * 1000
+                return facts
+            }
+        )
+    }
+
     /// Begins a connection. Called on its loop.
-    private static func begin(_ descriptor: CInt, _ loop: LoopPlace, _ ended: @escaping @Sendable () -> Void) {
+    private static func begin(
+        _ descriptor: CInt,
+        _ entrance: Entrance,
+        _ loop: LoopPlace,
+        _ ended: @escaping @Sendable () -> Void
+    ) {
         let socket = StreamSocket(taking: descriptor, on: loop.eventLoop)
         socket.closeFuture.whenComplete { _ in ended() }
         do {
-            let connection = try assemble(socket.pipeline.syncOperations, loop.value)
-            connection.socket = socket
-            socket.reader = connection
+            let connection = try assemble(socket.pipeline.syncOperations, loop.value, entrance)
+            if loop.value.doors[entrance.door].speaksTLS {
+                try secure(connection, socket, loop.value.doors[entrance.door])
+            } else {
+                connection.socket = socket
+                socket.reader = connection
+            }
             socket.start()
         } catch {
             socket.close(promise: nil)
@@ -142,9 +238,13 @@ package final class HTTPServer: Sendable {
 
     /// Puts a connection's handlers in place.
     @discardableResult
-    static func assemble(_ pipeline: ChannelPipeline.SynchronousOperations, _ loop: LoopState) throws -> Connection {
+    static func assemble(
+        _ pipeline: ChannelPipeline.SynchronousOperations,
+        _ loop: LoopState,
+        _ entrance: Entrance
+    ) throws -> Connection {
         let parts = DecodedParts()
-        let connection = Connection(loop, parts: parts)
+        let connection = Connection(loop, entrance, parts: parts)
         try pipeline.addHandler(connection)
         try pipeline.addHandler(parts)
         return connection
@@ -159,10 +259,20 @@ package final class HTTPServer: Sendable {
             logger: logger,
             openConnections: router.connections,
             limits: options.limits,
-            hosts: ServedHosts(options.allowedHosts, address: options.host),
+            doors: doors(options),
             access: options.access
         )
         return LoopPlace(eventLoop: eventLoop, state: NIOLoopBound(state, eventLoop: eventLoop))
+    }
+
+    /// One for each listener.
+    private func doors(_ new: HTTPOptions) -> [Door] {
+        let tls = tls.withLock { $0 }
+        return options.listeners.map { listener in
+            var door = Door(listener, new)
+            if listener.speaksTLS { door.tls = tls }
+            return door
+        }
     }
 
     /// Returns once each event loop has come round, which a loop that hangs never does.
@@ -170,15 +280,69 @@ package final class HTTPServer: Sendable {
         for loop in running.withLock({ $0?.loops ?? [] }) { try? await loop.eventLoop.submit {}.get() }
     }
 
-    /// Sets other limits, names and wishes for the access log, for what begins from now on.
-    package func reload(limits: HTTPLimits, allowedHosts: [String], access: AccessOptions) {
-        let hosts = ServedHosts(allowedHosts, address: options.host)
-        router.flight.setLimit(limits.bytesInFlight)
-        router.connections.setLimit(limits.connections)
+    /// Sets other options, for what begins from now on: those that are live.
+    package func reload(_ new: HTTPOptions) {
+        let doors = doors(new)
+        router.flight.setLimit(new.limits.bytesInFlight)
+        router.connections.setLimits(new.limits)
+        router.handshakes.setLimit(new.limits.handshakes)
         for loop in running.withLock({ $0?.loops ?? [] }) {
-            loop.eventLoop.execute { loop.value.reload(limits, hosts, access) }
+            loop.eventLoop.execute { loop.value.reload(new.limits, doors, new.access) }
         }
     }
+
+    /// Ends what waits under tokens that are good for nothing any more. To be called after tokens were taken away otherwise than by a call.
+    package func tokensChanged() {
+        for loop in running.withLock({ $0?.loops ?? [] }) {
+            loop.eventLoop.execute { loop.value.endWaitsOfLostTokens() }
+        }
+    }
+
+    /// Tells by `/readyz` that the server will stop, and goes on as before.
+    package func announceStop() { router.beginStopping() }
+
+    /// How long a connection may be without its request while the listening goes over to another process: a client that came just
+    /// before would be refused otherwise, whom the next process would have served.
+    private static let handOverGrace = TimeAmount.milliseconds(300)
+
+    // MARK: TLS
+
+    /// Puts TLS between a connection and its socket.
+    private static func secure(_ connection: Connection, _ socket: StreamSocket, _ door: Door) throws {
+        // Without it nothing may be said: what is secret would go over the wire as it is.
+        guard let tls = door.tls else { throw ChannelError.operationUnsupported }
+        let stream = TLSStream(connection.loop, socket, tls, connection.peer)
+        try socket.pipeline.syncOperations.addHandler(stream, position: .first)
+        stream.connection = connection
+        connection.secured = stream
+        socket.reader = stream
+    }
+
+    /// Reads certificate, key and CA anew, for connections that begin from now on; the others go on as they began. Not for an event loop.
+    ///
+    /// - Returns: what an operator should know of them, as sentences.
+    /// - Throws: why they cannot be used: those from before stay in use.
+    @discardableResult
+    package func reloadTLS(_ new: TLSOptions) throws(TLSFault) -> [String] {
+        let material = try TLSMaterial(new, now: Self.now)
+        take(material)
+        for loop in running.withLock({ $0?.loops ?? [] }) {
+            loop.eventLoop.execute { loop.value.reload(tls: material) }
+        }
+        return material.doubts
+    }
+
+    private func take(_ material: TLSMaterial) {
+        tls.withLock { $0 = material }
+        tell(router.listenerFacts)
+        router.handshakes.setCertificateExpiry(material.expiresAt)
+    }
+
+    /// What an operator should know of the files that TLS is spoken with, as sentences.
+    package var tlsDoubts: [String] { tls.withLock { $0?.doubts } ?? [] }
+
+    /// The wall clock, in seconds since 1970.
+    private static var now: Int64 { Int64(time(nil)) }
 
     /// Stops the server: it takes no connection any more, answers the requests that have begun, closes idle connections, and after
     /// `timeout` all that are left. At the end it stops the event loops, so that nothing may need them any more.
@@ -188,9 +352,11 @@ package final class HTTPServer: Sendable {
     package func drain(within timeout: Duration) async throws -> Int {
         router.beginDraining()
         guard let running = running.withLock({ $0.take() }) else { return 0 }
-        try await running.listener.loop.submit { running.listener.stop() }.get()
+        for listener in running.listeners.joined() { try await listener.loop.submit { listener.stop() }.get() }
+        let isHandOver = running.listeners.joined().contains(where: \.isInherited)
+        let grace = min(TimeAmount(timeout), isHandOver ? Self.handOverGrace : .zero)
         let ends = running.loops.map { loop in
-            loop.eventLoop.flatSubmit { loop.value.drain(within: TimeAmount(timeout)) }
+            loop.eventLoop.flatSubmit { loop.value.drain(within: TimeAmount(timeout), grace: grace) }
         }
         var cutOff = 0
         for end in ends { cutOff += try await end.get() }

@@ -3,7 +3,6 @@ internal import NIOCore
 import PantlerInsight
 import PantlerModel
 import PantlerStore
-import Synchronization
 
 /// What the connections of one event loop share. It is used on that loop alone, so that nothing here is locked.
 final class LoopState {
@@ -17,15 +16,21 @@ final class LoopState {
     let logger: Logger
     /// The connections of all loops together.
     let openConnections: ConnectionCount
+    /// The steps of TLS handshakes, one at a time.
+    let handshakeTurns: HandshakeTurns
 
     private(set) var limits: HTTPLimits
     private(set) var patience: Patience
-    private(set) var hosts: ServedHosts
+    /// What each listener asks of its connections.
+    private(set) var doors: [Door]
     private(set) var access: AccessOptions
     /// Whether some request is logged.
     private(set) var isLogged: Bool
     /// The access log. It has no level of its own: `access` says what it is given.
     let accessLogger: Logger
+    /// The audit log. What is refused has a line only as far as the budget goes.
+    var auditLogger: Logger
+    private var auditBudget = AuditBudget()
     /// Whether each connection ends with the request that it is at. Once `true`, it stays so.
     private(set) var isDraining = false
     private var connections: [ObjectIdentifier: Connection] = [:]
@@ -41,10 +46,11 @@ final class LoopState {
         logger: Logger,
         openConnections: ConnectionCount,
         limits: HTTPLimits,
-        hosts: ServedHosts,
+        doors: [Door],
         access: AccessOptions
     ) {
         self.eventLoop = eventLoop
+        handshakeTurns = HandshakeTurns(eventLoop)
         let woken = WokenWork(eventLoop)
         wakes = { woken.add($0) }
         self.store = store
@@ -57,21 +63,39 @@ final class LoopState {
         var accessLogger = Logger(label: "pantler.access")
         accessLogger.logLevel = .trace
         self.accessLogger = accessLogger
+        var auditLogger = Logger(label: "pantler.audit")
+        auditLogger.logLevel = .trace
+        self.auditLogger = auditLogger
         self.openConnections = openConnections
         self.limits = limits
         patience = Patience(limits)
-        self.hosts = hosts
+        self.doors = doors
+        store.tokens.setRate(perSecond: limits.requestsPerToken)
     }
 
     deinit { scratch.deallocate() }
 
     /// Sets other limits, names and wishes for the access log, for what begins from now on.
-    func reload(_ limits: HTTPLimits, _ hosts: ServedHosts, _ access: AccessOptions) {
+    func reload(_ limits: HTTPLimits, _ doors: [Door], _ access: AccessOptions) {
         self.access = access
         isLogged = access.log != .off
         self.limits = limits
         patience = Patience(limits)
-        self.hosts = hosts
+        self.doors = doors
+        store.tokens.setRate(perSecond: limits.requestsPerToken)
+    }
+
+    // MARK: Who calls
+
+    /// Takes a line of the audit log for a refusal. Returns how many were left out before it; `nil` where it is left out itself.
+    func takeAuditLine() -> Int? { auditBudget.take(at: eventLoop.now) }
+
+    /// Ends the waits of all connections under tokens that are good for nothing any more.
+    func endWaitsOfLostTokens() { each(Array(connections.values)[...]) { $0.endWaitsOfLostTokens() } }
+
+    /// Sets what TLS is spoken with, for connections that begin from now on.
+    func reload(tls: TLSMaterial) {
+        for index in doors.indices where doors[index].speaksTLS { doors[index].tls = tls }
     }
 
     // MARK: Connections
@@ -88,12 +112,20 @@ final class LoopState {
     /// Closes idle connections, has the others end with the requests that they are at, and after `timeout` closes what is left. To be
     /// called once.
     ///
+    /// - Parameter grace: how long idle connections may still have a request, the last one.
     /// - Returns: how many were cut off, once all are gone.
-    func drain(within timeout: TimeAmount) -> EventLoopFuture<Int> {
+    func drain(within timeout: TimeAmount, grace: TimeAmount = .zero) -> EventLoopFuture<Int> {
         isDraining = true
         let promise = eventLoop.makePromise(of: Int.self)
         drained = promise
-        each(Array(connections.values)[...]) { $0.drain() }
+        if grace == .zero {
+            each(Array(connections.values)[...]) { $0.drain() }
+        } else {
+            each(Array(connections.values)[...]) { $0.drain(sparesIdle: true) }
+            eventLoop.assumeIsolated().scheduleTask(in: grace) { [self] in
+                each(Array(connections.values)[...]) { $0.drain() }
+            }
+        }
         if connections.isEmpty {
             promise.succeed(0)
         } else {
@@ -194,31 +226,4 @@ final class LoopState {
         if let namespace = namespace(name) { return namespace }
         return try store.namespaceForWriting(name, check: check)
     }
-}
-
-/// Counts connections. It may be used from any thread.
-final class ConnectionCount: Sendable {
-    private let count = Atomic(0)
-    private let acceptedCount = Atomic<UInt64>(0)
-    private let refusedCount = Atomic<UInt64>(0)
-    private let limitCount = Atomic(HTTPLimits().connections)
-
-    /// Connections that are open.
-    var current: Int { count.load(ordering: .relaxed) }
-    var accepted: UInt64 { acceptedCount.load(ordering: .relaxed) }
-    /// Connections that were told that there are too many, and ended.
-    var refused: UInt64 { refusedCount.load(ordering: .relaxed) }
-    var limit: Int { limitCount.load(ordering: .relaxed) }
-
-    func setLimit(_ limit: Int) { limitCount.store(limit, ordering: .relaxed) }
-
-    /// Counts one more. Returns how many there are now.
-    func open() -> Int {
-        acceptedCount.wrappingAdd(1, ordering: .relaxed)
-        return count.wrappingAdd(1, ordering: .relaxed).newValue
-    }
-
-    func noteRefusal() { refusedCount.wrappingAdd(1, ordering: .relaxed) }
-
-    func close() { count.wrappingSubtract(1, ordering: .relaxed) }
 }

@@ -216,6 +216,12 @@ private struct BatchGet: Sendable {
                 for (index, lease) in found.leases { takeBack(lease, of: index) }
                 return
             }
+            // An answer that has begun ends as it began.
+            guard stream != nil || exchange.stillAllows(namespace) else {
+                for (index, lease) in found.leases { takeBack(lease, of: index) }
+                exchange.noteLostWait(.batchLease, namespace)
+                return exchange.respond(Response(problem: .tokenInvalid, operation: .batchLease))
+            }
             respond(found.response(), stream)
         }
     }

@@ -12,6 +12,8 @@ struct Call: Sendable {
     let namespace: String
     /// Empty where the call takes none.
     let key: [UInt8]
+    /// The id that the path has of a token; `nil` where it has none, or none in form.
+    let token: TokenID?
     let query: Query
     /// The condition of a call of an entry or a value; on a GET `If-None-Match` alone.
     let condition: Condition
@@ -23,10 +25,12 @@ struct Call: Sendable {
 
     var operation: Operation { resource.operation(method) }
 
-    /// Faults are looked for in a fixed order: path, method, namespace, key, query, conditions, `Content-Type`. An
-    /// empty key is found before the method is looked at, so that no method makes anything of `entries/`.
+    /// Faults are looked for in a fixed order: path, method, namespace, a key in the path, what the caller may do, query, conditions,
+    /// `Content-Type`. An empty key is found before the method is looked at, so that no method makes anything of `entries/`. The caller is
+    /// judged before the store is asked for anything, so that nobody learns which namespaces there are.
     ///
     /// - Parameters:
+    ///   - caller: who calls.
     ///   - target: path and query, as sent.
     ///   - query: what stands behind the `?`; `nil` where there is none.
     /// - Throws: the problem to answer with.
@@ -35,7 +39,8 @@ struct Call: Sendable {
         _ target: UnsafeRawBufferPointer,
         path: Range<Int>,
         query: Range<Int>?,
-        _ headers: HTTPHeaders
+        _ headers: HTTPHeaders,
+        by caller: Caller
     ) throws(Problem) {
         guard let route = Route(target, path: path) else {
             throw Problem(.routeNotFound, "There is nothing under this path.")
@@ -47,6 +52,7 @@ struct Call: Sendable {
         if method == .options {
             namespace = ""
             key = []
+            token = nil
             self.query = try Query(nil, allowed: [])
             condition = .none
             lease = nil
@@ -57,16 +63,16 @@ struct Call: Sendable {
             throw Problem(.methodNotAllowed, "This path takes \(resource.allow).", extra: .allow(resource.allow))
         }
         namespace = try Self.namespace(target, route)
-        if case .path(let range) = route.key {
-            key = try KeyForm.decode(target.slice(range))
-            self.query = try Query(query.map { target.slice($0) }, allowed: resource.parameters(method))
-        } else {
-            let inQuery = route.key == .query
-            let allowed = resource.parameters(method).union(inQuery ? [.key] : [])
-            self.query = try Query(query.map { target.slice($0) }, allowed: allowed)
-            key = inQuery ? self.query[.key] ?? [] : []
-            if inQuery { try KeyForm.check(key) }
-        }
+        token = route.token.flatMap { PercentDecoding.decode(target.slice($0)) }.flatMap { TokenID($0) }
+        var keyOfPath: [UInt8]?
+        if case .path(let range) = route.key { keyOfPath = try KeyForm.decode(target.slice(range)) }
+        let need = resource.need(method)
+        guard caller.meets(need, in: namespace) else { throw .forbidden(need) }
+        let inQuery = route.key == .query
+        let allowed = resource.parameters(method).union(inQuery ? [.key] : [])
+        self.query = try Query(query.map { target.slice($0) }, allowed: allowed)
+        key = keyOfPath ?? (inQuery ? self.query[.key] ?? [] : [])
+        if inQuery { try KeyForm.check(key) }
         condition = try Self.condition(resource, method, headers)
         lease = try Self.lease(resource, method, headers)
         try checkContentType(headers)
@@ -134,7 +140,7 @@ struct Call: Sendable {
             try Self.refuseMultipart(types)
             return
         case (.counter, .post) where Self.hasNoBody(headers), (.lease, .post) where Self.hasNoBody(headers),
-            (.lease, .patch) where Self.hasNoBody(headers):
+            (.lease, .patch) where Self.hasNoBody(headers), (.tokenRotation, .post) where Self.hasNoBody(headers):
             return
         case (.entry, .patch), (.namespace, .patch), (.lease, .patch): taken = [MediaType.mergePatch, MediaType.json]
         case (_, .put), (_, .post): taken = [MediaType.json]

@@ -154,7 +154,7 @@ extension Lifetime {
 
 extension JSONElement? {
     /// The element; `nil` for a JSON null, too.
-    fileprivate var unlessNull: JSONElement? { self?.type == .null ? nil : self }
+    var unlessNull: JSONElement? { self?.type == .null ? nil : self }
 }
 
 extension Problem {

@@ -67,10 +67,12 @@ extension Router {
             }
         store.invalidate(namespace, what, mode: order.mode) { result in
             exchange.respondFromAnywhere {
-                switch result {
-                case .success(let invalidated): Response(invalidated)
-                case .failure(let problem): Response(problem: problem, operation: .invalidate)
-                }
+                let response =
+                    switch result {
+                    case .success(let invalidated): Response(invalidated)
+                    case .failure(let problem): Response(problem: problem, operation: .invalidate)
+                    }
+                return order.what == .all ? response.auditing(.flush, namespace: call.namespace) : response
             }
         }
     }

@@ -19,6 +19,8 @@ extension Call {
         case .metrics, .stats: true
         // There may be as many leases as the service gives.
         case .leases: true
+        // There may be ten thousand.
+        case .tokens: method.isSafe
         // The document in JSON is made of the one in YAML, once.
         case .documentInJSON: true
         case .namespaces: namespaces() > Self.fewNamespaces
@@ -32,7 +34,7 @@ extension Call {
     static let longBody = 4 << 20
 
     /// Whether the body means anything to the call. The body of a GET is passed over.
-    private var readsBody: Bool {
+    var readsBody: Bool {
         switch method {
         case .put, .post, .patch: true
         case .get, .head, .delete, .options, .other: false

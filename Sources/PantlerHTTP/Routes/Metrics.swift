@@ -18,6 +18,8 @@ extension Router {
         RequestFigures(options.requestTallies()).expose(to: &page)
         flight.figures.expose(to: &page)
         page.connections(connections, traffic)
+        page.refusals(refusals, tokens: store.tokens.count)
+        page.handshakes(handshakes)
         page.loops(loopStays, longCalls)
         page.gets(statistics)
         page.leases(statistics.namespaces, waiters: store.leaseWaiters)
@@ -76,13 +78,56 @@ extension Exposition {
         sample(connections.accepted)
         counter(
             "pantler_connections_refused",
-            "Connections that were answered 503 and ended, since too many were open."
+            "Connections that were ended at once, since too many were open: of all (limit), or of one peer (peer)."
         )
-        sample(connections.refused)
+        for reason in ConnectionCount.Refusal.allCases {
+            sample(connections.refused(reason), ["reason": reason.rawValue])
+        }
+        counter(
+            "pantler_slow_clients",
+            "Clients that were given up, since a head or a body came too slowly, or answers were taken too slowly."
+        )
+        for what in ConnectionCount.Slowness.allCases { sample(connections.slow(what), ["what": what.rawValue]) }
         counter("pantler_received_bytes", "Bytes that were received over connections.")
         sample(traffic.received)
         counter("pantler_sent_bytes", "Bytes that were sent over connections.")
         sample(traffic.sent)
+    }
+
+    fileprivate mutating func refusals(_ figures: RefusalFigures, tokens: Int) {
+        counter(
+            "pantler_auth_failures",
+            "Requests that were refused for who made them: without a token, with a worthless one, with one that does not allow it, by a page of another site, or too many a second."
+        )
+        for reason in RefusalReason.allCases { sample(figures.count(reason), ["reason": reason.name]) }
+        counter(
+            "pantler_auth_delayed",
+            "Worthless tokens that were answered a second later, since their peer had shown too many."
+        )
+        sample(figures.delayed)
+        gauge("pantler_tokens", "Tokens that there are, those of the configuration included.")
+        sample(tokens)
+    }
+
+    fileprivate mutating func handshakes(_ handshakes: Handshakes) {
+        counter(
+            "pantler_tls_handshakes",
+            "TLS handshakes that are over, by what became of them: done, failed, timeout (limits.handshake_timeout), refused (limits.handshakes)."
+        )
+        for outcome in Handshakes.Outcome.allCases {
+            sample(handshakes.count(of: outcome), ["outcome": outcome.rawValue])
+        }
+        gauge("pantler_tls_handshakes_under_way", "TLS handshakes that are under way, of limits.handshakes at most.")
+        sample(handshakes.underWay)
+        gauge("pantler_tls_handshakes_waiting", "TLS handshakes that wait until others are over.")
+        sample(handshakes.waiting)
+        if handshakes.certificateExpiry > 0 {
+            gauge(
+                "pantler_tls_certificate_expires_seconds",
+                "When the certificate that is shown to clients expires, in seconds since 1970."
+            )
+            sample(handshakes.certificateExpiry)
+        }
     }
 
     /// Writes the bounds of namespaces. A namespace without a bound has no sample.

@@ -7,12 +7,16 @@ import PantlerStore
 // Namespaces and their policies.
 
 extension Router {
-    func listNamespaces(_ call: Call) -> Response {
+    /// Lists the namespaces that a caller may do anything in.
+    func listNamespaces(seenBy caller: Caller) -> Response {
         var body = JSONWriter(capacity: 1024)
         body.beginObject()
         body.member("namespaces")
         body.beginArray()
-        for namespace in store.namespaces() { body.namespace(namespace.record, madeAt: madeAt(namespace)) }
+        for namespace in store.namespaces() {
+            let record = namespace.record
+            if caller.sees(record.name.description) { body.namespace(record, madeAt: madeAt(namespace)) }
+        }
         body.endArray()
         body.endObject()
         return Response(200, body, headers: Response.notStored, operation: .namespace)
@@ -34,7 +38,9 @@ extension Router {
         let defaults = store.defaultPolicy
         let change = try request.body.withBytes { body throws(Problem) in try PolicyChange(body, name: name, .whole) }
         store.setPolicy(name, change.applied(to: defaults, defaults: defaults)) { result in
-            exchange.respondFromAnywhere { [self] in Response(set: result, madeAt: madeAt) }
+            exchange.respondFromAnywhere { [self] in
+                Response(set: result, madeAt: madeAt).auditing(.policy, namespace: name.description)
+            }
         }
     }
 
@@ -46,7 +52,9 @@ extension Router {
         store.changePolicy(name) { policy throws(Problem) in
             policy = change.applied(to: policy, defaults: defaults)
         } completion: { result in
-            exchange.respondFromAnywhere { [self] in Response(set: result, madeAt: madeAt) }
+            exchange.respondFromAnywhere { [self] in
+                Response(set: result, madeAt: madeAt).auditing(.policy, namespace: name.description)
+            }
         }
     }
 
@@ -65,10 +73,12 @@ extension Router {
         store.dropNamespace(name) { result in
             exchange.respondFromAnywhere {
                 switch result {
-                case .success(true): Response(status: 204, operation: .namespace)
+                case .success(true):
+                    Response(status: 204, operation: .namespace).auditing(.drop, namespace: name.description)
                 case .success(false):
                     Response(problem: .namespaceNotFound(name.description), operation: .namespace)
-                case .failure(let problem): Response(problem: problem, operation: .namespace)
+                case .failure(let problem):
+                    Response(problem: problem, operation: .namespace).auditing(.drop, namespace: name.description)
                 }
             }
         }

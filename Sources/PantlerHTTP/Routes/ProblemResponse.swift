@@ -4,7 +4,8 @@ import PantlerJSON
 import PantlerModel
 
 extension Response {
-    /// An error as `application/problem+json` (RFC 9457), with what its code adds: `version`, `reason`, or `Allow`.
+    /// An error as `application/problem+json` (RFC 9457), with what its code adds: `version`, `reason`, `Allow`, `Retry-After`
+    /// or `WWW-Authenticate`.
     init(problem: Problem, operation: Operation) {
         var body = JSONWriter()
         body.beginObject()
@@ -35,7 +36,10 @@ extension Response {
             headers.append(("Retry-After", "\((milliseconds + 999) / 1000)"))
         case .allow(let methods):
             headers.append(("Allow", methods))
+        case .retryAfter(let seconds):
+            headers.append(("Retry-After", "\(seconds)"))
         }
+        if let challenge = Self.challenge(problem.code) { headers.append(("WWW-Authenticate", challenge)) }
         if problem.code == .overloaded { headers.append(("Retry-After", "1")) }
         body.endObject()
         self.init(
@@ -63,6 +67,17 @@ extension Response {
         )
     }
 
+    /// What tells a client how it is to say who it is (RFC 6750, section 3).
+    private static func challenge(_ code: Problem.Code) -> String? {
+        let realm = #"Bearer realm="pantler""#
+        return switch code {
+        case .tokenRequired: realm
+        case .tokenInvalid: realm + #", error="invalid_token""#
+        case .forbidden: realm + #", error="insufficient_scope""#
+        default: nil
+        }
+    }
+
     /// The fields of answers that change with every look: no cache on the way is to keep them.
     static let notStored = [("Cache-Control", "no-store")]
 
@@ -70,6 +85,8 @@ extension Response {
     static func title(_ status: Int) -> String {
         switch status {
         case 400: "Bad Request"
+        case 401: "Unauthorized"
+        case 403: "Forbidden"
         case 404: "Not Found"
         case 405: "Method Not Allowed"
         case 408: "Request Timeout"
@@ -81,6 +98,7 @@ extension Response {
         case 417: "Expectation Failed"
         case 421: "Misdirected Request"
         case 422: "Unprocessable Content"
+        case 429: "Too Many Requests"
         case 431: "Request Header Fields Too Large"
         case 501: "Not Implemented"
         case 503: "Service Unavailable"
@@ -97,8 +115,20 @@ extension Problem {
         switch why {
         case .serverStops: Problem(.overloaded, "The server is stopping, and all waits have ended; try again later.")
         case .clientLeft: Problem(.requestTimeout, "The client sends no more, and the wait has ended with that.")
+        case .tokenEnded: .tokenInvalid
         }
     }
+
+    /// The problem of a connection that is one too many.
+    static let allConnections = Problem(
+        .overloaded,
+        "The server has all the connections that it takes; try again later."
+    )
+
+    static let allConnectionsOfPeer = Problem(
+        .overloaded,
+        "Your address has all the connections that one may have (limits.connections_per_peer); close some, or try again later."
+    )
 
     /// The problem of a request for which there was no room among the bytes in flight for too long.
     static let noRoom = Problem(

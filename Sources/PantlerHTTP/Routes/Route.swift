@@ -30,6 +30,16 @@ enum Resource: Equatable, Sendable, CaseIterable {
     case namespaceStats
     /// `/v1/namespaces`
     case namespaces
+    /// `/v1/token`
+    case token
+    /// `/v1/tokens`
+    case tokens
+    /// `/v1/tokens/{id}`
+    case tokenRecord
+    /// `/v1/tokens/{id}/rotate`
+    case tokenRotation
+    /// `/v1/listeners`
+    case listeners
     /// `/v1/stats`
     case stats
     /// `/metrics`
@@ -51,9 +61,11 @@ enum Resource: Equatable, Sendable, CaseIterable {
         case .entry, .namespace: "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
         case .value: "GET, HEAD, PUT, DELETE, OPTIONS"
         case .lease: "POST, PATCH, DELETE, OPTIONS"
-        case .counter, .batchGet, .batchSet, .batchDelete, .batchLease, .invalidate: "POST, OPTIONS"
-        case .entries, .leases, .namespaceStats, .namespaces, .stats, .metrics, .livez, .readyz, .root, .document,
-            .documentInJSON:
+        case .tokens: "GET, HEAD, POST, OPTIONS"
+        case .tokenRecord: "GET, HEAD, DELETE, OPTIONS"
+        case .counter, .batchGet, .batchSet, .batchDelete, .batchLease, .invalidate, .tokenRotation: "POST, OPTIONS"
+        case .entries, .leases, .namespaceStats, .namespaces, .token, .listeners, .stats, .metrics, .livez, .readyz,
+            .root, .document, .documentInJSON:
             "GET, HEAD, OPTIONS"
         }
     }
@@ -63,16 +75,16 @@ enum Resource: Equatable, Sendable, CaseIterable {
         case .options: true
         case .other: false
         case .get, .head: !isPosted
-        case .post: isPosted
+        case .post: isPosted || self == .tokens
         case .put: self == .entry || self == .value || self == .namespace
-        case .delete: self == .entry || self == .value || self == .namespace || self == .lease
+        case .delete: self == .entry || self == .value || self == .namespace || self == .lease || self == .tokenRecord
         case .patch: self == .entry || self == .namespace || self == .lease
         }
     }
 
     private var isPosted: Bool {
         switch self {
-        case .counter, .lease, .batchGet, .batchSet, .batchDelete, .batchLease, .invalidate: true
+        case .counter, .lease, .batchGet, .batchSet, .batchDelete, .batchLease, .invalidate, .tokenRotation: true
         default: false
         }
     }
@@ -97,7 +109,8 @@ enum Resource: Equatable, Sendable, CaseIterable {
         case .batchLease: .batchLease
         case .invalidate: .invalidate
         case .namespace, .namespaces: .namespace
-        case .namespaceStats, .stats: .stats
+        case .token, .tokens, .tokenRecord, .tokenRotation: .token
+        case .namespaceStats, .stats, .listeners: .stats
         case .metrics: .metrics
         case .livez, .readyz: .probe
         case .root, .document, .documentInJSON: .document
@@ -105,7 +118,7 @@ enum Resource: Equatable, Sendable, CaseIterable {
     }
 }
 
-/// A path taken apart: what it names, and where in the target namespace and key stand, still percent-encoded.
+/// A path taken apart: what it names, and where in the target namespace, key and token stand, still percent-encoded.
 ///
 /// Nothing is folded and nothing decoded to find the way: `//`, `..` and `%2F` are a key's own bytes.
 struct Route: Equatable, Sendable {
@@ -120,12 +133,20 @@ struct Route: Equatable, Sendable {
     let resource: Resource
     let namespace: Range<Int>?
     let key: KeyPlace
+    /// A token's id.
+    let token: Range<Int>?
 
     /// - Parameter path: where in `target` the path stands.
     /// - Returns: `nil` where nothing is served. Complexity: O(length of the path).
     init?(_ target: UnsafeRawBufferPointer, path: Range<Int>) {
         var rest = Rest(target, path)
         guard rest.take("/v1/namespaces") else {
+            if rest.take("/v1/tokens/") {
+                let token = rest.takeSegment()
+                guard rest.isEmpty || rest.equals("/rotate") else { return nil }
+                self.init(rest.isEmpty ? .tokenRecord : .tokenRotation, namespace: nil, token: token)
+                return
+            }
             guard let resource = Self.service(rest) else { return nil }
             self.init(resource, namespace: nil)
             return
@@ -164,10 +185,11 @@ struct Route: Equatable, Sendable {
         }
     }
 
-    private init(_ resource: Resource, namespace: Range<Int>?, key: KeyPlace = .none) {
+    private init(_ resource: Resource, namespace: Range<Int>?, key: KeyPlace = .none, token: Range<Int>? = nil) {
         self.resource = resource
         self.namespace = namespace
         self.key = key
+        self.token = token
     }
 
     private static func withinNamespace(_ rest: Rest) -> Resource? {
@@ -184,6 +206,9 @@ struct Route: Equatable, Sendable {
 
     private static func service(_ rest: Rest) -> Resource? {
         if rest.equals("/v1/stats") { return .stats }
+        if rest.equals("/v1/token") { return .token }
+        if rest.equals("/v1/tokens") { return .tokens }
+        if rest.equals("/v1/listeners") { return .listeners }
         if rest.equals("/metrics") { return .metrics }
         if rest.equals("/livez") { return .livez }
         if rest.equals("/readyz") { return .readyz }

@@ -61,12 +61,20 @@ package final class Router: Sendable {
     /// The bytes in flight of all connections.
     let flight: Flight
     private let draining = Atomic(false)
+    private let stopping = Atomic(false)
+    private let facts = Mutex<[ListenerFacts]>([])
     /// The threads for calls that would hold an event loop for too long (`Call.isLong`).
     private let longWork = WorkerPool("requests", width: 2)
     private let longCallCount = Atomic<UInt64>(0)
     private let loops = Mutex<[(stays: LoopStays, traffic: LoopTraffic)]>([])
     /// The connections of all loops.
     let connections = ConnectionCount()
+    /// Who was refused, and how often.
+    let refusals = RefusalFigures()
+    let failedTokens = FailedTokens()
+    private let tokenWatch = Mutex<(@Sendable () -> Void)?>(nil)
+    /// The TLS handshakes of all loops.
+    let handshakes = Handshakes()
 
     package init(_ store: Store, _ options: RouterOptions) {
         self.store = store
@@ -78,6 +86,23 @@ package final class Router: Sendable {
     var isDraining: Bool { draining.load(ordering: .relaxed) }
 
     func beginDraining() { draining.store(true, ordering: .relaxed) }
+
+    /// Whether the server will drain soon, and wants no new callers: it is no longer ready.
+    var isStopping: Bool { stopping.load(ordering: .relaxed) }
+
+    func beginStopping() { stopping.store(true, ordering: .relaxed) }
+
+    /// Where the server listens, in the order of `HTTPOptions.listeners`; none before it does.
+    var listenerFacts: [ListenerFacts] { facts.withLock { $0 } }
+
+    func setListenerFacts(_ facts: [ListenerFacts]) { self.facts.withLock { $0 = facts } }
+
+    // MARK: Tokens
+
+    /// Has `body` called after each change of a token that a call has made. It is to end what waits under a token that is gone.
+    func watchTokens(_ body: @escaping @Sendable () -> Void) { tokenWatch.withLock { $0 = body } }
+
+    func noteTokenChange() { tokenWatch.withLock { $0 }?() }
 
     // MARK: Long work
 
@@ -108,13 +133,26 @@ package final class Router: Sendable {
 
     // MARK: Requests
 
+    /// What a call needs of its caller before anything is looked at but its path; `token` for what is not there, so that nobody learns
+    /// without one what is.
+    ///
+    /// - Parameters:
+    ///   - target: path and query, as sent.
+    ///   - opensMetrics: whether the metrics are open to all.
+    func need(_ method: Method, _ target: [UInt8], opensMetrics: Bool) -> Need {
+        guard let resource = route(target)?.resource else { return .token }
+        return opensMetrics && resource == .metrics ? .nothing : resource.need(method)
+    }
+
     /// Judges a head before its body is read.
     ///
-    /// - Parameter target: path and query, as sent.
-    func admit(_ method: Method, _ target: [UInt8], _ headers: HTTPHeaders) -> Admission {
+    /// - Parameters:
+    ///   - target: path and query, as sent.
+    ///   - caller: who calls.
+    func admit(_ method: Method, _ target: [UInt8], _ headers: HTTPHeaders, by caller: Caller) -> Admission {
         if method == .options, target == Self.wholeServer { return .accepted(nil, maxBody: options.maxBody) }
         do {
-            let call = try call(method, target, headers)
+            let call = try call(method, target, headers, caller)
             try checkLength(headers)
             return .accepted(call, maxBody: options.maxBody)
         } catch {
@@ -182,7 +220,12 @@ package final class Router: Sendable {
         case .batchLease: try leaseBatch(call, request, exchange)
         case .invalidate: try invalidate(call, request, exchange)
         case .namespace: try answerNamespace(call, request, exchange)
-        case .namespaces: exchange.respond(listNamespaces(call))
+        case .namespaces: exchange.respond(listNamespaces(seenBy: exchange.caller))
+        case .token: exchange.respond(try ownToken(exchange.caller))
+        case .tokens: try answerTokens(call, request, exchange)
+        case .tokenRecord: try answerToken(call, exchange)
+        case .tokenRotation: try rotateToken(call, request, exchange)
+        case .listeners: exchange.respond(listeners(opensMetrics: exchange.opensMetrics))
         case .namespaceStats: exchange.respond(try namespaceStatistics(call))
         case .stats: exchange.respond(statistics(call))
         case .metrics: exchange.respond(metrics(call))
@@ -194,10 +237,15 @@ package final class Router: Sendable {
 
     private static let wholeServer = Array("*".utf8)
 
-    private func call(_ method: Method, _ target: [UInt8], _ headers: HTTPHeaders) throws(Problem) -> Call {
+    private func call(
+        _ method: Method,
+        _ target: [UInt8],
+        _ headers: HTTPHeaders,
+        _ caller: Caller
+    ) throws(Problem) -> Call {
         let (path, query) = Self.split(target)
         return try target.withBytes { bytes throws(Problem) in
-            try Call(method, bytes, path: path, query: query, headers)
+            try Call(method, bytes, path: path, query: query, headers, by: caller)
         }
     }
 
@@ -206,12 +254,19 @@ package final class Router: Sendable {
         return (0..<mark, mark + 1..<target.count)
     }
 
-    private func route(_ target: [UInt8]) -> Route? {
+    func route(_ target: [UInt8]) -> Route? {
         target.withUnsafeBytes { Route($0, path: Self.split(target).path) }
     }
 
+    /// The valid name of a namespace that a path has.
+    func namespace(_ target: [UInt8]) -> String? {
+        guard let range = route(target)?.namespace else { return nil }
+        let name = target[range].withUnsafeBytes { PercentDecoding.decode($0) }
+        return name.flatMap { NamespaceName.isValid($0) ? String(decoding: $0, as: UTF8.self) : nil }
+    }
+
     /// What a request counts as whose head was refused.
-    private func operation(_ method: Method, _ target: [UInt8]) -> Operation {
+    func operation(_ method: Method, _ target: [UInt8]) -> Operation {
         route(target)?.resource.operation(method) ?? .other
     }
 

@@ -54,11 +54,12 @@ extension Router {
     }
 
     /// Whether the service is ready to be called, as `/readyz` tells it.
-    var isReady: Bool { !isDraining && store.readiness() == nil }
+    var isReady: Bool { !isDraining && !isStopping && store.readiness() == nil }
 
     /// 503 while the server drains, and while its lower tier has a fault: memory goes on serving even then.
     private func readiness() -> Response {
         if isDraining { return probe(503, "draining") }
+        if isStopping { return probe(503, "stopping") }
         return probe(store.readiness())
     }
 

@@ -19,6 +19,8 @@ final class Exchange: Sendable {
     /// `nil` where requests are not logged.
     let logged: LoggedRequest?
     let began: NIODeadline
+    /// Who made the request.
+    let caller: Caller
     private let router: Router
     /// The request's fields.
     private let headers: HTTPHeaders
@@ -34,6 +36,7 @@ final class Exchange: Sendable {
         takesPieces: Bool,
         logged: LoggedRequest?,
         headers: HTTPHeaders,
+        caller: Caller,
         began: NIODeadline,
         claim: FlightClaim?
     ) {
@@ -42,6 +45,7 @@ final class Exchange: Sendable {
         self.takesPieces = takesPieces
         self.logged = logged
         self.headers = headers
+        self.caller = caller
         router = loop.router
         self.began = began
         self.claim = Mutex(claim)
@@ -118,12 +122,34 @@ final class Exchange: Sendable {
                     // What does not wait is answered soon.
                     guard call.isWaiting else { return }
                     call.cancel()
+                    if why == .tokenEnded { self.noteLostWait(.lease, namespace) }
                     self.respond(Response(problem: .waitEnded(why), operation: .lease))
                 }
             },
-            completion
+            { lease in
+                guard self.stillAllows(namespace) else {
+                    lease.takeBack(namespace, address, self.router.store)
+                    if self.isAwaited { self.noteLostWait(.lease, namespace) }
+                    return self.respond(Response(problem: .tokenInvalid, operation: .lease))
+                }
+                completion(lease)
+            }
         )
     }
+
+    /// Whether its caller may still do in a namespace what it has waited for. To be called on the loop.
+    func stillAllows(_ namespace: Namespace) -> Bool {
+        guard case .token(let pass) = caller else { return true }
+        return connection.value.stillAllows(pass, namespace)
+    }
+
+    /// Counts and writes down that a wait has ended with its caller's token. To be called on the loop.
+    func noteLostWait(_ operation: Operation, _ namespace: Namespace) {
+        connection.value.noteLostWait(operation, namespace, caller)
+    }
+
+    /// Whether the metrics are open to all where the request came in. To be called on the loop.
+    var opensMetrics: Bool { connection.value.door.opensMetrics }
 
     /// Whether the answer is still to be given, and somebody is there to take it. To be called on the loop.
     var isAwaited: Bool { connection.value.state.isAwaited(number) }

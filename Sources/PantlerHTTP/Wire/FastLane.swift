@@ -18,6 +18,8 @@ enum FastLane {
         let key: UnsafeRawBufferPointer
         /// The path, as sent.
         let target: UnsafeRawBufferPointer
+        /// What Authorization says; empty without one.
+        let authorization: UnsafeRawBufferPointer
         /// Whether the connection ends with the request's answer.
         let closes: Bool
     }
@@ -88,6 +90,7 @@ enum FastLane {
                 namespace: namespace,
                 key: key,
                 target: target,
+                authorization: reader.authorization,
                 closes: reader.closes
             )
         )
@@ -121,6 +124,7 @@ enum FastLane {
             namespace: namespace,
             key: key,
             target: target,
+            authorization: reader.authorization,
             closes: reader.closes
         )
         return isPut ? .put(request, body: body) : .lease(request, body: body)

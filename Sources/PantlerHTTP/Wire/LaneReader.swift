@@ -12,6 +12,8 @@ struct LaneReader {
     private(set) var bodyLength = 0
     /// Whether the connection ends with the answer.
     private(set) var closes = false
+    /// What Authorization says; empty without one.
+    private(set) var authorization = UnsafeRawBufferPointer(start: nil, count: 0)
 
     /// Fields that a head may have.
     static let fieldLimit = 256
@@ -196,6 +198,9 @@ struct LaneReader {
             guard let length = Self.number(value), method != .get || length == 0 else { return false }
             bodyLength = length
             return true
+        case .authorization:
+            authorization = value
+            return !value.isEmpty
         default: return false
         }
     }
@@ -326,28 +331,31 @@ struct LaneField: OptionSet {
     static let contentType = LaneField(rawValue: 1 << 2)
     static let contentLength = LaneField(rawValue: 1 << 3)
     static let upgrade = LaneField(rawValue: 1 << 5)
-    /// A field that changes where the message ends, or what it asks for. A request with one is left to the decoder, whatever the field
-    /// says.
+    static let authorization = LaneField(rawValue: 1 << 6)
+    /// A field that changes where the message ends, what it asks for, or whether it may be asked for. A request with one is left to the
+    /// decoder, whatever the field says.
     static let leaving = LaneField(rawValue: 1 << 4)
 
     init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// - Parameters:
     ///   - name: a field's name, in any case.
-    ///   - hasBody: whether the body means something.
+    ///   - hasBody: whether the body means something. Such a request changes something, and may come from a page that must not.
     init(_ name: UnsafeRawBufferPointer, hasBody: Bool) {
         func says(_ text: StaticString) -> Bool { LaneReader.equal(name, text) }
         switch name.count {
         case 4 where says("host"): self = .host
         case 5 where says("lease"): self = .leaving
-        case 6 where says("expect"): self = .leaving
+        case 6 where says("expect") || hasBody && says("origin"): self = .leaving
         case 7 where says("upgrade"): self = .upgrade
         case 7 where says("trailer"): self = .leaving
         case 8 where says("if-match"): self = .leaving
         case 10 where says("connection"): self = .connection
         case 12 where hasBody && says("content-type"): self = .contentType
+        case 13 where says("authorization"): self = .authorization
         case 13 where says("if-none-match"): self = .leaving
         case 14 where says("content-length"): self = .contentLength
+        case 14 where hasBody && says("sec-fetch-site"): self = .leaving
         // The decoder takes Proxy-Connection for another Connection.
         case 16 where says("content-encoding") || says("proxy-connection"): self = .leaving
         case 17 where says("transfer-encoding"): self = .leaving

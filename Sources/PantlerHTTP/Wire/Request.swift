@@ -26,7 +26,7 @@ struct Request: Sendable {
     let path: Range<Int>
     /// Where in `target` the query stands, without its `?`; `nil` without one.
     let query: Range<Int>?
-    let headers: HTTPHeaders
+    var headers: HTTPHeaders
     /// Empty where there is none, and while the head is being admitted.
     var body: ByteBuffer
 

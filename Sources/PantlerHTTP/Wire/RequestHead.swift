@@ -7,7 +7,7 @@ struct RequestHead {
     let method: Method
     /// Path and query, or `*`.
     let target: [UInt8]
-    let headers: HTTPHeaders
+    private(set) var headers: HTTPHeaders
     let isHTTP10: Bool
     /// Whether the client wants the connection to be kept.
     let isKeptAlive: Bool
@@ -17,6 +17,8 @@ struct RequestHead {
     let expectsContinue: Bool
     /// Whether the decoder takes what follows for another protocol.
     let isUpgrade: Bool
+    /// Whether it is to change something, and comes from a page of another site.
+    let isCrossSite: Bool
 
     /// - Parameter method: as `readable` found it.
     /// - Throws: a problem after which no connection goes on.
@@ -32,7 +34,15 @@ struct RequestHead {
         self.target = target
         length = try Self.length(headers, isHTTP10: isHTTP10)
         try Self.checkHost(headers, authority, target, isHTTP10: isHTTP10, hosts)
+        isCrossSite = !method.isSafe && Self.isCrossSite(headers, authority)
         expectsContinue = try Self.expectsContinue(headers, isHTTP10: isHTTP10)
+    }
+
+    /// Lets go of all fields but the one that the log tells of.
+    mutating func dropFields() {
+        var kept = HTTPHeaders()
+        if let trace = headers["traceparent"].first { kept.add(name: "traceparent", value: trace) }
+        headers = kept
     }
 
     /// Path and query, and the authority of a target in absolute form (RFC 9112, section 3.2).
@@ -121,6 +131,16 @@ struct RequestHead {
                 "The name \(Problem.quoted(name)) is not served here: the setting server.allowed_hosts lists those that are."
             )
         }
+    }
+
+    /// Whether a browser says that a page of another site sends the request (Fetch Metadata Request Headers, section 2.3; RFC 6454, section
+    /// 7). Programs say nothing of a page. A page's own name and port are those that the request is for.
+    private static func isCrossSite(_ headers: HTTPHeaders, _ authority: String?) -> Bool {
+        if values(headers, "sec-fetch-site").contains(where: { $0.asciiLowercased == "cross-site" }) { return true }
+        let origins = values(headers, "origin")
+        if origins.isEmpty { return false }
+        guard origins.count == 1, let host = authority ?? values(headers, "host").first else { return true }
+        return !Origin.isOrigin(origins[0], of: host)
     }
 
     /// Whether the client waits for a 100 (RFC 9110, section 10.1.1).

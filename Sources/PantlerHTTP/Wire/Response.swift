@@ -12,6 +12,8 @@ struct Response: Sendable {
     var body: ByteBuffer?
     /// What the request is counted as.
     var operation: Operation
+    /// What the audit log tells of it; `nil` = nothing.
+    var change: AuditedChange?
 
     init(
         status: Int,
