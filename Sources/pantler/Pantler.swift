@@ -1,6 +1,8 @@
 internal import ArgumentParser
 internal import CPantler
 internal import Glibc
+internal import PantlerModel
+internal import PantlerSockets
 
 /// The executable: `pantler serve` and the commands that call a running service.
 @main
@@ -10,8 +12,8 @@ struct Pantler: AsyncParsableCommand {
         abstract: "A cache-aside service over HTTP and JSON, and the command to work with it.",
         discussion: """
             `pantler serve` serves http://127.0.0.1:8080 and keeps its data in ./pantler-data. Every other command calls a \
-            running service: the one at --url, or at PANTLER_URL. PANTLER_NAMESPACE is the namespace where -n names none. Options that \
-            all commands have may stand before the command.
+            running service: the one at --url, or at PANTLER_URL. PANTLER_NAMESPACE is the namespace where -n names none, and PANTLER_TOKEN, or \
+            the file that PANTLER_TOKEN_FILE names, has the token where one is asked for. Options that all commands have may stand before the command.
 
             Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 not allowed, 5 conflict, 6 unreachable.
             """,
@@ -27,12 +29,15 @@ struct Pantler: AsyncParsableCommand {
                 ]
             ),
             CommandGroup(name: "Namespaces", subcommands: [NamespaceCommand.self]),
+            CommandGroup(name: "Access", subcommands: [TokenCommand.self]),
             CommandGroup(name: "Tools", subcommands: [BenchCommand.self, CompletionsCommand.self]),
         ]
     )
 
     static func main() async {
         pantler_open_standard_streams()
+        // Before anything else may have their numbers.
+        _ = InheritedSocket.ofProcess
         _ = OpenFiles.inherited
         pantler_keep_heap_small()
         Glibc.exit(await run(.process).rawValue)
@@ -60,7 +65,7 @@ struct Pantler: AsyncParsableCommand {
     private static func report(_ error: any Error) -> ExitStatus {
         if let status = error as? ExitStatus { return status }
         if let failure = error as? CommandFailure {
-            Terminal.write(line: "pantler: \(failure.message)", to: .error)
+            Terminal.write(line: "pantler: \(PresentedToken.hidingSecrets(failure.message))", to: .error)
             return failure.status
         }
         let code = exitCode(for: error)
@@ -69,7 +74,8 @@ struct Pantler: AsyncParsableCommand {
             Terminal.write(line: text, to: .output)
             return .done
         }
-        if !text.isEmpty { Terminal.write(line: text, to: .error) }
+        // It shows what it could not take, which may be a token in the wrong place.
+        if !text.isEmpty { Terminal.write(line: PresentedToken.hidingSecrets(text), to: .error) }
         return code == .validationFailure ? .usage : .failed
     }
 }

@@ -5,6 +5,7 @@ internal import PantlerDisk
 internal import PantlerHTTP
 internal import PantlerInsight
 internal import PantlerModel
+internal import PantlerSockets
 internal import PantlerStore
 internal import ServiceLifecycle
 internal import Synchronization
@@ -26,8 +27,15 @@ struct Service {
     /// - Throws: what kept it from starting, as a sentence for the operator.
     func run() async throws {
         StraySignals.ignore()
+        // The data folder's files have values and digests of tokens: they are nobody else's.
+        umask(0o077)
+        let tokensFile = try configuration.tokens.file.map { path throws(ConfigurationError) in
+            try TokensFile.load(path)
+        }
         for passedOver in source.passedOver { logger.warning("\(passedOver)") }
         for doubt in configuration.doubts { logger.warning("\(doubt)") }
+        DescriptorLimit.raise()
+        if let doubt = configuration.doubtOfDescriptors { logger.warning("\(doubt)") }
         // From here on a hang-up is a wish for another configuration, and no reason to end.
         let wishes = await UnixSignalsSequence(trapping: .sighup, .sigusr1)
         var diskOptions = configuration.disk.options
@@ -51,6 +59,7 @@ struct Service {
                 : DiskOpenError.failed(path: path, reason: error.description)
         }
         defer { store.close() }
+        try settleTokens(tokensFile, store)
         let watch = ClockWatch(clock: clock, logger: logger)
         watch.tellOffset()
         watch.tellDoubt()
@@ -89,6 +98,23 @@ struct Service {
         logger.info("Stopped")
     }
 
+    /// Gives the store the configuration's tokens, and sees that somebody can call where others than this machine are.
+    ///
+    /// - Throws: `ConfigurationError`.
+    private func settleTokens(_ file: TokensFile?, _ store: Store) throws(ConfigurationError) {
+        store.tokens.setRate(perSecond: configuration.limits.requestsPerToken)
+        let twice = store.tokens.setConfigured(file?.tokens ?? [])
+        guard twice.isEmpty else {
+            throw ConfigurationError(faults: twice.map { configuration.fault(ofTokenMadeTwice: $0) })
+        }
+        for warning in file?.warnings ?? [] { logger.warning("\(warning)") }
+        let now = store.moment().wall.milliseconds
+        let count = store.tokens.list().count { ($0.expiresAt ?? .max) > now }
+        let refusals = configuration.refusals(tokens: count)
+        guard refusals.isEmpty else { throw ConfigurationError(faults: refusals) }
+        for doubt in configuration.doubts(tokens: count) { logger.warning("\(doubt)") }
+    }
+
     /// Event loops.
     private var threads: Int {
         configuration.server.threads > 0 ? configuration.server.threads : HTTPServer.defaultThreads
@@ -107,6 +133,7 @@ struct Service {
         options.requestTallies = { tallies }
         return HTTPServer(
             configuration.httpOptions,
+            inherited: InheritedSocket.ofProcess,
             store: store,
             router: Router(store, options),
             tallies: tallies,
@@ -137,25 +164,6 @@ private final class Figures: Sendable {
     func noteRefusedReload() { figures.withLock { $0.isConfigurationCurrent = false } }
 }
 
-/// Why the service cannot listen.
-private struct ListenError: Error, CustomStringConvertible {
-    let host: String
-    let port: Int
-    let reason: String
-
-    /// As a URL has it: an address of IPv6 in brackets (RFC 3986, section 3.2.2).
-    static func place(_ host: String, _ port: Int) -> String {
-        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
-    }
-
-    var description: String {
-        // What a limit has stopped is no matter of the place.
-        let advice =
-            reason.contains("ulimit") ? "" : " Choose another place with --host and --port, or end what listens there."
-        return "Cannot listen at \(Self.place(host, port)): \(reason)." + advice
-    }
-}
-
 /// Listens until the service is asked to stop, which from the first connection on ends it in order.
 private struct ListeningService: ServiceLifecycle.Service, CustomStringConvertible {
     let server: HTTPServer
@@ -167,26 +175,59 @@ private struct ListeningService: ServiceLifecycle.Service, CustomStringConvertib
     var description: String { "listening" }
 
     func run() async throws {
-        let place = configuration.server
         do {
             try await server.start()
+        } catch let error as ListenError {
+            throw error
+        } catch let fault as TLSFault {
+            throw fault
         } catch {
-            throw ListenError(host: place.host, port: place.port, reason: HTTPServer.reason(error))
+            throw StartError(description: "Cannot listen: \(HTTPServer.reason(error)).")
+        }
+        let places = server.listenerFacts.map { facts in
+            if case .socket = facts.place { return facts.place.description }
+            return "\(facts.tls ? "https" : "http")://\(facts.place)"
         }
         logger.info(
             "Serving",
             metadata: [
-                "url": "http://\(ListenError.place(place.host, server.port))", "data": "\(configuration.dataDirectory)",
+                "url": "\(places.joined(separator: ", "))", "data": "\(configuration.dataDirectory)",
                 "version": "\(Build.version)",
             ]
         )
+        for doubt in server.tlsDoubts { logger.warning("\(doubt)") }
         manager?.tell("READY=1")
         try? await gracefulShutdown()
         manager?.tell("STOPPING=1")
+        if configuration.server.shutdownDelay > .zero { await announceStop() }
         logger.info("Stopping: running requests are answered, no new ones are taken")
-        let cutOff = try await server.drain(within: place.shutdownTimeout)
+        let cutOff = try await server.drain(within: configuration.server.shutdownTimeout)
         if cutOff > 0 { logger.warning("Connections were cut off", metadata: ["count": "\(cutOff)"]) }
     }
+
+    /// Says by `/readyz` that the service goes, and goes on serving for a while, so that whoever sends it requests can see that and send no more.
+    /// Another SIGTERM or SIGINT ends the while.
+    private func announceStop() async {
+        // ServiceLifecycle takes the first signal alone.
+        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
+        server.announceStop()
+        let delay = configuration.server.shutdownDelay
+        logger.info(
+            "Stopping soon: not ready any more, but all is served; another SIGTERM or SIGINT ends that",
+            metadata: ["in": "\(Quantity.text(milliseconds: delay.milliseconds))"]
+        )
+        await withTaskGroup { group in
+            group.addTask { try? await Task.sleep(for: delay) }
+            group.addTask { for await _ in signals { return } }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+}
+
+/// Why the service cannot start, as a sentence for the operator.
+private struct StartError: Error, CustomStringConvertible {
+    let description: String
 }
 
 /// Reads the configuration again on SIGHUP, and applies what can be changed while the service runs. Answers SIGUSR1, with which
@@ -234,7 +275,7 @@ private final class ReloadingService: ServiceLifecycle.Service, CustomStringConv
     }
 
     private func reload() {
-        do {
+        do throws(ConfigurationError) {
             let reload = try configuration.withLock { old throws(ConfigurationError) in
                 let reload = try source.reload(old)
                 old = reload.configuration
@@ -242,16 +283,56 @@ private final class ReloadingService: ServiceLifecycle.Service, CustomStringConv
             }
             apply(reload.configuration)
             figures.noteReload(maxDiskBytes: reload.configuration.disk.maxDisk)
+            let faults = reloadTokens(reload.configuration) + reloadTLS(reload.configuration)
             for change in reload.applied { logger.notice("Reloaded", metadata: ["change": "\(change)"]) }
             for doubt in reload.configuration.doubts { logger.warning("\(doubt)") }
+            if let doubt = reload.configuration.doubtOfDescriptors { logger.warning("\(doubt)") }
             for change in reload.needsRestart {
                 logger.warning("Not reloaded: it takes a restart", metadata: ["change": "\(change)"])
             }
-            if reload.applied.isEmpty, reload.needsRestart.isEmpty { logger.notice("Reloaded: nothing has changed") }
+            let readsFiles = reload.configuration.tokens.file != nil || reload.configuration.httpOptions.tls != nil
+            if reload.applied.isEmpty, reload.needsRestart.isEmpty, !readsFiles {
+                logger.notice("Reloaded: nothing has changed")
+            }
+            guard faults.isEmpty else { throw ConfigurationError(faults: faults) }
         } catch {
             figures.noteRefusedReload()
             for fault in error.faults { logger.error("Not reloaded", metadata: ["fault": "\(fault)"]) }
         }
+    }
+
+    /// Reads the configuration's tokens anew. Where the file is bad the old ones stay.
+    ///
+    /// - Returns: what is wrong with it.
+    private func reloadTokens(_ configuration: ServeConfiguration) -> [String] {
+        do throws(ConfigurationError) {
+            let file = try configuration.tokens.file.map { path throws(ConfigurationError) in try TokensFile.load(path)
+            }
+            for warning in file?.warnings ?? [] { logger.warning("\(warning)") }
+            let refused = store.tokens.setConfigured(file?.tokens ?? [])
+            server.tokensChanged()
+            if let file {
+                logger.notice("Reloaded: the tokens of tokens.file", metadata: ["count": "\(file.tokens.count)"])
+            }
+            for doubt in configuration.doubts(tokens: store.tokens.count) { logger.warning("\(doubt)") }
+            return refused.map { configuration.fault(ofTokenMadeTwice: $0) }
+        } catch {
+            return error.faults
+        }
+    }
+
+    /// Reads the files of TLS anew: they may be others although their names are the same. Where they are bad the old ones stay.
+    ///
+    /// - Returns: what is wrong with them.
+    private func reloadTLS(_ configuration: ServeConfiguration) -> [String] {
+        guard let tls = configuration.httpOptions.tls else { return [] }
+        do {
+            for doubt in try server.reloadTLS(tls) { logger.warning("\(doubt)") }
+        } catch {
+            return [error.description]
+        }
+        logger.notice("TLS: certificate and key are read")
+        return []
     }
 
     private func apply(_ configuration: ServeConfiguration) {
@@ -264,9 +345,9 @@ private final class ReloadingService: ServiceLifecycle.Service, CustomStringConv
             defaultPolicy: options.defaultPolicy
         )
         store.setMaxMemory(options.maxMemory)
+        store.tokens.setRate(perSecond: configuration.limits.requestsPerToken)
         disk.setMaxFolderBytes(configuration.disk.maxDisk)
-        let http = configuration.httpOptions
-        server.reload(limits: http.limits, allowedHosts: http.allowedHosts, access: http.access)
+        server.reload(configuration.httpOptions)
     }
 }
 

@@ -20,12 +20,22 @@ struct ClientTests {
         #expect(address.url == url)
     }
 
+    @Test("a Unix socket's address is unix: and its path", arguments: ["unix:/run/a b.sock", "unix:///run/a b.sock"])
+    func unixAddress(text: String) throws {
+        let address = try ServiceAddress(text)
+        #expect(address.socket == "/run/a b.sock")
+        #expect(address.url == "unix:/run/a b.sock")
+        #expect(address.requestURL == "http+unix://%2Frun%2Fa%20b%2Esock")
+        #expect(address.authority == "localhost" && address.path == "" && !address.isSecure)
+    }
+
     @Test(
         "what is no address is wrong usage",
         arguments: [
             "", "127.0.0.1:8080", "ftp://a", "http://", "http://:80", "http://a:0", "http://a:65536", "http://a:x",
             "http://[::1",
-            "http://[::1]x", "http://a?b", "http://a#b", "http://u@a", "http://a b", "http://é",
+            "http://[::1]x", "http://a?b", "unix:", "unix://", "unix:/" + String(repeating: "s", count: 107),
+            "http://a#b", "http://u@a", "http://a b", "http://é",
         ]
     )
     func badAddress(text: String) {

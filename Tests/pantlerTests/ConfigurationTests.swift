@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import PantlerHTTP
 import PantlerModel
 import Support
 import Testing
@@ -9,15 +10,19 @@ import Testing
 @Suite("The configuration")
 struct ConfigurationTests {
     /// Loads what these sources say.
+    ///
+    /// - Parameter alone: whether what the values mean together does not matter.
     private func load(
         _ yaml: String = "",
         environment: [String: String] = [:],
-        flags: [ConfigurationSource.FlagValue] = []
+        flags: [ConfigurationSource.FlagValue] = [],
+        alone: Bool = false
     ) throws -> ServeConfiguration {
         let folder = try TemporaryDirectory()
         defer { folder.remove() }
         let path = yaml.isEmpty ? nil : try folder.write(yaml, to: "pantler.yaml")
-        return try ConfigurationSource(file: path, environment: environment, flags: flags).load()
+        let source = ConfigurationSource(file: path, environment: environment, flags: flags)
+        return try alone ? source.read() : source.load()
     }
 
     /// The faults of what these sources say, without the folder before the file's name.
@@ -89,9 +94,9 @@ struct ConfigurationTests {
         let text = try #require(Self.others[key], "\(key) has no other value in this test")
         let names = key.split(separator: ".")
         let yaml = names.enumerated().map { String(repeating: "  ", count: $0) + $1 + ":" }.joined(separator: "\n")
-        let byFile = try load("\(yaml) \(text)\n")
+        let byFile = try load("\(yaml) \(text)\n", alone: true)
         let listed = text.filter { !"[]".contains($0) }
-        let byEnvironment = try load(environment: [setting.variable: listed])
+        let byEnvironment = try load(environment: [setting.variable: listed], alone: true)
         #expect(byFile == byEnvironment)
         #expect(setting.text(in: byFile) == text)
         #expect(byFile != ServeConfiguration() || setting.allowed == text, "\(key) changes nothing")
@@ -102,7 +107,17 @@ struct ConfigurationTests {
 
     /// Of each key a value that is not its default.
     private static let others = [
-        "server.host": "::1", "server.port": "0", "server.threads": "3", "server.pin_threads": "true",
+        "server.host": "::1", "server.port": "0", "server.socket": "/run/pantler/pantler.sock",
+        "server.socket_mode": "0600",
+        "server.socket_group": "www-data", "server.tls": "true", "server.tokens": "true", "server.plaintext": "true",
+        "server.listen": "[port=8443 tls=true, socket=/run/pantler.sock mode=0640]", "server.shutdown_delay": "5s",
+        "server.open_metrics": "true", "tls.certificate": "/etc/pantler/cert.pem", "tls.key": "/etc/pantler/key.pem",
+        "tls.client_ca": "/etc/pantler/ca.pem", "tls.client_role": "write",
+        "tls.client_namespaces": "[sessions, team-*]",
+        "tokens.file": "/etc/pantler/tokens.yaml", "limits.connections_per_peer": "10",
+        "limits.requests_per_token": "100",
+        "limits.failed_tokens": "3", "limits.body_rate": "2KiB", "limits.answer_rate": "3KiB", "limits.handshakes": "7",
+        "limits.handshake_timeout": "3s", "log.audit": "false", "server.threads": "3", "server.pin_threads": "true",
         "server.allowed_hosts": "[cache, cache.example.org]",
         "server.shutdown_timeout": "3s", "data_dir": "/var/lib/pantler", "memory.max_memory": "1GiB",
         "memory.shards": "4",
@@ -152,11 +167,11 @@ struct ConfigurationTests {
         arguments: [
             (
                 "memroy:\n  x: 1\n",
-                "pantler.yaml:1: there is no key 'memroy'; allowed here are server, data_dir, memory, disk, namespaces, limits, log."
+                "pantler.yaml:1: there is no key 'memroy'; allowed here are server, data_dir, memory, disk, namespaces, tls, tokens, limits, log."
             ),
             (
                 "server:\n  port: 1\n  prot: 2\n",
-                "pantler.yaml:3: there is no key 'server.prot'; allowed here are host, port,"
+                "pantler.yaml:3: there is no key 'server.prot'; allowed here are host, port, socket,"
             ),
             (
                 "namespaces:\n  defaults:\n    compression:\n      speed: 1\n",
@@ -181,9 +196,16 @@ struct ConfigurationTests {
     @Test(
         "a value that is not allowed is refused, wherever it stands",
         arguments: [
-            ("server.host", "0.0.0.0"), ("server.host", "192.168.0.1"), ("server.host", "127.0.0.256"),
-            ("server.host", "example.org"),
-            ("server.host", "0:0:0:0:0:0:0:0"), ("server.port", "65536"), ("server.port", "-1"),
+            ("server.host", "127.0.0.256"), ("server.host", "a b"), ("server.host", "null"), ("server.host", "10.1"),
+            ("server.host", "http://a"), ("server.host", "1::2::3"), ("server.socket_mode", "0999"),
+            ("server.socket_mode", "66"),
+            ("server.socket_mode", "rw"), ("server.socket_mode", "1777"), ("server.socket_group", "a b"),
+            ("server.tokens", "maybe"),
+            ("server.listen", "port=x"), ("server.listen", "port"), ("server.listen", "port=1 port=2"),
+            ("server.listen", "tls=true"),
+            ("server.listen", "socket=/s port=1"), ("server.listen", "port=1 mode=0660"), ("server.listen", "prot=1"),
+            ("tls.client_role", "root"), ("tls.client_namespaces", "a*b"), ("server.port", "65536"),
+            ("server.port", "-1"),
             ("server.port", "http"), ("server.port", "80.5"),
             ("server.threads", "many"), ("server.shutdown_timeout", "2 hours"), ("server.allowed_hosts", "a b"),
             ("memory.max_memory", "lots"), ("memory.max_memory", "0"), ("memory.max_memory", "null"),
@@ -234,6 +256,140 @@ struct ConfigurationTests {
         #expect(
             try faults("server:\n  allowed_hosts: cache\n").first?.hasPrefix("pantler.yaml:2: 'server.allowed_hosts'")
                 == true
+        )
+    }
+
+    private static let twoListeners = """
+        server:
+          listen:
+            - {address: "*", port: 8443, tls: true, plaintext: true}
+            - socket: /run/pan tler.sock
+              mode: "0600"
+              group: www-data
+              tokens: true
+        """
+
+    @Test("listeners are a list of mappings in the file, and lines of text elsewhere")
+    func listeners() throws {
+        let configuration = try load(Self.twoListeners, alone: true)
+        #expect(configuration.server.listen.count == 2)
+        #expect(
+            Setting.named("server.listen")?.text(in: configuration)
+                == #"[address=* port=8443 tls=true plaintext=true, socket="/run/pan tler.sock" mode=0600 group=www-data tokens=true]"#
+        )
+        let lines = configuration.server.listen.map(\.text).joined(separator: ",")
+        #expect(try load(environment: ["PANTLER_SERVER_LISTEN": lines], alone: true) == configuration)
+        let listeners = configuration.listeners
+        #expect(
+            listeners.map(\.place) == [
+                .port(host: "*", port: 8443), .socket(path: "/run/pan tler.sock", mode: 0o600, group: "www-data"),
+            ]
+        )
+        #expect(listeners.map(\.speaksTLS) == [true, false])
+        #expect(listeners.map(\.needsToken) == [true, true])
+    }
+
+    @Test("each fault of a listener in the file has its line")
+    func listenerFaults() throws {
+        let yaml = """
+            server:
+              listen:
+                - {address: "*", prot: 8443}
+                - socket: /run/pantler.sock
+                  mode: 0999
+                - address: ::1
+                - {socket: /s, port: 1}
+                - {port: 1, group: a}
+                - [8080]
+            """
+        let found = try faults(yaml)
+        #expect(found.count == 6, "\(found)")
+        for (line, part) in [
+            (3, "has no 'prot'; allowed are address, port, socket"),
+            (5, "'mode' of a listener of 'server.listen' is '0999'"),
+            (6, "has neither a port nor a socket"), (7, "these are two listeners"), (8, "which are a socket's"),
+            (9, "an item of 'server.listen' is a listener"),
+        ] { #expect(found.contains { $0.hasPrefix("pantler.yaml:\(line): ") && $0.contains(part) }, "\(line)") }
+    }
+
+    @Test("where it listens without a word, with a socket beside it, and at the socket alone; who needs a token")
+    func places() throws {
+        #expect(try load().listeners.map(\.place) == [.port(host: "127.0.0.1", port: 8080)])
+        let beside = try load("server:\n  socket: /s\n").listeners
+        #expect(
+            beside.map(\.place) == [.port(host: "127.0.0.1", port: 8080), .socket(path: "/s", mode: 0o660, group: nil)]
+        )
+        #expect(beside.map(\.needsToken) == [false, false])
+        #expect(try load("server:\n  socket: /s\n  port: null\n").listeners.count == 1)
+        #expect(try load("server:\n  socket: /s\n  tokens: true\n").listeners.map(\.needsToken) == [true, true])
+        for (host, isLocal) in [
+            ("localhost", true), ("LOCALHOST", true), ("127.1.2.3", true), ("::1", true), ("0.0.0.0", false),
+            ("::", false),
+            ("*", false), ("cache", false), ("localhost.example.org", false), ("::ffff:127.0.0.1", false),
+            ("10.0.0.1", false),
+        ] {
+            let configuration = try load("server:\n  host: '\(host)'\n", alone: true)
+            #expect(configuration.listeners.map(\.needsToken) == [!isLocal], "\(host)")
+            #expect(configuration.refusals.isEmpty == isLocal, "\(host)")
+        }
+    }
+
+    @Test("what nobody may be let in by is refused, and says what is missing")
+    func refusals() throws {
+        func refusals(_ yaml: String) throws -> [String] {
+            let configuration = try load(yaml, alone: true)
+            return configuration.refusals + configuration.refusals(tokens: 0)
+        }
+        let files = "tls: {certificate: c, key: k}\n"
+        #expect(try refusals("server: {host: 0.0.0.0, plaintext: true}").isEmpty)
+        #expect(try refusals("server: {host: 0.0.0.0, plaintext: true, tokens: false}").isEmpty)
+        #expect(try refusals("server: {host: 0.0.0.0}").contains { $0.contains("TLS is missing") })
+        #expect(
+            try refusals(files + "server: {host: 0.0.0.0, tls: true}").map { $0.contains("tokens are missing") } == [
+                true
+            ]
+        )
+        #expect(try refusals("tls: {certificate: c, key: k, client_ca: a}\nserver: {host: 0.0.0.0, tls: true}").isEmpty)
+        #expect(
+            try refusals(files + "server: {host: 0.0.0.0, tls: true, tokens: false}").contains {
+                $0.contains("`tokens: false`")
+            }
+        )
+        #expect(try refusals("server: {tls: true}").first?.contains("tls.certificate and tls.key are missing") == true)
+        #expect(
+            try refusals("tls: {certificate: c}\nserver: {tls: true}").first?.contains("and tls.key is missing") == true
+        )
+        #expect(
+            try refusals("server: {listen: [{port: 1}, {port: 1}]}").first?.contains("is the same place as") == true
+        )
+        #expect(try refusals("server: {listen: [{port: 0}, {port: 0}]}").isEmpty)
+        #expect(
+            try refusals("server: {listen: [{socket: /s}, {socket: /s, mode: \"0600\"}]}").first?.contains("same place")
+                == true
+        )
+        #expect(try refusals("server: {port: null}").first?.contains("Nothing says where to listen") == true)
+        let tokens = try load("server: {host: 0.0.0.0, tls: true}\n" + files, alone: true)
+        #expect(tokens.refusals(tokens: 1).isEmpty && tokens.doubts(tokens: 1).isEmpty)
+    }
+
+    @Test("what has no effect, or opens everything, is said")
+    func listenerDoubts() throws {
+        func doubts(_ yaml: String) throws -> [String] { try load(yaml, alone: true).listenerDoubts }
+        #expect(try doubts("").isEmpty)
+        #expect(try doubts("server: {listen: [{port: 1}]}").isEmpty)
+        #expect(
+            try doubts("server: {socket: /s, host: \"::1\", listen: [{port: 1}]}").first?.contains(
+                "server.host, server.socket beside it have no effect"
+            ) == true
+        )
+        #expect(try doubts("tls: {key: k}").first?.contains("no listener has tls: true") == true)
+        #expect(
+            try doubts("server: {port: null, socket: /s, tls: true}").contains { $0.contains("server.port is null") }
+        )
+        #expect(
+            try doubts("server: {host: 0.0.0.0, plaintext: true, tokens: false}").first?.contains(
+                "everybody who reaches it"
+            ) == true
         )
     }
 

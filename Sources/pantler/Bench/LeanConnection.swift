@@ -196,6 +196,7 @@ final class LeanConnection {
     }
 
     private static func connect(_ address: ServiceAddress, _ timeoutMilliseconds: Int64) throws(Failure) -> Int32 {
+        if let path = address.socket { return try connect(path, timeoutMilliseconds) }
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?
@@ -217,15 +218,38 @@ final class LeanConnection {
             }
             var on: Int32 = 1
             setsockopt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
-            let (seconds, milliseconds) = timeoutMilliseconds.quotientAndRemainder(dividingBy: 1000)
-            var timeout = timeval(tv_sec: Int(seconds), tv_usec: Int(milliseconds) * 1000)
-            let size = socklen_t(MemoryLayout<timeval>.size)
-            setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, size)
-            setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &timeout, size)
+            setTimeout(of: socket, timeoutMilliseconds)
             if Glibc.connect(socket, candidate.ai_addr, candidate.ai_addrlen) == 0 { return socket }
             failure = .system("connecting", errno)
             close(socket)
         }
         throw failure
+    }
+
+    /// The same over a Unix socket.
+    private static func connect(_ path: String, _ timeoutMilliseconds: Int64) throws(Failure) -> Int32 {
+        let socket = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard socket >= 0 else { throw .system("connecting", errno) }
+        setTimeout(of: socket, timeoutMilliseconds)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let room = MemoryLayout.size(ofValue: address.sun_path) - 1
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8.prefix(room)) }
+        let result = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Glibc.connect(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        if result == 0 { return socket }
+        defer { close(socket) }
+        throw .system("connecting", errno)
+    }
+
+    private static func setTimeout(of socket: Int32, _ timeoutMilliseconds: Int64) {
+        let (seconds, milliseconds) = timeoutMilliseconds.quotientAndRemainder(dividingBy: 1000)
+        var timeout = timeval(tv_sec: Int(seconds), tv_usec: Int(milliseconds) * 1000)
+        let size = socklen_t(MemoryLayout<timeval>.size)
+        setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, size)
+        setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &timeout, size)
     }
 }

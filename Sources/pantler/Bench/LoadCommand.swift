@@ -64,7 +64,9 @@ extension LoadCommand {
     func run(_ session: Session) async throws {
         let address = try ServiceAddress(session.client.url)
         if address.isSecure {
-            throw CommandFailure.usage("bench speaks plain HTTP: name the service by http://.")
+            throw CommandFailure.usage(
+                "bench speaks plain HTTP: name the service by http://, or by unix: and its socket."
+            )
         }
         let namespace = BenchNamespace(
             name: load.namespace,
@@ -75,7 +77,7 @@ extension LoadCommand {
         let wire = LoadWire(
             address: address,
             namespace: load.namespace,
-            token: client.resolvedToken,
+            token: session.client.token,
             keys: UInt32(load.keys),
             size: Int(load.size)
         )

@@ -51,7 +51,9 @@ struct ReplayCommand: ClientCommand {
     func run(_ session: Session) async throws {
         let address = try ServiceAddress(session.client.url)
         if address.isSecure {
-            throw CommandFailure.usage("bench replay speaks plain HTTP: name the service by http://.")
+            throw CommandFailure.usage(
+                "bench replay speaks plain HTTP: name the service by http://, or by unix: and its socket."
+            )
         }
         let trace = try Trace(path: trace, limit: limit)
         let bound = maxEntries.map { $0.count(of: trace.distinctKeys) }
@@ -65,7 +67,7 @@ struct ReplayCommand: ClientCommand {
         let replay = Replay(
             trace: trace,
             connections: connections,
-            wire: ReplayWire(address: address, namespace: namespace, token: client.resolvedToken),
+            wire: ReplayWire(address: address, namespace: namespace, token: session.client.token),
             timeoutMilliseconds: client.timeout
         )
         let outcome = try await replay.run(progress: ProgressBar(total: trace.count))

@@ -1,6 +1,8 @@
 internal import AsyncHTTPClient
+internal import Glibc
 internal import NIOCore
 internal import NIOHTTP1
+internal import NIOSSL
 internal import PantlerModel
 
 /// An answer of the service, whole.
@@ -16,9 +18,11 @@ struct Reply: Sendable {
 
 /// Calls a running service. For single calls; `bench` has a leaner way (`LeanConnection`).
 struct Client: Sendable {
-    /// Without a slash at its end.
+    /// Where the service answers, for people. Without a slash at its end.
     let url: String
-    private let token: String?
+    private let address: ServiceAddress
+    /// What is sent of who calls; for those who send it another way. Shown nowhere.
+    let token: String?
     /// How long an answer may take.
     let timeoutMilliseconds: Int64
     private let http: HTTPClient
@@ -35,9 +39,11 @@ struct Client: Sendable {
     /// The largest answer that is taken.
     private static let maxReplyBytes = 1 << 30
 
-    /// - Throws: a usage failure if the address is none.
-    init(url: String, token: String?, timeoutMilliseconds: Int64) throws(CommandFailure) {
-        self.url = try ServiceAddress(url).url
+    /// - Parameter caFile: PEM: whose certificates are trusted, in the place of the system's; `nil` = the system's.
+    /// - Throws: a usage failure if the address is none, or the file cannot be used.
+    init(url: String, caFile: String? = nil, token: String?, timeoutMilliseconds: Int64) throws(CommandFailure) {
+        address = try ServiceAddress(url)
+        self.url = address.url
         self.token = token
         self.timeoutMilliseconds = timeoutMilliseconds
         var configuration = HTTPClient.Configuration()
@@ -46,7 +52,22 @@ struct Client: Sendable {
         configuration.timeout.connect = .milliseconds(min(timeoutMilliseconds, 5000))
         // A service that is not there is said at once.
         configuration.connectionPool.retryConnectionEstablishment = false
+        if address.isSecure, let caFile { configuration.tlsConfiguration = try Self.trust(caFile) }
         http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }
+
+    private static func trust(_ file: String) throws(CommandFailure) -> TLSConfiguration {
+        let certificates: [NIOSSLCertificate]
+        do {
+            certificates = try NIOSSLCertificate.fromPEMBytes(try Terminal.read(file: file))
+        } catch let failure as CommandFailure {
+            throw failure
+        } catch {
+            throw .usage("\(file) is no certificate in PEM, which --ca-file and PANTLER_CA_FILE name.")
+        }
+        var configuration = TLSConfiguration.makeClientConfiguration()
+        configuration.trustRoots = .certificates(certificates)
+        return configuration
     }
 
     func close() async {
@@ -65,9 +86,10 @@ struct Client: Sendable {
         json: [UInt8]? = nil,
         within milliseconds: Int64? = nil
     ) async throws(CommandFailure) -> Reply {
-        var request = HTTPClientRequest(url: url + path)
+        var request = HTTPClientRequest(url: address.requestURL + path)
         request.method = HTTPMethod(rawValue: verb.rawValue)
         request.headers = HTTPHeaders(headers)
+        if address.socket != nil { request.headers.add(name: "Host", value: address.authority) }
         request.headers.add(name: "User-Agent", value: "pantler/\(Build.version)")
         if let token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
         if let json {
@@ -149,6 +171,20 @@ struct Client: Sendable {
             default:
                 return CommandFailure(.failed, code: "failed", "The call to \(url) failed: \(error.shortDescription).")
             }
+        }
+        if error is NIOSSLError || error is BoringSSLError || error is NIOSSLExtraError {
+            return CommandFailure(
+                .unreachable,
+                code: "tls_failed",
+                "No TLS with \(url): \(error). If its certificate is of a CA of your own, --ca-file or PANTLER_CA_FILE names that one's."
+            )
+        }
+        if let error = error as? IOError, error.errnoCode == EACCES, let socket = address.socket {
+            return CommandFailure(
+                .unreachable,
+                code: "unreachable",
+                "This user may not open \(socket): server.socket_mode and server.socket_group say who may."
+            )
         }
         if error is NIOTooManyBytesError {
             return CommandFailure(.failed, code: "answer_too_large", "The answer has over \(Self.maxReplyBytes) bytes.")

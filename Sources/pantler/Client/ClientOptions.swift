@@ -11,11 +11,22 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
 
 /// The options of every command that calls a service.
 struct ClientOptions: ParsableArguments {
-    @Option(help: "The service's address. (default: PANTLER_URL, else http://127.0.0.1:8080)")
+    @Option(
+        help: "The service's address, also unix:/path of its socket. (default: PANTLER_URL, else http://127.0.0.1:8080)"
+    )
     var url: String?
 
-    @Option(help: "The token to send; PANTLER_TOKEN keeps it out of the list of processes.")
+    @Option(
+        help: "A PEM file with the CA to trust for https, in the place of the system's. (also: PANTLER_CA_FILE)",
+        completion: .file()
+    )
+    var caFile: String?
+
+    @Option(help: "The token to send; PANTLER_TOKEN and --token-file keep it out of the list of processes.")
     var token: String?
+
+    @Option(help: "A file that holds the token to send. (also: PANTLER_TOKEN_FILE)", completion: .file())
+    var tokenFile: String?
 
     @Option(name: [.short, .long], help: "table for people, json for programs; errors too.")
     var output = OutputFormat.table
@@ -27,7 +38,13 @@ struct ClientOptions: ParsableArguments {
     var timeout: Int64 = 30_000
 
     var resolvedURL: String { url ?? environment("PANTLER_URL") ?? "http://127.0.0.1:8080" }
-    var resolvedToken: String? { token ?? environment("PANTLER_TOKEN") }
+
+    func resolvedToken() throws(CommandFailure) -> String? {
+        try CallerToken.resolve(flag: token, file: tokenFile) { message in
+            // Whoever reads JSON from the errors is not to find a sentence among them.
+            if output == .table { CallerToken.warn(message) }
+        }
+    }
 }
 
 /// The namespace that a command works in.
@@ -106,7 +123,8 @@ extension ClientCommand {
         do {
             let client = try Client(
                 url: client.resolvedURL,
-                token: client.resolvedToken,
+                caFile: client.caFile ?? environment("PANTLER_CA_FILE"),
+                token: client.resolvedToken(),
                 timeoutMilliseconds: client.timeout
             )
             let session = Session(

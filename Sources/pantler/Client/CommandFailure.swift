@@ -113,6 +113,10 @@ struct CommandFailure: Error, Hashable, Sendable {
         case "value_too_large": " `pantler namespace update --max-value-size` raises that."
         case "host_not_served": " Name the service as it names itself, or add the name to server.allowed_hosts."
         case "route_not_found": " Is there a path in --url or PANTLER_URL that does not belong there?"
+        case "token_required": " PANTLER_TOKEN, --token-file or --token gives one."
+        case "token_invalid": " Is it whole, and has nobody revoked it?"
+        case "forbidden": " `pantler token can ROLE NAMESPACE` says what the token may do."
+        case "token_not_found": " `pantler token list` shows those that there are."
         case "not_json": " Set it anew with `pantler set --type json`."
         default: ""
         }

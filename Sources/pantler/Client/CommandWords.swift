@@ -11,7 +11,7 @@ struct CommandWords {
     private let unknown: (word: String, verbs: [String], after: [String])?
 
     private static let optionsWithValue: Set = [
-        "--url", "--token", "--output", "-o", "--timeout", "-n", "--namespace",
+        "--url", "--ca-file", "--token", "--token-file", "--output", "-o", "--timeout", "-n", "--namespace",
     ]
     private static let flags: Set = ["--no-color"]
 

@@ -1,4 +1,4 @@
-/// Where a service answers: `http://host:port`, perhaps with a path that everything stands below.
+/// Where a service answers: `http://host:port`, perhaps with a path that everything stands below, or `unix:/path` of its Unix socket.
 struct ServiceAddress: Hashable, Sendable {
     let isSecure: Bool
     /// Without the brackets of IPv6.
@@ -8,13 +8,34 @@ struct ServiceAddress: Hashable, Sendable {
     let authority: String
     /// Empty, or begins with a slash and ends without one.
     let path: String
+    /// The path of a Unix socket, in the place of host and port.
+    let socket: String?
 
-    var url: String { "\(isSecure ? "https" : "http")://\(authority)\(path)" }
+    var url: String {
+        if let socket { return "unix:\(socket)" }
+        return "\(isSecure ? "https" : "http")://\(authority)\(path)"
+    }
+
+    /// The same as AsyncHTTPClient wants it.
+    var requestURL: String { socket.map { "http+unix://\($0.percentEncoded)" } ?? url }
+
+    /// unix(7): the system holds that many bytes of a socket's path.
+    private static let longestSocketPath = 107
 
     init(_ text: String) throws(CommandFailure) {
+        if text.hasPrefix("unix:") {
+            let path = String(text.dropFirst(text.hasPrefix("unix://") ? 7 : 5))
+            guard (1...Self.longestSocketPath).contains(path.utf8.count), !path.utf8.contains(0) else {
+                throw .usage(
+                    "'\(text)' is no address of a service: a Unix socket's path has 1 to \(Self.longestSocketPath) bytes, as in unix:/run/pantler/pantler.sock."
+                )
+            }
+            (isSecure, host, port, authority, self.path, socket) = (false, "localhost", 0, "localhost", "", path)
+            return
+        }
         guard let parsed = Self(parsing: text) else {
             throw .usage(
-                "'\(text)' is no address of a service: it looks like http://127.0.0.1:8080, in --url or PANTLER_URL."
+                "'\(text)' is no address of a service: it looks like http://127.0.0.1:8080 or unix:/run/pantler/pantler.sock, in --url or PANTLER_URL."
             )
         }
         self = parsed
@@ -28,6 +49,7 @@ struct ServiceAddress: Hashable, Sendable {
         } else {
             return nil
         }
+        socket = nil
         let rest = text.dropFirst(isSecure ? 8 : 7)
         guard rest.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }), !rest.contains(where: { "?#@\"<>\\".contains($0) })
         else {

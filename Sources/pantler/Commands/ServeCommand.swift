@@ -19,8 +19,23 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "The address to listen at. (default: 127.0.0.1)")
     var host: String?
 
-    @Option(help: "The port to listen at; 0 is any free one. (default: 8080)")
+    @Option(help: "The port to listen at; 0 is any free one, null none. (default: 8080)")
     var port: String?
+
+    @Option(help: "The path of a Unix socket to listen at, beside the port.", completion: .file())
+    var socket: String?
+
+    @Flag(help: "Others may reach the port without TLS: a proxy or a private network stands before it.")
+    var plaintext = false
+
+    @Option(help: "The certificate, in PEM, with which the port speaks TLS.", completion: .file())
+    var tlsCertificate: String?
+
+    @Option(help: "The certificate's private key, in PEM.", completion: .file())
+    var tlsKey: String?
+
+    @Option(help: "A file with tokens, or the first one.", completion: .file())
+    var tokensFile: String?
 
     @Option(help: "Where to keep the data. (default: ./pantler-data)", completion: .directory)
     var dataDir: String?
@@ -60,6 +75,9 @@ struct ServeCommand: AsyncParsableCommand {
         do {
             try await Service(configuration: configuration, source: source, resetsClock: resetClock, logger: logger)
                 .run()
+        } catch let error as ConfigurationError {
+            for fault in error.faults { logger.critical("\(fault)") }
+            throw ExitStatus.usage
         } catch {
             logger.critical("\(error)")
             throw ExitStatus.failed
@@ -78,7 +96,12 @@ struct ServeCommand: AsyncParsableCommand {
 
     private var flags: [ConfigurationSource.FlagValue] {
         let given: [(String, String, String?)] = [
-            ("--host", "server.host", host), ("--port", "server.port", port), ("--data-dir", "data_dir", dataDir),
+            ("--host", "server.host", host), ("--port", "server.port", port), ("--socket", "server.socket", socket),
+            ("--plaintext", "server.plaintext", plaintext ? "true" : nil),
+            ("--tls-certificate", "tls.certificate", tlsCertificate), ("--tls-key", "tls.key", tlsKey),
+            // Whoever names them there wants the port to speak TLS.
+            ("--tls-certificate", "server.tls", tlsCertificate.map { _ in "true" }),
+            ("--tokens-file", "tokens.file", tokensFile), ("--data-dir", "data_dir", dataDir),
             ("--max-memory", "memory.max_memory", maxMemory), ("--max-disk", "disk.max_disk", maxDisk),
             ("--threads", "server.threads", threads), ("--log-level", "log.level", logLevel),
             ("--log-format", "log.format", logFormat),

@@ -66,6 +66,8 @@ struct ConfigurationFile: Sendable {
         switch (value, setting.isList) {
         case (.scalar(let scalar), false):
             values[setting.key] = [Self.isNull(value) ? "null" : scalar.string]
+        case (.sequence(let sequence), true) where setting.isOfListeners:
+            values[setting.key] = readListeners(sequence, of: setting, place)
         case (.sequence(let sequence), true):
             values[setting.key] = sequence.map { $0.scalar?.string ?? "" }
         default:
@@ -77,6 +79,48 @@ struct ConfigurationFile: Sendable {
                 }
             faults.append(ConfigurationError.badValue([came], of: setting, at: place))
         }
+    }
+
+    /// Each item as the line of text that it is elsewhere; an item with a fault is left out.
+    private mutating func readListeners(_ list: Node.Sequence, of setting: Setting, _ listPlace: String) -> [String] {
+        list.compactMap { node in
+            let place = node.mark.map { "\(path):\($0.line)" } ?? listPlace
+            switch node {
+            case .scalar(let scalar): return scalar.string
+            case .mapping(let mapping): return readListener(mapping, of: setting, place)
+            default:
+                faults.append("\(place): an item of '\(setting.key)' is a listener, with \(ListenField.names).")
+                return nil
+            }
+        }
+    }
+
+    private mutating func readListener(_ mapping: Node.Mapping, of setting: Setting, _ itemPlace: String) -> String? {
+        var item = ListenItem()
+        let before = faults.count
+        for (name, value) in mapping {
+            let place = name.mark.map { "\(path):\($0.line)" } ?? itemPlace
+            let key = name.scalar?.string ?? "?"
+            guard let field = ListenField.named(key) else {
+                faults.append(
+                    "\(place): a listener of '\(setting.key)' has no '\(key)'; allowed are \(ListenField.names)."
+                )
+                continue
+            }
+            let text = value.scalar.map { Self.isNull(value) ? "null" : $0.string }
+            if text.map({ field.set($0, in: &item) }) != true {
+                let came = (text ?? "no single value").prefix(200)
+                faults.append(
+                    "\(place): '\(key)' of a listener of '\(setting.key)' is '\(came)'; allowed is \(field.allowed)."
+                )
+            }
+        }
+        guard faults.count == before else { return nil }
+        if let fault = item.fault {
+            faults.append("\(itemPlace): this listener of '\(setting.key)' \(fault).")
+            return nil
+        }
+        return item.text
     }
 
     private static func isNull(_ node: Node) -> Bool {

@@ -13,7 +13,8 @@ struct ConfigurationSource: Sendable {
 
     /// Variables that are not settings but may be there.
     static let otherVariables: Set = [
-        "PANTLER_CONFIG", "PANTLER_URL", "PANTLER_TOKEN", "PANTLER_NAMESPACE", "PANTLER_EXECUTABLE",
+        "PANTLER_CONFIG", "PANTLER_URL", "PANTLER_CA_FILE", "PANTLER_TOKEN", "PANTLER_TOKEN_FILE", "PANTLER_NAMESPACE",
+        "PANTLER_EXECUTABLE",
     ]
 
     /// `nil` = no file.
@@ -41,10 +42,18 @@ struct ConfigurationSource: Sendable {
 
     /// Reads file, environment and flags.
     ///
-    /// Every value is checked, also one that another overrides.
+    /// - Throws: all faults at once: of values, and where there are none of what they mean together.
+    func load() throws(ConfigurationError) -> ServeConfiguration {
+        let configuration = try read()
+        let refusals = configuration.refusals
+        guard refusals.isEmpty else { throw ConfigurationError(faults: refusals) }
+        return configuration
+    }
+
+    /// The same without what the values mean together. Every value is checked, also one that another overrides.
     ///
     /// - Throws: all faults at once.
-    func load() throws(ConfigurationError) -> ServeConfiguration {
+    func read() throws(ConfigurationError) -> ServeConfiguration {
         var configuration = ServeConfiguration()
         var faults: [String] = []
         for layer in try layers() {

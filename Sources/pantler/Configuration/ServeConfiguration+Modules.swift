@@ -1,5 +1,6 @@
 internal import PantlerDisk
 internal import PantlerHTTP
+internal import PantlerModel
 internal import PantlerStore
 
 // The configuration as each module wants it.
@@ -18,12 +19,14 @@ extension ServeConfiguration {
 
     var httpOptions: HTTPOptions {
         var options = HTTPOptions()
-        options.host = server.host
-        options.port = server.port
+        options.listeners = listeners
+        options.tls = tlsOptions
+        options.opensMetrics = server.openMetrics
         options.allowedHosts = server.allowedHosts
         options.pinsThreads = server.pinThreads
         options.access.log = log.access
         options.access.slow = log.slow
+        options.access.audits = log.audit
         options.limits.headSize = Int(limits.headSize)
         options.limits.targetSize = Int(limits.targetSize)
         options.limits.bodySize = Int(limits.bodySize)
@@ -34,6 +37,24 @@ extension ServeConfiguration {
         options.limits.headTimeout = limits.headTimeout
         options.limits.bodyTimeout = limits.bodyTimeout
         options.limits.idleTimeout = limits.idleTimeout
+        options.limits.connectionsPerPeer = limits.connectionsPerPeer
+        options.limits.requestsPerToken = limits.requestsPerToken
+        options.limits.failedTokens = limits.failedTokens
+        options.limits.bodyRate = Int(limits.bodyRate)
+        options.limits.answerRate = Int(limits.answerRate)
+        options.limits.handshakes = limits.handshakes
+        options.limits.handshakeTimeout = limits.handshakeTimeout
+        return options
+    }
+
+    /// `nil` where no listener speaks TLS.
+    private var tlsOptions: TLSOptions? {
+        guard listeners.contains(where: \.speaksTLS), let certificate = tls.certificate, let key = tls.key else {
+            return nil
+        }
+        var options = TLSOptions(certificate: certificate, key: key)
+        options.clientCA = tls.clientCA
+        options.clientGrant = Grant(role: tls.clientRole, namespaces: tls.clientNamespaces)
         return options
     }
 }
@@ -45,9 +66,10 @@ extension ServeConfiguration {
         let others: [(key: String, what: String, bytes: Int64)] = [
             ("limits.body_size", "body", limits.bodySize), ("limits.answer_size", "batch's answer", limits.answerSize),
         ]
-        return others.filter { $0.bytes > bound }.map { other in
+        let sizes = others.filter { $0.bytes > bound }.map { other in
             "\(other.key) is \(Quantity.text(bytes: other.bytes)), but no \(other.what) may be larger than limits.bytes_in_flight, which is \(Quantity.text(bytes: bound)): lower the one or raise the other"
         }
+        return sizes + listenerDoubts
     }
 }
 

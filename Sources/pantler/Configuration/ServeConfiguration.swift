@@ -16,15 +16,31 @@ struct ServeConfiguration: Hashable, Sendable {
     var memory = Memory()
     var disk = Disk()
     var namespaces = Namespaces()
+    var tls = TLS()
+    var tokens = Tokens()
     var limits = ClientLimits()
     var log = Log()
 
     /// Where and how it listens.
     struct Server: Hashable, Sendable {
-        /// An address of this machine alone.
-        var host = HTTPOptions().host
-        /// 0 = any free port.
-        var port = HTTPOptions().port
+        /// An address of this machine, a name that it has, or `*`.
+        var host = Self.defaultHost
+        /// 0 = any free port; `nil` = none.
+        var port: Int? = Self.defaultPort
+        /// The path of a Unix socket beside it, or instead of it; `nil` = none.
+        var socket: String?
+        /// The socket's mode.
+        var socketMode: UInt16 = ListenItem.defaultMode
+        /// The socket's group, by its name or number; `nil` = the service's own.
+        var socketGroup: String?
+        /// Whether the port speaks TLS.
+        var tls = false
+        /// Whether calls need a token; `nil` = where others than this machine can make them.
+        var tokens: Bool?
+        /// Whether others may reach the port although what goes over it can be read on the way.
+        var plaintext = false
+        /// Where it listens instead of all that, if not empty.
+        var listen: [ListenItem] = []
         /// Event loops; 0 = one for every two cores, at least one.
         var threads = 0
         /// Whether each loop keeps to a core of its own, where there are as many of them.
@@ -33,6 +49,13 @@ struct ServeConfiguration: Hashable, Sendable {
         var allowedHosts = HTTPOptions().allowedHosts
         /// How long a stop waits for running requests.
         var shutdownTimeout: Duration = .seconds(10)
+        /// How long before that it says that it is not ready, and goes on serving.
+        var shutdownDelay: Duration = .zero
+        /// Whether the metrics are open to those who have no token.
+        var openMetrics = HTTPOptions().opensMetrics
+
+        static let defaultHost = "127.0.0.1"
+        static let defaultPort = 8080
     }
 
     struct Memory: Hashable, Sendable {
@@ -69,6 +92,23 @@ struct ServeConfiguration: Hashable, Sendable {
         var defaults = StoreOptions().defaultPolicy
     }
 
+    /// What the listeners that speak TLS speak it with.
+    struct TLS: Hashable, Sendable {
+        /// Paths of PEM files.
+        var certificate: String?
+        var key: String?
+        /// Those who sign clients' certificates; `nil` = clients are asked for none.
+        var clientCA: String?
+        /// What a client with such a certificate may do, and where.
+        var clientRole = Role.read
+        var clientNamespaces = [NamespacePattern.everything]
+    }
+
+    struct Tokens: Hashable, Sendable {
+        /// The path of a list of tokens that are kept outside the database; `nil` = none.
+        var file: String?
+    }
+
     /// What a client may ask of a connection.
     struct ClientLimits: Hashable, Sendable {
         /// Bytes of a request's line and headers.
@@ -95,6 +135,20 @@ struct ServeConfiguration: Hashable, Sendable {
         var bodyTimeout = HTTPLimits().bodyTimeout
         /// Without a request.
         var idleTimeout = HTTPLimits().idleTimeout
+        /// Open connections of one peer; 0 = no bound.
+        var connectionsPerPeer = HTTPLimits().connectionsPerPeer
+        /// Requests a second with one token; 0 = no bound.
+        var requestsPerToken = HTTPLimits().requestsPerToken
+        /// Wrong tokens a minute and peer that are answered at once; 0 = all.
+        var failedTokens = HTTPLimits().failedTokens
+        /// Bytes a second of a body that comes slowly; 0 = any.
+        var bodyRate = Int64(HTTPLimits().bodyRate)
+        /// Bytes a second of answers that are taken slowly; 0 = any.
+        var answerRate = Int64(HTTPLimits().answerRate)
+        /// TLS handshakes under way.
+        var handshakes = HTTPLimits().handshakes
+        /// From a connection's begin to the end of its TLS handshake.
+        var handshakeTimeout = HTTPLimits().handshakeTimeout
     }
 
     struct Log: Hashable, Sendable {
@@ -104,6 +158,8 @@ struct ServeConfiguration: Hashable, Sendable {
         var access = AccessOptions().log
         /// From a request's first byte to its answer: what takes longer is slow.
         var slow = AccessOptions().slow
+        /// Whether refusals and changes of who may do what have a line each.
+        var audit = AccessOptions().audits
     }
 }
 

@@ -1,3 +1,5 @@
+internal import PantlerModel
+
 /// One key of the configuration: its name, what it may be, and the field that it sets.
 struct Setting: Sendable {
     /// As in the file, with dots: `memory.max_memory`.
@@ -5,6 +7,8 @@ struct Setting: Sendable {
     /// What a value may be, to go on after "allowed is".
     let allowed: String
     let isList: Bool
+    /// Whether it is a list of listeners, whose items are mappings in the file.
+    let isOfListeners: Bool
     /// Whether a reload takes effect; else it takes a restart.
     let isLive: Bool
 
@@ -21,6 +25,7 @@ struct Setting: Sendable {
         self.key = key
         allowed = kind.allowed
         isList = kind.isList
+        isOfListeners = Value.self == [ListenItem].self
         isLive = live
         read = { text, configuration in
             guard let value = kind.parse(text) else { return false }
@@ -64,7 +69,7 @@ struct SettingKind<Value: Sendable>: Sendable {
     let write: @Sendable (Value) -> String
 
     /// A kind of scalars.
-    fileprivate init(
+    init(
         _ allowed: String,
         parse: @escaping @Sendable (String) -> Value?,
         write: @escaping @Sendable (Value) -> String
@@ -75,7 +80,7 @@ struct SettingKind<Value: Sendable>: Sendable {
     }
 
     /// A kind of lists.
-    fileprivate init(
+    init(
         list allowed: String,
         parse: @escaping @Sendable ([String]) -> Value?,
         write: @escaping @Sendable (Value) -> String
@@ -123,18 +128,45 @@ extension SettingKind<String> {
         write: { $0 }
     )
 
-    /// Tokens do not exist in this version, and without them nobody else's machine may reach the service.
-    static let loopback = SettingKind(
-        "an address of this machine alone: 127.0.0.1, ::1 or localhost (any other needs tokens, which this version does not have)",
-        parse: { isLoopback($0) ? $0 : nil },
+    /// What may stand where a listener's address does. Whether the machine has it shows when the service listens.
+    static let host = SettingKind(
+        "an address of this machine (127.0.0.1, ::1, 0.0.0.0 for all of IPv4, :: for all of IPv6), a name that it has, or * for all",
+        parse: { isHost($0) ? $0 : nil },
         write: { $0 }
     )
 
-    private static func isLoopback(_ host: String) -> Bool {
-        if host == "localhost" || host == "::1" { return true }
-        let parts = host.split(separator: ".", omittingEmptySubsequences: false)
-        return parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil && $0.count <= 3 }
+    private static func isHost(_ text: String) -> Bool {
+        if text == "*" { return true }
+        guard (1...255).contains(text.utf8.count), text != "null" else { return false }
+        guard text.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-._:%".contains($0)) }) else {
+            return false
+        }
+        // What has only digits and points, or a colon, is meant as an address.
+        let isMeantAsAddress = text.contains(":") || text.allSatisfy { $0.isNumber || $0 == "." }
+        return !isMeantAsAddress || HostAddress(text) != nil
     }
+
+    /// A name or a number.
+    static let word = SettingKind(
+        "a name or a number",
+        parse: { text in
+            let isWord = text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-._".contains($0)) }
+            return isWord && !text.isEmpty && text != "null" ? text : nil
+        },
+        write: { $0 }
+    )
+}
+
+extension SettingKind<UInt16> {
+    /// Who may use a file.
+    static let mode = SettingKind(
+        "a mode in octal digits, such as 0660 or 0666",
+        parse: { text in
+            guard (3...4).contains(text.utf8.count), text.allSatisfy({ ("0"..."7").contains($0) }) else { return nil }
+            return UInt16(text, radix: 8).flatMap { $0 <= 0o777 ? $0 : nil }
+        },
+        write: { "0" + String($0 >> 6, radix: 8) + String($0 >> 3 & 7, radix: 8) + String($0 & 7, radix: 8) }
+    )
 }
 
 extension SettingKind<[String]> {
@@ -147,6 +179,17 @@ extension SettingKind<[String]> {
     private static func isName(_ text: String) -> Bool {
         !text.isEmpty && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-._:[]*".contains($0)) }
     }
+}
+
+extension SettingKind<[NamespacePattern]> {
+    static let patterns = SettingKind(
+        list: "a list of 1 to \(Grant.namespaceLimit) namespaces: names, name-* for all that begin so, or [*] for all",
+        parse: { texts in
+            let patterns = texts.compactMap { NamespacePattern($0) }
+            return patterns.count == texts.count && (1...Grant.namespaceLimit).contains(texts.count) ? patterns : nil
+        },
+        write: { "[" + $0.map(\.description).joined(separator: ", ") + "]" }
+    )
 }
 
 extension SettingKind where Value: FixedWidthInteger {

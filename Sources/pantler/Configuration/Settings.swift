@@ -3,12 +3,21 @@ internal import PantlerModel
 extension Setting {
     /// Every key there is, in the order of `config/pantler.yaml`.
     static let all: [Setting] = [
-        Setting("server.host", \.server.host, .loopback),
-        Setting("server.port", \.server.port, .integer(0...65535)),
+        Setting("server.host", \.server.host, .host),
+        Setting("server.port", \.server.port, .optional(.integer(0...65535))),
+        Setting("server.socket", \.server.socket, .optional(.path)),
+        Setting("server.socket_mode", \.server.socketMode, .mode),
+        Setting("server.socket_group", \.server.socketGroup, .optional(.word)),
+        Setting("server.tls", \.server.tls, .bool),
+        Setting("server.tokens", \.server.tokens, .optional(.bool)),
+        Setting("server.plaintext", \.server.plaintext, .bool),
+        Setting("server.listen", \.server.listen, .listeners),
         Setting("server.threads", \.server.threads, .integer(0...1024)),
         Setting("server.pin_threads", \.server.pinThreads, .bool),
         Setting("server.allowed_hosts", \.server.allowedHosts, .names, live: true),
         Setting("server.shutdown_timeout", \.server.shutdownTimeout, .duration(0...hour)),
+        Setting("server.shutdown_delay", \.server.shutdownDelay, .duration(0...hour)),
+        Setting("server.open_metrics", \.server.openMetrics, .bool, live: true),
 
         Setting("data_dir", \.dataDirectory, .path),
 
@@ -91,6 +100,14 @@ extension Setting {
             live: true
         ),
 
+        Setting("tls.certificate", \.tls.certificate, .optional(.path), live: true),
+        Setting("tls.key", \.tls.key, .optional(.path), live: true),
+        Setting("tls.client_ca", \.tls.clientCA, .optional(.path), live: true),
+        Setting("tls.client_role", \.tls.clientRole, .choice, live: true),
+        Setting("tls.client_namespaces", \.tls.clientNamespaces, .patterns, live: true),
+
+        Setting("tokens.file", \.tokens.file, .optional(.path), live: true),
+
         Setting("limits.head_size", \.limits.headSize, .size(1 << 10...1 << 20), live: true),
         Setting("limits.target_size", \.limits.targetSize, .size(1 << 10...1 << 20), live: true),
         Setting("limits.body_size", \.limits.bodySize, .size(1 << 10...Limits.bodyBytes), live: true),
@@ -103,11 +120,19 @@ extension Setting {
         Setting("limits.head_timeout", \.limits.headTimeout, .duration(1...hour), live: true),
         Setting("limits.body_timeout", \.limits.bodyTimeout, .duration(1...hour), live: true),
         Setting("limits.idle_timeout", \.limits.idleTimeout, .duration(1...24 * hour), live: true),
+        Setting("limits.connections_per_peer", \.limits.connectionsPerPeer, .integer(0...1_000_000), live: true),
+        Setting("limits.requests_per_token", \.limits.requestsPerToken, .integer(0...10_000_000), live: true),
+        Setting("limits.failed_tokens", \.limits.failedTokens, .integer(0...1_000_000), live: true),
+        Setting("limits.body_rate", \.limits.bodyRate, .size(0...1 << 30), live: true),
+        Setting("limits.answer_rate", \.limits.answerRate, .size(0...1 << 30), live: true),
+        Setting("limits.handshakes", \.limits.handshakes, .integer(1...100_000), live: true),
+        Setting("limits.handshake_timeout", \.limits.handshakeTimeout, .duration(1...hour), live: true),
 
         Setting("log.level", \.log.level, .choice, live: true),
         Setting("log.format", \.log.format, .choice),
         Setting("log.access", \.log.access, .choice, live: true),
         Setting("log.slow", \.log.slow, .duration(0...hour), live: true),
+        Setting("log.audit", \.log.audit, .bool, live: true),
     ]
 
     /// The setting of that key.

@@ -90,11 +90,12 @@ struct LineHandler: LogHandler {
         if let error = event.error, all["error"] == nil { all["error"] = "\(error)" }
         let pairs = all.sorted { $0.key < $1.key }
         let time = isJournal ? nil : RFC3339.string(.now())
-        let line =
+        var line =
             switch format {
             case .text: Self.textLine(time, event, pairs)
             case .json: Self.jsonLine(time, event, label, pairs)
             }
+        PresentedToken.hideSecrets(in: &line)
         output(isJournal ? Array("<\(event.level.priority)>".utf8) + line : line)
     }
 
