@@ -146,7 +146,7 @@ struct CommandNamespaceTests {
         for part in ["service", "memory", "disk"] { #expect(result.output.contains("\n\(part)")) }
         let json = try pantler("check", "--output", "json").json
         #expect(json["ok"].bool == true)
-        #expect(json["parts"].array.map { $0["part"].string } == ["service", "memory", "disk"])
+        #expect(json["parts"].array.map { $0["part"].string } == ["service", "memory", "disk", "listener"])
     }
 
     @Test("a check of a data folder reads every entry, also while it is served, and finds what is damaged")

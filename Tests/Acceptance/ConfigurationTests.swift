@@ -32,7 +32,7 @@ struct ConfigurationTests {
             ),
             (
                 "server:\n  host: 0.0.0.0\n",
-                "pantler.yaml:2: 'server.host' is '0.0.0.0'; allowed is an address of this machine alone"
+                "server.host (0.0.0.0:0) can be reached by others than this machine, which takes TLS and tokens. TLS is missing"
             ),
             ("server: [\n", "this is not YAML"),
         ]
@@ -59,7 +59,7 @@ struct ConfigurationTests {
         #expect(file.errors.contains("/nowhere/pantler.yaml cannot be read: No such file or directory."))
         let host = try refuse("", "--host", "0.0.0.0")
         #expect(host.status == 2)
-        #expect(host.errors.contains("needs tokens"))
+        #expect(host.errors.contains("TLS is missing"))
     }
 
     @Test("a port that is taken is a failure, not wrong usage")

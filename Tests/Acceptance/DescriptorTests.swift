@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Support
 import Testing
 
@@ -50,6 +51,60 @@ struct DescriptorTests {
             waiting.removeAll { connection in taken.contains { $0 === connection } }
         }
         #expect(complaints(server) <= 8, "it is said once for each time that none can be taken, not for each try")
+        #expect(try server.terminate() == .exited(0))
+    }
+
+    @Test("takes as many as the system lets it have, and says where that is too few for its connections")
+    func raised() throws {
+        let folder = try TemporaryDirectory()
+        defer { folder.remove() }
+        let log = "\(folder.path)/log"
+        // prlimit becomes the service.
+        let process = try ChildProcess(
+            ["prlimit", "--nofile=300:2000", Command.executable(), "serve", "--port", "0", "--data-dir", "data"],
+            environment: Command.environment(),
+            folder: folder.path,
+            output: log,
+            errors: log
+        )
+        try eventually("it serves") { try String(contentsOfFile: log, encoding: .utf8).contains("Serving") }
+        let limits = try String(contentsOfFile: "/proc/\(process.pid)/limits", encoding: .utf8)
+        let line = try #require(limits.split(separator: "\n").first { $0.hasPrefix("Max open files") })
+        #expect(line.split(separator: " ").compactMap { Int($0) } == [2000, 2000])
+        let said = try String(contentsOfFile: log, encoding: .utf8)
+        #expect(said.contains("limits.connections is 10000, but this process may have 2000 files open"))
+        #expect(said.contains("takes 1744 connections"))
+        process.send(SIGTERM)
+        #expect(try process.wait(within: 20) == .exited(0))
+    }
+
+    @Test("takes fewer connections where it has to, and leaves the store what it needs")
+    func fewer() throws {
+        let server = try ServerProcess()
+        let limit = try ChildProcess(
+            ["prlimit", "--pid", "\(server.pid)", "--nofile=400"],
+            environment: Command.environment(),
+            folder: server.folder.path,
+            output: "/dev/null",
+            errors: "/dev/null"
+        )
+        #expect(try limit.wait(within: 10) == .exited(0))
+        server.send(signal: SIGHUP)
+        try eventually("the new number holds") { try server.metrics().sum("pantler_connections_limit") == 144 }
+        do {
+            let open = try (0..<390).map { _ in try RawConnection(port: server.port) }
+            // Those over the bound are told so. All are taken: none waits for a descriptor.
+            for connection in open.suffix(150) {
+                let answer = try connection.receive()
+                expect(answer, 503, "overloaded")
+                #expect(answer["Retry-After"] == "1")
+            }
+            #expect(!server.log.contains("Connections cannot be taken"))
+        }
+        try eventually("there is room again") { (try? server.client.get("/livez").status) == 200 }
+        let ns = try server.client.namespace(#"{"durability":"through"}"#)
+        try server.client.store(ns, "a")
+        #expect(try server.metrics().sum("pantler_connections_refused_total") >= 150)
         #expect(try server.terminate() == .exited(0))
     }
 

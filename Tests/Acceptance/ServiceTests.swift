@@ -65,6 +65,7 @@ struct ServiceTests {
                 "process_resident_memory_bytes",
                 "process_cpu_seconds_total", "process_open_fds", "process_start_time_seconds", "pantler_connections",
                 "pantler_connections_limit", "pantler_connections_accepted_total", "pantler_connections_refused_total",
+                "pantler_tls_handshakes_total", "pantler_tls_handshakes_under_way", "pantler_tls_handshakes_waiting",
                 "pantler_bytes_in_flight", "pantler_bytes_in_flight_limit", "pantler_disk_limit_bytes",
             ])
         )

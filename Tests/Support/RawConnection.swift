@@ -1,9 +1,13 @@
 internal import Glibc
+package import NIOSSL
 
 /// A connection that sends exactly the bytes it is given and reads whole responses. Blocks, but never past its deadline; of one thread.
+///
+/// To a port of `TLSPorts` it speaks TLS, with what is sent and read in it.
 package final class RawConnection {
     private let descriptor: Int32
     private let seconds: Double
+    private var tls: TLSClient?
     private var buffer: [UInt8] = []
     /// Where in `buffer` the unread bytes begin.
     private var start = 0
@@ -26,6 +30,38 @@ package final class RawConnection {
         guard connected == 0 else { throw Failure.system("connect to port \(port)") }
         var one: Int32 = 1
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
+        if let context = TLSPorts[port] { try startTLS(context) }
+    }
+
+    /// Speaks TLS from now on.
+    package func startTLS(_ context: NIOSSLContext) throws {
+        let tls = try TLSClient(context)
+        self.tls = tls
+        let deadline = Deadline(after: seconds)
+        while !tls.isReady {
+            try sendRaw(tls.outgoing(), deadline)
+            guard try fillOnce(deadline) else { throw Failure("the server has ended the handshake") }
+        }
+        try sendRaw(tls.outgoing(), deadline)
+    }
+
+    /// The protocol that was agreed on in the handshake.
+    package var negotiatedProtocol: String? { tls?.negotiatedProtocol }
+
+    /// The same to a Unix socket.
+    package init(unix path: String, within seconds: Double = 30) throws {
+        self.seconds = seconds
+        descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw Failure.system("socket") }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8.prefix(107)) }
+        let connected = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        guard connected == 0 else { throw Failure.system("connect to \(path)") }
     }
 
     deinit {
@@ -36,19 +72,27 @@ package final class RawConnection {
     package func send(_ bytes: some ContiguousBytesOfTest) throws {
         let deadline = Deadline(after: seconds)
         try bytes.withRawBytes { bytes in
-            var rest = bytes[...]
-            while !rest.isEmpty {
-                try wait(for: POLLOUT, deadline)
-                let sent = Glibc.send(
-                    descriptor,
-                    UnsafeRawBufferPointer(rebasing: rest).baseAddress,
-                    rest.count,
-                    Int32(Int(MSG_NOSIGNAL) | Int(MSG_DONTWAIT))
-                )
-                if sent < 0 && (errno == EAGAIN || errno == EINTR) { continue }
-                guard sent > 0 else { throw Failure.system("send") }
-                rest = rest.dropFirst(sent)
-            }
+            if let tls { try sendRaw(tls.encrypt(bytes), deadline) } else { try sendRaw(bytes, deadline) }
+        }
+    }
+
+    private func sendRaw(_ bytes: [UInt8], _ deadline: Deadline) throws {
+        try bytes.withUnsafeBytes { try sendRaw($0, deadline) }
+    }
+
+    private func sendRaw(_ bytes: UnsafeRawBufferPointer, _ deadline: Deadline) throws {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            try wait(for: POLLOUT, deadline)
+            let sent = Glibc.send(
+                descriptor,
+                UnsafeRawBufferPointer(rebasing: rest).baseAddress,
+                rest.count,
+                Int32(Int(MSG_NOSIGNAL) | Int(MSG_DONTWAIT))
+            )
+            if sent < 0 && (errno == EAGAIN || errno == EINTR) { continue }
+            guard sent > 0 else { throw Failure.system("send") }
+            rest = rest.dropFirst(sent)
         }
     }
 
@@ -64,8 +108,14 @@ package final class RawConnection {
         }
     }
 
+    /// Whether the other side has said in TLS that it sends no more.
+    package var hasEndedInTLS: Bool { tls?.hasEnded == true }
+
     /// Says that nothing more will be sent.
-    package func finishSending() {
+    ///
+    /// - Parameter inTLS: whether TLS says it too, where it is spoken.
+    package func finishSending(inTLS: Bool = true) {
+        if inTLS, let tls, let last = try? tls.finish() { try? sendRaw(last, Deadline(after: seconds)) }
         shutdown(descriptor, Int32(SHUT_WR))
     }
 
@@ -108,8 +158,15 @@ package final class RawConnection {
     /// Whether anything, or the end, can be read now or in time.
     package func hasInput(within seconds: Double) -> Bool {
         if start < buffer.count { return true }
-        var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        return poll(&request, 1, Int32(seconds * 1000)) > 0
+        let deadline = Deadline(after: seconds)
+        while true {
+            var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&request, 1, deadline.remainingMilliseconds) > 0 else { return false }
+            // What came may be TLS's own.
+            guard tls != nil else { return true }
+            let isThere = try? fillOnce(deadline)
+            if isThere != true || start < buffer.count { return true }
+        }
     }
 
     private func takeHead(_ deadline: Deadline) throws -> String {
@@ -161,6 +218,15 @@ package final class RawConnection {
 
     /// Reads what is there; `false` at the end.
     private func fill(_ deadline: Deadline) throws -> Bool {
+        let unread = buffer.count - start
+        while try fillOnce(deadline) {
+            if buffer.count - start > unread { return true }
+        }
+        return buffer.count - start > unread
+    }
+
+    /// The same with what may be nothing but TLS's own.
+    private func fillOnce(_ deadline: Deadline) throws -> Bool {
         if start == buffer.count {
             buffer.removeAll(keepingCapacity: true)
             start = 0
@@ -169,8 +235,13 @@ package final class RawConnection {
         var chunk = [UInt8](repeating: 0, count: 65_536)
         let count = recv(descriptor, &chunk, chunk.count, 0)
         guard count >= 0 else { throw Failure.system("recv") }
-        buffer += chunk[..<count]
-        return count > 0
+        guard let tls else {
+            buffer += chunk[..<count]
+            return count > 0
+        }
+        guard count > 0 else { return false }
+        buffer += try tls.receive(Array(chunk[..<count]))
+        return !tls.hasEnded
     }
 
     private func wait(for events: Int32, _ deadline: Deadline) throws {

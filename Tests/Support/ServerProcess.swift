@@ -1,3 +1,4 @@
+internal import Foundation
 internal import Glibc
 internal import PantlerModel
 
@@ -13,21 +14,32 @@ package final class ServerProcess: Sendable {
         package var environment: [String: String]
         /// Further flags of `pantler serve`.
         package var flags: [String]
+        /// Whose certificate it shows; `nil` = it speaks no TLS. Whoever connects to its port by `RawConnection` then speaks TLS too.
+        package var authority: CertificateAuthority?
+        package var serverKey: CertificateAuthority.Key
 
         package init(
             configuration: String = "",
             folder: TemporaryDirectory? = nil,
             data: String? = nil,
             environment: [String: String] = [:],
-            flags: [String] = []
+            flags: [String] = [],
+            authority: CertificateAuthority? = nil,
+            serverKey: CertificateAuthority.Key = .p256
         ) {
             self.configuration = configuration
             self.folder = folder
             self.data = data
             self.environment = environment
             self.flags = flags
+            self.authority = authority ?? ServerProcess.usualAuthority
+            self.serverKey = serverKey
         }
     }
+
+    /// With PANTLER_TESTS_OVER=tls all servers of tests speak TLS.
+    fileprivate static let usualAuthority =
+        ProcessInfo.processInfo.environment["PANTLER_TESTS_OVER"] == "tls" ? try? CertificateAuthority() : nil
 
     package let port: UInt16
     package let dataFolder: String
@@ -35,6 +47,8 @@ package final class ServerProcess: Sendable {
     /// The configuration file's path, whether or not there is one.
     package let configurationFile: String
     private let options: Options
+    /// The certificate that it shows; `nil` where it speaks no TLS.
+    package let identity: CertificateAuthority.Identity?
     private let logFile: String
     private let process: ChildProcess
 
@@ -55,9 +69,17 @@ package final class ServerProcess: Sendable {
             try folder.write(options.configuration, to: "pantler.yaml")
             arguments += ["--config", configurationFile]
         }
+        var environment = options.environment
+        identity = try options.authority?.sign("server-\(port)", options.serverKey)
+        if let identity, let authority = options.authority {
+            environment["PANTLER_SERVER_TLS"] = "true"
+            environment["PANTLER_TLS_CERTIFICATE"] = identity.certificate
+            environment["PANTLER_TLS_KEY"] = identity.key
+            TLSPorts.set(try TLSClient.context(trusting: authority), for: port)
+        }
         process = try ChildProcess(
             [Command.executable()] + arguments,
-            environment: Command.environment(options.environment),
+            environment: Command.environment(environment),
             folder: folder.path,
             output: logFile,
             errors: logFile
@@ -77,7 +99,9 @@ package final class ServerProcess: Sendable {
         return try ServerProcess(next)
     }
 
-    package var url: String { "http://127.0.0.1:\(port)" }
+    package var url: String { "\(options.authority == nil ? "http" : "https")://127.0.0.1:\(port)" }
+    /// The name by which its certificate was signed.
+    package var identityName: String { "server-\(port)" }
     package var client: HTTPClient { HTTPClient(port: port) }
     /// What it wrote to both streams so far.
     package var log: String { text(of: logFile) }
