@@ -4,7 +4,7 @@
 //     paced PORT REQUESTS_PER_SECOND SECONDS CONNECTIONS PATH KEYS [BODY...]
 //
 // Without bodies they are GETs of PATH and eight digits, drawn from 0 to KEYS - 1; with bodies PUTs of them by turns, to one key after the
-// other. Latency counts from the moment at which a request was due: a server that stands still is charged with every request that
+// other. PACED_FIELDS in the environment stands in the head of each, as `Authorization: Bearer …` with its line's end. Latency counts from the moment at which a request was due: a server that stands still is charged with every request that
 // it kept from being sent meanwhile.
 
 #define _GNU_SOURCE
@@ -33,6 +33,7 @@ struct connection {
 
 static struct connection all[CONNECTIONS];
 static int ready;
+static const char *fields;
 static long *latencies, answers;
 
 static void fail(const char *what) {
@@ -62,7 +63,8 @@ static void connect_all(int count, int port) {
 static void ask(int i, const char *path, unsigned key, const char *body, long due) {
     struct connection *one = &all[i];
     char request[ANSWER];
-    int size = snprintf(request, sizeof request, "%s %s%08u HTTP/1.1\r\nHost: 127.0.0.1\r\n", body ? "PUT" : "GET", path, key);
+    int size = snprintf(request, sizeof request, "%s %s%08u HTTP/1.1\r\nHost: 127.0.0.1\r\n%s", body ? "PUT" : "GET", path, key,
+                        fields);
     size += body ? snprintf(request + size, sizeof request - size,
                             "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", strlen(body), body)
                  : snprintf(request + size, sizeof request - size, "\r\n");
@@ -108,6 +110,8 @@ int main(int count, char **arguments) {
     long total = rate * atof(arguments[3]), sent = 0;
     int connections = atoi(arguments[4]), keys = atoi(arguments[6]);
     if (total < 1 || connections < 1 || connections > CONNECTIONS || keys < 1) return 2;
+    fields = getenv("PACED_FIELDS");
+    if (!fields) fields = "";
     latencies = calloc(total, sizeof *latencies);
     if ((ready = epoll_create1(0)) < 0) fail("epoll_create1");
     connect_all(connections, atoi(arguments[1]));

@@ -212,7 +212,7 @@ def _batches(count, ttl):
 class Nginx(Server):
     """Answers a constant: what HTTP costs on this machine, and no cache."""
 
-    def __init__(self, folder, workers="auto", name="nginx"):
+    def __init__(self, folder, workers="auto", name="nginx", more=""):
         super().__init__(name, folder)
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
@@ -225,7 +225,7 @@ class Nginx(Server):
                 http {{
                     access_log off; keepalive_requests 1000000000;
                     server {{
-                        listen 127.0.0.1:{self.port} reuseport;
+                        listen 127.0.0.1:{self.port} reuseport; {more}
                         location / {{ default_type application/json; add_header ETag '"7"'; return 200 '{body}'; }}
                     }}
                 }}
