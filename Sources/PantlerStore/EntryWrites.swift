@@ -220,8 +220,6 @@ final class EntryWrites: Sendable {
     // MARK: Deciding
 
     /// Runs a step, and makes the change that it decides on. Called under the shard's lock.
-    ///
-    /// - Parameter given: the change's version, where the step has run before and is to run again on what stands there by now.
     private func run<Step: EntryStep>(
         _ step: Step,
         _ shard: inout Shard,
@@ -229,7 +227,6 @@ final class EntryWrites: Sendable {
         _ address: EntryAddress,
         _ standing: Standing,
         _ moment: Moment,
-        version given: Version? = nil,
         _ wakeups: inout LeaseWakeups
     ) -> Result<Committed<Step.Answer>, Problem> {
         if namespace.isDropped { return .failure(.namespaceNotFound(namespace.name.description)) }
@@ -248,8 +245,8 @@ final class EntryWrites: Sendable {
                 endLease(&shard, address, .removed(reason), moment, &wakeups)
                 return .success(Committed(result: result, ticket: ticket, durability: policy.durability))
             case .change(let change, var answer):
-                if let given { answer.version = given } else { answer.version = try tiers.nextVersion() }
-                if given == nil, standing.isPresent {
+                answer.version = try tiers.nextVersion()
+                if standing.isPresent {
                     // An invalidation may have had its version since the step looked, and before the change had one: then the change would
                     // carry the entry past it, or tell of an entry that was there no more. A later one has a greater version, and ends the
                     // changed entry like any other.
@@ -262,16 +259,9 @@ final class EntryWrites: Sendable {
                         return run(step, &shard, namespace, address, stale, tiers.moment(), &wakeups)
                     }
                     if !now.isSame(as: standing) {
-                        return run(
-                            step,
-                            &shard,
-                            namespace,
-                            address,
-                            now,
-                            tiers.moment(),
-                            version: answer.version,
-                            &wakeups
-                        )
+                        // With another version: what is seen by now may have a greater one than this, by which it would end the changed
+                        // entry, too.
+                        return run(step, &shard, namespace, address, now, tiers.moment(), &wakeups)
                     }
                 }
                 if let lease { try fill(lease, change, &shard, namespace, address, moment, &wakeups) }
