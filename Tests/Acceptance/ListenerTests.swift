@@ -207,15 +207,9 @@ struct ListenerTests {
         #expect(isEnded ? took < 20 : took >= 1.9, "\(took) s")
     }
 
-    /// nginx's executable; `nil` where there is none. scripts/test has one.
-    private static let nginx: String? = {
-        let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":") + ["/usr/sbin"]
-        return folders.map { "\($0)/nginx" }.first { FileManager.default.isExecutableFile(atPath: $0) }
-    }()
-
-    @Test("behind nginx, over the socket", .enabled(if: nginx != nil))
+    @Test("behind nginx, over the socket", .enabled(if: nginxExecutable != nil))
     func nginx() throws {
-        let executable = try #require(Self.nginx)
+        let executable = try #require(nginxExecutable)
         defer { folder.remove() }
         let service = try StartedService(onSocket(), in: folder)
         let port = try freePort()
@@ -254,3 +248,9 @@ struct ListenerTests {
         #expect(try service.terminate() == .exited(0))
     }
 }
+
+/// Where nginx is; `nil` where there is none. scripts/test has one.
+private let nginxExecutable: String? = {
+    let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":") + ["/usr/sbin"]
+    return folders.map { "\($0)/nginx" }.first { FileManager.default.isExecutableFile(atPath: $0) }
+}()
