@@ -102,7 +102,6 @@ struct Service {
     ///
     /// - Throws: `ConfigurationError`.
     private func settleTokens(_ file: TokensFile?, _ store: Store) throws(ConfigurationError) {
-        store.tokens.setRate(perSecond: configuration.limits.requestsPerToken)
         let twice = store.tokens.setConfigured(file?.tokens ?? [])
         guard twice.isEmpty else {
             throw ConfigurationError(faults: twice.map { configuration.fault(ofTokenMadeTwice: $0) })
@@ -345,7 +344,6 @@ private final class ReloadingService: ServiceLifecycle.Service, CustomStringConv
             defaultPolicy: options.defaultPolicy
         )
         store.setMaxMemory(options.maxMemory)
-        store.tokens.setRate(perSecond: configuration.limits.requestsPerToken)
         disk.setMaxFolderBytes(configuration.disk.maxDisk)
         server.reload(configuration.httpOptions)
     }

@@ -41,6 +41,11 @@ struct SecretsTests {
         }
     }
 
+    private static func mode(of path: String) -> mode_t {
+        var status = stat()
+        return lstat(path, &status) == 0 ? status.st_mode & 0o7777 : 0
+    }
+
     @Test(
         "in no log at trace, no answer, no figure, no file of the data folder, and no fault of the configuration",
         arguments: ["text", "json"]
@@ -121,6 +126,8 @@ struct SecretsTests {
         #expect(try call("DELETE", "/v1/tokens/\(id)", admin).status == 204)
         #expect(try call("GET", Self.ns + "/entries/k", rotated).status == 401)
         #expect(try server.terminate() == .exited(0))
+        #expect(Self.mode(of: data) == 0o700)
+        for name in names(in: data) { #expect(Self.mode(of: "\(data)/\(name)") == 0o600, "\(name)") }
         var places = [("an answer", answers), ("the log", Array(server.log.utf8))]
         for name in names(in: data) { places.append((name, contents(of: "\(data)/\(name)"))) }
         #expect(places.count > 3)

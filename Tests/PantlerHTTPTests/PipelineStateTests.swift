@@ -366,26 +366,19 @@ struct PipelineStateTests {
 
     // MARK: Time
 
-    private static let patience: Patience = {
-        var limits = HTTPLimits()
-        limits.headTimeout = .milliseconds(100)
-        limits.bodyTimeout = .milliseconds(1000)
-        limits.idleTimeout = .milliseconds(10_000)
-        limits.bodyRate = 0
-        limits.answerRate = 0
-        return Patience(limits)
-    }()
-
+    private static let patience = patience(rate: 0)
     /// The same with least rates: 1,000 bytes a second, which is one a millisecond.
-    private static let hurried: Patience = {
+    private static let hurried = patience(rate: 1000)
+
+    private static func patience(rate: Int) -> Patience {
         var limits = HTTPLimits()
         limits.headTimeout = .milliseconds(100)
         limits.bodyTimeout = .milliseconds(1000)
         limits.idleTimeout = .milliseconds(10_000)
-        limits.bodyRate = 1000
-        limits.answerRate = 1000
+        limits.bodyRate = rate
+        limits.answerRate = rate
         return Patience(limits)
-    }()
+    }
 
     @Test(
         "patience ends by what is waited for, and what happens then",

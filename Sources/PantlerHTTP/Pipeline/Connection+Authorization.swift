@@ -92,23 +92,25 @@ extension Connection {
     /// - Throws: `token_invalid`, `forbidden`.
     func checkCaller(of message: IncomingMessage) throws(Problem) {
         guard case .token(let pass) = message.caller else { return }
-        guard let known = knownToken, known.pass.id == pass.id else { throw .tokenInvalid }
-        let wall = loop.store.moment().wall.milliseconds
-        if known.holds(loop.store.tokens.generation, at: wall) { return }
-        guard let renewed = known.renewed(loop.store.tokens, at: wall) else { throw .tokenInvalid }
-        knownToken = renewed
+        guard let present = present(pass) else { throw .tokenInvalid }
+        knownToken = present
         guard let call = message.call else { return }
         let need = call.resource.need(call.method)
-        guard Caller.token(renewed.pass).meets(need, in: call.namespace) else { throw .forbidden(need) }
+        guard Caller.token(present.pass).meets(need, in: call.namespace) else { throw .forbidden(need) }
     }
 
-    /// Whether a token still allows what it allowed when a call was begun by it, which is the last that this connection has begun.
-    func stillAllows(_ pass: TokenPass, _ role: LaneRole, _ namespace: UnsafeRawBufferPointer) -> Bool {
-        guard let knownToken, knownToken.pass.id == pass.id else { return false }
+    /// The token that a call was begun by, which is the last that this connection has begun, as it is by now; `nil` where it is good for
+    /// nothing any more.
+    private func present(_ pass: TokenPass) -> KnownToken? {
+        guard let knownToken, knownToken.pass.id == pass.id else { return nil }
         let wall = loop.store.moment().wall.milliseconds
-        if knownToken.holds(loop.store.tokens.generation, at: wall) { return true }
-        guard let renewed = knownToken.renewed(loop.store.tokens, at: wall) else { return false }
-        return renewed.allows(role, namespace)
+        return knownToken.holds(loop.store.tokens.generation, at: wall)
+            ? knownToken : knownToken.renewed(loop.store.tokens, at: wall)
+    }
+
+    /// Whether a token still allows what it allowed when a call was begun by it.
+    func stillAllows(_ pass: TokenPass, _ role: LaneRole, _ namespace: UnsafeRawBufferPointer) -> Bool {
+        present(pass)?.allows(role, namespace) ?? false
     }
 
     func stillAllows(_ pass: TokenPass, _ namespace: Namespace) -> Bool {

@@ -187,3 +187,13 @@ extension Session {
         try write(line: token)
     }
 }
+
+extension JSONWriter {
+    /// Writes the member that names a grant's namespaces.
+    mutating func namespaces(of grant: Grant) {
+        member("namespaces")
+        beginArray()
+        for pattern in grant.namespaces { string(pattern.description) }
+        endArray()
+    }
+}

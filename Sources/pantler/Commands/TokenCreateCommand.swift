@@ -42,10 +42,7 @@ extension GrantOptions {
         writer.beginObject()
         writer.member("role")
         writer.string(role.rawValue)
-        writer.member("namespaces")
-        writer.beginArray()
-        for pattern in grant.namespaces { writer.string(pattern.description) }
-        writer.endArray()
+        writer.namespaces(of: grant)
         if !note.isEmpty {
             writer.member("note")
             writer.string(note)

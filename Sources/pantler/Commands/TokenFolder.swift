@@ -91,10 +91,7 @@ extension IssuedToken {
             writer.member(name)
             writer.string(text ?? "")
         }
-        writer.member("namespaces")
-        writer.beginArray()
-        for pattern in record.grant.namespaces { writer.string(pattern.description) }
-        writer.endArray()
+        writer.namespaces(of: record.grant)
         for (name, text) in [
             ("note", record.note), ("created_at", moment(record.createdAt)), ("expires_at", moment(record.expiresAt)),
             ("last_used", nil), ("source", record.source.rawValue), ("token", secretText),

@@ -65,10 +65,7 @@ struct TokenHashCommand: ParsableCommand {
             writer.member(name)
             writer.string(text)
         }
-        writer.member("namespaces")
-        writer.beginArray()
-        for pattern in grant.namespaces { writer.string(pattern.description) }
-        writer.endArray()
+        writer.namespaces(of: grant)
         if !note.isEmpty {
             writer.member("note")
             writer.string(note)
