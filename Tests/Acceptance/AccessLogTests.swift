@@ -29,11 +29,12 @@ struct AccessLogTests {
         let entry = "/v1/namespaces/ns/entries/k"
         try http.store("/v1/namespaces/ns", "k", #""four""#)
         _ = try http.get(entry, ["traceparent": "00-\(Self.trace)-b7ad6b7169203331-01"])
-        _ = try http.get("/v1/namespaces/ns/entries/none")
+        _ = try http.get("/v1/namespaces/ns/entries/none", ["X-Request-ID": "fast-7"])
         // Not of the fast lane.
-        _ = try http.get(entry + "?peek=true", ["Traceparent": "00-\(Self.trace)-b7ad6b7169203331-00"])
+        let named = ["Traceparent": "00-\(Self.trace)-b7ad6b7169203331-00", "X-Request-ID": "slow-7"]
+        _ = try http.get(entry + "?peek=true", named)
         _ = try http.post("/v1/namespaces/ns/batch/get", #"{"keys":["k"]}"#)
-        _ = try http.get("/nowhere")
+        _ = try http.get("/nowhere", ["X-Request-ID": "of two words"])
         let found = Array(try lines(server, before + 6)[before...])
         #expect(found.map { $0["method"].string } == ["PUT", "GET", "GET", "GET", "POST", "GET"])
         #expect(found.map { $0["route"].string } == ["put", "get", "get", "get", "batch_get", "other"])
@@ -43,6 +44,7 @@ struct AccessLogTests {
         #expect(found[2]["reason"].string == "absent")
         #expect(found[1]["tier"].string == "memory" && found[1]["reason"].string == nil)
         #expect(found.map { $0["trace"].string } == [nil, Self.trace, nil, Self.trace, nil, nil])
+        #expect(found.map { $0["request_id"].string } == [nil, nil, "fast-7", "slow-7", nil, nil])
         #expect(try found[1]["bytes"].int == http.get(entry).body.count)
         for line in found {
             #expect(line["peer"].string?.hasPrefix("127.0.0.1:") == true)

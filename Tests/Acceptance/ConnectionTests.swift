@@ -53,6 +53,30 @@ struct ConnectionTests {
         }
     }
 
+    @Test("each of many requests in one write has its own X-Request-ID in its answer, and those without have none")
+    func requestIDs() throws {
+        try http.store(ns, "k")
+        var requests = ""
+        for number in 0..<200 {
+            let named = number % 5 == 4 ? [:] : ["X-Request-ID": "request-\(number)"]
+            switch number % 4 {
+            case 0: requests += http.head("GET", "\(ns)/entries/k", named, bodyCount: nil)
+            case 1: requests += http.head("GET", "\(ns)/values/none\(number)", named, bodyCount: nil)
+            case 2: requests += http.head("GET", "\(ns)/entries?limit=1", named, bodyCount: nil)
+            default:
+                let headers = named.merging(["Content-Type": "application/json"]) { $1 }
+                requests += http.head("PUT", "\(ns)/entries/new\(number)", headers, bodyCount: 11) + #"{"value":1}"#
+            }
+        }
+        let connection = try RawConnection(port: server.port)
+        try connection.send(requests)
+        for number in 0..<200 {
+            let answer = try connection.receive()
+            #expect(answer.status == [200, 404, 200, 201][number % 4])
+            #expect(answer["X-Request-ID"] == (number % 5 == 4 ? nil : "request-\(number)"))
+        }
+    }
+
     @Test("200 requests in one write are answered in their order")
     func pipelining() throws {
         let (requests, answers) = pipeline(200)

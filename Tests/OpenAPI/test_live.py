@@ -319,6 +319,20 @@ def attempt(url, path, method, token=None, namespace="mine", **headers):
     return requests.request(method.upper(), url + target, headers=headers, json=body, timeout=10)
 
 
+def test_every_answer_says_whose_it_is(guarded):
+    """Whatever is called, and whether it is answered or refused."""
+    admin, url, tokens, _ = guarded
+    statuses = set()
+    for path, method in OPERATIONS:
+        for base, token in ((admin, None), (url, None), (url, tokens["read", "other"])):
+            answer = attempt(base, path, method, token, "echo", **{"X-Request-ID": f"{method}-{len(statuses)}"})
+            assert answer.headers.get("X-Request-ID") == f"{method}-{len(statuses)}", f"{method} {path}: {answer.headers}"
+            statuses.add(answer.status_code)
+    assert {200, 400, 401, 403, 404} <= statuses
+    for malformed in ("two words", '"', "back\\slash", "x" * 65):
+        assert "X-Request-ID" not in requests.get(admin + "/livez", headers={"X-Request-ID": malformed}, timeout=10).headers
+
+
 def allowed(role, pattern, need):
     """Whether a token of a role in some namespaces may call what has such an `x-pantler-role`, of the namespace `mine`."""
     if need in ("none", "any"):

@@ -37,6 +37,7 @@ struct LaneAgreement {
         let namespace: String
         let key: [UInt8]
         let authorization: String?
+        let requestID: String?
         let closes: Bool
         let body: [UInt8]
 
@@ -48,6 +49,7 @@ struct LaneAgreement {
             key = Array(request.key)
             let value = request.authorization
             authorization = value.isEmpty ? nil : String(decoding: value, as: UTF8.self)
+            requestID = RequestID(request.requestID).text
             closes = request.closes
             self.body = body
         }
@@ -96,7 +98,7 @@ struct LaneAgreement {
         guard
             head.method == request.method, head.target == Array(request.target.utf8),
             head.length == request.body.count, head.isKeptAlive != request.closes, !head.isHTTP10 || request.closes,
-            !head.expectsContinue, !head.isCrossSite,
+            !head.expectsContinue, !head.isCrossSite, head.requestID.text == request.requestID,
             head.headers["authorization"].map({ String(trimmed($0)) }) == [request.authorization].compactMap(\.self),
             !head.isUpgrade || head.headers["upgrade"].map({ trimmed($0).asciiLowercased }) == ["h2c"]
         else { throw Disagreement("is another request: \(head)") }

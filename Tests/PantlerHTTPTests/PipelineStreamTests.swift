@@ -20,6 +20,7 @@ struct PipelineStreamTests {
             loop: connection.state,
             method: .get,
             number: handler.state.beginAlone(closes: closes, isHTTP10: false),
+            requestID: .none,
             takesPieces: true,
             logged: nil,
             headers: [:],

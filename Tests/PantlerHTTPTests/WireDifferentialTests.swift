@@ -75,7 +75,10 @@ struct RequestMutator {
         "Bearer ",
         "Origin: http://localhost\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n",
         "X-Unknown: \tx\r\n", "Content-Type: multipart/form-data\r\n", "%C3%A9", "%00", "%2e", "%ff", "%2F",
-        "HTTP/1.0\r\n", "\u{c3}",
+        "HTTP/1.0\r\n", "\u{c3}", "X-Request-ID: a\r\n", "x-request-id:\t7f3a-9 \r\n", "X-Request-ID:\r\n",
+        "X-Request-ID: \"\r\n",
+        "X-Request-ID: \(String(repeating: "x", count: 64))\r\n",
+        "X-Request-ID: \(String(repeating: "x", count: 65))\r\n",
     ].map { Array($0.utf8) }
 
     mutating func next() -> [UInt8] {

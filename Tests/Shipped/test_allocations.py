@@ -25,6 +25,9 @@ BEHIND_A_PROXY = (
     "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
     "Connection: keep-alive\r\n"
 )
+# The longest that is echoed, and one that is not.
+NAMED = f"{PLAIN}X-Request-ID: {'7' * 64}\r\n"
+MISNAMED = f"{PLAIN}X-Request-ID: {'7' * 65}\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +76,9 @@ def ask(connection, request, answers=1, statuses=(200, 201)):
 
 
 @pytest.mark.parametrize("view", ["entries", "values"])
-@pytest.mark.parametrize("fields", [PLAIN, BEHIND_A_PROXY], ids=["plain", "behind a proxy"])
+@pytest.mark.parametrize(
+    "fields", [PLAIN, BEHIND_A_PROXY, NAMED, MISNAMED], ids=["plain", "behind a proxy", "named", "misnamed"]
+)
 @pytest.mark.parametrize("pipelined", [1, 16])
 def test_a_hit_allocates_nothing(service, view, fields, pipelined):
     allocations, connection = service

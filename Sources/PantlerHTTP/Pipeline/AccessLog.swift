@@ -46,17 +46,27 @@ struct LoggedRequest: Sendable {
     let token: String?
     /// The trace that the request is a part of (W3C Trace Context, `traceparent`); `nil` where none is named.
     let trace: String?
+    /// What its client has named it by, where its answer says that too.
+    let requestID: String?
 
     init(_ head: RequestHead, by caller: Caller?) {
         if case .anybody? = caller { token = nil } else { token = caller?.name }
         method = head.method
         target = String(decoding: head.target, as: UTF8.self)
         trace = head.headers["traceparent"].first.flatMap { Self.trace(Array($0.utf8)[...]) }
+        requestID = head.requestID.text
     }
 
     /// - Parameter rest: what follows the target in the request's bytes.
-    init(_ method: Method, _ target: UnsafeRawBufferPointer, rest: UnsafeRawBufferPointer, token: String?) {
+    init(
+        _ method: Method,
+        _ target: UnsafeRawBufferPointer,
+        rest: UnsafeRawBufferPointer,
+        _ requestID: RequestID,
+        token: String?
+    ) {
         self.token = token
+        self.requestID = requestID.text
         self.method = method
         self.target = String(decoding: target, as: UTF8.self)
         trace = Self.field("traceparent", in: rest).flatMap { Self.trace($0) }
@@ -151,6 +161,7 @@ extension Connection {
             method,
             request.target,
             rest: UnsafeRawBufferPointer(start: end, count: rest),
+            RequestID(request.requestID),
             token: callerName(request)
         )
     }
@@ -183,6 +194,7 @@ extension Connection {
         if let reason = answer.reason { line["reason"] = "\(reason)" }
         if let tier = answer.tier { line["tier"] = "\(tier)" }
         if let trace = request?.trace { line["trace"] = "\(trace)" }
+        if let id = request?.requestID { line["request_id"] = "\(id)" }
         line["peer"] = "\(peer)"
         loop.accessLogger.info("request", metadata: line)
     }

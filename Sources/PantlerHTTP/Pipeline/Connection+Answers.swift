@@ -9,6 +9,8 @@ struct LateRequest: Sendable {
     let number: UInt64
     /// `nil` where requests are not logged.
     let logged: LoggedRequest?
+    /// What its answer is marked by.
+    let requestID: RequestID
     let began: NIODeadline
 }
 
@@ -16,7 +18,12 @@ struct LateRequest: Sendable {
 extension Connection {
     /// What has to be known of a plain request that is answered later.
     func late(_ method: Method, _ request: FastLane.FastRequest, _ number: UInt64) -> LateRequest {
-        LateRequest(number: number, logged: logged(method, request), began: state.burstBegan)
+        LateRequest(
+            number: number,
+            logged: logged(method, request),
+            requestID: RequestID(request.requestID),
+            began: state.burstBegan
+        )
     }
 
     /// Answers a plain request that was begun before. `write` returns the answer's status, and the place of a large value.
@@ -28,7 +35,11 @@ extension Connection {
         guard state.isOpen else { return }
         burst {
             let closing = state.closing(request.number, unread: input.readableBytes)
-            let frame = AnswerFrame(connection: closing, date: loop.date(at: state.burstBegan))
+            let frame = AnswerFrame(
+                connection: closing,
+                date: loop.date(at: state.burstBegan),
+                requestID: request.requestID
+            )
             let status: Int
             if state.answers.isNext(request.number) {
                 // It is this answer's turn: it is written into the buffer from which it is sent.
@@ -65,6 +76,7 @@ extension Connection {
             loop: loop,
             method: head.method,
             number: state.beginAlone(closes: !head.isKeptAlive, isHTTP10: head.isHTTP10),
+            requestID: head.requestID,
             takesPieces: !head.isHTTP10 && head.method != .head,
             logged: logged,
             headers: message.request.headers,
@@ -236,7 +248,8 @@ extension Connection {
         AnswerFrame(
             isHead: exchange.method == .head,
             connection: state.closing(exchange.number, unread: input.readableBytes),
-            date: loop.date(at: state.isInBurst ? state.burstBegan : loop.eventLoop.now)
+            date: loop.date(at: state.isInBurst ? state.burstBegan : loop.eventLoop.now),
+            requestID: exchange.requestID
         )
     }
 

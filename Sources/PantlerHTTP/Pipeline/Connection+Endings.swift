@@ -101,7 +101,8 @@ extension Connection {
 
     private func timeOut(_ what: ConnectionCount.Slowness) {
         loop.openConnections.noteSlow(what)
-        refuse(Problem(.requestTimeout, "The request's \(what.rawValue) did not come in time."))
+        let requestID = what == .body ? unfinishedRequestID : .none
+        refuse(Problem(.requestTimeout, "The request's \(what.rawValue) did not come in time."), requestID)
     }
 
     private func cutOff(_ what: ConnectionCount.Slowness) {

@@ -39,9 +39,7 @@ extension Connection {
     func answerPlain(_ bytes: inout ByteBuffer) -> FastOutcome {
         let door = door
         let hosts = door.hosts
-        // A longer body is left to the slow lane, which waits for room for it and answers it on another thread.
-        let body = state.isShort ? Flight.free : min(loop.limits.bodySize, loop.router.options.maxBody, Call.shortBody)
-        let bounds = FastLane.Bounds(head: loop.limits.headSize, body: body, awaitedBody: min(body, Flight.free))
+        let bounds = laneBounds
         let scratch = loop.scratch
         let frame = AnswerFrame(date: loop.date(at: state.burstBegan))
         var outcome = FastOutcome.took
@@ -59,7 +57,7 @@ extension Connection {
                         outcome = .other
                         return offset
                     }
-                    guard answer(request, request.closes ? frame.closing() : frame) else {
+                    guard answer(request, frame.answering(request)) else {
                         isRequestCounted = door.needsToken
                         outcome = .waits
                         return offset
@@ -76,7 +74,7 @@ extension Connection {
                         outcome = .other
                         return offset
                     }
-                    put(request, body, request.closes ? frame.closing() : frame)
+                    put(request, body, frame.answering(request))
                     offset += request.length
                     state.spend(Self.putSteps + body.count / Self.stepBytes)
                     endIfLast(request)
@@ -90,7 +88,7 @@ extension Connection {
                         outcome = .other
                         return offset
                     }
-                    guard lease(request, body, request.closes ? frame.closing() : frame) else {
+                    guard lease(request, body, frame.answering(request)) else {
                         isRequestCounted = door.needsToken
                         outcome = .other
                         return offset
@@ -115,6 +113,23 @@ extension Connection {
         }
         bytes.moveReaderIndex(forwardBy: taken)
         return taken > 0 ? .took : outcome
+    }
+
+    private var laneBounds: FastLane.Bounds {
+        // A longer body is left to the slow lane, which waits for room for it and answers it on another thread.
+        let body = state.isShort ? Flight.free : min(loop.limits.bodySize, loop.router.options.maxBody, Call.shortBody)
+        return FastLane.Bounds(head: loop.limits.headSize, body: body, awaitedBody: min(body, Flight.free))
+    }
+
+    /// The id of the request whose body did not come in time.
+    var unfinishedRequestID: RequestID {
+        if let message { return message.head.requestID }
+        return input.withUnsafeReadableBytes { bytes in
+            guard !bytes.isEmpty,
+                case .awaitsBody(let id) = FastLane.parse(bytes, door.hosts, laneBounds, scratch: loop.scratch)
+            else { return .none }
+            return RequestID(id)
+        }
     }
 
     /// A request that is the connection's last waits until all before it is answered.

@@ -74,13 +74,15 @@ extension Connection {
         room = .unasked
         guard let context, let head = bytes.readSlice(length: end) else { return false }
         let (readable, method) = RequestHead.readable(head)
+        var requestID = RequestID.none
         do {
             let decoded = try decoder.head(readable, context)
+            requestID = RequestID(decoded.headers)
             begin(try RequestHead(decoded, method, door.hosts, limits), bytes)
         } catch {
             let problem = RequestHead.problem(error, head: head)
             if problem.code == .hostNotServed { noteRefusal(problem, method, [], by: nil) }
-            refuse(problem)
+            refuse(problem, requestID)
         }
         return true
     }
@@ -88,7 +90,7 @@ extension Connection {
     /// Admits a request, or refuses it.
     private func begin(_ head: RequestHead, _ following: ByteBuffer) {
         let body = BodyReader(length: head.length, lineLimit: loop.limits.headSize)
-        guard body.hasEnded == decoder.hasEnded else { return refuse(RequestHead.unreadable) }
+        guard body.hasEnded == decoder.hasEnded else { return refuse(RequestHead.unreadable, head.requestID) }
         var message = IncomingMessage(
             request: Request(method: head.method, target: head.target, headers: head.headers.withoutAuthorization),
             head: head,
@@ -325,12 +327,22 @@ extension Connection {
     }
 
     /// Answers with a problem where there is no request that could be read, and ends the connection.
-    func refuse(_ problem: Problem) {
-        answerNow(Response(problem: problem, operation: .other), nil, closes: true)
+    ///
+    /// - Parameter requestID: that of the request, where its fields could be read.
+    func refuse(_ problem: Problem, _ requestID: RequestID = .none) {
+        answerNow(Response(problem: problem, operation: .other), nil, requestID, closes: true)
     }
 
     /// Answers at once. No exchange may be under way.
-    private func answerNow(_ response: Response, _ head: RequestHead?, by caller: Caller? = nil, closes: Bool) {
+    ///
+    /// - Parameter requestID: that of the request, where the head is not there.
+    private func answerNow(
+        _ response: Response,
+        _ head: RequestHead?,
+        _ requestID: RequestID = .none,
+        by caller: Caller? = nil,
+        closes: Bool
+    ) {
         let connection = state.closing(
             closes: closes || head?.isKeptAlive == false,
             isHTTP10: head?.isHTTP10 == true
@@ -338,7 +350,8 @@ extension Connection {
         let frame = AnswerFrame(
             isHead: head?.method == .head,
             connection: connection,
-            date: loop.date(at: state.burstBegan)
+            date: loop.date(at: state.burstBegan),
+            requestID: head?.requestID ?? requestID
         )
         let start = output.writerIndex
         response.write(frame, to: &output)

@@ -167,7 +167,7 @@ struct EntryAnswer {
     }
 
     /// Bytes that a head takes at most, without the media type.
-    private static let headBytes = 320
+    private static let headBytes = 260 + AnswerFrame.bytes
 
     private static func writeCacheStatus(_ found: Found, at now: Timestamp, _ cursor: inout ByteCursor) {
         writeHit(found, at: now, &cursor)

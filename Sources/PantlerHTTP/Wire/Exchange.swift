@@ -14,6 +14,8 @@ final class Exchange: Sendable {
     let method: Method
     /// The request's number on its connection.
     let number: UInt64
+    /// What its answer is marked by.
+    let requestID: RequestID
     /// Bytes that the answer to a batch of gets may have.
     let answerSize: Int
     /// `nil` where requests are not logged.
@@ -33,6 +35,7 @@ final class Exchange: Sendable {
         loop: LoopState,
         method: Method,
         number: UInt64,
+        requestID: RequestID,
         takesPieces: Bool,
         logged: LoggedRequest?,
         headers: HTTPHeaders,
@@ -42,6 +45,7 @@ final class Exchange: Sendable {
     ) {
         self.method = method
         self.number = number
+        self.requestID = requestID
         self.takesPieces = takesPieces
         self.logged = logged
         self.headers = headers

@@ -20,6 +20,8 @@ enum FastLane {
         let target: UnsafeRawBufferPointer
         /// What Authorization says; empty without one.
         let authorization: UnsafeRawBufferPointer
+        /// What X-Request-ID says, if it is to be echoed; empty otherwise.
+        let requestID: UnsafeRawBufferPointer
         /// Whether the connection ends with the request's answer.
         let closes: Bool
     }
@@ -32,8 +34,9 @@ enum FastLane {
         case lease(FastRequest, body: UnsafeRawBufferPointer)
         /// All that has come so far could be such a request.
         case incomplete
-        /// The whole head of a put, and a part of its body. Many clients send the two one after the other.
-        case awaitsBody
+        /// The whole head of a put, and a part of its body. Many clients send the two one after the other. With what X-Request-ID says, as
+        /// in `FastRequest`.
+        case awaitsBody(requestID: UnsafeRawBufferPointer)
         case other
     }
 
@@ -91,6 +94,7 @@ enum FastLane {
                 key: key,
                 target: target,
                 authorization: reader.authorization,
+                requestID: reader.requestID,
                 closes: reader.closes
             )
         )
@@ -117,7 +121,9 @@ enum FastLane {
             return reader.offset > bounds.head ? .other : reader.verdict
         }
         if reader.bodyLength > bounds.body { return .other }
-        guard let body = reader.body() else { return reader.bodyLength <= bounds.awaitedBody ? .awaitsBody : .other }
+        guard let body = reader.body() else {
+            return reader.bodyLength <= bounds.awaitedBody ? .awaitsBody(requestID: reader.requestID) : .other
+        }
         let request = FastRequest(
             length: reader.offset,
             aspect: .entry,
@@ -125,6 +131,7 @@ enum FastLane {
             key: key,
             target: target,
             authorization: reader.authorization,
+            requestID: reader.requestID,
             closes: reader.closes
         )
         return isPut ? .put(request, body: body) : .lease(request, body: body)

@@ -14,6 +14,8 @@ struct LaneReader {
     private(set) var closes = false
     /// What Authorization says; empty without one.
     private(set) var authorization = UnsafeRawBufferPointer(start: nil, count: 0)
+    /// What X-Request-ID says, if it is to be echoed; empty otherwise.
+    private(set) var requestID = UnsafeRawBufferPointer(start: nil, count: 0)
 
     /// Fields that a head may have.
     static let fieldLimit = 256
@@ -163,6 +165,11 @@ struct LaneReader {
                 guard passText() else { return false }
                 continue
             }
+            guard field != .requestID else {
+                guard passRequestID(isFirst: seen.isDisjoint(with: field)) else { return false }
+                seen.formUnion(field)
+                continue
+            }
             guard let value = fieldValue() else { return false }
             guard seen.isDisjoint(with: field), isPlain(field, value, hosts, method) else {
                 isOther = true
@@ -263,6 +270,18 @@ struct LaneReader {
         return pass("\r\n")
     }
 
+    /// Reads a request's id. One that is not echoed, or comes twice, is as good as none, and no reason to leave the lane.
+    private mutating func passRequestID(isFirst: Bool) -> Bool {
+        let start = offset
+        guard passText() else { return false }
+        let isSpace: (UInt8) -> Bool = { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }
+        var value = bytes[start..<offset - 2].drop(while: isSpace)
+        while let last = value.last, isSpace(last) { value.removeLast() }
+        let id = UnsafeRawBufferPointer(rebasing: value)
+        requestID = isFirst && RequestID.isValid(id) ? id : UnsafeRawBufferPointer(start: nil, count: 0)
+        return true
+    }
+
     /// Passes bytes of a token: eight at a time as long as they are letters, digits and hyphens, of which nearly all names are.
     private mutating func skipToken() {
         var index = offset
@@ -321,7 +340,7 @@ enum LaneMethod {
     case get, put, post
 }
 
-/// The fields that mean something to a plain request. Each may come once. All others are stepped over, so that a new field that is to mean
+/// The fields that mean something to a plain request. Each but `requestID` may come once. All others are stepped over, so that a new field that is to mean
 /// something has to be added here.
 struct LaneField: OptionSet {
     let rawValue: UInt8
@@ -332,6 +351,8 @@ struct LaneField: OptionSet {
     static let contentLength = LaneField(rawValue: 1 << 3)
     static let upgrade = LaneField(rawValue: 1 << 5)
     static let authorization = LaneField(rawValue: 1 << 6)
+    /// What the answer is to be marked by, which changes nothing else.
+    static let requestID = LaneField(rawValue: 1 << 7)
     /// A field that changes where the message ends, what it asks for, or whether it may be asked for. A request with one is left to the
     /// decoder, whatever the field says.
     static let leaving = LaneField(rawValue: 1 << 4)
@@ -352,6 +373,7 @@ struct LaneField: OptionSet {
         case 8 where says("if-match"): self = .leaving
         case 10 where says("connection"): self = .connection
         case 12 where hasBody && says("content-type"): self = .contentType
+        case 12 where says("x-request-id"): self = .requestID
         case 13 where says("authorization"): self = .authorization
         case 13 where says("if-none-match"): self = .leaving
         case 14 where says("content-length"): self = .contentLength

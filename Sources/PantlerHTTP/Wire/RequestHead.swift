@@ -8,6 +8,8 @@ struct RequestHead {
     /// Path and query, or `*`.
     let target: [UInt8]
     private(set) var headers: HTTPHeaders
+    /// What the answer is marked by.
+    let requestID: RequestID
     let isHTTP10: Bool
     /// Whether the client wants the connection to be kept.
     let isKeptAlive: Bool
@@ -26,6 +28,7 @@ struct RequestHead {
         guard head.version.major == 1, head.version.minor <= 1 else { throw Self.versionNotSupported }
         self.method = method
         headers = head.headers
+        requestID = RequestID(head.headers)
         isHTTP10 = head.version.minor == 0
         isKeptAlive = head.isKeepAlive
         isUpgrade = headers.contains(name: "upgrade")

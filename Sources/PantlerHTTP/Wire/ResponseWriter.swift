@@ -1,6 +1,7 @@
 internal import NIOCore
 
-/// The part of an answer that does not depend on what is answered: what it says about its connection, and when it was made.
+/// The part of an answer that does not depend on what is answered: what it says about its connection, when it was made, and which request's
+/// it is.
 struct AnswerFrame: Sendable {
     enum Connection: Sendable {
         /// The connection is kept, which goes without saying in HTTP/1.1.
@@ -14,16 +15,19 @@ struct AnswerFrame: Sendable {
     var isHead = false
     var connection = Connection.unsaid
     var date: HTTPDate
+    var requestID = RequestID.none
 
-    /// The frame of a connection's last answer.
-    func closing() -> AnswerFrame {
+    /// The frame of the answer to a plain request.
+    func answering(_ request: FastLane.FastRequest) -> AnswerFrame {
+        if !request.closes, request.requestID.isEmpty { return self }
         var frame = self
-        frame.connection = .close
+        if request.closes { frame.connection = .close }
+        frame.requestID = RequestID(request.requestID)
         return frame
     }
 
     /// Bytes that `write` takes at most.
-    static let bytes = HTTPDate.lineBytes + 24
+    static let bytes = HTTPDate.lineBytes + 24 + RequestID.lineBytes
 
     func write(to cursor: inout ByteCursor) {
         date.write(to: &cursor)
@@ -32,6 +36,7 @@ struct AnswerFrame: Sendable {
         case .close: cursor.write("connection: close\r\n")
         case .keepAlive: cursor.write("connection: keep-alive\r\n")
         }
+        requestID.write(to: &cursor)
     }
 }
 
