@@ -96,6 +96,133 @@ struct BatchTests {
         #expect(got.text == #"{"values":{\#(keys.map { "\"\($0)\":\(value)" }.joined(separator: ","))},"missing":[]}"#)
     }
 
+    private static let raw = ["Prefer": "return=minimal, bytes=raw"]
+
+    /// A framed batch taken apart: its JSON, and the bytes that it names.
+    private func framed(
+        _ response: Response,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) throws -> (
+        json: JSON, bytes: [String: (type: String?, bytes: [UInt8])]
+    ) {
+        #expect(response["Content-Type"] == "application/vnd.pantler.batch", sourceLocation: sourceLocation)
+        #expect(response["Preference-Applied"] == "return=minimal, bytes=raw", sourceLocation: sourceLocation)
+        let feed = try #require(response.body.firstIndex(of: 10), sourceLocation: sourceLocation)
+        let length = try #require(
+            Int(String(decoding: response.body[..<feed], as: UTF8.self)),
+            sourceLocation: sourceLocation
+        )
+        let text = Array(response.body[(feed + 1)...].prefix(length))
+        let json = JSON(text)
+        var rest = response.body[(feed + 1 + length)...]
+        var bytes: [String: (type: String?, bytes: [UInt8])] = [:]
+        for name in json["bytes"].names {
+            let told = json["bytes"][name]
+            let length = try #require(told["length"].int, sourceLocation: sourceLocation)
+            bytes[name] = (told["content_type"].string, Array(rest.prefix(length)))
+            rest = rest.dropFirst(length)
+        }
+        #expect(rest.isEmpty, sourceLocation: sourceLocation)
+        return (json, bytes)
+    }
+
+    @Test("values of bytes come as they are to who prefers that, behind the JSON", arguments: ["memory", "through"])
+    func raw(durability: String) throws {
+        let ns = try http.namespace(#"{"durability":"\#(durability)"}"#)
+        try http.store(ns, "a", #"{"n": 1.50}"#)
+        let image = (0..<3000).map { UInt8(truncatingIfNeeded: $0 * 7) }
+        expect(try http.put("\(ns)/values/caf%C3%A9%22", bytes: image, type: "image/png; q=\"x\""), 201)
+        expect(try http.put("\(ns)/values/empty", bytes: [], type: "text/plain"), 201)
+        expect(try http.put("\(ns)/values/b", bytes: [10, 0, 255], type: "application/x-python-pickle"), 201)
+        expect(try http.put("\(ns)/entries/absent", #"{"absent":true}"#), 201)
+        let body = #"{"keys":["café\"","none","a","absent","b","empty","b"]}"#
+        for prefer in ["return=minimal, bytes=raw", "bytes=RAW;x=\",\" , wait=1,return=\"minimal\""] {
+            let got = expect(try http.post("\(ns)/batch/get", body, ["Prefer": prefer]), 200)
+            let (json, bytes) = try framed(got)
+            #expect(json.names == ["values", "bytes", "missing", "absent"])
+            #expect(json["values"].names == ["a"] && json["values"]["a"]["n"].double == 1.5)
+            #expect(json["missing"].strings == ["none"] && json["absent"].strings == ["absent"])
+            #expect(json["bytes"].names == ["café\"", "b", "empty"])
+            #expect(bytes["café\""]?.bytes == image && bytes["café\""]?.type == "image/png; q=\"x\"")
+            #expect(bytes["b"]?.bytes == [10, 0, 255] && bytes["b"]?.type == "application/x-python-pickle")
+            #expect(bytes["empty"]?.bytes == [] && bytes["empty"]?.type == "text/plain")
+        }
+        let stats = try http.get("\(ns)/stats").json
+        #expect(stats["hits"]["total"].int == 8 && stats["misses"]["total"].int == 2)
+        #expect(stats["absent_hits"].int == 2)
+        // Without values of bytes there is nothing to frame.
+        for (keys, text) in [
+            (#"["a"]"#, #"{"values":{"a":{"n": 1.50}},"missing":[]}"#),
+            (#"["none"]"#, #"{"values":{},"missing":["none"]}"#),
+        ] {
+            let plain = expect(try http.post("\(ns)/batch/get", #"{"keys":\#(keys)}"#, Self.raw), 200)
+            #expect(plain["Content-Type"] == "application/json" && plain["Preference-Applied"] == "return=minimal")
+            #expect(plain.text == text)
+        }
+        #expect(
+            try http.post("\(ns)-none/batch/get", #"{"keys":["a"]}"#, Self.raw).text
+                == #"{"values":{},"missing":["a"]}"#
+        )
+        // It is `return` that has values come alone.
+        #expect(
+            try http.post("\(ns)/batch/get", body, ["Prefer": "bytes=raw"]).json.names == [
+                "entries", "missing", "absent",
+            ]
+        )
+    }
+
+    @Test("large and small ones, many and few, in memory and on disk, beside large JSON", arguments: [1, 7, 400])
+    func rawSizes(count: Int) throws {
+        let server = try ServerProcess(ServerProcess.Options(configuration: "memory:\n  max_memory: 64MiB\n"))
+        let http = server.client
+        let ns = "/v1/namespaces/raw"
+        expect(try http.put(ns, #"{"durability":"through"}"#), 201)
+        let text = "\"" + String(repeating: "j", count: 200_000) + "\""
+        try http.store(ns, "text", text)
+        func value(_ number: Int) -> [UInt8] {
+            let length = number % 7 == 3 ? 70_000 : number % 3 == 0 ? 20_000 : number
+            return (0..<length).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ number) }
+        }
+        for number in 0..<count {
+            expect(try http.put("\(ns)/values/k\(number)", bytes: value(number), type: "x/y"), 201)
+        }
+        let keys = (0..<count).map { "\"k\($0)\"" } + ["\"none\""]
+        func check(_ http: HTTPClient, _ keys: [String]) throws {
+            let got = expect(
+                try http.post("\(ns)/batch/get", #"{"keys":[\#(keys.joined(separator: ","))]}"#, Self.raw),
+                200
+            )
+            let (json, bytes) = try framed(got)
+            #expect(bytes.count == count && json["missing"].strings == ["none"])
+            for number in 0..<count where bytes["k\(number)"]?.bytes != value(number) { Issue.record("k\(number)") }
+            if keys.contains("\"text\"") { #expect(json["values"]["text"].string?.count == 200_000) }
+        }
+        try check(http, keys)
+        try check(http, ["\"text\""] + keys)
+        // Of what memory does not have, the disk tier has all.
+        let restarted = try server.restarted(configuration: "memory:\n  max_memory: 8MiB\n")
+        try check(restarted.client, keys + ["\"text\""])
+        #expect(try restarted.client.get("\(ns)/stats").json["misses"]["total"].int == 1)
+    }
+
+    @Test("an answer of raw bytes has the same bound as any, and omits what is beyond it")
+    func rawBound() throws {
+        let server = try ServerProcess(ServerProcess.Options(configuration: "limits:\n  answer_size: 100KiB\n"))
+        let http = server.client
+        let ns = "/v1/namespaces/raw"
+        for number in 0..<10 {
+            expect(try http.put("\(ns)/values/k\(number)", bytes: Array(repeating: 7, count: 20_000), type: "x/y"), 201)
+        }
+        let body = #"{"keys":[\#((0..<10).map { "\"k\($0)\"" }.joined(separator: ","))]}"#
+        let got = expect(try http.post("\(ns)/batch/get", body, Self.raw), 200)
+        let (json, bytes) = try framed(got)
+        #expect(bytes.count == 5 && json["omitted"].strings.count == 5 && got.body.count <= 100 << 10)
+        // As base64 there were fewer.
+        let minimal = expect(try http.post("\(ns)/batch/get", body, ["Prefer": "return=minimal"]), 200)
+        #expect(minimal.json["values"].names.count == 3)
+        #expect(try http.get("\(ns)/stats").json["hits"]["total"].int == 8)
+    }
+
     @Test("a batch of deletes counts what was there")
     func delete() throws {
         for key in ["a", "b", "c"] { try http.store(ns, key) }

@@ -250,6 +250,28 @@ def test_a_batch_has_entries_leases_and_what_others_fill(service):
     assert [(error["key"], error["code"]) for error in stored["errors"]] == [("nor here", "lease_lost")]
 
 
+def test_a_batch_has_values_of_bytes_as_they_are(service):
+    batch = Namespace(service, "raw")
+    batch.call("putEntry", 201, "a", {"value": {"n": 1}})
+    values = {"b": b"\x80\x05N.", "c": b"", "d": bytes(range(256)) * 200}
+    for key, value in values.items():
+        batch.call("putValue", 201, key, value)
+    answer = batch.call("getBatch", 200, body={"keys": ["none", "d", "a", "b", "c"]}, Prefer="return=minimal, bytes=raw")
+    assert answer.headers["content-type"] == ["application/vnd.pantler.batch"]
+    assert answer.headers["preference-applied"] == ["return=minimal, bytes=raw"]
+    line, rest = answer.content.split(b"\n", 1)
+    told, rest = json.loads(rest[: int(line)]), rest[int(line) :]
+    assert told["values"] == {"a": {"n": 1}} and told["missing"] == ["none"]
+    found = {}
+    for key, about in told["bytes"].items():
+        assert about["content_type"] == "application/octet-stream"
+        found[key], rest = rest[: about["length"]], rest[about["length"] :]
+    assert found == values and rest == b""
+    plain = batch.call("getBatch", 200, body={"keys": ["a"]}, Prefer="return=minimal, bytes=raw")
+    assert plain.json() == {"values": {"a": {"n": 1}}, "missing": []}
+    assert plain.headers["preference-applied"] == ["return=minimal"]
+
+
 def test_a_negative_entry_is_neither_a_hit_nor_a_miss(service):
     nothing = Namespace(service, "negative")
     nothing.call("putNamespace", 201, body={"negative_ttl": 5, "early_refresh": 1})

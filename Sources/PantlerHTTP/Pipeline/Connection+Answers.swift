@@ -135,6 +135,7 @@ extension Connection {
             if frame.isHead { return WireAnswer(head) }
             // The text is not copied here, because it may be long.
             var answer = body
+            head.writeImmutableBuffer(body.head)
             answer.head = head
             return answer
         }

@@ -9,7 +9,7 @@ import PantlerStore
 extension Router {
     func getBatch(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
         let keys = try request.body.withBytes { body throws(Problem) in try KeyBatch(body) }
-        let mode: BatchMode = Self.prefersMinimal(request.headers) ? .values : .entries
+        let mode = Self.mode(request.headers)
         begin(BatchAsk(keys: keys, mode: mode), call, request, exchange) { [store] in
             guard let namespace = store.namespace(call.namespace) else {
                 store.countUnmet(call.namespace, gets: keys.count)
@@ -25,13 +25,11 @@ extension Router {
         begin(ask, call, request, exchange) { namespace }
     }
 
-    /// Whether the request says `Prefer: return=minimal` (RFC 7240): values alone are wanted, by their keys.
-    private static func prefersMinimal(_ headers: HTTPHeaders) -> Bool {
-        headers["prefer"].contains { field in
-            field.split { $0 == "," || $0 == ";" }.contains {
-                trimmed($0).asciiLowercased.replacing("\"", with: "") == "return=minimal"
-            }
-        }
+    /// By `Prefer: return=minimal` values alone are wanted, by their keys; with `bytes=raw` those of bytes as they are.
+    private static func mode(_ headers: HTTPHeaders) -> BatchMode {
+        let prefer = Prefer(headers)
+        guard prefer["return"] == "minimal" else { return .entries }
+        return prefer["bytes"] == "raw" ? .rawValues : .values
     }
 
     /// Bytes of room that a batch waits for while room is short.
@@ -70,7 +68,7 @@ extension Router {
         var found = FoundBatch(ask.keys, ask.mode, limit: exchange.answerSize, flight, claim, room: room)
         guard let namespace = find() else {
             found.missAll()
-            return exchange.respond(.batch(ask.mode), with: found.response())
+            return exchange.respond(.batch(found), with: found.response())
         }
         let batch = BatchGet(
             ask: ask,
@@ -131,7 +129,6 @@ private struct BatchGet: Sendable {
     private static let pieceBytes = 256 << 10
 
     private var keys: KeyBatch { ask.keys }
-    private var head: Response { .batch(ask.mode) }
 
     /// Looks up keys until there is enough for a piece.
     func lookUp(
@@ -176,13 +173,14 @@ private struct BatchGet: Sendable {
             end(found, stream)
         } else if found.bytes <= Self.pieceBytes {
             exchange.onLoop { [found] in lookUp(found, from: next, stream) }
-        } else if exchange.takesPieces, ask.mode != .leases {
-            let stream = stream ?? exchange.begin(head)
+        } else if exchange.takesPieces, ask.mode.mayComeInPieces {
+            let stream = stream ?? exchange.begin(.batch(found))
             let piece = found.takePiece()
             stream.write(piece) { [found] in lookUp(found, from: next, stream) }
         } else {
             // Nothing can be written before all of the answer is there, and gathering all of it may take long. With leases that is so as well:
-            // they are given back if nobody is left to take the answer, and what is waited for stands among the entries.
+            // they are given back if nobody is left to take the answer, and what is waited for stands among the entries. And so it is where
+            // the bytes come after all that is said of them.
             router.noteLongCall()
             router.perform(true) { [found] in lookUp(found, from: next, nil) }
         }
@@ -190,8 +188,7 @@ private struct BatchGet: Sendable {
 
     private func end(_ begun: consuming FoundBatch, _ stream: AnswerStream?) {
         guard ask.mode == .leases else {
-            var found = begun
-            return respond(found.response(), stream)
+            return respond(begun, stream)
         }
         // A batch with a lease answers at once, so that its caller can begin to load: two batches that each waited for the other's keys
         // would both wait in vain.
@@ -211,18 +208,17 @@ private struct BatchGet: Sendable {
 
     private func endLeases(_ begun: consuming FoundBatch, _ stream: AnswerStream?) {
         exchange.onLoop { [begun] in
-            var found = begun
             guard exchange.isUnanswered else {
-                for (index, lease) in found.leases { takeBack(lease, of: index) }
+                for (index, lease) in begun.leases { takeBack(lease, of: index) }
                 return
             }
             // An answer that has begun ends as it began.
             guard stream != nil || exchange.stillAllows(namespace) else {
-                for (index, lease) in found.leases { takeBack(lease, of: index) }
+                for (index, lease) in begun.leases { takeBack(lease, of: index) }
                 exchange.noteLostWait(.batchLease, namespace)
                 return exchange.respond(Response(problem: .tokenInvalid, operation: .batchLease))
             }
-            respond(found.response(), stream)
+            respond(begun, stream)
         }
     }
 
@@ -232,7 +228,10 @@ private struct BatchGet: Sendable {
         try? router.store.release(namespace, router.store.address(namespace, keys[index]), lease.token, pause: nil)
     }
 
-    private func respond(_ answer: WireAnswer, _ stream: AnswerStream?) {
+    private func respond(_ begun: consuming FoundBatch, _ stream: AnswerStream?) {
+        var found = begun
+        let head = Response.batch(found)
+        let answer = found.response()
         if let stream { stream.end(answer) } else { exchange.respond(head, with: answer) }
     }
 }
@@ -252,13 +251,19 @@ extension BatchResult {
 }
 
 extension Response {
-    /// The head of an answer to a batch.
-    fileprivate static func batch(_ mode: BatchMode) -> Response {
-        Response(
+    /// The head of an answer to a batch, before the answer is taken.
+    fileprivate static func batch(_ found: borrowing FoundBatch) -> Response {
+        let applied: String? =
+            switch found.mode {
+            case .entries, .leases: nil
+            case .values: "return=minimal"
+            case .rawValues: found.isFramed ? "return=minimal, bytes=raw" : "return=minimal"
+            }
+        return Response(
             status: 200,
-            contentType: MediaType.json,
-            headers: mode == .values ? [("Preference-Applied", "return=minimal")] : [],
-            operation: mode == .leases ? .batchLease : .batchGet
+            contentType: found.isFramed ? MediaType.batch : MediaType.json,
+            headers: applied.map { [("Preference-Applied", $0)] } ?? [],
+            operation: found.mode == .leases ? .batchLease : .batchGet
         )
     }
 }

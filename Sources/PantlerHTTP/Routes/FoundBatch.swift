@@ -8,6 +8,8 @@ enum BatchMode: Sendable {
     case entries
     /// Values alone, by their keys.
     case values
+    /// The same, with values of bytes as they are, behind the JSON.
+    case rawValues
     /// Entries, or else the leases of their keys.
     case leases
 
@@ -15,15 +17,23 @@ enum BatchMode: Sendable {
     fileprivate var opening: StaticString {
         switch self {
         case .entries, .leases: "{\"entries\":["
-        case .values: "{\"values\":{"
+        case .values, .rawValues: "{\"values\":{"
         }
     }
 
     fileprivate var middle: StaticString {
         switch self {
         case .entries: "],\"missing\":["
-        case .values: "},\"missing\":["
+        case .values, .rawValues: "},\"missing\":["
         case .leases: "],\"leases\":["
+        }
+    }
+
+    /// Whether the front of an answer can go out before all of it is known.
+    var mayComeInPieces: Bool {
+        switch self {
+        case .entries, .values: true
+        case .rawValues, .leases: false
         }
     }
 }
@@ -64,12 +74,17 @@ struct FoundBatch: Sendable {
     }
 
     private let keys: KeyBatch
-    private let mode: BatchMode
+    let mode: BatchMode
     private let flight: Flight
     /// The answer's beginning and the entries that were in memory, each with a comma behind it.
     private var answer = WireAnswer()
     private var gaps: [ValueGap] = []
     private var entryCount = 0
+    /// What `rawValues` has of values of bytes: the members of `bytes`, each with a comma behind it, and the bytes in the same order. They
+    /// are in the order in which they were found.
+    private var bytesMembers = ByteBuffer()
+    private var rawBytes = WireAnswer()
+    private var rawGaps: [ValueGap] = []
     /// The keys that have no entry in `answer`, in the order of the keys.
     private var others: [Other] = []
 
@@ -85,8 +100,10 @@ struct FoundBatch: Sendable {
     private static let absent: StaticString = "],\"absent\":["
     private static let omitted: StaticString = "],\"omitted\":["
     private static let closing: StaticString = "]}"
-    /// The most bytes that these texts take in an answer.
+    private static let bytesOpening: StaticString = "},\"bytes\":{"
+    /// The most bytes that these texts take in an answer, and with the line that says how long the JSON is.
     private static let frameBytes = 64
+    private static let framedBytes = 112
     /// The most bytes that a key without an entry takes besides its name in an answer with leases.
     private static let leaseBytes = 112
     /// Bytes of room that are asked for at a time.
@@ -102,7 +119,8 @@ struct FoundBatch: Sendable {
         self.limit = limit
         self.claim = claim
         self.room = max(room, Flight.free)
-        used = keys.namesBytes + Self.frameBytes + (mode == .leases ? keys.count * Self.leaseBytes : 0)
+        used = keys.namesBytes + (mode == .rawValues ? Self.framedBytes : Self.frameBytes)
+        if mode == .leases { used += keys.count * Self.leaseBytes }
         owned = used
         answer.text.writeStaticString(mode.opening)
     }
@@ -114,7 +132,7 @@ struct FoundBatch: Sendable {
     }
 
     /// Bytes of the answer that are there and have not been taken.
-    var bytes: Int { answer.count + loadedBytes }
+    var bytes: Int { answer.count + loadedBytes + bytesMembers.readableBytes + rawBytes.count }
     private var loadedBytes = 0
 
     /// Keys for which the lower tier has to be asked.
@@ -147,22 +165,31 @@ struct FoundBatch: Sendable {
         }
         // The values are put in here, where no lock is held any more.
         for gap in gaps { answer.add(gap.value(flight), at: gap.offset) }
+        for gap in rawGaps { rawBytes.add(gap.value(flight), at: gap.offset) }
         gaps = []
+        rawGaps = []
     }
 
     private mutating func add(_ found: Found) {
         // Entries of a batch are mostly alike: the first one tells how much room all of them need.
-        if entryCount == 0 {
-            let textBytes = bytes(of: found).text + 1
-            answer.text.reserveCapacity(min(textBytes * keys.count + 64, Self.firstRoom))
-        }
-        if let gap = Self.append(found, mode, to: &answer.text) { gaps.append(gap) }
+        let expected = entryCount == 0 ? min((bytes(of: found).text + 1) * keys.count + 64, Self.firstRoom) : 0
         entryCount += 1
+        if isRaw(found) {
+            if expected > 0 { rawBytes.text.reserveCapacity(expected) }
+            if let gap = BytesMember(found).append(found, to: &bytesMembers, &rawBytes.text) { rawGaps.append(gap) }
+        } else {
+            if expected > 0 { answer.text.reserveCapacity(expected) }
+            if let gap = Self.append(found, mode, to: &answer.text) { gaps.append(gap) }
+        }
     }
 
     /// Bytes of an entry in the answer, with those of a large value and without.
     private func bytes(of found: Found) -> (all: Int, text: Int) {
-        if mode == .values {
+        if isRaw(found) {
+            let member = BytesMember(found)
+            return (member.count, member.textCount)
+        }
+        if mode == .values || mode == .rawValues {
             let member = EntryMember(found)
             return (member.count, member.textCount)
         }
@@ -173,8 +200,14 @@ struct FoundBatch: Sendable {
     /// Appends an entry and a comma. Returns the place of a large value.
     // Static: a method would be called on a copy of the batch, which holds the answer's text as well, and each append would copy all of that.
     private static func append(_ found: Found, _ mode: BatchMode, to text: inout ByteBuffer) -> ValueGap? {
-        mode == .values ? EntryMember(found).append(found, to: &text) : EntryObject(found).append(found, to: &text)
+        switch mode {
+        case .values, .rawValues: EntryMember(found).append(found, to: &text)
+        case .entries, .leases: EntryObject(found).append(found, to: &text)
+        }
     }
+
+    /// Whether an entry's value goes out as it is, behind the JSON.
+    private func isRaw(_ found: Found) -> Bool { mode == .rawValues && !found.entry.isJSON }
 
     /// The most bytes that are reserved for entries that may not come.
     private static let firstRoom = 256 << 10
@@ -264,9 +297,17 @@ struct FoundBatch: Sendable {
         if others[place].state == .omitted { return }
         others[place].state = .missing
         var object = WireAnswer()
-        var gap: ValueGap?
-        hit.withFound(address) { gap = Self.append($0, mode, to: &object.text) }
+        var (gap, rawGap): (ValueGap?, ValueGap?)
+        hit.withFound(address) { found in
+            if isRaw(found) {
+                rawGap = BytesMember(found).append(found, to: &bytesMembers, &rawBytes.text)
+            } else {
+                gap = Self.append(found, mode, to: &object.text)
+            }
+        }
         if let gap { object.add(gap.value(flight), at: gap.offset) }
+        if let rawGap { rawBytes.add(rawGap.value(flight), at: rawGap.offset) }
+        // That of a value that goes out raw is empty, and stands for it all the same: the key is not missing.
         loadedBytes += object.count
         others[place].object = object
         if others[place].lease == nil { entryCount += 1 }
@@ -311,10 +352,19 @@ struct FoundBatch: Sendable {
 
     /// The answer, or what has not been taken of it: `{"entries":[…],"missing":[…],"absent"?:[…],"omitted"?:[…]}`, with `"values":{…}` in the entries'
     /// place where that was asked for. What was found is moved out of here, so that it is not copied.
+    ///
+    /// With `rawValues`, where there are values of bytes, the JSON has `"bytes":{…}` besides, stands behind a line with its length, and
+    /// before the bytes.
     mutating func response() -> WireAnswer {
         var body = takeEntries()
         // The comma behind the last entry is removed.
-        if entryCount > 0 { body.text.moveWriterIndex(to: body.text.writerIndex - 1) }
+        if body.endsInComma { body.text.moveWriterIndex(to: body.text.writerIndex - 1) }
+        let isFramed = isFramed
+        if isFramed {
+            body.text.writeStaticString(Self.bytesOpening)
+            bytesMembers.moveWriterIndex(to: bytesMembers.writerIndex - 1)
+            body.text.writeBuffer(&bytesMembers)
+        }
         body.text.writeStaticString(mode.middle)
         if mode == .leases { writeLeases(to: &body) } else { writeNames(.missing, to: &body.text) }
         for (state, opening) in [(Other.State.absent, Self.absent), (.omitted, Self.omitted)]
@@ -323,14 +373,18 @@ struct FoundBatch: Sendable {
             writeNames(state, to: &body.text)
         }
         body.text.writeStaticString(Self.closing)
+        if isFramed { body = rawBytes.behind(body) }
         // From here on the values count themselves, and what was asked for in advance is given back.
-        if body.text.readableBytes > Flight.free {
+        if body.textBytes > Flight.free {
             body.claim = flight.claim()
-            body.claim?.force(body.text.readableBytes)
+            body.claim?.force(body.textBytes)
         }
         claim = nil
         return body
     }
+
+    /// Whether there are values of bytes that go out behind the JSON.
+    var isFramed: Bool { bytesMembers.readableBytes > 0 }
 
     /// Writes the leases, and the keys that were refused: `…],"busy":[…`.
     private func writeLeases(to body: inout WireAnswer) {
@@ -398,5 +452,35 @@ struct FoundBatch: Sendable {
         }
         whole.append(answer, copied..<answer.text.writerIndex)
         return whole
+    }
+}
+
+extension WireAnswer {
+    fileprivate var endsInComma: Bool {
+        text.readableBytes > 0 && text.getInteger(at: text.writerIndex - 1) == UInt8(ascii: ",")
+    }
+
+    /// These bytes behind a JSON text, and before both a line with the length of that text.
+    fileprivate func behind(_ json: WireAnswer) -> WireAnswer {
+        var framed = WireAnswer()
+        let line = "\(json.count)\n"
+        guard json.count > Flight.free || !json.values.isEmpty else {
+            // The bytes stay where they are, and the JSON is short enough to be copied behind the answer's head.
+            framed = self
+            framed.head.writeString(line)
+            framed.head.writeImmutableBuffer(json.text)
+            return framed
+        }
+        framed.text.reserveCapacity(line.utf8.count + json.textBytes + textBytes)
+        framed.text.writeString(line)
+        for part in [json, self] { framed.append(part) }
+        return framed
+    }
+
+    /// Appends all of another.
+    private mutating func append(_ other: WireAnswer) {
+        let start = text.writerIndex - other.text.readerIndex
+        text.writeImmutableBuffer(other.text)
+        for (offset, value) in other.values { add(value, at: start + offset) }
     }
 }

@@ -6,6 +6,8 @@ enum MediaType {
     static let json = "application/json"
     static let mergePatch = "application/merge-patch+json"
     static let bytes = "application/octet-stream"
+    /// JSON with its length before it, and bytes behind it.
+    static let batch = "application/vnd.pantler.batch"
 
     /// Type and subtype in lower case, without the parameters.
     static func essence(_ text: some StringProtocol) -> String {
