@@ -8,6 +8,8 @@ protocol LeaseWaiter: AnyObject, Sendable {
     var leaseTTL: Int64 { get }
     /// When the wait began, in microseconds of the clock's monotonic time.
     var waitBegan: UInt64 { get }
+    /// Whether the wait is a get, which ends as a hit or a miss.
+    var countsGet: Bool { get }
 
     /// Called once, without a lock, when the wait has ended.
     func wake(_ wake: LeaseWake)
@@ -356,7 +358,7 @@ struct LeaseTable {
             let refusal = LeaseRefusal(.failed, until: ends, at: moment.now)
             noteWaitEnds(queue, lease.slot, moment)
             for waiter in queue.waiters {
-                noteRefusal(lease.slot, lease.reason)
+                noteRefusal(lease.slot, lease.reason, countsGet: waiter.countsGet)
                 wakeups.add(waiter, .held(refusal))
             }
         case .dropped:
@@ -395,7 +397,7 @@ struct LeaseTable {
             moment,
             queue
         )
-        tally[lease.slot].countMiss(reason)
+        if next.countsGet { tally[lease.slot].countMiss(reason) }
         wakeups.add(next, .given(given))
     }
 
@@ -458,7 +460,7 @@ struct LeaseTable {
             let refusal = LeaseRefusal(.filling, until: ends, at: moment.now)
             for waiter in leases[hash]?.queue.takeDue(moment.now) ?? [] {
                 noteWaitEnd(waiter, slot, moment)
-                noteRefusal(slot, reason)
+                noteRefusal(slot, reason, countsGet: waiter.countsGet)
                 wakeups.add(waiter, .held(refusal))
             }
             if leases[hash]?.queue.isEmpty == true { awaited.remove(hash) }
@@ -497,9 +499,11 @@ struct LeaseTable {
     }
 
     /// Counts a caller who is given no lease, and has no entry either.
-    func noteRefusal(_ slot: Int, _ reason: MissReason) {
+    ///
+    /// - Parameter countsGet: whether that is a get as well, and so a miss.
+    func noteRefusal(_ slot: Int, _ reason: MissReason, countsGet: Bool = true) {
         tally[slot].leasesRefused &+= 1
-        tally[slot].countMiss(reason)
+        if countsGet { tally[slot].countMiss(reason) }
     }
 
     private func noteWaitEnds(_ queue: borrowing WaitQueue, _ slot: Int, _ moment: Moment) {

@@ -12,11 +12,14 @@ package struct LeaseAsk: Sendable {
     package var wait: Int64
     /// Whether a refusal is counted. A caller who will ask again for the same get leaves that to the last time, or to `countRefusals`.
     package var countsRefusal: Bool
+    /// Whether the call is a get, which is a hit or a miss. That of a caller who was told of the miss just before is none.
+    package var countsGet: Bool
 
-    package init(ttl: Int64 = 10_000, wait: Int64 = 0, countsRefusal: Bool = true) {
+    package init(ttl: Int64 = 10_000, wait: Int64 = 0, countsRefusal: Bool = true, countsGet: Bool = true) {
         self.ttl = ttl
         self.wait = wait
         self.countsRefusal = countsRefusal
+        self.countsGet = countsGet
     }
 }
 
@@ -155,6 +158,7 @@ final class Leases: Sendable {
                 key,
                 moment,
                 counts: true,
+                countsHits: call.countsGet,
                 countsMisses: false,
                 fits: {
                     let size = Int64($0.entry.value.count)
@@ -210,20 +214,20 @@ final class Leases: Sendable {
         _ wakeups: inout LeaseWakeups
     ) -> Outcome? {
         let (namespace, address) = (call.namespace, call.address)
-        if namespace.isDropped { return .answer(.failed(dropped(namespace))) }
+        if namespace.isDropped { return .answer(.failed(dropped(namespace, call))) }
         let election = election(&shard, namespace, address.hash, moment, &wakeups)
         guard let result = lookups.result(of: loaded, &shard, namespace, address, counts: true) else { return nil }
         switch result {
         case .larger(let size): return .answer(.larger(size))
         case .absent(let hit):
-            shard.tally[namespace.slot].count(result)
+            if call.countsGet { shard.tally[namespace.slot].count(result) }
             return .answer(.absent(hit))
         case .missing(let reason): return take(reason, election, call, &shard, moment)
         case .hit(let hit):
             var isElected = false
             hit.withFound(address) { isElected = election.elects($0, at: moment.now) }
             if isElected { return .answer(refresh(hit, election, call, &shard, moment)) }
-            if call.wants?(hit) ?? true { shard.tally[namespace.slot].count(result) }
+            if call.countsGet, call.wants?(hit) ?? true { shard.tally[namespace.slot].count(result) }
             return .answer(.hit(hit))
         }
     }
@@ -261,13 +265,13 @@ final class Leases: Sendable {
     ) -> LeaseAnswer {
         let slot = call.namespace.slot
         guard let lease = give(.expired, hasEntry: true, election, call, &shard, moment) else {
-            shard.tally[slot].count(.hit(hit))
+            if call.countsGet { shard.tally[slot].count(.hit(hit)) }
             return .hit(hit)
         }
         if hit.staleSince == nil {
-            shard.tally[slot].count(.hit(hit))
+            if call.countsGet { shard.tally[slot].count(.hit(hit)) }
             shard.tally[slot].earlyRefreshes &+= 1
-        } else {
+        } else if call.countsGet {
             shard.tally[slot].countMiss(.expired)
         }
         return .refresh(lease, hit)
@@ -281,16 +285,13 @@ final class Leases: Sendable {
         _ shard: inout Shard,
         _ moment: Moment
     ) -> Outcome {
-        if call.namespace.isDropped { return .answer(.failed(dropped(call.namespace))) }
+        if call.namespace.isDropped { return .answer(.failed(dropped(call.namespace, call))) }
         let slot = call.namespace.slot
         switch election.standing {
         case .free:
-            guard let lease = give(reason, hasEntry: false, election, call, &shard, moment) else {
-                shard.tally[slot].countMiss(reason)
-                return .answer(.failed(.tooManyLeases))
-            }
-            shard.tally[slot].countMiss(reason)
-            return .answer(.given(lease, reason))
+            let lease = give(reason, hasEntry: false, election, call, &shard, moment)
+            if call.countsGet { shard.tally[slot].countMiss(reason) }
+            return .answer(lease.map { .given($0, reason) } ?? .failed(.tooManyLeases))
         case .refused(let refusal, _):
             if refusal.reason == .filling, call.deadline > moment.now {
                 if let wait = shard.leases.wait(call.address.hash, until: call.deadline, call) {
@@ -298,10 +299,10 @@ final class Leases: Sendable {
                     shard.leases.cancel(call.address.hash, wait.number, moment)
                     return .nothing
                 }
-                shard.leases.noteRefusal(slot, reason)
+                shard.leases.noteRefusal(slot, reason, countsGet: call.countsGet)
                 return .answer(.refused(refusal.because(.crowded)))
             }
-            if call.countsRefusal { shard.leases.noteRefusal(slot, reason) }
+            if call.countsRefusal { shard.leases.noteRefusal(slot, reason, countsGet: call.countsGet) }
             return .answer(.refused(refusal))
         }
     }
@@ -330,8 +331,8 @@ final class Leases: Sendable {
         Lease(token: given.token, expiresAt: tiers.wallTime(given.endsAt))
     }
 
-    fileprivate func dropped(_ namespace: Namespace) -> Problem {
-        catalogue.countLost(1)
+    fileprivate func dropped(_ namespace: Namespace, _ call: LeaseCall) -> Problem {
+        if call.countsGet { catalogue.countLost(1) }
         return .namespaceNotFound(namespace.name.description)
     }
 
@@ -545,6 +546,7 @@ package final class LeaseCall: LeaseWaiter {
     let address: EntryAddress
     let leaseTTL: Int64
     let countsRefusal: Bool
+    let countsGet: Bool
     let deadline: Timestamp
     let waitBegan: UInt64
     let admits: ReadAdmission?
@@ -574,6 +576,7 @@ package final class LeaseCall: LeaseWaiter {
         self.completion = completion
         leaseTTL = ask.ttl
         countsRefusal = ask.countsRefusal
+        countsGet = ask.countsGet
         deadline = moment.now.advanced(byMilliseconds: ask.wait)
         waitBegan = moment.access
     }
@@ -609,7 +612,7 @@ package final class LeaseCall: LeaseWaiter {
             case .written: leases.look(self)
             case .given(let given): end(with: .given(leases.lease(given), given.reason))
             case .held(let refusal): end(with: .refused(refusal))
-            case .dropped: end(with: .failed(leases.dropped(namespace)))
+            case .dropped: end(with: .failed(leases.dropped(namespace, self)))
             }
         }
     }

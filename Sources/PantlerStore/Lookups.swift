@@ -223,7 +223,9 @@ final class Lookups: Sendable {
         }
     }
 
-    /// - Parameter countsMisses: whether a miss is counted by this; only where `counts`.
+    /// - Parameters:
+    ///   - countsHits: whether a hit is counted by this; only where `counts`, by which it is a use of the entry in any case.
+    ///   - countsMisses: whether a miss is counted by this; only where `counts`.
     // This is inlined, so that nothing of `fits` is left in a lookup of one key.
     @inline(__always)
     func look(
@@ -233,6 +235,7 @@ final class Lookups: Sendable {
         _ key: UnsafeRawBufferPointer,
         _ moment: Moment,
         counts: Bool,
+        countsHits: Bool = true,
         countsMisses: Bool = true,
         hint: EntryHint = .none,
         fits: (Found) -> Bool = { _ in true },
@@ -255,18 +258,18 @@ final class Lookups: Sendable {
         switch namespace.marks.freshness(of: found.entry, at: moment.now) {
         case .fresh where found.entry.isAbsent:
             if counts {
-                shard.tally[namespace.slot].hitsAbsent &+= 1
+                if countsHits { shard.tally[namespace.slot].hitsAbsent &+= 1 }
                 shard.memory.promote(ref, now: moment.access)
             }
             absent(found)
             return .absent
         case .fresh:
             if !fits(found) { return .omitted }
-            if counts { shard.tally[namespace.slot].hitsMemory &+= 1 }
+            if counts, countsHits { shard.tally[namespace.slot].hitsMemory &+= 1 }
         case .stale(let since):
             found.staleSince = since
             if !fits(found) { return .omitted }
-            if counts { shard.tally[namespace.slot].hitsStale &+= 1 }
+            if counts, countsHits { shard.tally[namespace.slot].hitsStale &+= 1 }
         case .dead(let reason):
             if counts {
                 if countsMisses { shard.tally[namespace.slot].countMiss(reason) }

@@ -216,6 +216,75 @@ struct LeaseTests {
         withExtendedLifetime(waiter) {}
     }
 
+    @Test(
+        "who was told of the miss before peeks: wherever the call ends it is no get, and all else is counted",
+        arguments: [false, true]
+    )
+    func peeking(byQuery: Bool) throws {
+        func ask(_ key: String, _ body: String = "{}", _ peek: String = "peek") throws -> Response {
+            try http.post(byQuery ? "\(ns)/lease?key=\(key)&\(peek)" : "\(ns)/leases/\(key)?\(peek)", body)
+        }
+        func gets() throws -> Int? { try http.get("\(ns)/stats").json["gets"].int }
+        expect(try http.get("\(ns)/entries/a"), 404)
+        let given = expect(try ask("a"), 201)
+        let lease = ["Lease": try #require(given.json["lease"]["token"].string)]
+        expect(try ask("a"), 409)
+        expect(try ask("a", #"{"wait":0.05}"#), 409)
+        // One who waits for the fill, and one who is given the lease after another.
+        let next = expect(try ask("next"), 201)
+        let waits = try wait(for: "a?peek")
+        let takes = try wait(for: "next?peek")
+        expect(try fill("a", "1", lease), 201)
+        #expect(try waits.receive().status == 200)
+        expect(try http.delete("\(ns)/leases/next", ["Lease": try #require(next.json["lease"]["token"].string)]), 204)
+        #expect(try takes.receive().status == 201)
+        #expect(expect(try ask("a"), 200).json["value"].int == 1)
+        #expect(try gets() == 1)
+        // A failed load, a stale entry, a negative one.
+        expect(
+            try http.delete(
+                "\(ns)/leases/b?retry_after=5",
+                ["Lease": try #require(expect(try ask("b"), 201).json["lease"]["token"].string)]
+            ),
+            204
+        )
+        #expect(expect(try ask("b"), 409).reason == "failed")
+        expect(try http.put("\(ns)/entries/c", #"{"value":1,"ttl":60,"stale_ttl":60}"#), 201)
+        expect(try http.post("\(ns)/invalidate", #"{"keys":["c"],"mode":"stale"}"#), 200)
+        expect(try ask("c"), 201)
+        expect(try ask("c"), 200)
+        expect(try http.put("\(ns)/entries/d", #"{"absent":true}"#), 201)
+        expect(try ask("d"), 200)
+        let stats = try http.get("\(ns)/stats").json
+        #expect(stats["gets"].int == 1 && stats["hits"]["total"].int == 0 && stats["misses"]["total"].int == 1)
+        #expect(stats["absent_hits"].int == 0)
+        #expect(stats["leases"]["given"].int == 5 && stats["leases"]["filled"].int == 1)
+        #expect(stats["leases"]["refused"].int == 3 && stats["waits"]["ended"].int == 3, "\(stats)")
+        // How it is written.
+        expect(try ask("a", "{}", "peek=true"), 200)
+        #expect(try gets() == 1)
+        expect(try ask("a", "{}", "peek=false"), 200)
+        #expect(try gets() == 2)
+        expect(try ask("a", "{}", "peek=1"), 400, "query_invalid")
+        expect(try ask("a", "{}", "peek&peek"), 400, "query_invalid")
+        expect(try ask("a", "{", "peek"), 400)
+        #expect(try gets() == 2)
+    }
+
+    @Test("a lease that was peeked at on disk is no get either")
+    func peekingBelow() throws {
+        let server = try ServerProcess(ServerProcess.Options(configuration: "memory:\n  max_memory: 8MiB\n"))
+        let ns = "/v1/namespaces/below"
+        expect(try server.client.put(ns, #"{"durability":"through"}"#), 201)
+        try server.client.store(ns, "a")
+        expect(try server.client.put("\(ns)/entries/n", #"{"absent":true}"#), 201)
+        let again = try server.restarted()
+        for key in ["a", "n", "a"] { expect(try again.client.post("\(ns)/leases/\(key)?peek", "{}"), 200) }
+        expect(try again.client.post("\(ns)/leases/none?peek", "{}"), 201)
+        let stats = try again.client.get("\(ns)/stats").json
+        #expect(stats["gets"].int == 0 && stats["absent_hits"].int == 0 && stats["leases"]["given"].int == 1)
+    }
+
     @Test("keys that paths fold go into the query")
     func query() throws {
         let given = expect(try http.post("\(ns)/lease?key=..", "{}"), 201)

@@ -10,6 +10,7 @@ struct WaitQueueTests {
         let name: Int
         let leaseTTL: Int64 = 1
         let waitBegan: UInt64 = 0
+        let countsGet = true
 
         init(_ name: Int) { self.name = name }
 

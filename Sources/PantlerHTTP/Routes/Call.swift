@@ -189,6 +189,7 @@ extension Resource {
         switch (self, method) {
         case (.entry, .get), (.entry, .head), (.value, .get), (.value, .head): [.peek, .miss]
         case (.value, .put): [.ttl, .expiresAt, .staleTTL]
+        case (.lease, .post): [.peek]
         case (.lease, .delete): [.retryAfter]
         case (.leases, _): [.prefix, .limit]
         case (.entries, _): [.prefix, .limit, .cursor]

@@ -66,7 +66,12 @@ extension Router {
     }
 
     private func takeLease(_ call: Call, _ request: Request, _ exchange: Exchange) throws(Problem) {
-        let ask = try request.body.withBytes { body throws(Problem) in try LeaseAsk(body) }
+        let peeks = try call.query.peek()
+        let ask = try request.body.withBytes { body throws(Problem) in
+            var ask = try LeaseAsk(body)
+            ask.countsGet = !peeks
+            return ask
+        }
         let namespace = try namespaceForWriting(call) { _ in }
         let address = store.address(namespace, call.key)
         exchange.onLoop { [self] in

@@ -44,7 +44,7 @@ struct Query: Sendable {
 
     subscript(_ name: QueryName) -> [UInt8]? { values[name] }
 
-    /// Whether the get is to leave no trace. Throws `query_invalid`.
+    /// Whether the get is to leave no trace, or a request for a lease is no get. Throws `query_invalid`.
     func peek() throws(Problem) -> Bool {
         guard let value = self[.peek] else { return false }
         let text = String(decoding: value, as: UTF8.self)
