@@ -278,6 +278,7 @@ struct LeaseTests {
         expect(try server.client.put(ns, #"{"durability":"through"}"#), 201)
         try server.client.store(ns, "a")
         expect(try server.client.put("\(ns)/entries/n", #"{"absent":true}"#), 201)
+        #expect(try server.terminate() == .exited(0))
         let again = try server.restarted()
         for key in ["a", "n", "a"] { expect(try again.client.post("\(ns)/leases/\(key)?peek", "{}"), 200) }
         expect(try again.client.post("\(ns)/leases/none?peek", "{}"), 201)

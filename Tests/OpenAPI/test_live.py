@@ -234,10 +234,10 @@ def test_a_stale_entry_is_handed_out_while_one_caller_refreshes_it(service):
 def test_who_was_told_of_the_miss_asks_for_the_lease_without_another_get(service, suffix):
     leases = Namespace(service, "peeked" + suffix.lower())
     leases.call(f"getEntry{suffix}", 404, "a")
-    token = leases.call(f"takeLease{suffix}", 201, "a", {}, peek=True).json()["lease"]["token"]
-    leases.call(f"takeLease{suffix}", 409, "a", {"wait": 0.05}, peek=True)
+    token = leases.call(f"takeLease{suffix}", 201, "a", {}, peek="true").json()["lease"]["token"]
+    leases.call(f"takeLease{suffix}", 409, "a", {"wait": 0.05}, peek="true")
     leases.call(f"putEntry{suffix}", 201, "a", {"value": 1}, Lease=token)
-    leases.call(f"takeLease{suffix}", 200, "a", {}, peek=True)
+    leases.call(f"takeLease{suffix}", 200, "a", {}, peek="true")
     stats = leases.call("getNamespaceStats", 200).json()
     assert (stats["gets"], stats["misses"]["total"], stats["leases"]["given"], stats["leases"]["refused"]) == (1, 1, 1, 1)
 
