@@ -5,7 +5,8 @@ package class EventSource {
     let descriptor: CInt
     package let loop: SocketLoop
 
-    /// What the loop waits for: `EPOLLIN`, `EPOLLOUT`, both or none; errors and the other side's going away always are.
+    /// What the loop waits for: `EPOLLIN`, or that nothing more will come (`EPOLLRDHUP`), `EPOLLOUT`, some of them or none; errors and the
+    /// other side's going away always are.
     var interest: UInt32 = 0
     /// The number by which the loop knows it.
     var token: UInt64 = 0

@@ -15,6 +15,13 @@ package protocol StreamReader: AnyObject {
     func receivedAll() -> Bool
 }
 
+/// What a socket tells its pipeline beside `ChannelEvent`.
+package enum StreamEvent: Sendable {
+    /// The other side sends no more, or is gone. Not all that it has sent is read, since nobody reads at the moment; `inputClosed` comes after
+    /// that.
+    case endAhead
+}
+
 /// A connection's socket, as a channel of SwiftNIO.
 ///
 /// A handler that stands first in the pipeline may take the bytes itself (`reader`) and give back its own (`send`), so that neither
@@ -61,6 +68,8 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
     var endsOutput = false
     var isReading = false
     var isInputClosed = false
+    /// Whether the other side has closed its output, which may be known before all that it has sent is read.
+    private var isEndAhead = false
     var isOpen = true
     let takesMore = Atomic(true)
     let hasBegun = Atomic(false)
@@ -113,6 +122,10 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
             } else {
                 close0(error: ChannelError.eof, mode: .all, promise: nil)
             }
+        } else if !isReading, events & EPOLLRDHUP.rawValue != 0 {
+            isEndAhead = true
+            updateInterest()
+            pipeline.syncOperations.fireUserInboundEventTriggered(StreamEvent.endAhead)
         }
     }
 
@@ -177,7 +190,8 @@ package final class StreamSocket: EventSource, @unchecked Sendable {
     /// Has the loop wait for what the socket is interested in now.
     func updateInterest() {
         guard isOpen else { return }
-        let wanted = (isReading ? EPOLLIN.rawValue : 0) | (isFull ? EPOLLOUT.rawValue : 0)
+        let unread = isInputClosed || isEndAhead ? 0 : EPOLLRDHUP.rawValue
+        let wanted = (isReading ? EPOLLIN.rawValue : unread) | (isFull ? EPOLLOUT.rawValue : 0)
         if wanted == interest { return }
         interest = wanted
         do { try loop.update(self) } catch { end(error) }

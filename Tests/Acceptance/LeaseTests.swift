@@ -123,12 +123,17 @@ struct LeaseTests {
         expect(try fill("a", "2", ["Lease": try #require(given.json["lease"]["token"].string)]), 201)
     }
 
-    @Test("a client that leaves frees its place at once, and is given no lease")
-    func leaving() throws {
+    @Test(
+        "a client that leaves frees its place at once, and is given no lease, whatever it has sent behind its request",
+        arguments: [0, 1, 1000]
+    )
+    func leaving(behind: Int) throws {
         let lease = try take("a")
         var gone: RawConnection? = try wait(for: "a")
         let stays = try wait(for: "a")
-        #expect(gone != nil)
+        // The most of that is more than the service reads before it has answered.
+        let requests = String(repeating: http.head("GET", "\(ns)/values/a", [:], bodyCount: nil), count: behind)
+        if behind > 0 { try gone?.send(requests) }
         gone = nil
         try eventually("its place is free") { try waiters() == 1 }
         expect(try http.delete("\(ns)/leases/a", lease), 204)
@@ -143,6 +148,25 @@ struct LeaseTests {
         #expect(try half.receive().status == 408)
         #expect(half.ends())
         #expect(try waiters() == 0)
+    }
+
+    @Test("what a client has sent before it said that it sends no more is answered, and none of it waits")
+    func halfClosedBehind() throws {
+        _ = try take("a")
+        let half = try wait(for: "a")
+        let body = #"{"wait":30}"#
+        let again = http.head(
+            "POST",
+            "\(ns)/leases/a",
+            ["Content-Type": "application/json"],
+            bodyCount: body.utf8.count
+        )
+        try half.send(again + body + http.head("GET", "\(ns)/values/a", [:], bodyCount: nil))
+        half.finishSending()
+        #expect(try half.receive().status == 408)
+        #expect(try half.receive().status == 408)
+        #expect(try half.receive().status == 404)
+        #expect(half.ends())
     }
 
     @Test("what comes behind a waiting request on its connection is answered after it")

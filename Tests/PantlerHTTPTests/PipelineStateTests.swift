@@ -33,7 +33,7 @@ struct PipelineStateTests {
         case settled(unread: Int)
         case begun(UInt64)
         case watched(UInt64)
-        case inputClosed, drain, ended, closed
+        case endAhead, inputClosed, drain, ended, closed
     }
 
     /// Lives through events as `Connection` would tell them.
@@ -69,6 +69,7 @@ struct PipelineStateTests {
             case .settled(let unread): _ = state.settled(unread: unread, isShort: false)
             case .begun(let number): expect(state.beginAnswer(number), is: true)
             case .watched(let number): expect(state.watch(number), is: .watching)
+            case .endAhead: _ = state.endAhead()
             case .inputClosed: _ = state.inputClosed()
             case .drain: _ = state.drain()
             case .ended: _ = state.endAnswers()
@@ -297,11 +298,14 @@ struct PipelineStateTests {
         expect([state.drain(), state.inputClosed(), state.gone()], is: [first, nil, nil])
         state = Self.after(events)
         expect(state.gone(), is: told[0])
+        state = Self.after(events)
+        expect([state.endAhead(), state.inputClosed(), state.gone()], is: told)
     }
 
     @Test(
         "who asks late is told at once",
         arguments: [
+            ([.alone(), .endAhead], .cancelled(.clientLeft)),
             ([.alone(), .inputClosed], .cancelled(.clientLeft)),
             ([.alone(), .drain], .cancelled(.serverStops)),
             ([.alone(), .closed], .cancelled(.clientLeft)),
@@ -320,6 +324,7 @@ struct PipelineStateTests {
         "a connection ends with its last answer, with the client's last request, or with the server",
         arguments: [
             ([], 0, .none),
+            ([.endAhead], 0, .none),
             ([.inputClosed], 0, .whenSent),
             ([.inputClosed], 9, .whenSent),
             ([.inputClosed, .get()], 0, .none),

@@ -61,6 +61,41 @@ struct StreamSocketReadingTests {
         #expect(gate.held.value == 1)
     }
 
+    @Test("that the other side has ended is told while reads are held back, once, and what it has sent is still read")
+    func endAhead() throws {
+        let gate = ReadGate()
+        let ahead = EndsAhead()
+        let fixture = try SocketFixture { socket in
+            try socket.pipeline.syncOperations.addHandlers([gate, ahead])
+        }
+        gate.isShut.value = true
+        try fixture.peer.send([1])
+        try fixture.record.awaitBytes([1])
+        try eventually("the read is held back") { gate.held.value == 1 }
+        try fixture.peer.send([2])
+        fixture.peer.finishSending()
+        try eventually("the end is told") { ahead.count.value == 1 }
+        try fixture.awaitTurn(withBytes: 1)
+        #expect(fixture.record.bytes.value == [1])
+        gate.isShut.value = false
+        fixture.socket.read()
+        try fixture.record.awaitBytes([1, 2])
+        try fixture.awaitEvent(.inputClosed)
+        #expect(ahead.count.value == 1)
+        #expect(fixture.socket.isActive)
+    }
+
+    private final class EndsAhead: ChannelInboundHandler, Sendable {
+        typealias InboundIn = ByteBuffer
+
+        let count = Shared(0)
+
+        func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+            if case StreamEvent.endAhead = event { count.update { $0 += 1 } }
+            context.fireUserInboundEventTriggered(event)
+        }
+    }
+
     @Test("the other side's end is told once, and bytes can be sent after it")
     func halfClosed() throws {
         let fixture = try SocketFixture()

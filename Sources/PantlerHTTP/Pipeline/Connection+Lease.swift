@@ -84,7 +84,7 @@ extension Connection {
         } _: {
             late.connection.value.finish(late, $0)
         }
-        if state.isInputClosed { endLeases(.clientLeft) }
+        if state.isEndAhead { endLeases(.clientLeft) }
     }
 
     private func finish(_ late: LateLease, _ result: RoomyLease) {

@@ -183,8 +183,12 @@ final class Connection: ChannelDuplexHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        guard let event = event as? ChannelEvent, event == .inputClosed else { return }
-        cancel(state.inputClosed())
+        switch event {
+        case ChannelEvent.inputClosed: cancel(state.inputClosed())
+        // What is read and waits for its turn is still answered, and what is not is read after that.
+        case StreamEvent.endAhead: cancel(state.endAhead())
+        default: return
+        }
         endLeases(.clientLeft)
         if !state.isInBurst { settle() }
     }

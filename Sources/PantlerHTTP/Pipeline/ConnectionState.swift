@@ -122,8 +122,10 @@ struct ConnectionState {
     }
 
     private(set) var life = Life.open
-    /// Whether the other side has said that it sends no more.
+    /// Whether the other side has said that it sends no more, and all that it has sent is read.
     private(set) var isInputClosed = false
+    /// Whether the other side has said that it sends no more.
+    private(set) var isEndAhead = false
     /// Whether the connection ends with what has begun.
     private(set) var isDraining = false
     private(set) var front = Front.unjudged
@@ -473,11 +475,11 @@ struct ConnectionState {
         case cancelled(Cancellation)
     }
 
-    /// Asks to be told if nobody waits for an answer any more. The first of `inputClosed`, `drain` and `gone` tells that, once.
+    /// Asks to be told if nobody waits for an answer any more. The first of `endAhead`, `inputClosed`, `drain` and `gone` tells that, once.
     mutating func watch(_ number: UInt64) -> Watch {
         if life == .closed { return .cancelled(.clientLeft) }
         guard isOpen, case .alone(var alone) = exchanges, answers.isNext(number) else { return .over }
-        if isInputClosed { return .cancelled(.clientLeft) }
+        if isEndAhead { return .cancelled(.clientLeft) }
         if isDraining { return .cancelled(.serverStops) }
         alone.isWatched = true
         exchanges = .alone(alone)
@@ -578,10 +580,16 @@ struct ConnectionState {
         return isInputClosed ? .all : .output
     }
 
+    /// Notes that the other side sends no more, though not all that it has sent is read.
+    mutating func endAhead() -> Cancellation? {
+        isEndAhead = true
+        return cancel(.clientLeft)
+    }
+
     /// Notes that the other side sends no more.
     mutating func inputClosed() -> Cancellation? {
         isInputClosed = true
-        return cancel(.clientLeft)
+        return endAhead()
     }
 
     /// Notes that the connection is to end with what has begun.
