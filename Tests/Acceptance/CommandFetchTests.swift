@@ -371,6 +371,23 @@ struct CommandFetchTests {
         #expect(strict.status == 6 && names(in: folder.path).isEmpty, "\(strict)")
     }
 
+    @Test(
+        "a proxy's page in the service's place, and a caller who has asked too often, keep nobody from it; --strict fails",
+        arguments: [
+            (502, "<html>"), (404, "<html>"), (200, "<html>"),
+            (429, #"{"code":"rate_limited","detail":"Too many requests.","retry_after":60}"#),
+        ] as [(Int, String)]
+    )
+    func inItsPlace(status: Int, body: String) throws {
+        defer { folder.remove() }
+        let stub = try StubService(["POST \(ns)/lease?key=k": (status, body)])
+        let result = try fetch("k", [], ["echo", "loaded"], url: stub.url)
+        #expect(result.status == 0 && result.output == "loaded\n" && !result.errors.isEmpty, "\(result)")
+        let strict = try fetch("k", ["--strict"], ["touch", folder.file("ran")], url: stub.url)
+        #expect(strict.status != 0 && strict.output.isEmpty && names(in: folder.path).isEmpty, "\(strict)")
+        #expect(stub.asked.count == 2)
+    }
+
     @Test("a service that goes away while the command runs loses no output", arguments: [false, true])
     func goesAway(isStrict: Bool) throws {
         defer { folder.remove() }

@@ -84,10 +84,13 @@ struct CommandFailure: Error, Hashable, Sendable {
         )
     }
 
+    /// The code of a failure where what answers does not speak as Pantler does.
+    static let answerInvalid = "answer_invalid"
+
     static func unreadableAnswer(_ error: any Error) -> CommandFailure {
         CommandFailure(
             .failed,
-            code: "answer_invalid",
+            code: answerInvalid,
             "The answer cannot be read: \(error) Is it Pantler that answers there?"
         )
     }
@@ -101,7 +104,7 @@ struct CommandFailure: Error, Hashable, Sendable {
             self.init(status: status, message: detail + Self.advice(code), problem: reply.body)
         } else {
             let message = "The answer is \(reply.status), and not in Pantler's form: is it Pantler that answers there?"
-            self.init(.failed, code: "answer_invalid", message)
+            self.init(.failed, code: Self.answerInvalid, message)
         }
     }
 

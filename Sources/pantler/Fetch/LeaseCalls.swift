@@ -42,8 +42,13 @@ struct LeaseCalls: Sendable {
         do {
             return .answer(try LeaseAnswer(reply))
         } catch {
-            return reply.status >= 500 ? .away(error) : .refused(error)
+            return Self.isAway(reply, error) ? .away(error) : .refused(error)
         }
+    }
+
+    /// Whether an answer says that the service cannot answer now, or comes from something else that stands in its place, as a proxy's page.
+    private static func isAway(_ reply: Reply, _ failure: CommandFailure) -> Bool {
+        reply.status >= 500 || reply.status == 429 || failure.code == CommandFailure.answerInvalid
     }
 
     /// What came of a call with a lease.
