@@ -1,20 +1,21 @@
-/// How long something took, counted in fixed buckets from 10 microseconds to 2.5 seconds.
+/// How long something took, counted in fixed buckets from 10 microseconds to 25 seconds. The long ones are for requests that wait for
+/// somebody else's fill, for 30 seconds at most.
 ///
 /// It holds no reference and never allocates. It has no synchronisation of its own: it lives with its one writer or
 /// under a lock, and `+=` sums the parts for a reader. `RequestTally` is the one that other threads may read.
 package struct LatencyHistogram: Sendable {
     /// The buckets of `bounds`, and a last one for all that is longer.
-    package static let bucketCount = 18
+    package static let bucketCount = 21
 
     /// The longest duration that each bucket but the last takes, in nanoseconds.
     package static let bounds: [UInt64] = [
         10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
         1_000_000, 2_500_000, 5_000_000, 10_000_000, 25_000_000, 50_000_000, 100_000_000, 250_000_000, 500_000_000,
-        1_000_000_000, 2_500_000_000,
+        1_000_000_000, 2_500_000_000, 5_000_000_000, 10_000_000_000, 25_000_000_000,
     ]
 
     /// How many durations each bucket took.
-    private var counts = InlineArray<18, UInt64>(repeating: 0)
+    private var counts = InlineArray<21, UInt64>(repeating: 0)
     /// The sum of all durations. Wraps after 584 years.
     package private(set) var sumNanoseconds: UInt64 = 0
 
@@ -50,11 +51,11 @@ package struct LatencyHistogram: Sendable {
         }
     }
 
-    /// The bucket that takes a duration: one comparison for most hits, and never more than ten.
+    /// The bucket that takes a duration: one comparison for most hits, and never more than eleven.
     static func bucket(of nanoseconds: UInt64) -> Int {
         if nanoseconds <= 10_000 { return 0 }
         if nanoseconds <= 25_000 { return 1 }
-        if nanoseconds > 2_500_000_000 { return 17 }
+        if nanoseconds > 25_000_000_000 { return 20 }
         // Each decade from 10^4 on is three buckets, whose bounds are 2.5, 5 and 10 times its beginning.
         var decade = 0
         var start: UInt64 = 10_000

@@ -192,6 +192,8 @@ struct LeaseTable {
     private var awaited: Set<UInt64> = []
     private var nextNumber: UInt64 = 0
     private(set) var loadTimes = LoadTimes()
+    /// How long each wait took that has ended, whatever its namespace.
+    private(set) var waitLengths = LatencyHistogram()
 
     /// - Parameter tally: has to live as long as the table.
     init(_ tally: UnsafeMutablePointer<NamespaceTally>, _ room: LeaseRoom) {
@@ -506,19 +508,21 @@ struct LeaseTable {
         if countsGet { tally[slot].countMiss(reason) }
     }
 
-    private func noteWaitEnds(_ queue: borrowing WaitQueue, _ slot: Int, _ moment: Moment) {
+    private mutating func noteWaitEnds(_ queue: borrowing WaitQueue, _ slot: Int, _ moment: Moment) {
         for waiter in queue.waiters { noteWait(waiter, slot, moment) }
         room.giveBackWaiters(queue.count)
     }
 
-    private func noteWaitEnd(_ waiter: any LeaseWaiter, _ slot: Int?, _ moment: Moment) {
+    private mutating func noteWaitEnd(_ waiter: any LeaseWaiter, _ slot: Int?, _ moment: Moment) {
         room.giveBackWaiters(1)
         if let slot { noteWait(waiter, slot, moment) }
     }
 
-    private func noteWait(_ waiter: any LeaseWaiter, _ slot: Int, _ moment: Moment) {
+    private mutating func noteWait(_ waiter: any LeaseWaiter, _ slot: Int, _ moment: Moment) {
+        let microseconds = moment.access - min(moment.access, waiter.waitBegan)
         tally[slot].waits &+= 1
-        tally[slot].waitMicroseconds &+= moment.access - min(moment.access, waiter.waitBegan)
+        tally[slot].waitMicroseconds &+= microseconds
+        waitLengths.record(nanoseconds: microseconds * 1000)
     }
 }
 

@@ -68,6 +68,8 @@ package struct StoreStatistics: Sendable {
     /// in the total, as misses.
     package var unmet: [(name: String, gets: UInt64)]
     package var unnamedGets: UInt64
+    /// How long callers have waited for somebody else's fill.
+    package var waits: LatencyHistogram
     /// Bytes that the memory tier holds from the system, and may hold.
     package var memoryBytes: Int
     package var memoryLimit: Int
@@ -113,6 +115,8 @@ final class Accounts: Sendable {
         for namespace in namespaces { total += namespace.figures }
         total.tally += sums.rest
         windows.withLock { total.setWindows($0, atSeconds: seconds()) }
+        var waits = LatencyHistogram()
+        tiers.shards.withEachShard { _, shard in waits += shard.leases.waitLengths }
         let health = tiers.lower?.health()
         // The tier's figure includes evictions from namespaces that were dropped.
         total.lowerEvictions = health?.evictions ?? 0
@@ -123,6 +127,7 @@ final class Accounts: Sendable {
             namespaces: namespaces,
             unmet: sums.unmet.map { ($0.key, $0.value) }.sorted { $0.name < $1.name },
             unnamedGets: sums.unnamedGets,
+            waits: waits,
             memoryBytes: tiers.memory.bytes,
             memoryLimit: tiers.memory.maxBytes,
             lower: health

@@ -534,6 +534,12 @@ struct LeaseTests {
         #expect(metrics.sum("pantler_leases_running", labels) == 1)
         #expect(metrics.sum("pantler_lease_waits_total", labels) == 1)
         #expect(metrics.sum("pantler_load_seconds_total", labels) > 0)
+        #expect(metrics.sum("pantler_loads_avoided_total", labels) == 2)
+        #expect(metrics.sum("pantler_lease_wait_duration_seconds_count") > 0)
+        let table = try Command.run(["stats", labels["namespace"] ?? ""], url: ServerTrait.server.url)
+        for row in ["leases, given    ", "leases, running  ", "loads avoided    "] {
+            #expect(table.output.contains(row), "\(table)")
+        }
     }
 }
 

@@ -70,6 +70,9 @@ struct ExpositionTests {
                 #"""
                 pantler_wait_seconds_bucket{operation="get",le="1"} 1
                 pantler_wait_seconds_bucket{operation="get",le="2.5"} 2
+                pantler_wait_seconds_bucket{operation="get",le="5"} 2
+                pantler_wait_seconds_bucket{operation="get",le="10"} 3
+                pantler_wait_seconds_bucket{operation="get",le="25"} 3
                 pantler_wait_seconds_bucket{operation="get",le="+Inf"} 3
                 pantler_wait_seconds_sum{operation="get"} 11.00004
                 pantler_wait_seconds_count{operation="get"} 3

@@ -22,7 +22,7 @@ extension Router {
         page.handshakes(handshakes)
         page.loops(loopStays, longCalls)
         page.gets(statistics)
-        page.leases(statistics.namespaces, waiters: store.leaseWaiters)
+        page.leases(statistics.namespaces, statistics.waits, waiters: store.leaseWaiters)
         page.writes(statistics.namespaces)
         page.contents(statistics)
         page.bounds(store.namespaces().map(\.record))
@@ -210,7 +210,7 @@ extension Exposition {
         }
     }
 
-    fileprivate mutating func leases(_ namespaces: [NamespaceStatistics], waiters: Int) {
+    fileprivate mutating func leases(_ namespaces: [NamespaceStatistics], _ waits: LatencyHistogram, waiters: Int) {
         counter("pantler_leases", "What has become of leases and of requests for them, by namespace and event.")
         for namespace in namespaces {
             let tally = namespace.figures.tally
@@ -236,9 +236,19 @@ extension Exposition {
         perNamespace("pantler_lease_wait_seconds", "How long these waits took together.", namespaces) {
             Double($0.tally.waitMicroseconds) / 1e6
         }
+        histogram(
+            "pantler_lease_wait_duration_seconds",
+            "How long each wait for somebody else's fill took, of all namespaces together."
+        )
+        sample(waits)
         perNamespace("pantler_load_seconds", "How long the loads of filled leases took together.", namespaces) {
             Double($0.tally.loadMicroseconds) / 1e6
         }
+        perNamespace(
+            "pantler_loads_avoided",
+            "Loads that hits have spared: all hits, of whichever tier, stale ones too.",
+            namespaces
+        ) { Double($0.tally.hits) }
         perNamespace(
             "pantler_loads_saved_seconds",
             "Loads that hits have spared: hits times the mean length of the namespace's loads.",

@@ -40,7 +40,7 @@ struct StatsCommand: ClientCommand {
         return table
     }
 
-    /// Where hits came from, and why there were misses.
+    /// Where hits came from, why there were misses, what was written, and what leases have spared: loads, and the time that those would have taken.
     private static func breakdown(_ stats: JSONTree) -> Table {
         var table = Table("", ">", ">")
         let gets = stats["gets"]?.double ?? 0
@@ -53,6 +53,13 @@ struct StatsCommand: ClientCommand {
         if stats["absent_hits"]?.integer ?? 0 != 0 { table.add(["negative entry", count(stats["absent_hits"]), ""]) }
         for (name, value) in stats["writes"]?.members ?? [] where value.integer != 0 {
             table.add([name, count(value), ""])
+        }
+        for (name, value) in stats["leases"]?.members ?? [] where value.integer != 0 {
+            table.add(["leases, \(name)", count(value), ""])
+        }
+        if stats["loads", "count"]?.integer ?? 0 != 0 {
+            let saved = Readable.duration(seconds: stats["loads", "saved_seconds"]?.double ?? 0)
+            table.add(["loads avoided", count(stats["loads", "avoided"]), saved])
         }
         return table
     }
