@@ -147,6 +147,10 @@ struct CommandFetchTests {
         #expect(first.runs == 1)
         #expect(try leases.isEmpty)
         #expect(try Command.run(["leases", "-n", name], url: server.url).output.isEmpty)
+        let stats = try Command.run(["stats", name], url: server.url)
+        for row in ["leases, given ", "leases, filled ", "loads avoided "] {
+            #expect(stats.output.contains(row), "\(stats)")
+        }
     }
 
     @Test(

@@ -536,10 +536,6 @@ struct LeaseTests {
         #expect(metrics.sum("pantler_load_seconds_total", labels) > 0)
         #expect(metrics.sum("pantler_loads_avoided_total", labels) == 2)
         #expect(metrics.sum("pantler_lease_wait_duration_seconds_count") > 0)
-        let table = try Command.run(["stats", labels["namespace"] ?? ""], url: ServerTrait.server.url)
-        for row in ["leases, given    ", "leases, running  ", "loads avoided    "] {
-            #expect(table.output.contains(row), "\(table)")
-        }
     }
 }
 
