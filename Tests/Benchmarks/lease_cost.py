@@ -4,8 +4,8 @@
     Tests/Benchmarks/lease_cost.py                   # about a minute; wants ulimit -n 10200
     Tests/Benchmarks/lease_cost.py --only memory --waiters 2000
 
-Hits: wrk over 32 connections, by turns a GET, a lease request with an empty body (all defaults), and one that says how long it would wait.
-`ratio` is to the GET.
+Hits: wrk over 32 connections, by turns a GET, a lease request with an empty body (all defaults), one that has none at all, and one that
+says how long it would wait. `ratio` is to the GET.
 
 Memory: so many connections that have had a hit each are idle; then all of them wait for one key, which somebody else has the lease of.
 `bytes` is how much more of the process is resident then, divided by the waiters: requests, timers and places in the queue, all told.
@@ -24,7 +24,9 @@ from servers import NAMESPACE, Pantler, compact, key, value
 
 KEYS = 10_000
 GET = "GET"
-REQUESTS = {GET: "get", "lease, empty body": "lease", "lease, ttl and wait": "lease, waiting"}
+REQUESTS = {
+    GET: "get", "lease, empty body": "lease", "lease, no body": "lease, bare", "lease, ttl and wait": "lease, waiting",
+}
 
 
 def main():

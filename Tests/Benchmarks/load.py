@@ -29,6 +29,9 @@ def pantler_request(operation, namespace=NAMESPACE, batch=100):
     if operation == "lease":
         # With an empty body wrk says Content-Length: 0, as HTTP clients do.
         return f'wrk.format("POST", "{entry_path(namespace=namespace, view="leases")}", nil, "")'
+    if operation == "lease, bare":
+        # Without a body wrk says nothing of its length, as `curl -X POST` does.
+        return f'wrk.format("POST", "{entry_path(namespace=namespace, view="leases")}")'
     if operation == "lease, waiting":
         body = compact({"ttl": 10, "wait": 5})
         return f'wrk.format("POST", "{entry_path(namespace=namespace, view="leases")}", {json_type}, [[{body}]])'

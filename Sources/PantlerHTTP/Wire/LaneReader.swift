@@ -144,7 +144,8 @@ struct LaneReader {
 
     /// Reads all fields and the empty line. Fields that mean nothing to the request are stepped over.
     ///
-    /// A GET with a body is left to the decoder; any other method needs to say how long its body is.
+    /// A GET with a body is left to the decoder, and a PUT needs to say how long its body is. A POST that does not say has none (RFC 9112,
+    /// section 6.3); one of HTTP/1.0 is left to the decoder.
     mutating func fields(_ hosts: ServedHosts, _ method: LaneMethod) -> Bool {
         var seen: LaneField = []
         var count = 0
@@ -152,7 +153,7 @@ struct LaneReader {
             if first == UInt8(ascii: "\r") {
                 guard pass("\r\n") else { return false }
                 var needed: LaneField = isHTTP10 ? [] : .host
-                if method != .get { needed.formUnion(.contentLength) }
+                if method == .put || method == .post && isHTTP10 { needed.formUnion(.contentLength) }
                 if method == .post, bodyLength > 0 { needed.formUnion(.contentType) }
                 isOther = !seen.isSuperset(of: needed)
                 return !isOther
