@@ -1,0 +1,257 @@
+"""An answer of HTTP/1.1, read from bytes as they come. Nothing of sockets is in here.
+
+Almost always an answer comes in one piece, which :func:`whole` reads without an object of its own. What it does not
+take goes to a :class:`Reader`, which is the only judge of everything else.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from .errors import BadAnswer
+
+Answer = tuple[int, bytes, bytes]
+"""Status, head (the lines behind the status line, as they came, each with its CRLF) and body."""
+
+MAX_HEAD = 64 * 1024
+MAX_BODY = 1024 * 1024 * 1024
+
+
+def field(head: bytes, name: bytes) -> bytes | None:
+    """The value of a field, whatever the case of its name. The first one, where it is there several times."""
+    start = b"\r\n" + name.lower() + b":"
+    at = (b"\r\n" + head).lower().find(start)
+    if at < 0:
+        return None
+    # Two bytes were put before the head: what is found there stands two bytes earlier here.
+    at += len(start) - 2
+    return head[at : head.find(b"\r\n", at)].strip(b" \t")
+
+
+def whole(data: bytes, echo: bytes) -> tuple[int, bytes, bytes] | None:
+    """The answer in ``data``, where it is exactly one whole answer of the usual kind behind which the connection can be
+    used again, and is the one with ``echo`` in it (``\\r\\nx-request-id: ID\\r\\n``), or None: a Reader says more.
+    """
+    end = data.find(b"\r\n\r\n")
+    if end < 0 or not data.startswith(b"HTTP/1.1 "):
+        return None
+    head = data[: end + 2]
+    lower = head.lower()
+    at = lower.find(b"\r\ncontent-length: ")
+    if at < 0:
+        return None
+    digits = head[at + 18 : head.find(b"\r\n", at + 18)]
+    if not digits.isdigit() or len(digits) > 10 or end + 4 + int(digits) != len(data):
+        return None
+    if (
+        b"\r\ntransfer-encoding" in lower
+        or b"\r\nconnection" in lower
+        or lower.find(b"\r\ncontent-length", at + 18) >= 0
+        or echo not in lower
+        and b"\r\nx-request-id" in lower
+    ):
+        return None
+    digits = head[9:12]
+    if not digits.isdigit() or head[12] not in b" \r":
+        return None
+    status = int(digits)
+    if status < 200 or status in (204, 304):
+        return None
+    return status, head[head.find(b"\r\n") + 2 :], data[end + 4 :]
+
+
+class Reader:
+    """Takes the bytes of a connection as they come, and knows when the answer is there.
+
+    ``feed`` and ``end`` return the answer as soon as it is whole, else None; BadAnswer is raised for what is none.
+    ``keep`` says then whether the connection can be used again: the answer was read to its last byte, nothing came
+    behind it, and the peer does not close it.
+    """
+
+    __slots__ = ("begun", "keep", "_echo", "_bodiless", "_buffer", "_status", "_head", "_chunks", "_missing", "_framing")
+
+    def __init__(self, echo: bytes, bodiless: bool) -> None:
+        self.begun = False
+        self.keep = False
+        self._echo = echo
+        self._bodiless = bodiless
+        self._buffer = b""
+        self._status = 0
+        self._head = b""
+        self._chunks: list[bytes] = []
+        self._missing = 0
+        self._framing = _HEAD
+
+    @property
+    def missing(self) -> int:
+        """How many bytes of the body are to come, at least; 0 where that is not known."""
+        return self._missing if self._framing == _LENGTH else 0
+
+    def feed(self, data: bytes) -> Answer | None:
+        """Takes further bytes; ``data`` is not empty."""
+        self.begun = True
+        if self._framing == _LENGTH:
+            return self._length(data)
+        self._buffer += data
+        if self._framing == _HEAD:
+            return self._read_head()
+        return self._chunked() if self._framing == _CHUNKED else self._until_end()
+
+    def end(self) -> Answer | None:
+        """The peer has ended the connection: the answer, where that is how it ends, else None."""
+        if self._framing != _END:
+            return None
+        self.keep = False
+        return self._status, self._head, self._buffer
+
+    def _read_head(self) -> Answer | None:
+        while True:
+            buffer = self._buffer
+            if not b"HTTP/1.".startswith(buffer[:7]):
+                raise BadAnswer(f"What came is no HTTP/1.1: it begins with {buffer[:40]!r}.")
+            end = buffer.find(b"\r\n\r\n")
+            if end < 0 or end > MAX_HEAD:
+                if len(buffer) > MAX_HEAD:
+                    raise BadAnswer(f"The head of the answer is longer than {MAX_HEAD} bytes.")
+                return None
+            line, _, head = buffer[: end + 2].partition(b"\r\n")
+            digits = line[9:12]
+            if line[7:8] not in (b"0", b"1") or line[8:9] != b" " or not digits.isdigit() or line[12:13] not in (b"", b" "):
+                raise BadAnswer(f"The answer's first line is none of HTTP/1.1: {line[:80]!r}.")
+            status = int(digits)
+            self._buffer = buffer[end + 4 :]
+            if status >= 200:
+                break
+            if status < 100 or status == 101:
+                raise BadAnswer(f"The answer has the status {status}, which nobody asked for.")
+            # An interim answer: the one that counts comes behind it.
+            if not self._buffer:
+                return None
+        self._status, self._head = status, head
+        fields = _fields(head)
+        self._check_id(fields)
+        self.keep = line[7:8] == b"1" and b"close" not in _tokens(fields, b"connection")
+        return self._begin_body(fields)
+
+    def _begin_body(self, fields: list[tuple[bytes, bytes]]) -> Answer | None:
+        rest, self._buffer = self._buffer, b""
+        if self._bodiless or self._status in (204, 304):
+            self._framing = _LENGTH
+            return self._length(rest)
+        coding = _tokens(fields, b"transfer-encoding")
+        lengths = set(_tokens(fields, b"content-length"))
+        if coding:
+            if coding != [b"chunked"] or lengths:
+                raise BadAnswer("The body of the answer is in a transfer coding other than chunked, or has two lengths.")
+            self._framing = _CHUNKED
+            self._buffer = rest
+            return self._chunked()
+        if not lengths:
+            self.keep = False
+            self._framing = _END
+            self._buffer = rest
+            return self._until_end()
+        length = lengths.pop()
+        if lengths or not length.isdigit() or len(length) > 19:
+            raise BadAnswer(f"The length of the answer's body is out of form: {length[:40]!r}.")
+        if int(length) > MAX_BODY:
+            raise BadAnswer(f"The answer's body is of {int(length)} bytes, more than the {MAX_BODY} that are taken.")
+        self._framing = _LENGTH
+        self._missing = int(length)
+        return self._length(rest)
+
+    def _check_id(self, fields: list[tuple[bytes, bytes]]) -> None:
+        expected = self._echo[len(b"\r\nx-request-id: ") : -2]
+        for value in _values(fields, b"x-request-id"):
+            if value != expected:
+                raise WrongID(
+                    f"The answer belongs to another request: its X-Request-ID is {value[:64]!r}, not {expected!r}. "
+                    "A proxy in between that sets a X-Request-ID of its own has to let the caller's through."
+                )
+
+    def _length(self, data: bytes) -> Answer | None:
+        if len(data) < self._missing:
+            if data:
+                self._chunks.append(data)
+                self._missing -= len(data)
+            return None
+        if len(data) > self._missing:
+            self.keep = False
+            data = data[: self._missing]
+        self._missing = 0
+        if self._chunks:
+            self._chunks.append(data)
+            data = b"".join(self._chunks)
+        return self._status, self._head, data
+
+    def _chunked(self) -> Answer | None:
+        buffer = self._buffer
+        at = 0
+        try:
+            while True:
+                end = buffer.find(b"\r\n", at)
+                if end < 0:
+                    if len(buffer) - at > MAX_HEAD:
+                        raise BadAnswer("A chunk of the answer begins with an endless line.")
+                    return None
+                digits = buffer[at:end].partition(b";")[0].strip(b" \t")
+                if not digits or len(digits) > 15 or digits.strip(b"0123456789abcdefABCDEF"):
+                    raise BadAnswer(f"A chunk of the answer has no length: {digits[:40]!r}.")
+                size = int(digits, 16)
+                if size == 0:
+                    return self._trailer(buffer, end)
+                self._missing += size
+                if self._missing > MAX_BODY:
+                    raise BadAnswer(f"The answer's body is of more than the {MAX_BODY} bytes that are taken.")
+                begin = end + 2
+                if len(buffer) < begin + size + 2:
+                    self._missing -= size
+                    return None
+                if buffer[begin + size : begin + size + 2] != b"\r\n":
+                    raise BadAnswer("A chunk of the answer is longer than it says.")
+                self._chunks.append(buffer[begin : begin + size])
+                at = begin + size + 2
+        finally:
+            self._buffer = buffer[at:]
+
+    def _trailer(self, buffer: bytes, end: int) -> Answer | None:
+        # Fields may follow the last chunk; an empty line ends them. They say nothing that is asked for here.
+        finish = buffer.find(b"\r\n\r\n", end)
+        if finish < 0:
+            if len(buffer) - end > MAX_HEAD:
+                raise BadAnswer("Behind the answer's last chunk there is an endless head.")
+            return None
+        if finish + 4 < len(buffer):
+            self.keep = False
+        return self._status, self._head, b"".join(self._chunks)
+
+    def _until_end(self) -> Answer | None:
+        if len(self._buffer) > MAX_BODY:
+            raise BadAnswer(f"The answer's body is of more than the {MAX_BODY} bytes that are taken.")
+        return None
+
+
+class WrongID(BadAnswer):
+    """The answer of another request came."""
+
+
+_HEAD, _LENGTH, _CHUNKED, _END = range(4)
+
+
+def _fields(head: bytes) -> list[tuple[bytes, bytes]]:
+    fields: list[tuple[bytes, bytes]] = []
+    for line in head.split(b"\r\n"):
+        if line:
+            name, colon, value = line.partition(b":")
+            if not colon or not name or name.strip(b" \t") != name:
+                raise BadAnswer(f"A field of the answer's head is out of form: {line[:80]!r}.")
+            fields.append((name.lower(), value.strip(b" \t")))
+    return fields
+
+
+def _values(fields: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    return [value for other, value in fields if other == name]
+
+
+def _tokens(fields: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    return [token.strip(b" \t").lower() for value in _values(fields, name) for token in value.split(b",")]
