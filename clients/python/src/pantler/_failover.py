@@ -1,0 +1,51 @@
+"""Which of several addresses is asked. Nothing of sockets or clocks is in here: the time is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ._address import Address
+
+GRACE = 1.0
+"""For so many seconds an address that could not be reached is passed over."""
+
+
+class Standing:
+    """An address, and how things stand with it."""
+
+    __slots__ = ("address", "down_until", "why")
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.down_until = 0.0
+        """Nobody asks it before; 0 where it was reached when it was last tried."""
+        self.why = ""
+
+    def failed(self, now: float, why: str) -> None:
+        self.down_until = now + GRACE
+        self.why = why
+
+    def trying(self, now: float, budget: float) -> None:
+        """Somebody tries to reach it. Where it was down, the others go on passing over it meanwhile."""
+        if self.down_until:
+            self.down_until = now + budget + GRACE
+
+    def reached(self) -> None:
+        self.down_until = 0.0
+        self.why = ""
+
+
+def first_up(standings: Sequence[Standing], now: float) -> tuple[int, float]:
+    """The index of the first address that is not passed over, and until when that holds; the last one's where all are."""
+    until = float("inf")
+    for index, standing in enumerate(standings):
+        if standing.down_until <= now:
+            return index, until
+        until = min(until, standing.down_until)
+    return len(standings) - 1, until
+
+
+def unreachable(standings: Sequence[Standing]) -> str:
+    """One sentence about addresses none of which can be reached."""
+    whys = "; ".join(f"{standing.address}: {standing.why or 'not tried yet'}" for standing in standings)
+    return f"The service cannot be reached: {whys}."

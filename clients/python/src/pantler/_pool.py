@@ -1,0 +1,583 @@
+"""Blocking connections, and the pool of those that are not in use.
+
+The rule that everything here follows: **a connection goes back to the pool only after its answer was read to its last
+byte and nothing lay behind it.** It is taken out of the pool while it is in use, so that after an exception, whichever,
+nothing has to be undone: it is closed, and that is all.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import socket
+import ssl
+import struct
+import sys
+import time
+import weakref
+from collections.abc import Sequence
+from time import monotonic
+
+from ._address import Address
+from ._failover import Standing, first_up, unreachable
+from ._http import Answer, Reader, WrongID, whole
+from ._observation import Observer, observation
+from .errors import BadAnswer, ConnectionLost, TimedOut, Unavailable
+
+IDLE_SECONDS = 30.0
+"""A connection that nobody used for so long is closed: the service's own bound (75 s) must not be met in mid-request."""
+
+PIECE = 16 * 1024
+"""So much is asked for at once: more than nearly every answer has, and little enough to be allocated cheaply."""
+
+LARGE = 64 * 1024
+"""A body from here on is sent in pieces, with an eye on an answer that comes before all of it went out."""
+
+# A timeval is two longs where longs have 64 bits. Elsewhere sockets have their timeouts from Python.
+_TIMEVAL = struct.Struct("@ll")
+_HAS_TIMEVAL = sys.platform != "win32" and struct.calcsize("l") == 8
+
+
+class NotAsked(Exception):
+    """The connection turned out closed before a byte of the request went out."""
+
+
+class NotAnswered(Exception):
+    """The connection ended before a byte of the answer came."""
+
+
+class Connection:
+    """One connection. Owned by one thread at a time, which took it out of the pool or opened it.
+
+    This one works with every kind of socket: TLS, and those that gevent and eventlet put in the place of Python's.
+    """
+
+    __slots__ = (
+        "address", "sock", "keep", "used", "_lines", "_echo", "_count", "_limit", "_send", "_recv", "_poll", "__weakref__"
+    )  # fmt: skip
+
+    def __init__(self, address: Address, sock: socket.socket, lines: bytes) -> None:
+        self.address = address
+        self.sock: socket.socket | None = sock
+        self.keep = False
+        self.used = 0.0
+        self._lines = lines
+        # The connection's own part makes answers tell apart that a proxy mixes up between connections.
+        self._echo = b"\r\nx-request-id: %s-" % secrets.token_hex(6).encode()
+        self._count = 0
+        self._limit = 0.0
+        self._send = sock.send
+        self._recv = sock.recv
+        self._poll = _poller(sock, select.POLLIN) if _HAS_TIMEVAL else None
+
+    def close(self) -> None:
+        sock, self.sock = self.sock, None
+        self.keep = False
+        if sock is not None:
+            try:
+                # Without a goodbye of TLS: it could block, and in a forked child it would end the parent's connection.
+                sock.close()
+            except OSError:
+                pass
+
+    __del__ = close
+
+    @property
+    def fresh(self) -> bool:
+        """Nothing was asked on it yet."""
+        return self._count == 0
+
+    def is_quiet(self) -> bool:
+        """Nothing can be read on it: no end, and no bytes that nobody asked for."""
+        sock = self.sock
+        if sock is None:
+            return False
+        try:
+            sock.settimeout(0)
+            # On TLS this also takes in what is no data of ours, such as tickets for later sessions.
+            if isinstance(sock, ssl.SSLSocket):
+                sock.recv(1)
+            else:
+                sock.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        return False
+
+    def exchange(self, start: bytes, rest: bytes, began: float, limit: float) -> Answer:
+        """One request and its answer. ``keep`` says afterwards whether another one may follow.
+
+        Raises NotAsked, NotAnswered, ConnectionLost, TimedOut, BadAnswer; the caller closes the connection then.
+        """
+        self.keep = False
+        self._count += 1
+        echo = b"%s%d\r\n" % (self._echo, self._count)
+        complete = self._send_pieces(b"%s%s%s" % (start, self._lines, echo), rest, began + limit)
+        return self._read_on(b"", Reader(echo, start[0] == 72), began + limit, complete)
+
+    def _send_pieces(self, head: bytes, body: bytes, deadline: float) -> bool:
+        """Sends all of it; False where the peer stopped taking it, and may have said why."""
+        began = False
+        for part in (head + body[:LARGE], body[LARGE:]):
+            view = memoryview(part)
+            while view:
+                try:
+                    sent = self._send_by(view[:LARGE], deadline)
+                except (BlockingIOError, TimeoutError):
+                    raise self._timed_out("take the request") from None
+                except OSError as error:
+                    if not began:
+                        raise NotAsked(str(error)) from None
+                    return False
+                if sent == 0:
+                    return False
+                began = True
+                view = view[sent:]
+        return True
+
+    def _send_by(self, view: memoryview, deadline: float) -> int:
+        """Sends some of it; 0 where an answer, or the end, came instead."""
+        assert self.sock is not None
+        self.sock.settimeout(self._left(deadline))
+        return self._send(view)
+
+    def _recv_by(self, size: int, deadline: float) -> bytes:
+        assert self.sock is not None
+        self.sock.settimeout(self._left(deadline))
+        return self._recv(size)
+
+    def _left(self, deadline: float) -> float:
+        left = deadline - monotonic()
+        if left <= 0:
+            raise self._timed_out("answer")
+        return left
+
+    def _read_on(self, data: bytes, reader: Reader, deadline: float, complete: bool) -> Answer:
+        """Reads the answer to its end; ``data`` is what has come of it."""
+        answer = reader.feed(data) if data else None
+        while answer is None:
+            try:
+                data = self._recv_by(min(max(reader.missing, PIECE), 1 << 18), deadline)
+            except (BlockingIOError, TimeoutError):
+                raise self._timed_out("answer") from None
+            except OSError as error:
+                if reader.begun:
+                    raise self._lost(str(error)) from None
+                raise NotAnswered(str(error)) from None
+            if data:
+                answer = reader.feed(data)
+            else:
+                answer = reader.end()
+                if answer is None:
+                    if reader.begun:
+                        raise self._lost("it ended within the answer")
+                    raise NotAnswered("it was closed before the answer")
+        self.keep = complete and reader.keep
+        return answer
+
+    def _timed_out(self, what: str) -> TimedOut:
+        return TimedOut(f"{self.address} did not {what} in time.")
+
+    def _lost(self, why: str) -> ConnectionLost:
+        return ConnectionLost(f"The connection to {self.address} was lost: {why}.")
+
+
+class PlainConnection(Connection):
+    """One on a socket of Python's own without TLS, whose timeouts the kernel has: no system call is spent on waiting."""
+
+    __slots__ = ()
+
+    def is_quiet(self) -> bool:
+        # Cheaper than a look at what is there: no exception has to say that nothing is.
+        return not self._poll(0)  # type: ignore[misc]
+
+    def exchange(self, start: bytes, rest: bytes, began: float, limit: float) -> Answer:
+        self.keep = False
+        self._count = count = self._count + 1
+        echo = b"%s%d\r\n" % (self._echo, count)
+        if limit != self._limit:
+            self._set_limit(limit)
+        complete = True
+        data = b""
+        try:
+            if len(rest) < LARGE:
+                request = b"%s%s%s%s" % (start, self._lines, echo, rest)
+                try:
+                    sent = self._send(request)
+                except BlockingIOError:
+                    raise
+                except OSError as error:
+                    raise NotAsked(str(error)) from None
+                if sent != len(request):
+                    complete = self._send_pieces(request[sent:], b"", began + limit)
+            else:
+                complete = self._send_pieces(b"%s%s%s" % (start, self._lines, echo), rest, began + limit)
+            try:
+                data = self._recv(PIECE)
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                raise NotAnswered(str(error)) from None
+        except BlockingIOError:
+            raise self._timed_out("answer") from None
+        if complete:
+            answer = whole(data, echo)
+            if answer is not None:
+                self.keep = True
+                return answer
+        if not data:
+            raise NotAnswered("it was closed before the answer")
+        return self._read_on(data, Reader(echo, start[0] == 72), began + limit, complete)
+
+    def _send_by(self, view: memoryview, deadline: float) -> int:
+        assert self.sock is not None
+        events = _poller(self.sock, select.POLLIN | select.POLLOUT)(int(self._left(deadline) * 1000) + 1)
+        if not events:
+            raise self._timed_out("take the request")
+        if events[0][1] & ~select.POLLOUT:
+            return 0
+        return self.sock.send(view, socket.MSG_DONTWAIT)
+
+    def _recv_by(self, size: int, deadline: float) -> bytes:
+        self._set_limit(self._left(deadline))
+        return self._recv(size)
+
+    def _set_limit(self, seconds: float) -> None:
+        """The kernel ends each wait after so long."""
+        assert self.sock is not None
+        microseconds = max(1, int(min(seconds, 1e9) * 1e6))
+        timeval = _TIMEVAL.pack(microseconds // 1_000_000, microseconds % 1_000_000)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+        self._limit = seconds
+
+
+def _poller(sock: socket.socket, events: int):  # type: ignore[no-untyped-def]
+    poll = select.poll()
+    poll.register(sock.fileno(), events)
+    return poll.poll
+
+
+class Place(Standing):
+    """An address with the connections to it that are not in use, the one used last at the end."""
+
+    __slots__ = ("idle", "lines")
+
+    def __init__(self, address: Address, token: str | None) -> None:
+        super().__init__(address)
+        self.idle: list[Connection] = []
+        self.lines = lines(address, token)
+
+
+def lines(address: Address, token: str | None) -> bytes:
+    """The fields that a connection puts into each request, without the last CRLF."""
+    text = b"Host: " + address.host_field
+    if token:
+        if not token.isascii() or not token.isprintable() or " " in token:
+            raise ValueError("A token is visible ASCII characters alone; this one has others in it, a line's end perhaps.")
+        text += b"\r\nAuthorization: Bearer " + token.encode("ascii")
+    return text
+
+
+class Pool:
+    """Connections to a service at one or several addresses, for any number of threads, and safe for forks.
+
+    All times are seconds. ``timeout`` bounds a whole exchange, ``connect_timeout`` the opening of a connection within
+    it. At most ``max_idle`` connections are kept for later; any number may be in use.
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        *,
+        token: str | None = None,
+        timeout: float = 2.0,
+        connect_timeout: float = 0.5,
+        max_idle: int = 64,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.observers: tuple[Observer, ...] = ()
+        self._places = [Place(address, token) for address in addresses]
+        self._timeout = timeout
+        self._connect_timeout = connect_timeout
+        self._max_idle = max_idle
+        self._tls = tls
+        if tls is None and any(address.tls for address in addresses):
+            self._tls = ssl.create_default_context()
+        self._idle = self._places[0].idle
+        """Those of the address that is asked at the moment."""
+        self._look_again = float("inf")
+        """When another address may be the one to ask."""
+        self._sweep_at = 0.0
+        self._open: weakref.WeakSet[Connection] = weakref.WeakSet()
+        """All connections, those in use too: a forked child closes them."""
+        _pools.add(self)
+        weakref.finalize(self, _close_idle, self._places)
+
+    def exchange(
+        self, start: bytes, rest: bytes, *, safe: bool, timeout: float | None = None, _observed: bool = False
+    ) -> Answer:
+        """One request and its answer.
+
+        ``start`` is the request's first line, ``rest`` further fields, an empty line and the body, each line with its
+        CRLF. ``safe`` says that the request may be asked twice, as it changes nothing. Raises Unavailable,
+        ConnectionLost, TimedOut and BadAnswer.
+        """
+        if self.observers and not _observed:
+            return self._exchange_observed(start, rest, safe, timeout)
+        limit = self._timeout if timeout is None else timeout
+        began = monotonic()
+        if began >= self._sweep_at or began >= self._look_again:
+            self._do_chores(began)
+        idle = self._idle
+        connection = None
+        while idle:
+            try:
+                connection = idle.pop()
+            except IndexError:
+                # Another thread was faster.
+                break
+            if began - connection.used < IDLE_SECONDS and connection.is_quiet():
+                break
+            connection.close()
+            connection = None
+        if connection is None:
+            return self._exchange_slowly(start, rest, safe, began, limit)
+        try:
+            answer = connection.exchange(start, rest, began, limit)
+        except BaseException as error:
+            connection.close()
+            if not may_ask_again(error, safe):
+                raise public(error, connection.address) from None
+        else:
+            if connection.keep and len(idle) < self._max_idle:
+                connection.used = began
+                idle.append(connection)
+            else:
+                connection.close()
+            return answer
+        return self._exchange_on_new(start, rest, began, limit)
+
+    def close(self) -> None:
+        """Closes the connections that are not in use, and from now on each one behind its answer.
+
+        The pool still answers, more slowly. May be called at any time, by any thread.
+        """
+        self._max_idle = 0
+        _close_idle(self._places)
+
+    def _exchange_slowly(self, start: bytes, rest: bytes, safe: bool, began: float, limit: float) -> Answer:
+        """The exchange where the address that is asked at the moment has no connection to spare."""
+        place, connection = self._take(began + limit, anew=False)
+        kept = not connection.fresh
+        try:
+            return self._finish(place, connection, connection.exchange(start, rest, began, limit))
+        except BaseException as error:
+            connection.close()
+            if not (kept and may_ask_again(error, safe) or safe and isinstance(error, WrongID)):
+                raise public(error, connection.address) from None
+        return self._exchange_on_new(start, rest, began, limit)
+
+    def _exchange_on_new(self, start: bytes, rest: bytes, began: float, limit: float) -> Answer:
+        """The exchange on a connection of its own, the last try."""
+        place, connection = self._take(began + limit, anew=True)
+        try:
+            return self._finish(place, connection, connection.exchange(start, rest, began, limit))
+        except BaseException as error:
+            connection.close()
+            raise public(error, connection.address) from None
+
+    def _finish(self, place: Place, connection: Connection, answer: Answer) -> Answer:
+        if connection.keep and len(place.idle) < self._max_idle:
+            connection.used = monotonic()
+            place.idle.append(connection)
+        else:
+            connection.close()
+        return answer
+
+    def _exchange_observed(self, start: bytes, rest: bytes, safe: bool, timeout: float | None) -> Answer:
+        began = monotonic()
+        answer: Answer | None = None
+        failure: BaseException | None = None
+        try:
+            answer = self.exchange(start, rest, safe=safe, timeout=timeout, _observed=True)
+            return answer
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            told = observation(start, answer, monotonic() - began, failure)
+            for observer in self.observers:
+                observer(told)
+
+    def _take(self, deadline: float, anew: bool) -> tuple[Place, Connection]:
+        """A connection to the first address that can be reached; ``anew``: none that was used before."""
+        for place in self._places:
+            now = monotonic()
+            if place.down_until > now:
+                continue
+            while not anew and place.idle:
+                try:
+                    connection = place.idle.pop()
+                except IndexError:
+                    break
+                if now - connection.used < IDLE_SECONDS and connection.is_quiet():
+                    return place, connection
+                connection.close()
+            budget = min(self._connect_timeout, deadline - now)
+            if budget <= 0:
+                raise TimedOut(f"There was no time left to open a connection to {place.address}.")
+            place.trying(now, budget)
+            try:
+                connection = self._connect(place, budget)
+            except (OSError, UnicodeError) as error:
+                if budget == self._connect_timeout or not isinstance(error, TimeoutError):
+                    place.failed(monotonic(), str(error) or type(error).__name__)
+                else:
+                    # Who has little time cannot say of an address that it is down.
+                    place.why = "it was not reached in the little time there was"
+                self._choose(monotonic())
+                continue
+            if place.down_until:
+                place.reached()
+                self._choose(monotonic())
+            return place, connection
+        raise Unavailable(unreachable(self._places))
+
+    def _choose(self, now: float) -> None:
+        index, self._look_again = first_up(self._places, now)
+        self._idle = self._places[index].idle
+
+    def _connect(self, place: Place, budget: float) -> Connection:
+        sock = connect(place.address, budget, self._tls)
+        try:
+            if _HAS_TIMEVAL and type(sock) is socket.socket and socket.socket.__module__ == "socket":
+                sock.settimeout(None)
+                connection: Connection = PlainConnection(place.address, sock, place.lines)
+            else:
+                connection = Connection(place.address, sock, place.lines)
+        except BaseException:
+            sock.close()
+            raise
+        self._open.add(connection)
+        return connection
+
+    def _do_chores(self, now: float) -> None:
+        """What is to be done now and then, by whichever call comes along."""
+        if now >= self._look_again:
+            self._choose(now)
+        if now >= self._sweep_at:
+            self._sweep_at = now + 1.0
+            for place in self._places:
+                # The one that lay longest is at the beginning. Another thread may take it meanwhile: whoever pops owns.
+                while place.idle and now - place.idle[0].used >= IDLE_SECONDS:
+                    try:
+                        oldest = place.idle.pop(0)
+                    except IndexError:
+                        break
+                    oldest.close()
+
+    def _forget(self) -> None:
+        """In a forked child: the sockets are the parent's."""
+        for connection in list(self._open):
+            connection.close()
+        for place in self._places:
+            place.idle.clear()
+
+
+def may_ask_again(error: BaseException, safe: bool) -> bool:
+    """Of a request on a connection that had been kept: whether it may be asked once more."""
+    return isinstance(error, NotAsked) or safe and isinstance(error, (NotAnswered, BadAnswer))
+
+
+def public(error: BaseException, address: Address) -> BaseException:
+    """The error that the caller sees."""
+    if isinstance(error, NotAsked):
+        return Unavailable(f"{address} closed the connection before the request was sent: {error}.")
+    if isinstance(error, NotAnswered):
+        return ConnectionLost(f"The connection to {address} was lost: {error}.")
+    return error
+
+
+def connect(address: Address, budget: float, tls: ssl.SSLContext | None) -> socket.socket:
+    """A connected socket, with TLS where the address has it. Raises OSError and UnicodeError."""
+    deadline = monotonic() + budget
+    sock = _connect_unix(address.path, deadline) if address.path is not None else _connect_tcp(address, deadline)
+    if not address.tls:
+        return sock
+    try:
+        assert tls is not None
+        sock.settimeout(max(0.001, deadline - monotonic()))
+        return tls.wrap_socket(sock, server_hostname=address.host)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _connect_unix(path: str, deadline: float) -> socket.socket:
+    while True:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(max(0.001, deadline - monotonic()))
+            sock.connect(path)
+            return sock
+        except BlockingIOError:
+            # The listener's queue is full. The kernel waits for room on a blocking socket alone.
+            sock.close()
+            if monotonic() >= deadline:
+                raise TimeoutError("the listener's queue is full") from None
+            time.sleep(0.005)
+        except BaseException:
+            sock.close()
+            raise
+
+
+def _connect_tcp(address: Address, deadline: float) -> socket.socket:
+    targets = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    failure: OSError = OSError("its name has no address")
+    for index, (family, kind, protocol, _, target) in enumerate(targets):
+        left = deadline - monotonic()
+        if left <= 0:
+            break
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:
+            failure = error
+            continue
+        try:
+            # One that does not answer must not use up the time of those behind it.
+            sock.settimeout(left / (len(targets) - index))
+            sock.connect(target)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+        except OSError as error:
+            sock.close()
+            failure = error
+        except BaseException:
+            sock.close()
+            raise
+    raise failure
+
+
+def _close_idle(places: list[Place]) -> None:
+    for place in places:
+        while place.idle:
+            try:
+                connection = place.idle.pop()
+            except IndexError:
+                break
+            connection.close()
+
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for pool in list(_pools):
+        pool._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
