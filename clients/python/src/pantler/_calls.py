@@ -1,0 +1,835 @@
+"""Each call to the service as pure functions: the bytes of its request, and what an answer means. Nothing here does I/O.
+
+A call is a generator that yields :class:`Request`, is sent the answer to it, and returns the call's result. Most yield once;
+batches yield as often as the service's bounds make it necessary. Both clients drive the same generators, one with blocking
+connections and one with asyncio, so that what a call means is written once.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import json
+import math
+import re
+import time
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
+
+from ._http import Answer, field
+from ._keys import path as path_of
+from ._values import BYTES, JSON, MSGPACK, PICKLE, Serializer, dump, load, read_json
+from .errors import BadAnswer, Busy, Invalid, KeyMissing, NotAllowed, Refused, SerializationError
+
+T = TypeVar("T")
+
+
+class Default(enum.Enum):
+    """The type of :data:`DEFAULT`."""
+
+    DEFAULT = "default"
+
+    def __repr__(self) -> str:
+        return "DEFAULT"
+
+
+class Absent(enum.Enum):
+    """The type of :data:`ABSENT`."""
+
+    ABSENT = "absent"
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+#: As a TTL: the namespace's own, ``default_ttl`` (for negative entries ``negative_ttl``).
+DEFAULT: Final = Default.DEFAULT
+#: In the place of a value: the source has nothing under the key. ``set(key, ABSENT)`` stores a negative entry.
+ABSENT: Final = Absent.ABSENT
+
+#: Seconds, with milliseconds as fractions; None never expires; DEFAULT is the namespace's.
+TTL: TypeAlias = "float | None | Literal[Default.DEFAULT]"
+
+#: The most keys in a batch, which is the service's own bound.
+BATCH_KEYS: Final = 1000
+#: The most bytes in the body of a batch of ours. The service takes 64 MiB unless it is told otherwise; smaller ones keep a
+#: batch within the timeout, and let others in between.
+BATCH_BYTES: Final = 8 << 20
+#: The longest TTL that the service takes: 100 years. What is longer is as good as that.
+LONGEST_TTL: Final = 3_153_600_000
+#: The longest that the service lets a caller wait for a lease.
+LONGEST_WAIT: Final = 30.0
+
+_NO_BODY: Final = b"\r\n"
+_JSON_LINE: Final = b"\r\ncontent-type: application/json\r\n"
+_TYPE_LINES: Final = {kind: f"Content-Type: {kind}\r\n" for kind in (JSON, BYTES, PICKLE, MSGPACK)}
+_MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+/[A-Za-z0-9!#$%&'*+.^_`|~-]+( ?;[ !-~]*)?")
+# Tags that a field line carries as they are. Others (with a comma, beyond ASCII) go in an envelope.
+_PLAIN_TAGS: Final = re.compile(r"[A-Za-z0-9_.:/@~+=#-]+(?:,[A-Za-z0-9_.:/@~+=#-]+)*")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+_compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+class Request(NamedTuple):
+    """A request as a pool sends it."""
+
+    start: bytes
+    rest: bytes
+    #: Whether it may be asked twice, since it changes nothing.
+    safe: bool
+    #: Seconds that the service may take over it, on top of the client's timeout.
+    wait: float = 0.0
+
+
+Steps: TypeAlias = Generator[Request, Answer, T]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry as it was when it was read. Plain data: safe to share between threads."""
+
+    key: str
+    #: The value; :data:`ABSENT` where it is a negative entry.
+    value: Any
+    #: The version that its last write gave it, for compare-and-set.
+    version: int
+    #: When it expires, in UTC, by the service's clock; None is never.
+    expires_at: datetime | None
+    tags: tuple[str, ...] = ()
+    #: Whether its time is over, and it is handed out while somebody refreshes it.
+    stale: bool = False
+    #: Where it was found: ``memory``, ``disk`` or ``shared``; None where the service did not say.
+    tier: str | None = None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A lease as the service gave it: the right to fill a key."""
+
+    key: str
+    token: str
+    #: Seconds that it was asked for; it ends then unless it is prolonged.
+    ttl: float
+    #: What may be handed out meanwhile.
+    stale_entry: Entry | None = None
+    #: Whether that is fresh still, and is only refreshed early.
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Held:
+    """Nobody gets a lease of the key now."""
+
+    #: ``filling``: somebody else has it; ``failed``: its source has failed, and is left alone; ``crowded``: no room to wait.
+    reason: str
+    retry_after: float
+    refusal: Refused
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """There is an entry whose value the serializer does not read."""
+
+    version: int
+    error: SerializationError
+
+
+# --- what goes in
+
+
+def seconds(value: Any, name: str = "ttl") -> int | float:
+    """A number of seconds, greater than 0. Raises TypeError or ValueError, which say what is allowed."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number of seconds; this is {value!r}.")
+    if not value > 0 or value == math.inf:
+        raise ValueError(f"{name} is a finite number of seconds greater than 0; this is {value!r}.")
+    if isinstance(value, int):
+        return min(value, LONGEST_TTL)
+    # The service counts milliseconds: nothing that was to live at all is to be refused for being shorter than one.
+    return min(max(round(value, 3), 0.001), LONGEST_TTL)
+
+
+def _check_ttl(ttl: Any) -> int | float | None:
+    try:
+        return None if ttl is None else seconds(ttl)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{error} Allowed too: None (never expires) and DEFAULT (the namespace's own).") from None
+
+
+def _stale_seconds(value: Any) -> int | float:
+    return 0 if type(value) in (int, float) and value == 0 else seconds(value, "stale_ttl")
+
+
+def _text(number: int | float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:.3f}"
+
+
+def lease_seconds(value: Any, name: str = "ttl") -> int | float:
+    number = seconds(value, name)
+    if not 0.1 <= number <= 300:
+        raise ValueError(f"{name} of a lease is 0.1 to 300 seconds; this is {value!r}.")
+    return number
+
+
+def _wait_seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise ValueError(f"wait is a number of seconds, 0 or more; this is {value!r}.")
+    return float(value)
+
+
+def tag_list(tags: Iterable[str]) -> list[str]:
+    if isinstance(tags, (str, bytes)):
+        raise TypeError(f"tags is a sequence of str, not one: [{tags!r}].")
+    listed = list(tags)
+    for tag in listed:
+        if not isinstance(tag, str):
+            raise TypeError(f"A tag is a str; this is {tag!r}.")
+    return listed
+
+
+def key_list(keys: Iterable[str]) -> list[str]:
+    """The keys, each once. Raises TypeError for what is none."""
+    if isinstance(keys, (str, bytes)):
+        raise TypeError(f"keys is a sequence of str, not one: [{keys!r}].")
+    listed = list(dict.fromkeys(keys))
+    for key in listed:
+        if not isinstance(key, str):
+            raise TypeError(f"A key is a str; this is {key!r}.")
+    return listed
+
+
+def _json_body(value: object) -> bytes:
+    return _compact(value).encode()
+
+
+def _with_body(lines: str, body: bytes) -> bytes:
+    return f"{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+# --- what comes back
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = read_json(body)
+    except SerializationError as error:
+        raise BadAnswer(f"The answer is no JSON: {error}") from error
+    if type(value) is not dict:
+        raise BadAnswer(f"The answer is no JSON object, but {body[:80]!r}.")
+    return value
+
+
+def _member(holder: dict[str, Any], name: str, kind: type[T]) -> T:
+    value = holder.get(name)
+    if type(value) is not kind:
+        raise BadAnswer(f"The answer's member {name!r} should be of {kind.__name__}, and is {value!r:.80}.")
+    return value
+
+
+def _member_or(holder: dict[str, Any], name: str, kind: type[T], default: T) -> T:
+    return _member(holder, name, kind) if name in holder else default
+
+
+def _version(head: bytes) -> int:
+    tag = field(head, b"etag")
+    try:
+        # A proxy that compresses makes tags weak.
+        return int((tag or b"").removeprefix(b"W/").strip(b'"'))
+    except ValueError:
+        raise BadAnswer(f"The answer has no version, but the entity tag {tag!r}.") from None
+
+
+def _moment(text: Any) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except (AttributeError, ValueError):
+        raise BadAnswer(f"The answer's expiry is {text!r:.80}.") from None
+
+
+def _found_at(head: bytes) -> tuple[bool, str | None, int | None]:
+    """Of Cache-Status: whether the entry is stale, its tier, and the whole seconds that it has left."""
+    status = field(head, b"cache-status") or b""
+    detail: str | None = None
+    left: int | None = None
+    # Caches on the way put their own members behind the service's.
+    for part in status.partition(b",")[0].split(b";")[1:]:
+        name, _, value = part.strip().partition(b"=")
+        if name == b"detail":
+            detail = value.decode("latin-1")
+        elif name == b"ttl":
+            try:
+                left = int(value)
+            except ValueError:
+                pass
+    stale = detail == "stale"
+    return stale, None if stale or detail == "absent" else detail, left
+
+
+def problem(status: int, head: bytes, body: bytes) -> dict[str, Any]:
+    """The members of a problem (RFC 9457); of an answer that has none, its status alone. Never raises."""
+    try:
+        value = read_json(body)
+    except SerializationError:
+        value = None
+    if type(value) is dict:
+        return value
+    return {"status": status, "detail": body[:200].decode("utf-8", "replace")}
+
+
+def refusal(status: int, head: bytes, body: bytes) -> Refused:
+    """The error that an answer stands for which is no result of its call."""
+    said = problem(status, head, body)
+    code, detail = said.get("code"), said.get("detail")
+    retry_after = said.get("retry_after")
+    if type(retry_after) not in (int, float):
+        try:
+            retry_after = float(field(head, b"retry-after") or b"")
+        except ValueError:
+            retry_after = None
+    kind: type[Refused] = Refused
+    if status in (401, 403):
+        kind = NotAllowed
+    elif status in (429, 503):
+        kind = Busy
+    elif status in (400, 413, 414, 415, 422) or code in ("not_an_integer", "counter_overflow", "not_json"):
+        kind = Invalid
+    return kind(
+        status,
+        code if isinstance(code, str) else "",
+        detail if isinstance(detail, str) else "",
+        None if retry_after is None else float(retry_after),
+    )
+
+
+def _code(answer: Answer) -> str:
+    code = problem(*answer).get("code")
+    return code if isinstance(code, str) else ""
+
+
+class Calls:
+    """The calls of one namespace with one serializer. Immutable: safe for threads, tasks and forks."""
+
+    def __init__(self, namespace: str, serializer: Serializer) -> None:
+        self.namespace = namespace
+        self.serializer = serializer
+        self.prefix = f"/v1/namespaces/{namespace}"
+
+    # --- one value; get stands apart from the generators, since it is what callers wait for most
+
+    def get_start(self, key: str) -> bytes:
+        return f"GET {path_of(self.prefix, 'values', key)} HTTP/1.1\r\n".encode()
+
+    def got(self, answer: Answer, default: Any) -> Any:
+        """The value of an answer to a get; ``default`` where there is none, or a negative one."""
+        status, head, body = answer
+        if status == 200:
+            if _JSON_LINE in head:
+                return read_json(body)
+            return self.loaded(body, field(head, b"content-type"))
+        if status == 404:
+            return default
+        raise refusal(status, head, body)
+
+    def loaded(self, data: bytes, media_type: bytes | None) -> Any:
+        return load(data, BYTES if media_type is None else media_type.decode("latin-1"), self.serializer)
+
+    def _target(self, method: str, view: Any, key: str, query: str = "") -> bytes:
+        path = path_of(self.prefix, view, key)
+        if query:
+            path += ("&" if "?" in path else "?") + query
+        return f"{method} {path} HTTP/1.1\r\n".encode()
+
+    def has(self, key: str) -> Steps[bool]:
+        answer = yield Request(self._target("HEAD", "values", key), _NO_BODY, True)
+        if answer[0] in (200, 404):
+            return answer[0] == 200
+        raise refusal(*answer)
+
+    def entry(self, key: str, peek: bool) -> Steps[Entry | None]:
+        found, _ = yield from self._entry(key, peek)
+        return found
+
+    def _entry(self, key: str, peek: bool) -> Steps[tuple[Entry | None, int | None]]:
+        answer = yield Request(self._target("GET", "entries", key, "peek" if peek else ""), _NO_BODY, True)
+        status, head, body = answer
+        if status == 200:
+            return self._entry_of(_object(body), head), _found_at(head)[2]
+        if status == 404:
+            if field(head, b"etag") is None:
+                return None, None
+            left = _found_at(head)[2]
+            # Of a negative entry nothing says the moment, only the whole seconds that are left.
+            ends = None if left is None else datetime.now(timezone.utc) + timedelta(seconds=left)
+            return Entry(key, ABSENT, _version(head), ends), left
+        raise refusal(status, head, body)
+
+    def _entry_of(self, said: dict[str, Any], head: bytes = b"") -> Entry:
+        if "value" in said:
+            value = said["value"]
+        elif said.get("absent") is True:
+            value = ABSENT
+        else:
+            value = self._bytes_of(said)
+        stale, tier, _ = _found_at(head)
+        tags = _member_or(said, "tags", list, [])
+        return Entry(
+            _member(said, "key", str), value, _member(said, "version", int), _moment(said.get("expires_at")), tuple(tags), stale, tier
+        )
+
+    def _bytes_of(self, said: dict[str, Any]) -> Any:
+        try:
+            data = base64.b64decode(_member(said, "value_base64", str), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise BadAnswer(f"The answer's bytes are no base64: {error}") from error
+        return load(data, _member(said, "content_type", str), self.serializer)
+
+    def ttl(self, key: str) -> Steps[float | None]:
+        found, left = yield from self._entry(key, True)
+        if found is None or found.value is ABSENT:
+            raise KeyMissing(key)
+        if found.expires_at is None:
+            return None
+        # The service says the moment to the millisecond, but by its clock, and what is left in whole seconds: the moment
+        # counts as far as this machine's clock agrees with that.
+        by_clock = found.expires_at.timestamp() - time.time()
+        if left is None or left - 0.5 <= by_clock <= left + 1.5:
+            return max(by_clock, 0.0) if left is None or left >= 0 else by_clock
+        return float(left)
+
+    # --- writes
+
+    def put_request(
+        self,
+        key: str,
+        value: Any,
+        ttl: TTL,
+        stale_ttl: float | None = None,
+        tags: Iterable[str] = (),
+        lease: str | None = None,
+        condition: str = "",
+    ) -> Request:
+        """A put. ``condition`` is a field line with its end, or empty."""
+        lines = condition
+        if lease is not None:
+            if not isinstance(lease, str) or not _TOKEN.fullmatch(lease):
+                raise ValueError(f"lease is the token of a lease; this is {lease!r}.")
+            lines += f"Lease: {lease}\r\n"
+        if value is ABSENT:
+            return self._put_envelope(key, b'"absent":true', ttl, None, tag_list(tags), lines)
+        data, media_type = dump(value, self.serializer)
+        type_line = _TYPE_LINES.get(media_type)
+        if type_line is None:
+            if not isinstance(media_type, str) or len(media_type) > 255 or not _MEDIA_TYPE.fullmatch(media_type):
+                raise SerializationError(f"The serializer gave the media type {media_type!r}, which is none.")
+            type_line = f"Content-Type: {media_type}\r\n"
+        if tags != ():
+            labels = tag_list(tags)
+            line = ",".join(labels)
+            if labels:
+                if not _PLAIN_TAGS.fullmatch(line) or any("," in tag or not tag for tag in labels) or len(line) > 4096:
+                    return self._put_envelope(key, _value_member(data, media_type), ttl, stale_ttl, labels, lines)
+                lines += f"Cache-Tag: {line}\r\n"
+        path = path_of(self.prefix, "values", key)
+        if ttl is not DEFAULT or stale_ttl is not None:
+            query = []
+            if ttl is None:
+                # A query has no null: never is what the envelope alone says.
+                return self._put_envelope(key, _value_member(data, media_type), ttl, stale_ttl, tag_list(tags), lines)
+            if ttl is not DEFAULT:
+                query.append(f"ttl={_text(_check_ttl(ttl))}")  # type: ignore[arg-type]
+            if stale_ttl is not None:
+                query.append(f"stale_ttl={_text(_stale_seconds(stale_ttl))}")
+            path += ("&" if "?" in path else "?") + "&".join(query)
+        return Request(
+            f"PUT {path} HTTP/1.1\r\n".encode(), f"{type_line}{lines}Content-Length: {len(data)}\r\n\r\n".encode() + data, False
+        )
+
+    def _put_envelope(
+        self, key: str, member: bytes, ttl: TTL, stale_ttl: float | None, tags: Sequence[str], lines: str
+    ) -> Request:
+        body = b"{" + member + _policy_members(ttl, stale_ttl, tags) + b"}"
+        return Request(self._target("PUT", "entries", key), _with_body(f"Content-Type: application/json\r\n{lines}", body), False)
+
+    def set(
+        self, key: str, value: Any, ttl: TTL, stale_ttl: float | None, tags: Iterable[str], lease: str | None
+    ) -> Steps[int]:
+        answer = yield self.put_request(key, value, ttl, stale_ttl, tags, lease)
+        if answer[0] in (200, 201):
+            return _version(answer[1])
+        raise refusal(*answer)
+
+    def fill(self, grant: Grant, value: Any, ttl: TTL, stale_ttl: float | None, tags: Iterable[str]) -> Steps[bool]:
+        """Fills a lease; False where it is lost."""
+        answer = yield self.put_request(grant.key, value, ttl, stale_ttl, tags, grant.token)
+        if answer[0] in (200, 201):
+            return True
+        if answer[0] == 412:
+            return False
+        raise refusal(*answer)
+
+    def set_if(
+        self, condition: str, key: str, value: Any, ttl: TTL, stale_ttl: float | None, tags: Iterable[str]
+    ) -> Steps[int | None]:
+        """A put under a condition: its version, or None where the condition does not hold."""
+        answer = yield self.put_request(key, value, ttl, stale_ttl, tags, None, condition)
+        if answer[0] in (200, 201):
+            return _version(answer[1])
+        if answer[0] == 412:
+            return None
+        raise refusal(*answer)
+
+    ADD: Final = "If-None-Match: *\r\n"
+    REPLACE: Final = "If-Match: *\r\n"
+
+    @staticmethod
+    def of_version(version: int) -> str:
+        if isinstance(version, bool) or not isinstance(version, int):
+            raise TypeError(f"version is the number that a set or an entry gave; this is {version!r}.")
+        return f'If-Match: "{version:d}"\r\n'
+
+    def delete(self, key: str) -> Steps[bool]:
+        answer = yield Request(self._target("DELETE", "values", key), _NO_BODY, False)
+        if answer[0] in (204, 404):
+            return answer[0] == 204
+        raise refusal(*answer)
+
+    def touch(self, key: str, ttl: float | None) -> Steps[bool]:
+        body = _json_body({"ttl": _check_ttl(ttl)})
+        answer = yield Request(
+            self._target("PATCH", "entries", key), _with_body("Content-Type: application/merge-patch+json\r\n", body), False
+        )
+        if answer[0] in (200, 404):
+            return answer[0] == 200
+        raise refusal(*answer)
+
+    def incr(self, key: str, by: int, initial: int | None, ttl: TTL) -> Steps[int]:
+        wanted: dict[str, Any] = {"by": _whole(by, "by")}
+        if initial is not None:
+            wanted["initial"] = _whole(initial, "initial")
+            if ttl is not DEFAULT:
+                wanted["ttl"] = _check_ttl(ttl)
+        answer = yield Request(
+            self._target("POST", "counters", key), _with_body("Content-Type: application/json\r\n", _json_body(wanted)), False
+        )
+        status, _, body = answer
+        if status in (200, 201):
+            return _member(_object(body), "value", int)
+        if status == 404:
+            raise KeyMissing(key)
+        raise refusal(*answer)
+
+    # --- batches
+
+    def _post(self, path: str, value: object, safe: bool, lines: str = "", wait: float = 0.0) -> Request:
+        return self._post_bytes(path, _json_body(value), safe, lines, wait)
+
+    def _post_bytes(self, path: str, body: bytes, safe: bool, lines: str = "", wait: float = 0.0) -> Request:
+        return Request(
+            f"POST {self.prefix}/{path} HTTP/1.1\r\n".encode(),
+            _with_body(f"Content-Type: application/json\r\n{lines}", body),
+            safe,
+            wait,
+        )
+
+    def get_many(self, keys: Iterable[str]) -> Steps[dict[str, Any]]:
+        wanted = key_list(keys)
+        found: dict[str, Any] = {}
+        while wanted:
+            asked, wanted = wanted[:BATCH_KEYS], wanted[BATCH_KEYS:]
+            answer = yield self._post("batch/get", {"keys": asked}, True, "Prefer: return=minimal, bytes=raw\r\n")
+            if answer[0] != 200:
+                raise refusal(*answer)
+            omitted, unclear = self._read_values(answer, found)
+            if len(omitted) == len(asked):
+                # No room for a single one: such a value comes by itself.
+                single = omitted.pop()
+                answer = yield Request(self.get_start(single), _NO_BODY, True)
+                value = self.got(answer, ABSENT)
+                if value is not ABSENT:
+                    found[single] = value
+            if unclear:
+                answer = yield self._post("batch/get", {"keys": unclear}, True)
+                if answer[0] != 200:
+                    raise refusal(*answer)
+                omitted += self._read_entries(answer, found)
+            wanted = omitted + wanted
+        return found
+
+    def _read_values(self, answer: Answer, found: dict[str, Any]) -> tuple[list[str], list[str]]:
+        """Puts the values of a batch into ``found``; the keys that the answer had no room for, and those whose value is unclear.
+
+        In the plain JSON form a value of bytes is an object of two members, and so may a JSON value be.
+        """
+        _, head, body = answer
+        media_type = field(head, b"content-type") or b""
+        if media_type.startswith(b"application/vnd.pantler.batch"):
+            return self._read_framed(body, found), []
+        said = _object(body)
+        values = _member(said, "values", dict)
+        unclear = [
+            key for key, value in values.items() if type(value) is dict and value.keys() == {"value_base64", "content_type"}
+        ]
+        found.update(values)
+        for key in unclear:
+            del found[key]
+        return _member_or(said, "omitted", list, []), unclear
+
+    def _read_framed(self, body: bytes, found: dict[str, Any]) -> list[str]:
+        length, newline, _ = body[:24].partition(b"\n")
+        try:
+            start = len(length) + 1
+            end = start + int(length)
+        except ValueError:
+            raise BadAnswer(f"The batch begins with {body[:24]!r}, not with the length of its JSON.") from None
+        if not newline or not start <= end <= len(body):
+            raise BadAnswer("The batch is shorter than it says.")
+        said = _object(body[start:end])
+        found.update(_member(said, "values", dict))
+        serializer = self.serializer
+        for key, frame in _member_or(said, "bytes", dict, {}).items():
+            try:
+                media_type, size = frame["content_type"], frame["length"]
+                start, end = end, end + size
+            except (TypeError, KeyError):
+                raise BadAnswer(f"The batch's frame of {key!r} is {frame!r:.80}.") from None
+            if not start <= end <= len(body) or type(media_type) is not str:
+                raise BadAnswer(f"The batch's frame of {key!r} is {frame!r:.80}, beyond its end.")
+            found[key] = load(body[start:end], media_type, serializer)
+        if end != len(body):
+            raise BadAnswer("The batch is longer than it says.")
+        return _member_or(said, "omitted", list, [])
+
+    def _read_entries(self, answer: Answer, found: dict[str, Any]) -> list[str]:
+        said = _object(answer[2])
+        for one in _member(said, "entries", list):
+            if type(one) is not dict:
+                raise BadAnswer(f"The batch has the entry {one!r:.80}.")
+            found[_member(one, "key", str)] = one["value"] if "value" in one else self._bytes_of(one)
+        return _member_or(said, "omitted", list, [])
+
+    def set_many(
+        self, mapping: Mapping[str, Any], ttl: TTL, stale_ttl: float | None, tags: Iterable[str]
+    ) -> Steps[list[str]]:
+        labels = tag_list(tags)
+        policy = _policy_members(ttl, stale_ttl, labels)
+        negative = _policy_members(ttl, None, labels) if stale_ttl is not None else policy
+        # All are serialized before any is sent, so that one that cannot be leaves nothing half done.
+        entries: list[tuple[str, bytes]] = []
+        for key, value in mapping.items():
+            if not isinstance(key, str):
+                raise TypeError(f"A key is a str; this is {key!r}.")
+            name = b'{"key":' + _compact(key).encode() + b","
+            if value is ABSENT:
+                entries.append((key, name + b'"absent":true' + negative + b"}"))
+            else:
+                entries.append((key, name + _value_member(*dump(value, self.serializer)) + policy + b"}"))
+        failed: list[str] = []
+        groups = list(_groups(entries))
+        groups.reverse()
+        while groups:
+            group = groups.pop()
+            body = b'{"entries":[' + b",".join([text for _, text in group]) + b"]}"
+            answer = yield self._post_bytes("batch/set", body, False)
+            status, _, text = answer
+            if status == 413:
+                # The service takes less than we thought. Nothing of it was read.
+                if len(group) == 1:
+                    failed.append(group[0][0])
+                else:
+                    middle = len(group) // 2
+                    groups += [group[middle:], group[:middle]]
+            elif status == 200:
+                for error in _member(_object(text), "errors", list):
+                    failed.append(_member(error, "key", str) if type(error) is dict else str(error))
+            else:
+                raise refusal(*answer)
+        return failed
+
+    def delete_many(self, keys: Iterable[str]) -> Steps[int]:
+        wanted = key_list(keys)
+        deleted = 0
+        for start in range(0, len(wanted), BATCH_KEYS):
+            answer = yield self._post("batch/delete", {"keys": wanted[start : start + BATCH_KEYS]}, False)
+            if answer[0] != 200:
+                raise refusal(*answer)
+            deleted += _member(_object(answer[2]), "deleted", int)
+        return deleted
+
+    def invalidate(self, tags: Iterable[str], prefix: str | None, keys: Iterable[str], stale: bool) -> Steps[int]:
+        labels, names = tag_list(tags), key_list(keys)
+        if (len(labels) > 0) + (prefix is not None) + (len(names) > 0) > 1:
+            raise ValueError("One of tags, prefix and keys is invalidated at a time.")
+        if prefix is not None and (not isinstance(prefix, str) or not prefix):
+            raise ValueError("prefix is a str that is not empty; flush() invalidates everything.")
+        wanted: list[dict[str, Any]] = []
+        if prefix is not None:
+            wanted.append({"prefix": prefix})
+        wanted += [{"tags": labels[start : start + 64]} for start in range(0, len(labels), 64)]
+        wanted += [{"keys": names[start : start + BATCH_KEYS]} for start in range(0, len(names), BATCH_KEYS)]
+        count = 0
+        for one in wanted:
+            said = yield from self._invalidate(one, stale)
+            number = said.get("invalidated")
+            if number is None:
+                number = said.get("tags", 0)
+            if type(number) is not int:
+                raise BadAnswer(f"The answer's number of what was invalidated is {number!r:.80}.")
+            count += number
+        return count
+
+    def flush(self, stale: bool) -> Steps[None]:
+        yield from self._invalidate({"all": True}, stale)
+
+    def _invalidate(self, what: dict[str, Any], stale: bool) -> Steps[dict[str, Any]]:
+        if stale:
+            what["mode"] = "stale"
+        answer = yield self._post("invalidate", what, False)
+        if answer[0] == 200:
+            return _object(answer[2])
+        if answer[0] == 404:
+            return {}  # no such namespace, so nothing in it
+        raise refusal(*answer)
+
+    def page_of_keys(self, prefix: str, cursor: str | None) -> Steps[tuple[list[str], str | None]]:
+        """Up to 1,000 keys, and where the next ones begin; None at the end."""
+        query = f"limit={BATCH_KEYS}"
+        if prefix:
+            query += f"&prefix={_quote(prefix)}"
+        if cursor is not None:
+            query += f"&cursor={_quote(cursor)}"
+        answer = yield Request(f"GET {self.prefix}/entries?{query} HTTP/1.1\r\n".encode(), _NO_BODY, True)
+        if answer[0] == 404:
+            return [], None
+        if answer[0] != 200:
+            raise refusal(*answer)
+        said = _object(answer[2])
+        listed = [one for one in _member(said, "entries", list) if type(one) is dict]
+        following = said.get("cursor")
+        return [_member(one, "key", str) for one in listed if "absent" not in one], following if isinstance(following, str) else None
+
+    # --- leases
+
+    def lease(self, key: str, ttl: float, wait: float, *, peek: bool = False) -> Steps[Entry | Grant | Held | Unreadable]:
+        """Asks once; ``wait`` is at most what the service takes."""
+        wanted: dict[str, Any] = {}
+        if ttl != 10:
+            wanted["ttl"] = lease_seconds(ttl)
+        wait = min(_wait_seconds(wait), LONGEST_WAIT)
+        if wait:
+            wanted["wait"] = wait
+        answer = yield Request(
+            self._target("POST", "leases", key, "peek" if peek else ""),
+            _with_body("Content-Type: application/json\r\n", _json_body(wanted)),
+            False,
+            wait,
+        )
+        status, head, body = answer
+        if status == 200:
+            try:
+                return self._entry_of(_object(body), head)
+            except SerializationError as error:
+                return Unreadable(_version(head), error)
+        if status == 201:
+            said = _object(body)
+            given = _member(said, "lease", dict)
+            stale = _member_or(said, "stale_entry", dict, {})
+            fresh = said.get("fresh") is True
+            kept = None
+            if stale:
+                try:
+                    kept = self._entry_of(stale)
+                except SerializationError:
+                    # It is what this very lease is to replace: nobody has to read it.
+                    kept, fresh = None, False
+                else:
+                    kept = Entry(key, kept.value, kept.version, kept.expires_at, kept.tags, not fresh, None)
+            return Grant(key, _member(given, "token", str), ttl, kept, fresh)
+        if status == 409:
+            said = problem(*answer)
+            if said.get("code") == "lease_held":
+                reason, refused = said.get("reason"), refusal(*answer)
+                return Held(reason if isinstance(reason, str) else "filling", refused.retry_after or 0.0, refused)
+        raise refusal(*answer)
+
+    def prolong(self, grant: Grant, ttl: float) -> Steps[bool]:
+        body = _json_body({"ttl": lease_seconds(ttl)})
+        answer = yield Request(
+            self._target("PATCH", "leases", grant.key),
+            _with_body(f"Content-Type: application/merge-patch+json\r\nLease: {grant.token}\r\n", body),
+            False,
+        )
+        if answer[0] in (200, 412):
+            return answer[0] == 200
+        raise refusal(*answer)
+
+    def release_request(self, grant: Grant, retry_after: float | None) -> Request:
+        query = ""
+        if retry_after is not None:
+            query = f"retry_after={_text(min(max(seconds(retry_after, 'retry_after'), 0.1), 60))}"
+        return Request(self._target("DELETE", "leases", grant.key, query), f"Lease: {grant.token}\r\n\r\n".encode(), False)
+
+    def release(self, grant: Grant, retry_after: float | None) -> Steps[bool]:
+        answer = yield self.release_request(grant, retry_after)
+        if answer[0] in (204, 412):
+            return answer[0] == 204
+        raise refusal(*answer)
+
+    # --- statistics
+
+    def stats(self) -> Steps[dict[str, Any]]:
+        answer = yield Request(f"GET {self.prefix}/stats HTTP/1.1\r\n".encode(), _NO_BODY, True)
+        if answer[0] == 200:
+            return _object(answer[2])
+        raise refusal(*answer)
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is an int; this is {value!r}.")
+    return value
+
+
+def _quote(text: str) -> str:
+    from urllib.parse import quote
+
+    return quote(text, safe="")
+
+
+def _value_member(data: bytes, media_type: str) -> bytes:
+    if media_type == JSON:
+        return b'"value":' + data
+    return b'"value_base64":"' + base64.b64encode(data) + b'","content_type":' + _compact(media_type).encode()
+
+
+def _policy_members(ttl: TTL, stale_ttl: float | None, tags: Collection[str]) -> bytes:
+    """The members of an envelope that follow its value, each with the comma before it."""
+    said: dict[str, Any] = {}
+    if ttl is not DEFAULT:
+        said["ttl"] = _check_ttl(ttl)
+    if stale_ttl is not None:
+        said["stale_ttl"] = _stale_seconds(stale_ttl)
+    if tags:
+        said["tags"] = list(tags)
+    return b"," + _json_body(said)[1:-1] if said else b""
+
+
+def _groups(entries: list[tuple[str, bytes]]) -> Generator[list[tuple[str, bytes]], None, None]:
+    group: list[tuple[str, bytes]] = []
+    size = 0
+    for entry in entries:
+        size += len(entry[1]) + 1
+        if group and (len(group) == BATCH_KEYS or size > BATCH_BYTES):
+            yield group
+            group, size = [], len(entry[1]) + 1
+        group.append(entry)
+    if group:
+        yield group
