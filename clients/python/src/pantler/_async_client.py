@@ -184,7 +184,7 @@ class AsyncClient:
         """Sends it, also while the caller is being cancelled; whether it was done. Raises nothing of the service's."""
         try:
             # In a task of its own: structured concurrency (anyio) cancels each further await of a cancelled task at once.
-            answer = await asyncio.shield(_begin(self._send(request)))
+            answer: Answer = await asyncio.shield(_begin(self._send(request)))
         except PantlerError:
             return False
         return answer[0] == 204

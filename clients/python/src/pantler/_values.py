@@ -7,8 +7,10 @@ a serializer is asked for its other media types alone.
 
 from __future__ import annotations
 
+import importlib
 import json
 import pickle
+from collections.abc import Callable
 from typing import Any, Final, Protocol, runtime_checkable
 
 from .errors import SerializationError
@@ -223,7 +225,7 @@ class MsgpackSerializer:
 
     def __init__(self) -> None:
         try:
-            import msgpack
+            msgpack = importlib.import_module("msgpack")
         except ImportError as error:
             raise ImportError("The serializer 'msgpack' needs the package msgpack: pip install msgpack") from error
         self._pack = msgpack.packb
@@ -247,7 +249,12 @@ class MsgpackSerializer:
             raise SerializationError(f"The MessagePack cannot be read: {type(error).__name__}: {error}") from error
 
 
-_NAMED = {"json": JSONSerializer, "auto": AutoSerializer, "pickle": PickleSerializer, "msgpack": MsgpackSerializer}
+_NAMED: Final[dict[str, Callable[[], Serializer]]] = {
+    "json": JSONSerializer,
+    "auto": AutoSerializer,
+    "pickle": PickleSerializer,
+    "msgpack": MsgpackSerializer,
+}
 
 
 def serializer_of(wanted: str | Serializer) -> Serializer:
@@ -256,8 +263,7 @@ def serializer_of(wanted: str | Serializer) -> Serializer:
         kind = _NAMED.get(wanted)
         if kind is None:
             raise ValueError(f"There is no serializer {wanted!r}: there are {', '.join(map(repr, _NAMED))}, or an object of your own.")
-        serializer: Serializer = kind()
-        return serializer
+        return kind()
     if isinstance(wanted, type) or not isinstance(wanted, Serializer):
         raise TypeError(f"A serializer is a name or an object with the methods dumps and loads; this is {wanted!r}.")
     return wanted
