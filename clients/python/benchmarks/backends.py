@@ -95,10 +95,10 @@ def settings_of(folder: str, urls: dict[str, str]) -> dict[str, dict[str, Any]]:
             **common,
         },
         MEMCACHED: {
-            "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache", "LOCATION": urls[MEMCACHED], **common
+            "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache", "LOCATION": urls.get(MEMCACHED), **common
         },
-        REDIS: {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": urls[REDIS] + "/0", **common},
-        DJANGO_REDIS: {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": urls[REDIS] + "/1", **common},
+        REDIS: {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"{urls.get(REDIS)}/0", **common},
+        DJANGO_REDIS: {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"{urls.get(REDIS)}/1", **common},
     }  # fmt: skip
 
 
@@ -306,9 +306,14 @@ def rounds_of(calls: dict[str, Callable[[], object]], counts: dict[str, int], ro
 
 def measure(arguments: argparse.Namespace, folder: str) -> dict[str, dict[str, float]]:
     """Medians in microseconds: operation by subject."""
-    with pantler(folder) as url, redis(folder) as redis_port, memcached(folder) as memcached_port:
-        urls = {PANTLER: url, REDIS: f"redis://127.0.0.1:{redis_port}", MEMCACHED: f"127.0.0.1:{memcached_port}"}
-        names = [name for name in ALL if name in arguments.backends]
+    names = [name for name in ALL if name in arguments.backends]
+    with contextlib.ExitStack() as servers:
+        url = servers.enter_context(pantler(folder))
+        urls = {PANTLER: url}
+        if REDIS in names or DJANGO_REDIS in names:
+            urls[REDIS] = f"redis://127.0.0.1:{servers.enter_context(redis(folder))}"
+        if MEMCACHED in names:
+            urls[MEMCACHED] = f"127.0.0.1:{servers.enter_context(memcached(folder))}"
         set_up_django(folder, urls, names)
         from django.core.cache import caches
 
