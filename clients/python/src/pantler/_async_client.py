@@ -219,7 +219,8 @@ class AsyncClient:
         lease: str | None = None,
     ) -> int:
         """Puts the value under the key, and returns its version; see :meth:`Client.set`."""
-        return await self._run(self._calls.set(key, value, ttl, stale_ttl, tags, lease))
+        start, rest, _, _ = self._calls.put_request(key, value, ttl, stale_ttl, tags, lease)
+        return self._calls.was_set(await self._exchange(start, rest, safe=False))
 
     async def add(
         self, key: str, value: Any, ttl: TTL = DEFAULT, *, stale_ttl: float | None = None, tags: Iterable[str] = ()

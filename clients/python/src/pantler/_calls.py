@@ -7,21 +7,20 @@ connections and one with asyncio, so that what a call means is written once.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import enum
-import json
 import math
 import re
 import time
+from binascii import Error as Base64Error, a2b_base64, b2a_base64
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
+from urllib.parse import quote
 
 from ._http import Answer, field
 from ._keys import path as path_of
-from ._values import BYTES, JSON, MSGPACK, PICKLE, Serializer, dump, load, read_json
+from ._values import BYTES, JSON, MSGPACK, PICKLE, Serializer, dump, encode_json as _encode, load, read_json
 from .errors import BadAnswer, Busy, Invalid, KeyMissing, NotAllowed, Refused, SerializationError
 
 T = TypeVar("T")
@@ -66,15 +65,16 @@ LONGEST_TTL: Final = 3_153_600_000
 #: The longest that the service lets a caller wait for a lease.
 LONGEST_WAIT: Final = 30.0
 
+#: Bytes from here on go as they are. Fewer go as base64 in an envelope, which the service reads quicker than a query and fields.
+_MANY_BYTES: Final = 4096
+
 _NO_BODY: Final = b"\r\n"
 _JSON_LINE: Final = b"\r\ncontent-type: application/json\r\n"
-_TYPE_LINES: Final = {kind: f"Content-Type: {kind}\r\n" for kind in (JSON, BYTES, PICKLE, MSGPACK)}
-_MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+/[A-Za-z0-9!#$%&'*+.^_`|~-]+( ?;[ !-~]*)?")
+_KNOWN_TYPES: Final = frozenset({JSON, BYTES, PICKLE, MSGPACK})
+_is_media_type = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+/[A-Za-z0-9!#$%&'*+.^_`|~-]+( ?;[ !-~]*)?").fullmatch
 # Tags that a field line carries as they are. Others (with a comma, beyond ASCII) go in an envelope.
-_PLAIN_TAGS: Final = re.compile(r"[A-Za-z0-9_.:/@~+=#-]+(?:,[A-Za-z0-9_.:/@~+=#-]+)*")
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-
-_compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_is_plain_tag = re.compile(r"[A-Za-z0-9_.:/@~+=#-]{1,64}").fullmatch
+_is_token = re.compile(r"[A-Za-z0-9_-]{1,128}").fullmatch
 
 
 class Request(NamedTuple):
@@ -157,6 +157,8 @@ def seconds(value: Any, name: str = "ttl") -> int | float:
 
 
 def _check_ttl(ttl: Any) -> int | float | None:
+    if type(ttl) is int and 0 < ttl <= LONGEST_TTL:
+        return ttl
     try:
         return None if ttl is None else seconds(ttl)
     except (TypeError, ValueError) as error:
@@ -167,7 +169,7 @@ def _stale_seconds(value: Any) -> int | float:
     return 0 if type(value) in (int, float) and value == 0 else seconds(value, "stale_ttl")
 
 
-def _text(number: int | float) -> str:
+def _text(number: float | None) -> str:
     return str(number) if isinstance(number, int) else f"{number:.3f}"
 
 
@@ -206,7 +208,7 @@ def key_list(keys: Iterable[str]) -> list[str]:
 
 
 def _json_body(value: object) -> bytes:
-    return _compact(value).encode()
+    return _encode(value).encode()
 
 
 def _with_body(lines: str, body: bytes) -> bytes:
@@ -238,6 +240,10 @@ def _member_or(holder: dict[str, Any], name: str, kind: type[T], default: T) -> 
 
 
 def _version(head: bytes) -> int:
+    at = head.find(b'\r\netag: "') + 9
+    digits = head[at : head.find(b'"', at)]
+    if digits.isdigit() and at > 8:
+        return int(digits)
     tag = field(head, b"etag")
     try:
         # A proxy that compresses makes tags weak.
@@ -387,8 +393,8 @@ class Calls:
 
     def _bytes_of(self, said: dict[str, Any]) -> Any:
         try:
-            data = base64.b64decode(_member(said, "value_base64", str), validate=True)
-        except (binascii.Error, ValueError) as error:
+            data = a2b_base64(_member(said, "value_base64", str))
+        except (Base64Error, ValueError) as error:
             raise BadAnswer(f"The answer's bytes are no base64: {error}") from error
         return load(data, _member(said, "content_type", str), self.serializer)
 
@@ -415,54 +421,49 @@ class Calls:
         stale_ttl: float | None = None,
         tags: Iterable[str] = (),
         lease: str | None = None,
-        condition: str = "",
+        condition: bytes = b"",
     ) -> Request:
         """A put. ``condition`` is a field line with its end, or empty."""
-        lines = condition
         if lease is not None:
-            if not isinstance(lease, str) or not _TOKEN.fullmatch(lease):
+            if not isinstance(lease, str) or not _is_token(lease):
                 raise ValueError(f"lease is the token of a lease; this is {lease!r}.")
-            lines += f"Lease: {lease}\r\n"
+            condition += f"Lease: {lease}\r\n".encode()
+        labels = tag_list(tags) if tags != () else []
         if value is ABSENT:
-            return self._put_envelope(key, b'"absent":true', ttl, None, tag_list(tags), lines)
-        data, media_type = dump(value, self.serializer)
-        type_line = _TYPE_LINES.get(media_type)
-        if type_line is None:
-            if not isinstance(media_type, str) or len(media_type) > 255 or not _MEDIA_TYPE.fullmatch(media_type):
-                raise SerializationError(f"The serializer gave the media type {media_type!r}, which is none.")
-            type_line = f"Content-Type: {media_type}\r\n"
-        if tags != ():
-            labels = tag_list(tags)
-            line = ",".join(labels)
-            if labels:
-                if not _PLAIN_TAGS.fullmatch(line) or any("," in tag or not tag for tag in labels) or len(line) > 4096:
-                    return self._put_envelope(key, _value_member(data, media_type), ttl, stale_ttl, labels, lines)
-                lines += f"Cache-Tag: {line}\r\n"
-        path = path_of(self.prefix, "values", key)
-        if ttl is not DEFAULT or stale_ttl is not None:
-            query = []
-            if ttl is None:
-                # A query has no null: never is what the envelope alone says.
-                return self._put_envelope(key, _value_member(data, media_type), ttl, stale_ttl, tag_list(tags), lines)
-            if ttl is not DEFAULT:
-                query.append(f"ttl={_text(_check_ttl(ttl))}")  # type: ignore[arg-type]
-            if stale_ttl is not None:
-                query.append(f"stale_ttl={_text(_stale_seconds(stale_ttl))}")
-            path += ("&" if "?" in path else "?") + "&".join(query)
+            body = b'{"absent":true%b}' % _policy_members(ttl, None, labels)
+        else:
+            data, media_type = dump(value, self.serializer)
+            if media_type == JSON:
+                body = b'{"value":%b%b}' % (data, _policy_members(ttl, stale_ttl, labels))
+            else:
+                if len(data) >= _MANY_BYTES and ttl is not None and all(map(_is_plain_tag, labels)):
+                    return self._put_bytes(key, data, media_type, ttl, stale_ttl, labels, condition)
+                body = b"{%b%b}" % (_value_member(data, media_type), _policy_members(ttl, stale_ttl, labels))
         return Request(
-            f"PUT {path} HTTP/1.1\r\n".encode(), f"{type_line}{lines}Content-Length: {len(data)}\r\n\r\n".encode() + data, False
+            f"PUT {path_of(self.prefix, 'entries', key)} HTTP/1.1\r\n".encode(),
+            b"%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (condition, len(body), body),
+            False,
         )
 
-    def _put_envelope(
-        self, key: str, member: bytes, ttl: TTL, stale_ttl: float | None, tags: Sequence[str], lines: str
+    def _put_bytes(
+        self, key: str, data: bytes, media_type: str, ttl: TTL, stale_ttl: float | None, tags: list[str], condition: bytes
     ) -> Request:
-        body = b"{" + member + _policy_members(ttl, stale_ttl, tags) + b"}"
-        return Request(self._target("PUT", "entries", key), _with_body(f"Content-Type: application/json\r\n{lines}", body), False)
+        if media_type not in _KNOWN_TYPES:
+            _check_media_type(media_type)
+        lines = f"Content-Type: {media_type}\r\n"
+        if tags:
+            lines += f"Cache-Tag: {','.join(tags)}\r\n"
+        query = []
+        if ttl is not DEFAULT:
+            query.append(f"ttl={_text(_check_ttl(ttl))}")
+        if stale_ttl is not None:
+            query.append(f"stale_ttl={_text(_stale_seconds(stale_ttl))}")
+        return Request(
+            self._target("PUT", "values", key, "&".join(query)), condition + _with_body(lines, data), False
+        )
 
-    def set(
-        self, key: str, value: Any, ttl: TTL, stale_ttl: float | None, tags: Iterable[str], lease: str | None
-    ) -> Steps[int]:
-        answer = yield self.put_request(key, value, ttl, stale_ttl, tags, lease)
+    def was_set(self, answer: Answer) -> int:
+        """The version that a put gave."""
         if answer[0] in (200, 201):
             return _version(answer[1])
         raise refusal(*answer)
@@ -477,7 +478,7 @@ class Calls:
         raise refusal(*answer)
 
     def set_if(
-        self, condition: str, key: str, value: Any, ttl: TTL, stale_ttl: float | None, tags: Iterable[str]
+        self, condition: bytes, key: str, value: Any, ttl: TTL, stale_ttl: float | None, tags: Iterable[str]
     ) -> Steps[int | None]:
         """A put under a condition: its version, or None where the condition does not hold."""
         answer = yield self.put_request(key, value, ttl, stale_ttl, tags, None, condition)
@@ -487,14 +488,14 @@ class Calls:
             return None
         raise refusal(*answer)
 
-    ADD: Final = "If-None-Match: *\r\n"
-    REPLACE: Final = "If-Match: *\r\n"
+    ADD: Final = b"If-None-Match: *\r\n"
+    REPLACE: Final = b"If-Match: *\r\n"
 
     @staticmethod
-    def of_version(version: int) -> str:
+    def of_version(version: int) -> bytes:
         if isinstance(version, bool) or not isinstance(version, int):
             raise TypeError(f"version is the number that a set or an entry gave; this is {version!r}.")
-        return f'If-Match: "{version:d}"\r\n'
+        return f'If-Match: "{version:d}"\r\n'.encode()
 
     def delete(self, key: str) -> Steps[bool]:
         answer = yield Request(self._target("DELETE", "values", key), _NO_BODY, False)
@@ -576,7 +577,7 @@ class Calls:
         said = _object(body)
         values = _member(said, "values", dict)
         unclear = [
-            key for key, value in values.items() if type(value) is dict and value.keys() == {"value_base64", "content_type"}
+            key for key, value in values.items() if type(value) is dict and len(value) == 2 and "value_base64" in value
         ]
         found.update(values)
         for key in unclear:
@@ -627,7 +628,7 @@ class Calls:
         for key, value in mapping.items():
             if not isinstance(key, str):
                 raise TypeError(f"A key is a str; this is {key!r}.")
-            name = b'{"key":' + _compact(key).encode() + b","
+            name = b'{"key":' + _encode(key).encode() + b","
             if value is ABSENT:
                 entries.append((key, name + b'"absent":true' + negative + b"}"))
             else:
@@ -703,9 +704,9 @@ class Calls:
         """Up to 1,000 keys, and where the next ones begin; None at the end."""
         query = f"limit={BATCH_KEYS}"
         if prefix:
-            query += f"&prefix={_quote(prefix)}"
+            query += f"&prefix={quote(prefix, safe='')}"
         if cursor is not None:
-            query += f"&cursor={_quote(cursor)}"
+            query += f"&cursor={quote(cursor, safe='')}"
         answer = yield Request(f"GET {self.prefix}/entries?{query} HTTP/1.1\r\n".encode(), _NO_BODY, True)
         if answer[0] == 404:
             return [], None
@@ -798,20 +799,23 @@ def _whole(value: Any, name: str) -> int:
     return value
 
 
-def _quote(text: str) -> str:
-    from urllib.parse import quote
-
-    return quote(text, safe="")
-
-
 def _value_member(data: bytes, media_type: str) -> bytes:
     if media_type == JSON:
         return b'"value":' + data
-    return b'"value_base64":"' + base64.b64encode(data) + b'","content_type":' + _compact(media_type).encode()
+    if media_type not in _KNOWN_TYPES:
+        _check_media_type(media_type)
+    return b'"value_base64":"%b","content_type":%b' % (b2a_base64(data, newline=False), _encode(media_type).encode())
+
+
+def _check_media_type(media_type: object) -> None:
+    if not isinstance(media_type, str) or len(media_type) > 255 or not _is_media_type(media_type):
+        raise SerializationError(f"The serializer gave the media type {media_type!r}, which is none.")
 
 
 def _policy_members(ttl: TTL, stale_ttl: float | None, tags: Collection[str]) -> bytes:
     """The members of an envelope that follow its value, each with the comma before it."""
+    if stale_ttl is None and not tags and (ttl is DEFAULT or type(ttl) is int and 0 < ttl <= LONGEST_TTL):
+        return b"" if ttl is DEFAULT else b',"ttl":%d' % ttl
     said: dict[str, Any] = {}
     if ttl is not DEFAULT:
         said["ttl"] = _check_ttl(ttl)

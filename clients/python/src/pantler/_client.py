@@ -259,7 +259,8 @@ class Client:
         by. ``lease``: the token of a lease that this fills; Refused (``lease_lost``) where that is lost. The value ABSENT makes a negative
         entry: the source has nothing under the key. Raises ValueError or TypeError for a TTL or tags that cannot be.
         """
-        return self._run(self._calls.set(key, value, ttl, stale_ttl, tags, lease))
+        start, rest, _, _ = self._calls.put_request(key, value, ttl, stale_ttl, tags, lease)
+        return self._calls.was_set(self._exchange(start, rest, safe=False))
 
     def add(
         self, key: str, value: Any, ttl: TTL = DEFAULT, *, stale_ttl: float | None = None, tags: Iterable[str] = ()

@@ -132,7 +132,7 @@ def _ask(calls: Calls, key: str, ttl: float, wait: float) -> Generator[Command, 
     return (yield from calls.lease(key, ttl, wait))
 
 
-def _request(calls: Calls, key: str, value: Any, options: Options, lease: str | None, condition: str = "") -> Request | None:
+def _request(calls: Calls, key: str, value: Any, options: Options, lease: str | None, condition: bytes = b"") -> Request | None:
     """What stores the value; None where that it is nothing is not to be remembered."""
     tags = options.tags
     labels = tag_list(tags(value) if callable(tags) else tags)

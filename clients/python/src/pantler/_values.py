@@ -44,7 +44,24 @@ class Serializer(Protocol):
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _STRINGS: Final = frozenset({str})
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+def _refuse(value: Any) -> Any:
+    raise TypeError(f"{type(value).__qualname__} has no JSON")
+
+
+def _make_encoder() -> Callable[[Any], str]:
+    """JSON's own encoder. Where it is CPython's in C it is made once, which ``JSONEncoder.encode`` does for each call."""
+    standard = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"), default=_refuse)
+    sample = {"a": [1, -0.5, None, True, "é\"\n"], "b": {}}
+    try:
+        chunks = json.encoder.c_make_encoder(None, _refuse, json.encoder.encode_basestring, None, ":", ",", False, False, False)  # type: ignore[attr-defined]
+        if "".join(chunks(sample, 0)) == standard.encode(sample):
+            return lambda value: "".join(chunks(value, 0))
+    except (AttributeError, TypeError):
+        pass  # another Python, with another encoder inside
+    return standard.encode
+
+
+encode_json = _make_encoder()
 _decoder = json.JSONDecoder()
 _decode_first = _decoder.raw_decode
 
@@ -81,7 +98,7 @@ def exact_json(value: Any) -> bytes | None:
     if not is_exact(value):
         return None
     try:
-        return _encode(value).encode()
+        return encode_json(value).encode()
     except (ValueError, RecursionError):
         # NaN and the infinities; lone surrogates, which UTF-8 does not have (UnicodeEncodeError is a ValueError); integers of
         # more digits than Python turns into text (sys.set_int_max_str_digits).
