@@ -1,0 +1,259 @@
+"""
+Django's own cache tests against Pantler: run.py puts this module beside their tests/cache/tests.py, as `cache.tests_pantler`.
+
+`BaseCacheTests` is what Django asks of every backend. It runs three times: as it is; with every call made by its `a…` twin in a running
+event loop; and as it is over a Unix socket's worth of options that change how values travel (`SERIALIZER`: pickle). The other classes are those
+of the middleware, the page decorators and the handlers, whose tests name LocMemCache only because they need some cache: here the `default` cache is Pantler.
+"""
+
+import asyncio
+import copy
+import inspect
+import os
+import threading
+import unittest
+from unittest import mock
+
+from django.core.cache import DEFAULT_CACHE_ALIAS, cache, caches
+from django.test import SimpleTestCase, TestCase, override_settings
+
+from pantler.django import PantlerCache
+
+from . import tests
+from .closeable_cache import CloseHookMixin
+from .liberal_backend import LiberalKeyValidationMixin
+
+URL = os.environ["PANTLER_TEST_URL"]
+
+
+def params(namespace, **more):
+    return {"BACKEND": "pantler.django.PantlerCache", "LOCATION": f"{URL}/v1/namespaces/{namespace}", **more}
+
+
+class CullsByBytes:
+    """The tests of culling count the entries that LocMemCache leaves of MAX_ENTRIES; Pantler is bounded in bytes, by its namespace."""
+
+    @unittest.skip("looks into LocMemCache's culling")
+    def test_cull(self):
+        pass
+
+    @unittest.skip("looks into LocMemCache's culling")
+    def test_zero_cull(self):
+        pass
+
+    @unittest.skip("looks into LocMemCache's culling")
+    def test_cull_delete_when_store_empty(self):
+        pass
+
+
+@override_settings(CACHES=tests.caches_setting_for_tests(base=params("django-base")))
+class PantlerCacheTests(CullsByBytes, tests.BaseCacheTests, TestCase):
+    pass
+
+
+@override_settings(CACHES=tests.caches_setting_for_tests(base=params("django-pickle", OPTIONS={"SERIALIZER": "pickle"}), exclude={"cull", "zero_cull"}))
+class PantlerPickleCacheTests(CullsByBytes, tests.BaseCacheTests, TestCase):
+    pass
+
+
+class Loop:
+    """An event loop in a thread of its own, for as long as a test class runs."""
+
+    def __init__(self):
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, awaitable):
+        return asyncio.run_coroutine_threadsafe(awaitable, self._loop).result(60)
+
+    def close(self):
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class ByTwins:
+    """A cache whose calls are made by their `a…` twins, in a loop."""
+
+    def __init__(self, cache, loop):
+        self.__dict__.update(_cache=cache, _loop=loop)
+
+    def __getattr__(self, name):
+        twin = getattr(self._cache, "a" + name, None)
+        if not inspect.iscoroutinefunction(twin):
+            return getattr(self._cache, name)
+
+        def call(*args, **kwargs):
+            return self._loop.run(twin(*args, **kwargs))
+
+        return call
+
+    def __setattr__(self, name, value):
+        setattr(self._cache, name, value)
+
+    def __contains__(self, key):
+        return self.has_key(key)
+
+
+class AllByTwins:
+    def __init__(self, loop):
+        self._loop = loop
+
+    def __getitem__(self, alias):
+        return ByTwins(caches[alias], self._loop)
+
+
+@override_settings(CACHES=tests.caches_setting_for_tests(base=params("django-async")))
+class PantlerAsyncCacheTests(CullsByBytes, tests.BaseCacheTests, TestCase):
+    """`BaseCacheTests` with every call made by its `a…` twin."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        loop = Loop()
+        cls.addClassCleanup(loop.close)
+        for name, twin in ("cache", ByTwins(cache, loop)), ("caches", AllByTwins(loop)):
+            patch = mock.patch.object(tests, name, twin)
+            patch.start()
+            cls.addClassCleanup(patch.stop)
+
+    def test_get_or_set_version(self):
+        # As Django's, but for the name that the message has: it is the twin that misses its argument.
+        message = "aget_or_set() missing 1 required positional argument: 'default'"
+        self.assertEqual(tests.cache.get_or_set("brian", 1979, version=2), 1979)
+        with self.assertRaisesMessage(TypeError, message):
+            tests.cache.get_or_set("brian")
+        with self.assertRaisesMessage(TypeError, message):
+            tests.cache.get_or_set("brian", version=1)
+        self.assertIsNone(tests.cache.get("brian", version=1))
+        self.assertEqual(tests.cache.get_or_set("brian", 42, version=1), 42)
+        self.assertEqual(tests.cache.get_or_set("brian", 1979, version=2), 1979)
+        self.assertIsNone(tests.cache.get("brian", version=3))
+
+    def test_get_or_set_racing(self):
+        with mock.patch.object(PantlerCache, "aadd", mock.AsyncMock(return_value=False)):
+            self.assertEqual(tests.cache.get_or_set("key", "default"), "default")
+
+
+class TwinsAreOurOwn(SimpleTestCase):
+    """Every `a…` method of BaseCache is overridden: none of them goes by a thread."""
+
+    def test_every_coroutine_of_base_cache_has_its_own_implementation(self):
+        base = {name for name, method in vars(tests.BaseCache).items() if inspect.iscoroutinefunction(method)} if hasattr(tests, "BaseCache") else {
+            name for name in dir(PantlerCache.__mro__[-2]) if inspect.iscoroutinefunction(getattr(PantlerCache.__mro__[-2], name))
+        }
+        self.assertGreaterEqual(len(base), 16)
+        inherited = {name for name in base if getattr(PantlerCache, name) is getattr(PantlerCache.__mro__[-2], name)}
+        self.assertEqual(inherited, set())
+
+
+class LiberalPantlerCache(LiberalKeyValidationMixin, PantlerCache):
+    pass
+
+
+@override_settings(CACHES={"default": params("django-liberal", BACKEND="cache.tests_pantler.LiberalPantlerCache")})
+class PantlerCustomCacheKeyValidationTests(tests.CustomCacheKeyValidationTests):
+    pass
+
+
+class CloseablePantlerCache(CloseHookMixin, PantlerCache):
+    pass
+
+
+@override_settings(CACHES={"default": params("django-close", BACKEND="cache.tests_pantler.CloseablePantlerCache")})
+class PantlerCacheClosingTests(tests.CacheClosingTests):
+    pass
+
+
+def without_timeout(settings):
+    settings = copy.deepcopy(settings)
+    settings["default"]["TIMEOUT"] = None
+    return settings
+
+
+DEFAULT = {"default": params("django-timeout")}
+
+
+@override_settings(CACHES=DEFAULT)
+class PantlerDefaultNonExpiringCacheKeyTests(tests.DefaultNonExpiringCacheKeyTests):
+    """Django's read `_expire_info` of LocMemCache in three of them; here the service is asked."""
+
+    @override_settings(CACHES=without_timeout(DEFAULT))
+    def test_caches_set_with_timeout_as_none_has_correct_default_timeout(self):
+        self.assertIsNone(caches[DEFAULT_CACHE_ALIAS].default_timeout)
+        self.assertIsNone(caches[DEFAULT_CACHE_ALIAS].get_backend_timeout())
+
+    @override_settings(CACHES=DEFAULT)
+    def test_caches_with_unset_timeout_set_expiring_key(self):
+        caches[DEFAULT_CACHE_ALIAS].set("my-key", "my-value")
+        self.assertIn(caches[DEFAULT_CACHE_ALIAS].ttl("my-key"), (299, 300))
+
+    @override_settings(CACHES=without_timeout(DEFAULT))
+    def test_caches_set_with_timeout_as_none_set_non_expiring_key(self):
+        caches[DEFAULT_CACHE_ALIAS].set("another-key", "another-value")
+        self.assertIsNone(caches[DEFAULT_CACHE_ALIAS].ttl("another-key"))
+
+
+@override_settings(CACHES={"default": params("django-utils")})
+class PantlerCacheUtils(tests.CacheUtils):
+    pass
+
+
+@override_settings(CACHES={"default": params("django-prefixed-utils", KEY_PREFIX="cacheprefix")})
+class PantlerPrefixedCacheUtils(tests.PrefixedCacheUtils):
+    pass
+
+
+@override_settings(CACHES={"default": params("django-head")})
+class PantlerCacheHEADTest(tests.CacheHEADTest):
+    pass
+
+
+@override_settings(CACHES={"default": params("django-i18n")})
+class PantlerCacheI18nTest(tests.CacheI18nTest):
+    pass
+
+
+@override_settings(CACHES={"default": params("django-prefixed-i18n", KEY_PREFIX="cacheprefix")})
+class PantlerPrefixedCacheI18nTest(tests.PrefixedCacheI18nTest):
+    pass
+
+
+@override_settings(CACHES={"default": params("django-middleware"), "other": params("django-other", TIMEOUT="1")})
+class PantlerCacheMiddlewareTest(tests.CacheMiddlewareTest):
+    pass
+
+
+@override_settings(CACHES={"default": params("django-template-response")})
+class PantlerTestWithTemplateResponse(tests.TestWithTemplateResponse):
+    pass
+
+
+@override_settings(CACHES={"default": params("django-fragment-key")})
+class PantlerTestMakeTemplateFragmentKey(tests.TestMakeTemplateFragmentKey):
+    pass
+
+
+@override_settings(CACHES={"default": params("django-handler")})
+class PantlerCacheHandlerTest(tests.CacheHandlerTest):
+    pass
+
+
+# What is not run against Pantler, and why. Everything else in their module is, or the test below says what is new there.
+OTHER_BACKENDS = {
+    "BaseMemcachedTests", "PyLibMCCacheTests", "PyMemcacheCacheTests", "RedisCacheTests", "DBCacheTests", "DBCacheWithTimeZoneTests",
+    "CreateCacheTableForDBCacheTests", "LocMemCacheTests", "FileBasedCacheTests", "FileBasedCachePathLibTests", "DummyCacheTests",
+}
+
+
+class NothingIsLeftOut(SimpleTestCase):
+    def test_every_class_of_theirs_runs_here_or_is_of_another_backend(self):
+        theirs = {
+            name
+            for name, value in vars(tests).items()
+            if isinstance(value, type) and value.__module__ == tests.__name__ and any(member.startswith("test") for member in dir(value))
+        }
+        ours = [value for value in globals().values() if isinstance(value, type)]
+        run = {base.__name__ for value in ours for base in value.__mro__}
+        self.assertEqual(theirs - run - OTHER_BACKENDS, set())
