@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from . import _fetch
 from ._async_pool import AsyncPool
 from ._calls import DEFAULT, LONGEST_WAIT, TTL, Calls, Entry, Grant, Held, Request, Unreadable
-from ._client import Certificate, Settings, filling, settings_of
+from ._client import Certificate, Client, Settings, filling, settings_of
+from ._decorator import Decorator
 from ._fetch import Drop, Failed, Keep, Load, Options, Pause, Release, Tags
 from ._http import Answer
 from ._observation import Observer
-from ._values import Serializer
+from ._values import Serializer, serializer_of
 from .errors import PantlerError
 
 if TYPE_CHECKING:
@@ -134,10 +135,10 @@ class AsyncClient:
             settings_of(url, namespace, token, timeout, connect_timeout, max_idle, ca_file, client_certificate, serializer)
         )
 
-    def _set_up(self, settings: Settings) -> None:
+    def _set_up(self, settings: Settings, pool: AsyncPool | None = None) -> None:
         self._settings = settings
         self._calls = Calls(settings.namespace, settings.serializer)
-        self._pool = AsyncPool(
+        self._pool = pool or AsyncPool(
             settings.addresses,
             token=settings.token,
             timeout=settings.timeout,
@@ -147,6 +148,7 @@ class AsyncClient:
         )
         self._exchange = self._pool.exchange
         self._where = settings.where
+        self._other: Client | None = None
 
     @property
     def namespace(self) -> str:
@@ -157,6 +159,12 @@ class AsyncClient:
     def serializer(self) -> Serializer:
         """What turns values into bytes and back."""
         return self._settings.serializer
+
+    def with_serializer(self, serializer: str | Serializer) -> AsyncClient:
+        """A client of the same namespace with another serializer, over the same connections."""
+        other = type(self).__new__(type(self))
+        other._set_up(self._settings._replace(serializer=serializer_of(serializer)), self._pool)
+        return other
 
     @property
     def observers(self) -> tuple[Observer, ...]:
@@ -375,15 +383,42 @@ class AsyncClient:
             raise value.error
         return value
 
+    def cached(
+        self,
+        ttl: TTL = DEFAULT,
+        *,
+        key: str | Callable[..., str] | None = None,
+        stale_ttl: float | None = None,
+        tags: Tags = (),
+        negative_ttl: TTL | Literal[0] = DEFAULT,
+        wait: float = 10.0,
+        lease_ttl: float = 10.0,
+        stale_if_error: bool = False,
+        retry_after: float | None = None,
+    ) -> Decorator:
+        """Keeps what a coroutine function (or a function, by a :class:`Client`) returns; see :meth:`Client.cached`. Its ``invalidate`` is a
+        coroutine function too."""
+        options = Options(ttl, stale_ttl, tags, negative_ttl, wait, lease_ttl, stale_if_error, retry_after)
+        return Decorator(self._twin, lambda: self, key, options)
+
     # --- the rest
 
     async def stats(self) -> dict[str, Any]:
         """The service's statistics of the namespace: hits by tier, misses by reason, windows, sizes."""
         return await self._run(self._calls.stats())
 
+    def _twin(self) -> Client:
+        """The client for functions that are no coroutine functions, made when one is decorated."""
+        if self._other is None:
+            self._other = Client.__new__(Client)
+            self._other._set_up(self._settings)
+        return self._other
+
     async def close(self) -> None:
         """Closes the connections that nobody uses. The client still answers, on connections that it does not keep."""
         self._pool.close()
+        if self._other is not None:
+            self._other._pool.close()
 
     async def __aenter__(self) -> AsyncClient:
         return self

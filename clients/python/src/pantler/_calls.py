@@ -8,6 +8,7 @@ connections and one with asyncio, so that what a call means is written once.
 from __future__ import annotations
 
 import enum
+import hashlib
 import math
 import re
 import time
@@ -205,6 +206,16 @@ def key_list(keys: Iterable[str]) -> list[str]:
         if not isinstance(key, str):
             raise TypeError(f"A key is a str; this is {key!r}.")
     return listed
+
+
+def short_key(key: str) -> str:
+    """The key, or where it is longer than the service takes, its start and a hash of all of it."""
+    if len(key) * 4 <= 1024:
+        return key
+    data = key.encode()
+    if len(data) <= 1024:
+        return key
+    return data[:900].decode(errors="ignore") + "#" + hashlib.sha256(data).hexdigest()
 
 
 def _json_body(value: object) -> bytes:
@@ -783,6 +794,17 @@ class Calls:
         if answer[0] in (204, 412):
             return answer[0] == 204
         raise refusal(*answer)
+
+    def is_leased(self, key: str) -> Steps[bool]:
+        """Whether anybody has the lease of the key. Takes none, and waits for none."""
+        answer = yield Request(
+            f"GET {self.prefix}/leases?limit=1000&prefix={quote(key, safe='')} HTTP/1.1\r\n".encode(), _NO_BODY, True
+        )
+        if answer[0] == 404:
+            return False
+        if answer[0] != 200:
+            raise refusal(*answer)
+        return any(type(one) is dict and one.get("key") == key for one in _member(_object(answer[2]), "leases", list))
 
     # --- statistics
 

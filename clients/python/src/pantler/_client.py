@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 from . import _fetch
 from ._address import Address, parse_addresses
 from ._calls import DEFAULT, LONGEST_WAIT, TTL, Calls, Default, Entry, Grant, Held, Request, Steps, Unreadable
+from ._decorator import Decorator
 from ._fetch import Drop, Failed, Keep, Load, Options, Pause, Release, Tags
 from ._http import Answer
 from ._keeper import Kept, keep
@@ -24,6 +25,7 @@ from ._values import Serializer, serializer_of
 from .errors import BadAnswer, PantlerError
 
 if TYPE_CHECKING:
+    from ._async_client import AsyncClient
     from ._locks import Lock
 
 T = TypeVar("T")
@@ -174,10 +176,10 @@ class Client:
             settings_of(url, namespace, token, timeout, connect_timeout, max_idle, ca_file, client_certificate, serializer)
         )
 
-    def _set_up(self, settings: Settings) -> None:
+    def _set_up(self, settings: Settings, pool: Pool | None = None) -> None:
         self._settings = settings
         self._calls = Calls(settings.namespace, settings.serializer)
-        self._pool = Pool(
+        self._pool = pool or Pool(
             settings.addresses,
             token=settings.token,
             timeout=settings.timeout,
@@ -187,6 +189,7 @@ class Client:
         )
         self._exchange = self._pool.exchange
         self._where = settings.where
+        self._other: AsyncClient | None = None
 
     @property
     def namespace(self) -> str:
@@ -197,6 +200,12 @@ class Client:
     def serializer(self) -> Serializer:
         """What turns values into bytes and back."""
         return self._settings.serializer
+
+    def with_serializer(self, serializer: str | Serializer) -> Client:
+        """A client of the same namespace with another serializer, over the same connections."""
+        other = type(self).__new__(type(self))
+        other._set_up(self._settings._replace(serializer=serializer_of(serializer)), self._pool)
+        return other
 
     @property
     def observers(self) -> tuple[Observer, ...]:
@@ -450,15 +459,59 @@ class Client:
             raise value.error
         return value
 
+    def cached(
+        self,
+        ttl: TTL = DEFAULT,
+        *,
+        key: str | Callable[..., str] | None = None,
+        stale_ttl: float | None = None,
+        tags: Tags = (),
+        negative_ttl: TTL | Literal[0] = DEFAULT,
+        wait: float = 10.0,
+        lease_ttl: float = 10.0,
+        stale_if_error: bool = False,
+        retry_after: float | None = None,
+    ) -> Decorator:
+        """Keeps what a function returns, by :meth:`fetch`: a decorator for functions and, by an :class:`AsyncClient`, coroutine functions.
+
+            @client.cached(ttl=60)
+            def product(number: int) -> dict: ...
+
+            product(42)              # the first caller among all processes runs it
+            product.invalidate(42)   # whether there was an entry
+            product.key(42)          # its key
+            product.__wrapped__(42)  # the function itself
+
+        ``key``: a template of the arguments (``"product-{number}"``) or a function of them that returns the key. Without it the key is made of
+        the function's module and name and of the arguments, however they are passed; these have to be of types whose value says which they
+        are (None, bool, int, float, str, bytes, Decimal, UUID, dates and times, enums, and tuples, lists, sets and dicts of these), else
+        TypeError is raised: an object's default ``repr`` is another one in each process. So a method needs ``key``, or ``self`` would have to
+        be such a value. The other arguments are those of :meth:`fetch`. A function that returns None is asked again after ``negative_ttl``.
+        The decorated function raises what the function raises; safe for threads and forks as the client is.
+        """
+        options = Options(ttl, stale_ttl, tags, negative_ttl, wait, lease_ttl, stale_if_error, retry_after)
+        return Decorator(lambda: self, self._twin, key, options)
+
     # --- the rest
 
     def stats(self) -> dict[str, Any]:
         """The service's statistics of the namespace: hits by tier, misses by reason, windows, sizes."""
         return self._run(self._calls.stats())
 
+    def _twin(self) -> AsyncClient:
+        """The client for coroutine functions, made when one is decorated."""
+        if self._other is None:
+            from ._async_client import AsyncClient
+
+            self._other = AsyncClient.__new__(AsyncClient)
+            self._other._set_up(self._settings)
+        return self._other
+
     def close(self) -> None:
         """Closes the connections that nobody uses. The client still answers, on connections that it does not keep."""
         self._pool.close()
+        if self._other is not None:
+            self._other._pool.close()
 
     def __enter__(self) -> Client:
         return self

@@ -76,8 +76,8 @@ class Options(NamedTuple):
     retry_after: float | None = None
 
 
-class _Quiet:
-    """Says at most one thing every ten seconds: a service that is away is met by every call."""
+class Quiet:
+    """A warning at most every ten seconds: a service that is away is met by every call."""
 
     def __init__(self) -> None:
         self._again = float("-inf")
@@ -89,9 +89,9 @@ class _Quiet:
             log.warning(text, *values)
 
 
-_warn_away = _Quiet()
-_warn_unreadable = _Quiet()
-_warn_not_stored = _Quiet()
+_warn_away = Quiet()
+_warn_unreadable = Quiet()
+_warn_not_stored = Quiet()
 
 
 def fetch(

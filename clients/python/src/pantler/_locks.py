@@ -116,6 +116,10 @@ class Lock(_Lock):
             # The service had no room to let us wait; or nearly all of it is over.
             time.sleep(min(left, 0.05))
 
+    def locked(self) -> bool:
+        """Whether anybody has the lock, here or elsewhere, as the service says."""
+        return self._client._run(self._client._calls.is_leased(self._key))
+
     def release(self) -> None:
         """Gives the lock up. Raises LockLost where it ended before, RuntimeError where it was not acquired."""
         grant, lost = self._end()
@@ -160,6 +164,10 @@ class AsyncLock(_Lock):
             if not left < LONGEST_WAIT:
                 continue
             await asyncio.sleep(min(left, 0.05))
+
+    async def locked(self) -> bool:
+        """Whether anybody has the lock, here or elsewhere, as the service says."""
+        return await self._client._run(self._client._calls.is_leased(self._key))
 
     async def release(self) -> None:
         """Gives the lock up. Raises LockLost where it ended before, RuntimeError where it was not acquired."""

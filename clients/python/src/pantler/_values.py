@@ -266,6 +266,26 @@ class MsgpackSerializer:
             raise SerializationError(f"The MessagePack cannot be read: {type(error).__name__}: {error}") from error
 
 
+class SerializerOfBytes:
+    """Two functions as a serializer: one gives the bytes of a value, the other the value of its bytes. Their media type is their own."""
+
+    name = "custom"
+    media_type = "application/x-python-custom"
+
+    def __init__(self, dumps: Callable[[Any], bytes], loads: Callable[[bytes], Any]) -> None:
+        self._dumps = dumps
+        self._loads = loads
+
+    def dumps(self, value: Any) -> tuple[bytes, str]:
+        data = self._dumps(value)
+        if not isinstance(data, bytes):
+            raise SerializationError(f"The serializer's dumps gave {_type_name(data)}, not bytes.")
+        return data, self.media_type
+
+    def loads(self, data: bytes, media_type: str) -> Any:
+        return self._loads(data) if media_type == self.media_type else read_foreign(data, media_type, self.name)
+
+
 _NAMED: Final[dict[str, Callable[[], Serializer]]] = {
     "json": JSONSerializer,
     "auto": AutoSerializer,
