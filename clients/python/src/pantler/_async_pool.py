@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import select
 import socket
 import ssl
@@ -22,7 +21,7 @@ from time import monotonic
 
 from ._address import Address
 from ._failover import Standing, first_up, unreachable
-from ._http import Answer, Reader, WrongID, whole
+from ._http import Answer, Reader, WrongID, random_start, whole
 from ._observation import Observer, observation
 from ._pool import IDLE_SECONDS, LARGE, PIECE, NotAnswered, NotAsked, lines, may_ask_again, public
 from ._tls import Secure
@@ -48,7 +47,7 @@ class AsyncConnection:
         self._loop = weakref.ref(loop)
         self._fd = sock.fileno()
         self._lines = lines
-        self._echo_start = b"\r\nx-request-id: %s-" % secrets.token_hex(6).encode()
+        self._echo_start = b"\r\nx-request-id: %d" % random_start()
         self._count = 0
         self._secure = secure
         self._recv = sock.recv
@@ -104,7 +103,7 @@ class AsyncConnection:
         self.keep = False
         self._count = count = self._count + 1
         self._echo = echo = b"%s%d\r\n" % (self._echo_start, count)
-        self._bodiless = start[0] == 72
+        self._bodiless = start[0] == ord("H")
         self._reader = None
         self._complete = True
         future: asyncio.Future[Answer] = loop.create_future()
@@ -129,6 +128,22 @@ class AsyncConnection:
             self._unsent = [view for view in (memoryview(request)[sent:], memoryview(large)) if view]
             loop.add_writer(self._fd, self._writable)
         return future
+
+    def _say(self, data: bytes) -> None:
+        """Sends what TLS has to say by itself, behind what has not gone out yet."""
+        if not data:
+            return
+        sent = 0
+        if not self._unsent:
+            try:
+                sent = self._send(data)
+            except BlockingIOError:
+                pass
+        if sent < len(data):
+            loop = self._loop()
+            if loop is not None and not self._unsent:
+                loop.add_writer(self._fd, self._writable)
+            self._unsent.append(memoryview(data)[sent:])
 
     def _writable(self) -> None:
         unsent = self._unsent
@@ -161,9 +176,7 @@ class AsyncConnection:
             try:
                 data = self._secure.decrypt(data)
                 ended = self._secure.ended
-                pending = self._secure.pending()
-                if pending:
-                    self._send(pending)
+                self._say(self._secure.pending())
             except OSError as error:
                 self._fail(str(error))
                 return

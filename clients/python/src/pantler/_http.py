@@ -1,17 +1,17 @@
 """An answer of HTTP/1.1, read from bytes as they come. Nothing of sockets is in here.
 
-Almost always an answer comes in one piece, which :func:`whole` reads without an object of its own. What it does not
-take goes to a :class:`Reader`, which is the only judge of everything else.
+A :class:`Reader` takes whatever a peer may send, and is the only judge of it. Almost always, though, an answer comes in
+one piece and looks like many before it: :func:`whole` knows such heads again and spares itself the reading.
 """
 
 from __future__ import annotations
 
-from typing import Optional
+import secrets
 
 from .errors import BadAnswer
 
 Answer = tuple[int, bytes, bytes]
-"""Status, head (the lines behind the status line, as they came, each with its CRLF) and body."""
+"""Status, head (the status line and the fields as they came, without the empty line at the end) and body."""
 
 MAX_HEAD = 64 * 1024
 MAX_BODY = 1024 * 1024 * 1024
@@ -19,45 +19,73 @@ MAX_BODY = 1024 * 1024 * 1024
 
 def field(head: bytes, name: bytes) -> bytes | None:
     """The value of a field, whatever the case of its name. The first one, where it is there several times."""
-    start = b"\r\n" + name.lower() + b":"
-    at = (b"\r\n" + head).lower().find(start)
+    start = b"\r\n%s:" % name
+    at = head.find(start)
     if at < 0:
-        return None
-    # Two bytes were put before the head: what is found there stands two bytes earlier here.
-    at += len(start) - 2
-    return head[at : head.find(b"\r\n", at)].strip(b" \t")
+        # The service writes names in small letters; what stands in between may write them anew.
+        at = head.lower().find(start.lower())
+        if at < 0:
+            return None
+    at += len(start)
+    end = head.find(b"\r", at)
+    return (head[at:] if end < 0 else head[at:end]).strip(b" \t")
 
 
-def whole(data: bytes, echo: bytes) -> tuple[int, bytes, bytes] | None:
-    """The answer in ``data``, where it is exactly one whole answer of the usual kind behind which the connection can be
-    used again, and is the one with ``echo`` in it (``\\r\\nx-request-id: ID\\r\\n``), or None: a Reader says more.
+# What is known of heads, by what they are with each digit as a 0: the status and how the head begins with it, where the
+# echoed id stands, and where the length (both where the line's end before them is; 0: nowhere). A head that differs from
+# one that was read in digits alone has the same fields in the same order: the length is there once, there is no transfer
+# coding, and nothing says that the connection ends. The digits that matter are compared each time.
+_known: dict[bytes, tuple[int, bytes, int, int]] = {}
+_WITHOUT_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+
+
+def whole(data: bytes, echo: bytes) -> Answer | None:
+    """The answer in ``data``, where it is exactly one whole answer with a body of a known length, behind which the
+    connection can be used again, and which echoes ``echo`` (``\\r\\nx-request-id: NUMBER\\r\\n``) or no id at all.
+    None where a Reader has to look. Raises BadAnswer as a Reader does.
     """
-    end = data.find(b"\r\n\r\n")
-    if end < 0 or not data.startswith(b"HTTP/1.1 "):
+    head, _, body = data.partition(b"\r\n\r\n")
+    known = _known.get(head.translate(_WITHOUT_DIGITS))
+    if known is not None:
+        status, beginning, echo_at, length_at = known
+        if (
+            data.startswith(beginning)
+            and data.startswith(b"\r\ncontent-length: %d\r\n" % len(body), length_at)
+            and (not echo_at or data.startswith(echo, echo_at))
+        ):
+            return status, head, body
+    return _learn(data, head, echo)
+
+
+def random_start() -> int:
+    """What the ids of a connection's requests begin with; a count follows.
+
+    Digits alone, as heads are known again without them, and of one length, so that no two connections ever come to the
+    same id: of answers that a proxy mixes up between connections each is known for another one's.
+    """
+    return secrets.randbelow(9 * 10**14) + 10**14
+
+
+def _learn(data: bytes, head: bytes, echo: bytes) -> Answer | None:
+    if not data or len(head) > 4096:
         return None
-    head = data[: end + 2]
-    lower = head.lower()
-    at = lower.find(b"\r\ncontent-length: ")
-    if at < 0:
+    reader = Reader(echo, False)
+    answer = reader.feed(data)
+    if answer is None or not reader.keep:
         return None
-    digits = head[at + 18 : head.find(b"\r\n", at + 18)]
-    if not digits.isdigit() or len(digits) > 10 or end + 4 + int(digits) != len(data):
-        return None
+    names = head.lower()
+    length_at = data.find(b"\r\ncontent-length: %d\r\n" % len(answer[2]), 0, len(head) + 2)
+    echo_at = max(data.find(echo, 0, len(head) + 2), 0)
     if (
-        b"\r\ntransfer-encoding" in lower
-        or b"\r\nconnection" in lower
-        or lower.find(b"\r\ncontent-length", at + 18) >= 0
-        or echo not in lower
-        and b"\r\nx-request-id" in lower
+        head == answer[1]
+        and length_at > 0
+        and names.count(b"content-length") == 1
+        and names.count(b"x-request-id") == (echo_at > 0)
     ):
-        return None
-    digits = head[9:12]
-    if not digits.isdigit() or head[12] not in b" \r":
-        return None
-    status = int(digits)
-    if status < 200 or status in (204, 304):
-        return None
-    return status, head[head.find(b"\r\n") + 2 :], data[end + 4 :]
+        if len(_known) >= 4096:
+            _known.clear()
+        _known[head.translate(_WITHOUT_DIGITS)] = (answer[0], data[:13], echo_at, length_at)
+    return answer
 
 
 class Reader:
@@ -114,7 +142,8 @@ class Reader:
                 if len(buffer) > MAX_HEAD:
                     raise BadAnswer(f"The head of the answer is longer than {MAX_HEAD} bytes.")
                 return None
-            line, _, head = buffer[: end + 2].partition(b"\r\n")
+            head = buffer[:end]
+            line = head.partition(b"\r\n")[0]
             digits = line[9:12]
             if line[7:8] not in (b"0", b"1") or line[8:9] != b" " or not digits.isdigit() or line[12:13] not in (b"", b" "):
                 raise BadAnswer(f"The answer's first line is none of HTTP/1.1: {line[:80]!r}.")
@@ -240,12 +269,11 @@ _HEAD, _LENGTH, _CHUNKED, _END = range(4)
 
 def _fields(head: bytes) -> list[tuple[bytes, bytes]]:
     fields: list[tuple[bytes, bytes]] = []
-    for line in head.split(b"\r\n"):
-        if line:
-            name, colon, value = line.partition(b":")
-            if not colon or not name or name.strip(b" \t") != name:
-                raise BadAnswer(f"A field of the answer's head is out of form: {line[:80]!r}.")
-            fields.append((name.lower(), value.strip(b" \t")))
+    for line in head.split(b"\r\n")[1:]:
+        name, colon, value = line.partition(b":")
+        if not colon or not name or name.strip(b" \t") != name:
+            raise BadAnswer(f"A field of the answer's head is out of form: {line[:80]!r}.")
+        fields.append((name.lower(), value.strip(b" \t")))
     return fields
 
 

@@ -7,8 +7,8 @@ nothing has to be undone: it is closed, and that is all.
 
 from __future__ import annotations
 
+import math
 import os
-import secrets
 import select
 import socket
 import ssl
@@ -16,12 +16,12 @@ import struct
 import sys
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from ._address import Address
 from ._failover import Standing, first_up, unreachable
-from ._http import Answer, Reader, WrongID, whole
+from ._http import Answer, Reader, WrongID, random_start, whole
 from ._observation import Observer, observation
 from .errors import BadAnswer, ConnectionLost, TimedOut, Unavailable
 
@@ -33,6 +33,12 @@ PIECE = 16 * 1024
 
 LARGE = 64 * 1024
 """A body from here on is sent in pieces, with an eye on an answer that comes before all of it went out."""
+
+PIECE_OUT = 256 * 1024
+"""The pieces of what is large."""
+
+_H = ord("H")
+"""The first letter of HEAD, whose answers have no body, and of no other method."""
 
 # A timeval is two longs where longs have 64 bits. Elsewhere sockets have their timeouts from Python.
 _TIMEVAL = struct.Struct("@ll")
@@ -54,7 +60,7 @@ class Connection:
     """
 
     __slots__ = (
-        "address", "sock", "keep", "used", "_lines", "_echo", "_count", "_limit", "_send", "_recv", "_poll", "__weakref__"
+        "address", "sock", "keep", "used", "_lines", "_echo", "_count", "_limit", "_send", "_recv", "poll", "__weakref__"
     )  # fmt: skip
 
     def __init__(self, address: Address, sock: socket.socket, lines: bytes) -> None:
@@ -64,12 +70,13 @@ class Connection:
         self.used = 0.0
         self._lines = lines
         # The connection's own part makes answers tell apart that a proxy mixes up between connections.
-        self._echo = b"\r\nx-request-id: %s-" % secrets.token_hex(6).encode()
+        self._echo = b"\r\nx-request-id: %d" % random_start()
         self._count = 0
         self._limit = 0.0
         self._send = sock.send
         self._recv = sock.recv
-        self._poll = _poller(sock, select.POLLIN) if _HAS_TIMEVAL else None
+        self.poll: Callable[[float], list[tuple[int, int]]] | None = None
+        """Where that is enough to know whether it is quiet: what can be read on it. (No call of ours comes between.)"""
 
     def close(self) -> None:
         sock, self.sock = self.sock, None
@@ -107,61 +114,68 @@ class Connection:
         return False
 
     def exchange(self, start: bytes, rest: bytes, began: float, limit: float) -> Answer:
-        """One request and its answer. ``keep`` says afterwards whether another one may follow.
+        """One request and its answer, within ``limit`` seconds from ``began`` on. ``keep`` says afterwards whether
+        another one may follow.
 
         Raises NotAsked, NotAnswered, ConnectionLost, TimedOut, BadAnswer; the caller closes the connection then.
         """
         self.keep = False
-        self._count += 1
-        echo = b"%s%d\r\n" % (self._echo, self._count)
-        complete = self._send_pieces(b"%s%s%s" % (start, self._lines, echo), rest, began + limit)
-        return self._read_on(b"", Reader(echo, start[0] == 72), began + limit, complete)
+        self._count = count = self._count + 1
+        echo = b"%s%d\r\n" % (self._echo, count)
+        complete = self._send_all(b"%s%s%s" % (start, self._lines, echo), rest, False, began + limit)
+        return self._read_on(b"", Reader(echo, start[0] == _H), began + limit, complete)
 
-    def _send_pieces(self, head: bytes, body: bytes, deadline: float) -> bool:
-        """Sends all of it; False where the peer stopped taking it, and may have said why."""
-        began = False
-        for part in (head + body[:LARGE], body[LARGE:]):
-            view = memoryview(part)
+    def _send_all(self, head: bytes, body: bytes, begun: bool, deadline: float) -> bool:
+        """Sends all of it; False where the peer takes no more, and may have said why.
+
+        ``begun``: something went out already.
+        """
+        # The head does not go alone: two packets are more work for everybody than a copy of a body's beginning is.
+        for view in (memoryview(head + body[:LARGE]), memoryview(body)[LARGE:]):
             while view:
                 try:
-                    sent = self._send_by(view[:LARGE], deadline)
-                except (BlockingIOError, TimeoutError):
-                    raise self._timed_out("take the request") from None
+                    sent = self._send_by(view[:PIECE_OUT], deadline)
+                except (BlockingIOError, TimeoutError, ssl.SSLWantWriteError):
+                    return False
                 except OSError as error:
-                    if not began:
+                    if not begun:
                         raise NotAsked(str(error)) from None
                     return False
                 if sent == 0:
                     return False
-                began = True
+                begun = True
                 view = view[sent:]
         return True
 
     def _send_by(self, view: memoryview, deadline: float) -> int:
-        """Sends some of it; 0 where an answer, or the end, came instead."""
+        """Sends some of it; 0 where an answer or the end came instead."""
         assert self.sock is not None
-        self.sock.settimeout(self._left(deadline))
+        self.sock.settimeout(self._left(deadline, False))
         return self._send(view)
 
-    def _recv_by(self, size: int, deadline: float) -> bytes:
+    def _recv_by(self, size: int, deadline: float, last: bool) -> bytes:
         assert self.sock is not None
-        self.sock.settimeout(self._left(deadline))
+        self.sock.settimeout(self._left(deadline, last))
         return self._recv(size)
 
-    def _left(self, deadline: float) -> float:
+    def _left(self, deadline: float, last: bool) -> float:
+        """The seconds that are left. ``last``: where there are none, what is there already is looked at."""
         left = deadline - monotonic()
         if left <= 0:
-            raise self._timed_out("answer")
+            if not last:
+                raise self._timed_out()
+            return 0
         return left
 
     def _read_on(self, data: bytes, reader: Reader, deadline: float, complete: bool) -> Answer:
-        """Reads the answer to its end; ``data`` is what has come of it."""
+        """Reads the answer to its end; ``data`` is what has come of it. ``complete``: the whole request went out."""
         answer = reader.feed(data) if data else None
         while answer is None:
             try:
-                data = self._recv_by(min(max(reader.missing, PIECE), 1 << 18), deadline)
-            except (BlockingIOError, TimeoutError):
-                raise self._timed_out("answer") from None
+                last = not complete and not reader.begun
+                data = self._recv_by(min(max(reader.missing, PIECE), PIECE_OUT), deadline, last)
+            except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):
+                raise self._timed_out() from None
             except OSError as error:
                 if reader.begun:
                     raise self._lost(str(error)) from None
@@ -177,8 +191,8 @@ class Connection:
         self.keep = complete and reader.keep
         return answer
 
-    def _timed_out(self, what: str) -> TimedOut:
-        return TimedOut(f"{self.address} did not {what} in time.")
+    def _timed_out(self) -> TimedOut:
+        return TimedOut(f"{self.address} did not answer in time.")
 
     def _lost(self, why: str) -> ConnectionLost:
         return ConnectionLost(f"The connection to {self.address} was lost: {why}.")
@@ -189,9 +203,13 @@ class PlainConnection(Connection):
 
     __slots__ = ()
 
-    def is_quiet(self) -> bool:
+    def __init__(self, address: Address, sock: socket.socket, lines: bytes) -> None:
+        super().__init__(address, sock, lines)
         # Cheaper than a look at what is there: no exception has to say that nothing is.
-        return not self._poll(0)  # type: ignore[misc]
+        self.poll = _poller(sock, select.POLLIN)
+
+    def is_quiet(self) -> bool:
+        return not self.poll(0) if self.poll is not None else False
 
     def exchange(self, start: bytes, rest: bytes, began: float, limit: float) -> Answer:
         self.keep = False
@@ -199,53 +217,49 @@ class PlainConnection(Connection):
         echo = b"%s%d\r\n" % (self._echo, count)
         if limit != self._limit:
             self._set_limit(limit)
-        complete = True
-        data = b""
+        if len(rest) >= LARGE:
+            complete = self._send_all(b"%s%s%s" % (start, self._lines, echo), rest, False, began + limit)
+            return self._read_on(b"", Reader(echo, start[0] == _H), began + limit, complete)
+        request = b"%s%s%s%s" % (start, self._lines, echo, rest)
         try:
-            if len(rest) < LARGE:
-                request = b"%s%s%s%s" % (start, self._lines, echo, rest)
-                try:
-                    sent = self._send(request)
-                except BlockingIOError:
-                    raise
-                except OSError as error:
-                    raise NotAsked(str(error)) from None
-                if sent != len(request):
-                    complete = self._send_pieces(request[sent:], b"", began + limit)
-            else:
-                complete = self._send_pieces(b"%s%s%s" % (start, self._lines, echo), rest, began + limit)
-            try:
-                data = self._recv(PIECE)
-            except BlockingIOError:
-                raise
-            except OSError as error:
-                raise NotAnswered(str(error)) from None
+            sent = self._send(request)
         except BlockingIOError:
-            raise self._timed_out("answer") from None
-        if complete:
-            answer = whole(data, echo)
-            if answer is not None:
-                self.keep = True
-                return answer
+            raise self._timed_out() from None
+        except OSError as error:
+            raise NotAsked(str(error)) from None
+        if sent != len(request):
+            complete = self._send_all(request[sent:], b"", True, began + limit)
+            return self._read_on(b"", Reader(echo, start[0] == _H), began + limit, complete)
+        # The whole request went out at once, so that no time has passed: the wait for the answer may have all of it.
+        try:
+            data = self._recv(PIECE)
+        except BlockingIOError:
+            raise self._timed_out() from None
+        except OSError as error:
+            raise NotAnswered(str(error)) from None
+        answer = whole(data, echo)
+        if answer is not None:
+            self.keep = True
+            return answer
         if not data:
             raise NotAnswered("it was closed before the answer")
-        return self._read_on(data, Reader(echo, start[0] == 72), began + limit, complete)
+        return self._read_on(data, Reader(echo, start[0] == _H), began + limit, True)
 
     def _send_by(self, view: memoryview, deadline: float) -> int:
         assert self.sock is not None
-        events = _poller(self.sock, select.POLLIN | select.POLLOUT)(int(self._left(deadline) * 1000) + 1)
+        poll = _poller(self.sock, select.POLLIN | select.POLLOUT)
+        events = poll(math.ceil(min(self._left(deadline, False), 1e6) * 1000))
         if not events:
-            raise self._timed_out("take the request")
-        if events[0][1] & ~select.POLLOUT:
-            return 0
-        return self.sock.send(view, socket.MSG_DONTWAIT)
+            raise TimeoutError
+        # What can be read now is an answer to what went out so far, or the end: no more of it is wanted.
+        return 0 if events[0][1] & ~select.POLLOUT else self.sock.send(view, socket.MSG_DONTWAIT)
 
-    def _recv_by(self, size: int, deadline: float) -> bytes:
-        self._set_limit(self._left(deadline))
+    def _recv_by(self, size: int, deadline: float, last: bool) -> bytes:
+        self._set_limit(self._left(deadline, last))
         return self._recv(size)
 
     def _set_limit(self, seconds: float) -> None:
-        """The kernel ends each wait after so long."""
+        """The kernel ends each wait after so long. (A signal that is handled begins the wait anew.)"""
         assert self.sock is not None
         microseconds = max(1, int(min(seconds, 1e9) * 1e6))
         timeval = _TIMEVAL.pack(microseconds // 1_000_000, microseconds % 1_000_000)
@@ -254,7 +268,7 @@ class PlainConnection(Connection):
         self._limit = seconds
 
 
-def _poller(sock: socket.socket, events: int):  # type: ignore[no-untyped-def]
+def _poller(sock: socket.socket, events: int) -> Callable[[float], list[tuple[int, int]]]:
     poll = select.poll()
     poll.register(sock.fileno(), events)
     return poll.poll
@@ -311,6 +325,8 @@ class Pool:
         self._look_again = float("inf")
         """When another address may be the one to ask."""
         self._sweep_at = 0.0
+        self._chores_at = 0.0
+        """The earlier one of the two."""
         self._open: weakref.WeakSet[Connection] = weakref.WeakSet()
         """All connections, those in use too: a forked child closes them."""
         _pools.add(self)
@@ -329,7 +345,7 @@ class Pool:
             return self._exchange_observed(start, rest, safe, timeout)
         limit = self._timeout if timeout is None else timeout
         began = monotonic()
-        if began >= self._sweep_at or began >= self._look_again:
+        if began >= self._chores_at:
             self._do_chores(began)
         idle = self._idle
         connection = None
@@ -339,7 +355,8 @@ class Pool:
             except IndexError:
                 # Another thread was faster.
                 break
-            if began - connection.used < IDLE_SECONDS and connection.is_quiet():
+            poll = connection.poll
+            if began - connection.used < IDLE_SECONDS and (connection.is_quiet() if poll is None else not poll(0)):
                 break
             connection.close()
             connection = None
@@ -373,7 +390,8 @@ class Pool:
         place, connection = self._take(began + limit, anew=False)
         kept = not connection.fresh
         try:
-            return self._finish(place, connection, connection.exchange(start, rest, began, limit))
+            now = monotonic()
+            return self._finish(place, connection, connection.exchange(start, rest, now, began + limit - now))
         except BaseException as error:
             connection.close()
             if not (kept and may_ask_again(error, safe) or safe and isinstance(error, WrongID)):
@@ -384,7 +402,8 @@ class Pool:
         """The exchange on a connection of its own, the last try."""
         place, connection = self._take(began + limit, anew=True)
         try:
-            return self._finish(place, connection, connection.exchange(start, rest, began, limit))
+            now = monotonic()
+            return self._finish(place, connection, connection.exchange(start, rest, now, began + limit - now))
         except BaseException as error:
             connection.close()
             raise public(error, connection.address) from None
@@ -449,6 +468,7 @@ class Pool:
     def _choose(self, now: float) -> None:
         index, self._look_again = first_up(self._places, now)
         self._idle = self._places[index].idle
+        self._chores_at = min(self._look_again, self._sweep_at)
 
     def _connect(self, place: Place, budget: float) -> Connection:
         sock = connect(place.address, budget, self._tls)
@@ -466,18 +486,17 @@ class Pool:
 
     def _do_chores(self, now: float) -> None:
         """What is to be done now and then, by whichever call comes along."""
-        if now >= self._look_again:
-            self._choose(now)
         if now >= self._sweep_at:
             self._sweep_at = now + 1.0
             for place in self._places:
                 # The one that lay longest is at the beginning. Another thread may take it meanwhile: whoever pops owns.
-                while place.idle and now - place.idle[0].used >= IDLE_SECONDS:
+                while place.idle and _is_old(place.idle, now):
                     try:
                         oldest = place.idle.pop(0)
                     except IndexError:
                         break
                     oldest.close()
+        self._choose(now)
 
     def _forget(self) -> None:
         """In a forked child: the sockets are the parent's."""
@@ -559,6 +578,13 @@ def _connect_tcp(address: Address, deadline: float) -> socket.socket:
             sock.close()
             raise
     raise failure
+
+
+def _is_old(idle: list[Connection], now: float) -> bool:
+    try:
+        return now - idle[0].used >= IDLE_SECONDS
+    except IndexError:
+        return False
 
 
 def _close_idle(places: list[Place]) -> None:
