@@ -423,6 +423,8 @@ GOALS = [
     Goal(operation, other, times, above)
     for operation in ("get dict", "get pickle", "get int", "set dict", "set pickle", "set int")
     for other, times, above in ((MEMCACHED, 1.0, None), (DJANGO_REDIS, 0.65, None), (BARE, None, 6.0))
+    # A pickle of 2 KB takes more than 6 µs in Python's own pickle alone, which a bare socket does not do.
+    if other != BARE or "pickle" not in operation
 ] + [
     Goal("get_many dicts", DJANGO_REDIS, 0.6),
     Goal("get_many pickles", DJANGO_REDIS, 1.1),
