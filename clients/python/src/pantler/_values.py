@@ -66,30 +66,39 @@ _decoder = json.JSONDecoder()
 _decode_first = _decoder.raw_decode
 
 
-def is_exact(value: Any, depth: int = DEEPEST) -> bool:
+def is_exact(value: Any) -> bool:
     """Whether JSON has all of the value's types, so that they come back the same.
 
     Exactly these types: a subclass (``SafeString``, ``IntEnum``, ``OrderedDict``) would come back as its base, a tuple as a
     list, a key that is no string as one. What is nested deeper than the service takes is not exact either, which also bounds this
     for a list that holds itself. Text and numbers that JSON cannot hold (lone surrogates, NaN) are told by the encoder.
     """
-    kind = type(value)
-    if kind is dict:
-        if not _STRINGS.issuperset(map(type, value)):
-            return False
-        items = value.values()
-    elif kind is list:
-        items = value
-    else:
-        return kind in _SCALARS
-    if not depth:
-        return False
-    if _SCALARS.issuperset(map(type, items)):
+    if type(value) in _SCALARS:
         return True
-    depth -= 1
-    for item in items:
-        if not is_exact(item, depth):
-            return False
+    # The containers that are looked into, each within the one before it; not by recursion, since a page's stack may be deep already.
+    open_ones = [iter((value,))]
+    while open_ones:
+        for item in open_ones[-1]:
+            kind = type(item)
+            if kind is dict:
+                if not _STRINGS.issuperset(map(type, item)):
+                    return False
+                items = item.values()
+            elif kind is list:
+                items = item
+            elif kind in _SCALARS:
+                continue
+            else:
+                return False
+            if not _SCALARS.issuperset(map(type, items)):
+                open_ones.append(iter(items))
+                if len(open_ones) > DEEPEST:
+                    return False
+                break
+            if len(open_ones) > DEEPEST:
+                return False
+        else:
+            open_ones.pop()
     return True
 
 
