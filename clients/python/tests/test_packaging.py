@@ -141,9 +141,10 @@ def test_the_version_is_the_services(built: tuple[Path, Path]) -> None:
 
 def test_dogpile_finds_the_backend_by_its_entry_point() -> None:
     found = {point.name: point.value for point in metadata.entry_points(group="dogpile.cache")}
-    assert found["pantler"] == "pantler.dogpile:PantlerBackend"
-    region = pytest.importorskip("dogpile.cache").make_region().configure("pantler")
-    assert type(region.backend).__module__ == "pantler.dogpile"
+    for name in ("pantler", "dogpile.cache.pantler"):
+        assert found[name] == "pantler.dogpile:PantlerBackend"
+        region = pytest.importorskip("dogpile.cache").make_region().configure(name)
+        assert type(region.backend).__module__ == "pantler.dogpile"
 
 
 # What can be imported where

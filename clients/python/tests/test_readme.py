@@ -127,7 +127,7 @@ SCRIPTS: dict[str, list[str]] = {
         assert [browser.get("/visits").json["visits"] for _ in range(3)] == [1, 2, 3]
         assert browser.get("/products").json == browser.get("/products").json == {"products": ["Tea"]}
         from pantler import Client
-        assert len(list(Client(app.config["CACHE_PANTLER_URL"]).iter_keys())) == 1
+        assert len(list(Client(app.config["CACHE_ARGS"][0]).iter_keys())) == 1
         """
     ],
     "dogpile.cache": [
