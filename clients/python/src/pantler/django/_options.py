@@ -16,8 +16,9 @@ from ._serializers import serializer_of
 #: The keys of Django's page decorators, middleware and `{% cache %}`, as they are before KEY_PREFIX and version.
 PAGES_AND_FRAGMENTS = ("views.decorators.cache.", "template.cache.")
 
-# What other backends are told of their bounds. Pantler's are the namespace's; a site that moves in may leave these where they are.
-_OF_OTHER_BACKENDS = {"MAX_ENTRIES", "CULL_FREQUENCY"}
+# What other backends are told of their bounds, and MigratingCache of the cache before it. Pantler's bounds are the namespace's; a site that moves in
+# may leave these where they are, and one that has moved changes BACKEND alone.
+_OF_OTHER_BACKENDS = {"MAX_ENTRIES", "CULL_FREQUENCY", "OLD", "FILL_TIMEOUT", "WRITE_OLD"}
 
 
 @dataclass(frozen=True)
