@@ -14,7 +14,9 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, get_key_func
+from django.core.exceptions import SynchronousOnlyOperation
 
 from .._async_client import AsyncClient, _begin as begin
 from .._calls import ABSENT, LONGEST_TTL, Calls, Entry, Grant, Request, Steps, Unreadable, refusal
@@ -25,7 +27,7 @@ from ..errors import KeyMissing, PantlerError, SerializationError
 from . import _leases, _patterns, _steps
 from ._locks import AsyncCacheLock, CacheLock
 from ._names import name_of
-from ._serializers import NULL
+from ._serializers import NULL, Dumped, dumped
 from ._service import Service, service_of
 
 T = TypeVar("T")
@@ -225,7 +227,7 @@ class PantlerCache(BaseCache):
         held = _leases.of_context().get((self._service.number, name))
         if held is not None and held.is_open:
             # This caller has the lease already: it would wait for itself. Its own set may be kept back.
-            return held.kept.value if held.kept is not None else default
+            return held.kept.value.value if held.kept is not None else default
         options = self._service.options
         if not is_stale and ".HEAD." in name and key.startswith(_PAGE):
             # A HEAD has looked for the page of the GET before, and will not fill that.
@@ -348,12 +350,22 @@ class PantlerCache(BaseCache):
         """As `set`."""
         name = self.make_and_validate_key(key, version=version)
         ttl = self.get_backend_timeout(timeout)
+        value = await self._dumped(value)
         return await self._ado("aset", self._set(key, name, value, ttl, nx, xx, tags, stale_ttl), False)
+
+    async def _dumped(self, value: Any) -> Dumped:
+        """The value serialized; in Django's thread where that asks the database (a queryset that was not read yet does)."""
+        try:
+            return dumped(value, self._service.serializer)
+        except SynchronousOnlyOperation:
+            return await sync_to_async(dumped)(value, self._service.serializer)
 
     def _set(
         self, key: Any, name: str, value: Any, ttl: float | None, nx: bool, xx: bool, tags: Tags | None, stale_ttl: float | None
     ) -> Steps[bool]:
         calls = self._calls
+        # First, so that what cannot be serialized changes nothing.
+        value = dumped(value, self._service.serializer)
         arguments = ttl, self._stale(stale_ttl, ttl), self._labels(tags)
         held = _leases.take(self._service, name) if _leases.of_context() else None
         if nx:
@@ -363,7 +375,7 @@ class PantlerCache(BaseCache):
         elif xx:
             condition = Calls.REPLACE
         else:
-            condition = ""
+            condition = b""
         if ttl == 0:
             if held is not None:
                 held.end()
@@ -466,6 +478,7 @@ class PantlerCache(BaseCache):
         """As `add`."""
         name = self.make_and_validate_key(key, version=version)
         ttl = self.get_backend_timeout(timeout)
+        value = await self._dumped(value)
         return await self._ado("aadd", self._set(key, name, value, ttl, True, False, tags, stale_ttl), False)
 
     def set_many(
@@ -492,6 +505,7 @@ class PantlerCache(BaseCache):
     ) -> list[Any]:
         """As `set_many`."""
         names = self._names(data, version)
+        data = {key: await self._dumped(value) for key, value in data.items()}
         return await self._ado("aset_many", self._set_many(names, data, self.get_backend_timeout(timeout), tags, stale_ttl), list(data))
 
     def _set_many(
@@ -601,7 +615,7 @@ class PantlerCache(BaseCache):
             value = self._service.fetching.fetch(name, lambda: _or_null(load()), ttl, wait=wait, **self._fetching(ttl, tags, stale_ttl))
         except SourceFailed:
             return load()
-        return None if value is NULL else value
+        return value.value if type(value) is Dumped else value
 
     async def aget_or_set(
         self,
@@ -622,8 +636,8 @@ class PantlerCache(BaseCache):
             loaded = default() if callable(default) else default
             return await loaded if callable(default) and inspect.isawaitable(loaded) else loaded
 
-        async def load_or_null() -> Any:
-            return _or_null(await load())
+        async def load_dumped() -> Dumped:
+            return await self._dumped(await load())
 
         try:
             answer = await client._exchange(self._calls.get_start(name), _NO_BODY, safe=True)
@@ -643,10 +657,10 @@ class PantlerCache(BaseCache):
             return value
         wait = self._service.options.lease_wait
         try:
-            value = await self._service.async_fetching.fetch(name, load_or_null, ttl, wait=wait, **self._fetching(ttl, tags, stale_ttl))
+            value = await self._service.async_fetching.fetch(name, load_dumped, ttl, wait=wait, **self._fetching(ttl, tags, stale_ttl))
         except SourceFailed:
             return await load()
-        return None if value is NULL else value
+        return value.value if type(value) is Dumped else value
 
     def _fetching(self, ttl: float | None, tags: Tags | Callable[[Any], Tags] | None, stale_ttl: float | None) -> dict[str, Any]:
         labels: Any
@@ -654,7 +668,7 @@ class PantlerCache(BaseCache):
             of_value = tags
 
             def labels(value: Any) -> tuple[str, ...]:
-                return self._labels(of_value(None if value is NULL else value))
+                return self._labels(of_value(value.value if type(value) is Dumped else value))
 
         else:
             labels = self._labels(tags)

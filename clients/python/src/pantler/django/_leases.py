@@ -25,6 +25,7 @@ from .._calls import Grant
 from ..errors import PantlerError
 
 if TYPE_CHECKING:
+    from ._serializers import Dumped
     from ._service import Service
 
 logger = logging.getLogger("pantler.django")
@@ -40,8 +41,8 @@ SECONDS_ALONE = 1.0
 class Kept(NamedTuple):
     """A set that waits for another."""
 
-    value: Any
-    #: As the call got them, after Django's meaning of a timeout was worked out.
+    value: Dumped
+    #: TTL, stale TTL and tags.
     arguments: tuple[Any, ...]
 
 

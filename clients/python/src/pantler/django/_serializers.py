@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from .. import _values
-from .._values import BYTES, JSON, PICKLE, Serializer, exact_json
+from .._values import BYTES, JSON, PICKLE, Serializer, dump, exact_json
 
 
-class Null:
-    """In the place of None where the client would take that for "the source has nothing": to Django None is a value like others."""
+class Dumped(NamedTuple):
+    """A value that is serialized already, with its bytes: serializers of this module give these."""
+
+    value: Any
+    data: bytes
+    media_type: str
 
 
-NULL: Final = Null()
+#: None, in places where the client would take None itself for "the source has nothing": to Django it is a value like others.
+NULL: Final = Dumped(None, b"null", JSON)
+
+
+def dumped(value: Any, serializer: Serializer) -> Dumped:
+    """The value serialized. Raises what the serializer raises."""
+    return value if type(value) is Dumped else Dumped(value, *dump(value, serializer))
 
 
 def _pickled(value: Any) -> tuple[bytes, str]:
-    if value is NULL:
-        return b"null", JSON
+    if type(value) is Dumped:
+        return value.data, value.media_type
     return pickle.dumps(value, pickle.HIGHEST_PROTOCOL), PICKLE
 
 
@@ -44,20 +54,20 @@ class PickleSerializer(_values.PickleSerializer):
         return _pickled(value)
 
 
-class _WithNull:
-    """A serializer that knows NULL besides."""
+class _WithDumped:
+    """A serializer that takes Dumped besides."""
 
     def __init__(self, serializer: Serializer) -> None:
         self._dumps = serializer.dumps
         self.loads = serializer.loads
 
     def dumps(self, value: Any) -> tuple[bytes, str]:
-        return (b"null", JSON) if value is NULL else self._dumps(value)
+        return (value.data, value.media_type) if type(value) is Dumped else self._dumps(value)
 
 
-def with_null(serializer: Serializer) -> Serializer:
-    """The serializer, which takes NULL besides."""
-    return serializer if isinstance(serializer, (AutoSerializer, PickleSerializer)) else _WithNull(serializer)
+def with_dumped(serializer: Serializer) -> Serializer:
+    """The serializer, which takes Dumped besides."""
+    return serializer if isinstance(serializer, (AutoSerializer, PickleSerializer)) else _WithDumped(serializer)
 
 
 def serializer_of(wanted: Any) -> Serializer:

@@ -19,7 +19,7 @@ from .._http import Answer
 from ..errors import Invalid
 from . import _leases, _options
 from ._faults import Faults
-from ._serializers import with_null
+from ._serializers import with_dumped
 
 T = TypeVar("T")
 
@@ -50,13 +50,13 @@ class Service:
         self.number = next(_numbers)
         self.options = options
         self._location = location or None
-        self._serializer = with_null(options.serializer)
+        self.serializer = with_dumped(options.serializer)
         try:
             self.client = Client(self._location, **self._arguments())
         except (OSError, TypeError, ValueError) as error:
             raise ImproperlyConfigured(f"LOCATION and OPTIONS of PantlerCache: {error}") from error
         self.calls: Calls = self.client._calls
-        self.lease_calls = _Peeking(self.client.namespace, self._serializer)
+        self.lease_calls = _Peeking(self.client.namespace, self.serializer)
         #: The same client, for those whom a get has told of the miss.
         self.fetching = copy.copy(self.client)
         self.fetching._calls = self.lease_calls
@@ -74,7 +74,7 @@ class Service:
             max_idle=options.max_idle,
             ca_file=options.ca_file,
             client_certificate=options.client_certificate,
-            serializer=self._serializer,
+            serializer=self.serializer,
         )
 
     @cached_property
