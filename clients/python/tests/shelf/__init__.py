@@ -31,6 +31,7 @@ def ready(service: str) -> None:
 def settings_of(service: str, folder: Path) -> dict[str, Any]:
     return {
         "SECRET_KEY": "of the tests alone",
+        "ALLOWED_HOSTS": ["testserver"],
         "INSTALLED_APPS": ["django.contrib.contenttypes", "django.contrib.sessions", "pantler.django", "shelf"],
         "DATABASES": {
             alias: {
