@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import logging
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cachelib.base import BaseCache
@@ -50,6 +50,12 @@ class PantlerCache(BaseCache):
         ignore_delete_many_errors: bool = True,
         **options: Any,
     ) -> None:
+        if isinstance(default_timeout, Mapping):
+            # Flask-Caching before 2.5, the last ones for Python 3.10, calls any class but its own by (app, config, CACHE_ARGS, CACHE_OPTIONS).
+            arguments: Any = key_prefix
+            named: Any = ignore_delete_many_errors
+            PantlerCache.__init__(self, *arguments, **named)
+            return
         super().__init__(300)
         self.default_timeout: Any = _seconds(default_timeout)
         self.ignore_delete_many_errors = ignore_delete_many_errors
