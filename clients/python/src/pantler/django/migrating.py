@@ -293,8 +293,11 @@ class MigratingCache(_Counting):
 
     # Reading through
 
-    def _found(self, key: Any, name: str, version: int | None) -> Steps[Any]:
-        """The value of the old cache, which is brought here on the way; `_MISSING` where it has none. For a key that was not found here."""
+    def _found(self, key: Any, name: str, version: int | None, wait: float = 0.0) -> Steps[Any]:
+        """
+        The value of the old cache, which is brought here on the way; `_MISSING` where it has none. For a key that was not found here. `wait`: how long for
+        somebody else who is bringing it, where it has to be here.
+        """
         if not self._is_believed(key, version):
             return _MISSING
         value = yield from self._of_old("get", _Old("get", (key, _MISSING), {"version": version}), _MISSING)
@@ -302,7 +305,7 @@ class MigratingCache(_Counting):
             return _MISSING
         reasons: list[bytes] = []
         try:
-            outcome = yield from _watched(self._service.lease_calls.lease(name, FILL_LEASE, 0.0), reasons)
+            outcome = yield from _watched(self._service.lease_calls.lease(name, FILL_LEASE, wait), reasons)
         except Refused:
             # A token that may only read, or a service that gives no lease now: the value is as good without.
             return value
@@ -350,7 +353,7 @@ class MigratingCache(_Counting):
             raise _refusal(answer)
         if b"detail=absent" in (field(answer[1], b"cache-status") or b"") and b"; hit" in (field(answer[1], b"cache-status") or b""):
             return False
-        return (yield from self._found(key, name, version)) is not _MISSING
+        return (yield from self._found(key, name, version, FILL_LEASE)) is not _MISSING
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """The value, from here or the old cache; `default` where neither has one."""
