@@ -23,11 +23,14 @@ from ._address import Address
 from ._failover import Standing, first_up, unreachable
 from ._http import Answer, Reader, WrongID, random_start, whole
 from ._observation import Observer, observation
-from ._pool import IDLE_SECONDS, LARGE, PIECE, NotAnswered, NotAsked, lines, may_ask_again, public
+from ._pool import IDLE_SECONDS, LARGE, PIECE, PIECE_OUT, NotAnswered, NotAsked, lines, may_ask_again, public
 from ._tls import Secure
 from .errors import BadAnswer, ConnectionLost, TimedOut, Unavailable
 
 Loop = asyncio.AbstractEventLoop
+
+READS = 64
+"""So often one connection is read before others have their turn."""
 
 
 class AsyncConnection:
@@ -149,7 +152,7 @@ class AsyncConnection:
         unsent = self._unsent
         try:
             while unsent:
-                sent = self._send(unsent[0][: 1 << 18])
+                sent = self._send(unsent[0][:PIECE_OUT])
                 unsent[0] = unsent[0][sent:]
                 if not unsent[0]:
                     del unsent[0]
@@ -164,55 +167,67 @@ class AsyncConnection:
             loop.remove_writer(self._fd)
 
     def _readable(self) -> None:
-        try:
-            data = self._recv(PIECE if self._reader is None else 1 << 18)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._fail(str(error))
-            return
+        # On, as long as there is more of an answer: uvloop does not call again where what came ends with a reset.
+        for _ in range(READS):
+            try:
+                data = self._recv(PIECE if self._reader is None else PIECE_OUT)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._fail(str(error))
+                return
+            if self._handle(data):
+                return
+
+    def _handle(self, data: bytes) -> bool:
+        """Takes what came, where nothing is the end; whether that was all that is wanted."""
         ended = not data
         if self._secure is not None:
             try:
                 data = self._secure.decrypt(data)
-                ended = self._secure.ended
                 self._say(self._secure.pending())
             except OSError as error:
                 self._fail(str(error))
-                return
+                return True
+            ended = self._secure.ended
             if not data and not ended:
-                return
+                return False
         future = self._future
         if future is None or future.done():
             # Nobody asked for anything, or nobody waits for it any more.
             self.close()
-            return
-        answer: Answer | None = None
-        if data:
-            reader = self._reader
-            if reader is None:
-                answer = whole(data, self._echo)
-                if answer is not None and self._complete and not self._unsent and not ended:
-                    self.keep = True
-                    self._future = None
-                    future.set_result(answer)
-                    return
-                reader = self._reader = Reader(self._echo, self._bodiless)
-            try:
-                answer = reader.feed(data)
-            except BadAnswer as error:
-                self._raise(error)
-                return
-        if ended and answer is None:
-            answer = self._reader.end() if self._reader is not None else None
-            if answer is None:
-                self._fail("it ended within the answer" if self._reader is not None else "it was closed before the answer")
-                return
+            return True
+        try:
+            answer = self._take_in(data, ended)
+        except BadAnswer as error:
+            self._raise(error)
+            return True
         if answer is not None:
-            assert self._reader is not None
-            self.keep = self._reader.keep and self._complete and not self._unsent and not ended
             self._future = None
             future.set_result(answer)
+        elif ended:
+            self._fail("it ended within the answer" if self._reader is not None else "it was closed before the answer")
+        else:
+            return False
+        return True
+
+    def _take_in(self, data: bytes, ended: bool) -> Answer | None:
+        """The answer, if it is whole now; ``keep`` says whether the connection may be used again."""
+        may_keep = self._complete and not self._unsent and not ended
+        reader = self._reader
+        if reader is None:
+            answer = whole(data, self._echo)
+            if answer is not None:
+                self.keep = may_keep
+                return answer
+            if not data:
+                return None
+            reader = self._reader = Reader(self._echo, self._bodiless)
+        answer = reader.feed(data) if data else None
+        if answer is None and ended:
+            answer = reader.end()
+        self.keep = may_keep and reader.keep
+        return answer
 
     def _fail(self, why: str) -> None:
         if self._reader is not None and self._reader.begun:
