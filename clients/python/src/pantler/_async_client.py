@@ -438,6 +438,9 @@ async def _load(loader: Callable[[], Any], mine: tuple[object, str] | None) -> A
         if inspect.isawaitable(value):
             value = await value
         return value
+    except GeneratorExit:
+        # The coroutine itself is closed, by a loop that ends: it must not await anything any more.
+        raise
     except BaseException as error:
         return Failed(error)
     finally:

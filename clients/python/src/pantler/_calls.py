@@ -170,10 +170,6 @@ def _stale_seconds(value: Any) -> int | float:
     return 0 if type(value) in (int, float) and value == 0 else seconds(value, "stale_ttl")
 
 
-def _text(number: float | None) -> str:
-    return str(number) if isinstance(number, int) else f"{number:.3f}"
-
-
 def lease_seconds(value: Any, name: str = "ttl") -> int | float:
     number = seconds(value, name)
     if not 0.1 <= number <= 300:
@@ -181,7 +177,7 @@ def lease_seconds(value: Any, name: str = "ttl") -> int | float:
     return number
 
 
-def _wait_seconds(value: Any) -> float:
+def wait_seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
         raise ValueError(f"wait is a number of seconds, 0 or more; this is {value!r}.")
     return float(value)
@@ -466,9 +462,9 @@ class Calls:
             lines += f"Cache-Tag: {','.join(tags)}\r\n"
         query = []
         if ttl is not DEFAULT:
-            query.append(f"ttl={_text(_check_ttl(ttl))}")
+            query.append(f"ttl={_check_ttl(ttl)}")
         if stale_ttl is not None:
-            query.append(f"stale_ttl={_text(_stale_seconds(stale_ttl))}")
+            query.append(f"stale_ttl={_stale_seconds(stale_ttl)}")
         return Request(
             self._target("PUT", "values", key, "&".join(query)), condition + _with_body(lines, data), False
         )
@@ -735,7 +731,7 @@ class Calls:
         wanted: dict[str, Any] = {}
         if ttl != 10:
             wanted["ttl"] = lease_seconds(ttl)
-        wait = min(_wait_seconds(wait), LONGEST_WAIT)
+        wait = min(wait_seconds(wait), LONGEST_WAIT)
         if wait:
             wanted["wait"] = wait
         answer = yield Request(
@@ -786,7 +782,7 @@ class Calls:
     def release_request(self, grant: Grant, retry_after: float | None) -> Request:
         query = ""
         if retry_after is not None:
-            query = f"retry_after={_text(min(max(seconds(retry_after, 'retry_after'), 0.1), 60))}"
+            query = f"retry_after={min(max(seconds(retry_after, 'retry_after'), 0.1), 60)}"
         return Request(self._target("DELETE", "leases", grant.key, query), f"Lease: {grant.token}\r\n\r\n".encode(), False)
 
     def release(self, grant: Grant, retry_after: float | None) -> Steps[bool]:

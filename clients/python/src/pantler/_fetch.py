@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from ._calls import ABSENT, DEFAULT, LONGEST_WAIT, TTL, Calls, Entry, Grant, Held, Request, Unreadable, tag_list
+from ._calls import ABSENT, DEFAULT, LONGEST_WAIT, TTL, Calls, Entry, Grant, Held, Request, Unreadable, tag_list, wait_seconds
 from .errors import Busy, Invalid, PantlerError, Refused, SerializationError
 
 log = logging.getLogger("pantler")
@@ -100,7 +100,7 @@ def fetch(
     """The steps of one fetch. ``filling``: the caller fills this very key already, so it would wait for itself."""
     if filling:
         return (yield Load(False))
-    deadline = clock() + options.wait
+    deadline = clock() + wait_seconds(options.wait)
     while True:
         left = deadline - clock()
         try:
