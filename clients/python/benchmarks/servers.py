@@ -1,13 +1,16 @@
 """The servers that the scripts here compare: each on loopback and a free port, for as long as its block runs.
 
 A program that is not installed is unpacked from Debian's package into `.build/tools` of the repository, and not installed: that would
-start a service of the machine. Not run by itself.
+start a service of the machine. Run by itself it does that alone, for the programs that it is given:
+
+    servers.py redis-server memcached
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -20,11 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 TOOLS = ROOT / ".build/tools"
 
-# A program's packages: its own and those of the libraries that a small Debian lacks.
-PACKAGES = {
-    "redis-server": ["redis-server", "redis-tools", "libjemalloc2", "liblzf1"],
-    "memcached": ["memcached", "libevent-2.1-7", "libsasl2-2"],
-}
+# The packages that a program comes in.
+PACKAGES = {"redis-server": ["redis-server", "redis-tools"], "memcached": ["memcached"]}
 
 
 def program(name: str) -> str:
@@ -35,19 +35,35 @@ def program(name: str) -> str:
     if not shutil.which("apt-get"):
         raise SystemExit(f"{name} is not here, and neither is apt-get to bring it: install it")
     print(f"Unpacking {name}", file=sys.stderr)
+    unpack(PACKAGES[name])
+    if found := shutil.which(name, path=path):
+        return found
+    raise SystemExit(f"{name} is not in the packages {', '.join(PACKAGES[name])}: install it")
+
+
+def unpack(packages: list[str]) -> None:
+    """Unpacks packages, with the libraries of theirs that are not installed."""
     TOOLS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         # So that apt's own user may write there.
-        os.chmod(folder, 0o755)
-        download = ["apt-get", "download", "--quiet=2", *PACKAGES[name]]
-        if subprocess.run(download, cwd=folder, stderr=subprocess.DEVNULL).returncode:
+        os.chmod(folder, 0o777)
+
+        def download(*names: str) -> bool:
+            command = ["apt-get", "download", "--quiet=2", *names]
+            return subprocess.run(command, cwd=folder, stderr=subprocess.DEVNULL).returncode == 0
+
+        if not download(*packages):
+            # apt knows no packages, or others than there are by now.
             subprocess.run([*(["sudo"] if os.getuid() else []), "apt-get", "update", "--quiet=2"], check=True)
-            subprocess.run(download, cwd=folder, check=True)
+            if not download(*packages):
+                raise SystemExit(f"apt-get does not download {', '.join(packages)}")
+        told = subprocess.run(["apt-cache", "depends", *packages], check=True, capture_output=True, text=True).stdout
+        for library in sorted(set(re.findall(r"^  Depends: (lib\S+)$", told, re.MULTILINE))):
+            asked = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", library]
+            if subprocess.run(asked, capture_output=True, text=True).stdout != "installed":
+                download(library)
         for package in Path(folder).glob("*.deb"):
             subprocess.run(["dpkg-deb", "--extract", package, TOOLS], check=True)
-    if found := shutil.which(name, path=path):
-        return found
-    raise SystemExit(f"{name} is not in Debian's packages {', '.join(PACKAGES[name])}: install it")
 
 
 def executable() -> str:
@@ -124,3 +140,10 @@ def memcached(folder: str, megabytes: int = 256) -> Iterator[int]:
         "memcached", [program("memcached"), "-l", "127.0.0.1", "-p", str(port), "-m", str(megabytes), *user], port, folder
     ):
         yield port
+
+
+if __name__ == "__main__":
+    if wrong := set(sys.argv[1:]) - set(PACKAGES):
+        raise SystemExit(f"There is no {', '.join(sorted(wrong))} here, but {', '.join(PACKAGES)}.")
+    for wanted in sys.argv[1:]:
+        program(wanted)
