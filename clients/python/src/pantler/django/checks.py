@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
@@ -24,13 +24,13 @@ from typing import Any, Literal
 from django.apps import apps
 from django.conf import settings
 from django.core.cache import caches
+from django.core.cache.backends.base import default_key_func
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
 
 from .. import Client, NotAllowed, PantlerError
-from .._keys import path as path_of
+from .._http import field
 from .._pool import Pool
 from ._backend import PantlerCache
 
@@ -161,9 +161,9 @@ def _workers() -> int | None:
 
 
 def _of_migration(alias: str, options: dict[str, Any], cache: PantlerCache) -> Iterator[Finding]:
-    from .migrating import MigratingCache
+    from .migrating import MigratingCache, MovedCache
 
-    if not isinstance(cache, MigratingCache):
+    if not isinstance(cache, (MigratingCache, MovedCache)):
         return
     old = options.get("OLD")
     if old is None:
@@ -198,7 +198,9 @@ _VERSIONS = (1, 2, 10, 11, 12, 21, 111)
 
 def _of_key_function(alias: str, cache: PantlerCache, many: int) -> Iterator[Finding]:
     make: Callable[[str, str, int], Any] = cache.key_func
-    name = f"{getattr(make, '__module__', '')}.{getattr(make, '__qualname__', make)}"
+    if make is default_key_func:
+        return
+    name = _name_of(make)
     prefix = cache.key_prefix
     advice = "give the whole of prefix, version and key back, with a separator between them, as Django's default does: f'{prefix}:{version}:{key}'"
     made: dict[str, tuple[str, str, int]] = {}
@@ -241,13 +243,22 @@ def _of_key_function(alias: str, cache: PantlerCache, many: int) -> Iterator[Fin
     if "keys" not in kinds:
         seen: dict[str, int] = {}
         for number in range(many):
-            other = seen.setdefault(make(f"key-{number}", prefix, 1), number)
+            # Far apart in every bit: a CRC never makes one of two that are close.
+            other = seen.setdefault(make(_far_apart(number), prefix, 1), number)
             if other != number:
                 yield _finding(
-                    "E005", alias, f"KEY_FUNCTION {name} makes one key of two: 'key-{other}' and 'key-{number}', since it keeps too little of them",
+                    "E005", alias, f"KEY_FUNCTION {name} makes one key of two: {_far_apart(other)!r} and {_far_apart(number)!r}, since it keeps too little of them",
                     "where keys are hashed, keep at least 128 bits (hashlib.sha256); Pantler takes keys up to 1,024 bytes and the backend hashes longer ones",
                 )
                 break
+
+
+def _name_of(function: Any) -> str:
+    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', function)}"
+
+
+def _far_apart(number: int) -> str:
+    return hashlib.blake2b(str(number).encode(), digest_size=12).hexdigest()
 
 
 def _short(key: str) -> str:
@@ -387,10 +398,11 @@ def live_findings(alias: str, cache: PantlerCache, config: dict[str, Any], facts
                 "start the service (`pantler serve`), or mend LOCATION; `pantler check` on its machine says more",
             )
             continue
-        up += 1
         if status not in (200, 503) or not isinstance(ready, dict) or "status" not in ready:
             yield _finding("E011", alias, f"what answers at {address} is not Pantler (status {status})", "mend LOCATION: another program has this port, or a proxy")
-        elif ready["status"] != "ok":
+            continue
+        up += 1
+        if ready["status"] != "ok":
             yield _finding("W012", alias, f"the service at {address} says that it is {ready['status']}", "see `pantler check` and its log")
     if not up:
         return
@@ -521,11 +533,8 @@ def _beginnings() -> tuple[str, ...]:
 
 
 def _media_type(client: Client, key: str) -> str:
-    target = path_of(f"/v1/namespaces/{client.namespace}/", "values", key)
-    target += "&peek" if "?" in target else "?peek"
-    _, head, _ = client._pool.exchange(f"HEAD {target} HTTP/1.1\r\n".encode(), b"\r\n", safe=True)
-    match = re.search(rb"(?im)^content-type:\s*([^\s;]+)", head)
-    return match[1].decode("latin-1").lower() if match else ""
+    _, head, _ = client._pool.exchange(client._calls._target("HEAD", "values", key, "peek"), b"\r\n", safe=True)
+    return (field(head, b"content-type") or b"").partition(b";")[0].strip().decode("latin-1").lower()
 
 
 _SITE = "pantler.django:site:"
@@ -589,6 +598,8 @@ def _of_overlap(alias: str, cache: Any, facts: dict[str, Any]) -> Iterator[Findi
 
 def key_function_findings(alias: str, cache: PantlerCache, command: list[str]) -> Iterator[Finding]:
     """What takes longer than a system check may: many keys, and whether another process makes the same ones."""
+    if cache.key_func is default_key_func:
+        return
     yield from (each for each in _of_key_function(alias, cache, 200_000) if "too little" in each.message)
     here = cache.make_key("key-of-another-process")
     done = subprocess.run(
@@ -596,7 +607,7 @@ def key_function_findings(alias: str, cache: PantlerCache, command: list[str]) -
     )
     if done.returncode == 0 and json.loads(done.stdout.splitlines()[-1]) != here:
         yield _finding(
-            "E014", alias, f"KEY_FUNCTION makes another key in each process: {here!r} here, {json.loads(done.stdout.splitlines()[-1])!r} in another",
+            "E014", alias, f"KEY_FUNCTION {_name_of(cache.key_func)} makes another key in each process: {here!r} here, {json.loads(done.stdout.splitlines()[-1])!r} in another",
             "leave hash(), id() and what differs from process to process out of keys; hashlib gives the same everywhere",
         )
 

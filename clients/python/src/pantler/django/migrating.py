@@ -153,7 +153,7 @@ class _Counting(PantlerCache):
         return dict(self._stats.values) if self._stats is not None else dict.fromkeys(_Counts.NAMES, 0)
 
 
-class _Moved(_Counting):
+class MovedCache(_Counting):
     """A MigratingCache without OLD: Pantler and nothing else."""
 
 
@@ -173,7 +173,7 @@ class MigratingCache(_Counting):
 
     def __new__(cls, server: Any, params: dict[str, Any]) -> Any:
         if not (params.get("OPTIONS") or {}).get("OLD"):
-            return _Moved(server, _stripped(params))
+            return MovedCache(server, _stripped(params))
         return super().__new__(cls)
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
