@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ._calls import LONGEST_WAIT, Entry, Grant, lease_seconds
+from ._calls import LONGEST_WAIT, Entry, Grant, lease_seconds, short_key
 from .errors import PantlerError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class _Lock:
         if wait is not None and (isinstance(wait, bool) or not isinstance(wait, (int, float)) or not wait >= 0):
             raise ValueError(f"wait is a number of seconds, 0 or more, or None; this is {wait!r}.")
         self.name = name
-        self._key = PREFIX + name
+        self._key = short_key(PREFIX + name)
         self._ttl = lease_seconds(ttl)
         self._wait = wait
         self._grant: Grant | None = None

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +17,8 @@ from ._calls import DEFAULT, TTL, short_key
 from ._client import Client
 from ._locks import Lock
 from .errors import PantlerError
+
+log = logging.getLogger("pantler")
 
 _OF_CLIENT = ("url", "namespace", "token", "timeout", "connect_timeout", "max_idle", "ca_file", "client_certificate")
 
@@ -38,7 +43,9 @@ class PantlerBackend(BytesBackend):
         # The region makes bytes of its values, which go as they are.
         self.client: Client = client.with_serializer("json")
         self._ttl: TTL = arguments.get("pantler_expiration_time") or DEFAULT
-        self._tags = tuple(arguments.get("tags") or ())
+        tags = arguments.get("tags") or ()
+        # In a file of settings it is one text.
+        self._tags = tuple(tag.strip() for tag in tags.split(",")) if isinstance(tags, str) else tuple(tags)
         self._distributed = bool(arguments.get("distributed_lock", True))
         self._lock_ttl = float(arguments.get("lock_timeout") or 10)
         self._lock_wait = arguments.get("lock_blocking_timeout")
@@ -78,20 +85,37 @@ def _bytes(value: Any) -> SerializedReturnType:
 
 
 class _Mutex(CacheMutex):
-    """The lock of a key: one creator among all processes. Any thread may release it, as async creators do."""
+    """The lock of a key: one creator among all processes. Any thread may release it, as async creators do.
+
+    A region gives one object to all its threads, so these take turns by a lock of their own, and one of them has the lease.
+    """
 
     def __init__(self, client: Client, key: str, ttl: float, wait: float | None) -> None:
-        self._lock = Lock(client, f"dogpile:{key}" if len(key) <= 900 else short_key(f"dogpile:{key}"), ttl, wait)
+        self._turn = threading.Lock()
+        self._lock = Lock(client, f"dogpile:{key}", ttl, wait)
         self._wait = wait
 
     def acquire(self, wait: bool = True) -> bool:
-        if self._lock.held:
-            # By this very object: as a lock of threads, which is not reentrant, but told instead of waited for.
+        begun = time.monotonic()
+        if not self._turn.acquire(wait, -1 if self._wait is None or not wait else self._wait):
             return False
-        return self._lock.acquire(self._wait if wait else 0)
+        try:
+            left = None if self._wait is None else max(0.0, begun + self._wait - time.monotonic())
+            if self._lock.acquire(left if wait else 0):
+                return True
+        except BaseException:
+            self._turn.release()
+            raise
+        self._turn.release()
+        return False
 
     def release(self) -> None:
-        self._lock.release()
+        try:
+            self._lock.release()
+        except PantlerError as error:
+            # The value is there, and the lease ends by itself: no reason to keep it from the caller.
+            log.warning("The lock of a creator was not given back: %s: %s", type(error).__name__, error)
+        self._turn.release()
 
     def locked(self) -> bool:
-        return self._lock.locked()
+        return self._turn.locked() or self._lock.locked()

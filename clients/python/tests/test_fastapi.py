@@ -1,0 +1,82 @@
+"""FastAPI in ten lines, as the README shows it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import httpx
+import pytest
+from fastapi import FastAPI, HTTPException
+from fastapi.testclient import TestClient
+
+from pantler import AsyncClient
+
+_numbers = itertools.count()
+
+
+def test_an_application_of_ten_lines(service: str) -> None:
+    loads: list[int] = []
+
+    async def load_product(number: int) -> dict[str, object] | None:
+        loads.append(number)
+        await asyncio.sleep(0.1)
+        return {"number": number, "name": "Quince jelly"} if number == 42 else None
+
+    url = f"{service}/v1/namespaces/fastapi-{next(_numbers)}"
+    # The README's lines begin here.
+    cache = AsyncClient(url)
+    app = FastAPI()
+
+    @cache.cached(ttl=60, key="product-{number}", tags=["products"])
+    async def product(number: int) -> dict[str, object] | None:
+        return await load_product(number)
+
+    @app.get("/products/{number}")
+    async def show(number: int) -> dict[str, object]:
+        return await product(number) or not_found()
+
+    # And end here.
+    def not_found() -> dict[str, object]:
+        raise HTTPException(404)
+
+    @app.post("/products")
+    async def change() -> int:
+        return await cache.invalidate(tags=["products"])
+
+    with TestClient(app) as client:
+        assert client.get("/products/42").json() == {"number": 42, "name": "Quince jelly"}
+        assert client.get("/products/42").json()["name"] == "Quince jelly"
+        assert client.get("/products/43").status_code == client.get("/products/43").status_code == 404
+        assert loads == [42, 43]
+        client.post("/products")
+        client.get("/products/42")
+        assert loads == [42, 43, 42]
+
+    async def many() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
+            answers = await asyncio.gather(*(client.get("/products/42") for _ in range(50)))
+            assert {answer.status_code for answer in answers} == {200}
+
+    # Another event loop, in which the same client has connections of its own.
+    asyncio.run(cache.delete("product-42"))
+    asyncio.run(many())
+    assert loads == [42, 43, 42, 42]
+
+
+@pytest.mark.parametrize("times", [20])
+def test_requests_that_are_given_up_leave_no_lease_and_no_connection_behind(service: str, times: int) -> None:
+    cache = AsyncClient(f"{service}/v1/namespaces/fastapi-{next(_numbers)}")
+
+    async def main() -> None:
+        async def load() -> int:
+            await asyncio.sleep(0.05)
+            return 1
+
+        for number in range(times):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(cache.fetch("k", load, 60), 0.001 * (number % 10 + 1))
+        assert await asyncio.wait_for(cache.fetch("k", load, 60), 5) == 1
+        await cache.close()
+
+    asyncio.run(main())
