@@ -305,7 +305,8 @@ class AsyncPool:
         self._current = 0
         self._look_again = float("inf")
         self._homes: weakref.WeakKeyDictionary[Loop, Home] = weakref.WeakKeyDictionary()
-        self._recent: tuple[Callable[[], Loop | None], Home | None] = (lambda: None, None)
+        self._recent: Callable[[], Home | None] = lambda: None
+        """That of the loop that asked last. Weakly too: it goes with its loop."""
         self._lock = threading.Lock()
         _pools.add(self)
         weakref.finalize(self, _leave, self._homes)
@@ -318,8 +319,8 @@ class AsyncPool:
             return await self._exchange_observed(start, rest, safe, timeout)
         limit = self._timeout if timeout is None else timeout
         loop = asyncio.get_running_loop()
-        recent, home = self._recent
-        if home is None or recent() is not loop:
+        home = self._recent()
+        if home is None or home.loop() is not loop:
             home = self._home(loop)
         began = monotonic()
         if began >= home.sweep_at:
@@ -395,7 +396,7 @@ class AsyncPool:
                         its.close_idle()
                         del self._homes[other]
                 home = self._homes[loop] = Home(loop, len(self._standings))
-        self._recent = (weakref.ref(loop), home)
+        self._recent = weakref.ref(home)
         return home
 
     def _choose(self, now: float) -> None:
