@@ -205,7 +205,7 @@ def test_threads_behind_a_tampering_proxy_get_their_own_values(tamperer: Tampere
         dice = random.Random(number)
         for _ in range(100):
             try:
-                ask(pool, dice.randrange(KEYS), timeout=dice.choice((0.03, 0.5)))
+                ask(pool, dice.randrange(KEYS), timeout=dice.choice((0.03, 0.15)))
                 good[number] += 1
             except (ConnectionLost, TimedOut, BadAnswer):
                 pass
@@ -226,7 +226,7 @@ def test_cancelled_tasks_behind_a_tampering_proxy_leave_others_their_own_values(
     async def one(pool: AsyncPool) -> None:
         nonlocal good
         with contextlib.suppress(ConnectionLost, TimedOut, BadAnswer):
-            await ask_async(pool, dice.randrange(KEYS), timeout=dice.choice((0.03, 0.5)))
+            await ask_async(pool, dice.randrange(KEYS), timeout=dice.choice((0.03, 0.15)))
             good += 1
 
     async def main() -> None:

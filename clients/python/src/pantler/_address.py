@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 ALLOWED = (
     "http://host:port, https://host:port, unix:/path/of/socket or http+unix://%2Fpath%2Fof%2Fsocket, each of them "
@@ -25,7 +26,8 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         if self.path is not None:
-            return f"unix:{self.path}"
+            plain = not re.search(r"[\s,:%]", self.path)
+            return f"unix:{self.path}" if plain else f"http+unix://{quote(self.path, safe='')}"
         return f"{'https' if self.tls else 'http'}://{self.host_field.decode('ascii')}"
 
 
@@ -64,7 +66,9 @@ def _split(url: str | Iterable[str]) -> list[str]:
 
 def _parse(text: str) -> tuple[Address, str | None]:
     def wrong(why: str) -> ValueError:
-        return ValueError(f"The URL {text!r} of the service {why}. Allowed is {ALLOWED}.")
+        # A password does not go into logs.
+        shown = re.sub(r"//.*@", "//…@", text)
+        return ValueError(f"The URL {shown!r} of the service {why}. Allowed is {ALLOWED}.")
 
     scheme, colon, rest = text.partition(":")
     scheme = scheme.lower()
