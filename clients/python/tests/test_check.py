@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import shelf
 from conftest import Service, free_port
 from pantler import Client
 
@@ -66,6 +67,24 @@ def site(tmp_path: Path, service: str) -> Site:
     return Site(tmp_path, service)
 
 
+def static(site: Site, caches: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
+    """What the settings alone show, found in this process: a process for each of a hundred settings takes minutes."""
+    from django.test import override_settings
+
+    from pantler.django.checks import static_findings
+
+    given = {"DEBUG": False, "INSTALLED_APPS": ["pantler.django"], "MIDDLEWARE": [], **settings}
+    with override_settings(CACHES=caches if caches is not None else {"default": site.cache}, **given):
+        found = static_findings()
+    assert all(each.message and each.hint for each in found)
+    return {each.id.removeprefix("pantler."): each for each in found}
+
+
+@pytest.fixture(autouse=True)
+def django(service: str) -> None:
+    shelf.ready(service)
+
+
 def test_a_good_site_has_nothing_wrong(site: Site) -> None:
     assert site.findings() == {}
     done = site.run("check", DJANGO_SETTINGS_MODULE="site_settings")
@@ -109,9 +128,9 @@ def test_arguments(site: Site, tmp_path: Path) -> None:
     ({"BACKEND": "pantler.django.MigratingCache", "OPTIONS": {"OLD": "nowhere"}}, "E001", "nowhere"),
 ])
 def test_settings(site: Site, change: dict[str, Any], finding: str, says: str) -> None:
-    found = site.findings(site.with_settings(**change), "", "--no-network")
+    found = static(site, site.with_settings(**change))
     assert finding in found, found
-    assert says in found[finding]["message"] and found[finding]["alias"] == "default"
+    assert says in found[finding].message and found[finding].alias == "default"
 
 
 @pytest.mark.parametrize("location", [
@@ -120,18 +139,22 @@ def test_settings(site: Site, change: dict[str, Any], finding: str, says: str) -
 ])
 def test_a_token_that_nobody_can_overhear_is_nothing_wrong(site: Site, location: str) -> None:
     token = {"IGNORE_EXCEPTIONS": True, "TOKEN": "pt_abcdefgh_" + "A" * 43}
-    assert site.findings(site.with_settings(LOCATION=location, OPTIONS=token), "", "--no-network") == {}
-    # From the environment it is a token too.
-    if location.startswith("http://127"):
-        plain = site.with_settings(LOCATION="http://cache.example/v1/namespaces/a")
-        assert "W004" in site.findings(plain, "", "--no-network", PANTLER_TOKEN=token["TOKEN"])
+    assert static(site, site.with_settings(LOCATION=location, OPTIONS=token)) == {}
 
 
-def test_the_number_of_workers_is_said_where_it_is_known(site: Site) -> None:
+def test_a_token_of_the_environment_is_one_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANTLER_TOKEN", "pt_abcdefgh_" + "A" * 43)
+    assert "W004" in static(site, site.with_settings(LOCATION=f"http://{secrets.token_hex(4)}.example/v1/namespaces/a"))
+
+
+def test_the_number_of_workers_is_said_where_it_is_known(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-    assert "each worker of 4" in site.findings(memory, "", WEB_CONCURRENCY="4")["W005"]["message"]
-    assert "each worker of 3" in site.findings(memory, "", GUNICORN_CMD_ARGS="--bind :1 --workers=3")["W005"]["message"]
-    assert "W005" not in site.findings(memory, "DEBUG = True") and "I002" in site.findings(memory, "DEBUG = True")
+    monkeypatch.setenv("WEB_CONCURRENCY", "4")
+    assert "each worker of 4" in static(site, memory)["W005"].message
+    monkeypatch.delenv("WEB_CONCURRENCY")
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--bind :1 --workers=3")
+    assert "each worker of 3" in static(site, memory)["W005"].message
+    assert list(static(site, memory, DEBUG=True)) == ["I002"]
 
 
 @pytest.mark.parametrize(("function", "finding", "says"), [
@@ -155,50 +178,73 @@ def test_the_number_of_workers_is_said_where_it_is_known(site: Site) -> None:
     ("'%s:%s:%s' % (prefix, version, key)", None, ""),
     ("f'{key}|{version}|{prefix}'", None, ""),
 ])
-def test_key_functions_that_collide(site: Site, function: str, finding: str | None, says: str) -> None:
-    (site.folder / "keys.py").write_text(f"def make(key, prefix, version):\n    return {function}\n")
-    found = site.findings(site.with_settings(KEY_FUNCTION="keys.make"), "", "--no-network")
+def test_key_functions_that_collide(
+    site: Site, function: str, finding: str | None, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.test import override_settings
+
+    from pantler.django.checks import key_function_findings
+
+    name = f"keys_{secrets.token_hex(4)}"
+    (site.folder / f"{name}.py").write_text(f"def make(key, prefix, version):\n    return {function}\n")
+    monkeypatch.syspath_prepend(site.folder)
+    caches = site.with_settings(KEY_FUNCTION=f"{name}.make")
+    found = static(site, caches)
+    if not found:
+        # What takes longer.
+        site.write(caches)
+        monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "site_settings")
+        monkeypatch.setenv("PYTHONPATH", str(site.folder))
+        with override_settings(CACHES=caches):
+            from django.core.cache import caches as made
+
+            command = [sys.executable, "-m", "pantler.django"]
+            found = {each.id.removeprefix("pantler."): each for each in key_function_findings("default", made["default"], command)}
     if finding is None:
         assert found == {}
     else:
-        assert finding in found and says in found[finding]["message"] and "keys.make" in found[finding]["message"], found
+        assert finding in found and says in found[finding].message and f"{name}.make" in found[finding].message, found
 
 
 def test_two_caches_in_one_place(site: Site) -> None:
     both = {"default": site.cache, "other": {**site.cache, "TIMEOUT": 60}}
-    assert "same keys" in site.findings(both, "", "--no-network")["W007"]["message"]
-    assert site.findings({**both, "other": {**site.cache, "KEY_PREFIX": "second"}}, "", "--no-network") == {}
-    assert site.findings({**both, "other": {**site.cache, "LOCATION": site.location + "2"}}, "", "--no-network") == {}
+    assert "same keys" in static(site, both)["W007"].message
+    assert static(site, {**both, "other": {**site.cache, "KEY_PREFIX": "second"}}) == {}
+    assert static(site, {**both, "other": {**site.cache, "LOCATION": site.location + "2"}}) == {}
     # Prefixes of which one goes on where the other's separator is.
     clash = {"default": {**site.cache, "KEY_PREFIX": "a"}, "other": {**site.cache, "KEY_PREFIX": "a:1"}}
-    assert "are one key" in site.findings(clash, "", "--no-network")["W007"]["message"]
+    assert "are one key" in static(site, clash)["W007"].message
     # Another version is another key, until somebody asks for that version.
-    assert "W007" in site.findings({"default": site.cache, "other": {**site.cache, "VERSION": 2}}, "", "--no-network")
+    assert "W007" in static(site, {"default": site.cache, "other": {**site.cache, "VERSION": 2}})
 
 
-UPDATE, FETCH = "'django.middleware.cache.UpdateCacheMiddleware'", "'django.middleware.cache.FetchFromCacheMiddleware'"
-SESSION = "'django.contrib.sessions.middleware.SessionMiddleware'"
+UPDATE, FETCH = "django.middleware.cache.UpdateCacheMiddleware", "django.middleware.cache.FetchFromCacheMiddleware"
+SESSION = "django.contrib.sessions.middleware.SessionMiddleware"
 
 
-@pytest.mark.parametrize(("more", "finding"), [
-    (f"MIDDLEWARE = [{UPDATE}, {FETCH}]", None),
-    (f"MIDDLEWARE = [{UPDATE}, {SESSION}, {FETCH}]", None),
-    (f"MIDDLEWARE = [{UPDATE}]", "W009"),
-    (f"MIDDLEWARE = [{FETCH}]", "W009"),
-    (f"MIDDLEWARE = [{FETCH}, {UPDATE}]", "E009"),
-    (f"MIDDLEWARE = [{SESSION}, {UPDATE}, {FETCH}]", "W011"),
-    (f"MIDDLEWARE = [{UPDATE}, {FETCH}, {SESSION}]", "W011"),
-    (f"MIDDLEWARE = [{UPDATE}, {FETCH}]\nCACHE_MIDDLEWARE_SECONDS = 0", "W010"),
-    (f"MIDDLEWARE = [{UPDATE}, {FETCH}]\nCACHE_MIDDLEWARE_SECONDS = '600'", "E008"),
-    ("CACHE_MIDDLEWARE_ALIAS = 'pages'", "E007"),
-    ("INSTALLED_APPS += ['django.contrib.sessions']\nSESSION_ENGINE = 'django.contrib.sessions.backends.cache'", "I005"),
-    ("INSTALLED_APPS += ['django.contrib.sessions']\nSESSION_ENGINE = 'django.contrib.sessions.backends.cache'\nSESSION_CACHE_ALIAS = 'sessions'", "E006"),
-    ("INSTALLED_APPS += ['django.contrib.sessions']\nSESSION_ENGINE = 'django.contrib.sessions.backends.cached_db'", None),
-    ("INSTALLED_APPS.remove('pantler.django')", "I001"),
+CACHE_SESSIONS = {
+    "INSTALLED_APPS": ["pantler.django", "django.contrib.sessions"], "SESSION_ENGINE": "django.contrib.sessions.backends.cache",
+}
+
+
+@pytest.mark.parametrize(("settings", "finding"), [
+    ({"MIDDLEWARE": [UPDATE, FETCH]}, None),
+    ({"MIDDLEWARE": [UPDATE, SESSION, FETCH]}, None),
+    ({"MIDDLEWARE": [UPDATE]}, "W009"),
+    ({"MIDDLEWARE": [FETCH]}, "W009"),
+    ({"MIDDLEWARE": [FETCH, UPDATE]}, "E009"),
+    ({"MIDDLEWARE": [SESSION, UPDATE, FETCH]}, "W011"),
+    ({"MIDDLEWARE": [UPDATE, FETCH, SESSION]}, "W011"),
+    ({"MIDDLEWARE": [UPDATE, FETCH], "CACHE_MIDDLEWARE_SECONDS": 0}, "W010"),
+    ({"MIDDLEWARE": [UPDATE, FETCH], "CACHE_MIDDLEWARE_SECONDS": "600"}, "E008"),
+    ({"CACHE_MIDDLEWARE_ALIAS": "pages"}, "E007"),
+    (CACHE_SESSIONS, "I005"),
+    ({**CACHE_SESSIONS, "SESSION_CACHE_ALIAS": "sessions"}, "E006"),
+    ({**CACHE_SESSIONS, "SESSION_ENGINE": "django.contrib.sessions.backends.cached_db"}, None),
+    ({"INSTALLED_APPS": []}, "I001"),
 ])
-def test_middleware_and_sessions(site: Site, more: str, finding: str | None) -> None:
-    found = site.findings(None, more, "--no-network")
-    assert list(found) == ([finding] if finding else [])
+def test_middleware_and_sessions(site: Site, settings: dict[str, Any], finding: str | None) -> None:
+    assert list(static(site, **settings)) == ([finding] if finding else [])
 
 
 # What the service says
@@ -293,7 +339,7 @@ def test_a_move_is_shown_with_its_figures(site: Site) -> None:
     assert "2 were found in the old cache" in site.findings(caches)["I008"]["message"]
     assert "old hits 2" in site.run("check", "--settings", "site_settings").stdout
     memory = {**caches, "old": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-    assert "nothing to move" in site.findings(memory, "", "--no-network")["W006"]["message"]
+    assert "nothing to move" in static(site, memory)["W006"].message
 
 
 @pytest.fixture(scope="module")
