@@ -413,7 +413,8 @@ class Calls:
             return None
         # The service says the moment to the millisecond, but by its clock, and what is left in whole seconds: the moment
         # counts as far as this machine's clock agrees with that.
-        by_clock = found.expires_at.timestamp() - time.time()
+        # A millisecond less, which the moment may have been rounded up by: nobody is told of more than was asked for.
+        by_clock = found.expires_at.timestamp() - time.time() - 0.001
         if left is None or left - 0.5 <= by_clock <= left + 1.5:
             return max(by_clock, 0.0) if left is None or left >= 0 else by_clock
         return float(left)

@@ -62,7 +62,7 @@ def name_of(value: Any) -> str:
     if kind is list:
         return f"[{','.join(map(name_of, value))}]"
     if kind in (set, frozenset):
-        return f"{{{','.join(sorted(map(name_of, value)))}}}"
+        return f"set({','.join(sorted(map(name_of, value)))})"
     if kind is dict:
         # The order in which a dictionary was filled makes it no other one.
         return f"{{{','.join(sorted(f'{name_of(key)}:{name_of(item)}' for key, item in value.items()))}}}"
