@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import select
+import signal
 import socket
 import ssl
 import struct
@@ -259,7 +260,7 @@ class PlainConnection(Connection):
         return self._recv(size)
 
     def _set_limit(self, seconds: float) -> None:
-        """The kernel ends each wait after so long. (A signal that is handled begins the wait anew.)"""
+        """The kernel ends each wait after so long. A signal that is handled begins the wait anew, once in a while."""
         assert self.sock is not None
         microseconds = max(1, int(min(seconds, 1e9) * 1e6))
         timeval = _TIMEVAL.pack(microseconds // 1_000_000, microseconds % 1_000_000)
@@ -327,6 +328,7 @@ class Pool:
         self._sweep_at = 0.0
         self._chores_at = 0.0
         """The earlier one of the two."""
+        self._alarms = _are_alarms_handled()
         self._open: weakref.WeakSet[Connection] = weakref.WeakSet()
         """All connections, those in use too: a forked child closes them."""
         _pools.add(self)
@@ -473,7 +475,7 @@ class Pool:
     def _connect(self, place: Place, budget: float) -> Connection:
         sock = connect(place.address, budget, self._tls)
         try:
-            if _HAS_TIMEVAL and type(sock) is socket.socket and socket.socket.__module__ == "socket":
+            if _is_plain(sock) and not self._alarms:
                 sock.settimeout(None)
                 connection: Connection = PlainConnection(place.address, sock, place.lines)
             else:
@@ -488,6 +490,9 @@ class Pool:
         """What is to be done now and then, by whichever call comes along."""
         if now >= self._sweep_at:
             self._sweep_at = now + 1.0
+            if self._alarms != _are_alarms_handled():
+                self._alarms = not self._alarms
+                _close_idle(self._places)
             for place in self._places:
                 # The one that lay longest is at the beginning. Another thread may take it meanwhile: whoever pops owns.
                 while place.idle and _is_old(place.idle, now):
@@ -504,6 +509,20 @@ class Pool:
             connection.close()
         for place in self._places:
             place.idle.clear()
+
+
+def _is_plain(sock: socket.socket) -> bool:
+    """Whether it is a socket of Python's own, and the kernel may have its timeouts."""
+    return _HAS_TIMEVAL and type(sock) is socket.socket and socket.socket.__module__ == "socket"
+
+
+def _are_alarms_handled() -> bool:
+    """Whether a timer may be calling a handler of the program's again and again.
+
+    Each such signal begins a wait of the kernel anew, and frequent ones would have it never end. Where Python has the
+    timeouts, it goes on with what is left.
+    """
+    return callable(signal.getsignal(signal.SIGALRM)) if hasattr(signal, "SIGALRM") else False
 
 
 def may_ask_again(error: BaseException, safe: bool) -> bool:
