@@ -25,7 +25,7 @@ class Command(BaseCommand):
     help = "Fills the database, so that a page costs something: the same rows each time."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--scale", type=float, default=1.0, help="1 is 12,000 products, 60,000 reviews and 120,000 scores (default)")
+        parser.add_argument("--scale", type=float, default=1.0, help="1 is 6,000 products, 30,000 reviews and 40,000 scores (default)")
 
     def handle(self, *args: Any, scale: float, **options: Any) -> None:
         if not 0.001 <= scale <= 100:
@@ -56,7 +56,7 @@ class Command(BaseCommand):
                     name=words(3).capitalize(), category=rows.choice(categories), maker=rows.choice(makers),
                     price=f"{rows.randrange(100, 99900) / 100:.2f}", description=words(40).capitalize() + ".", changed=now,
                 )
-                for _ in range(number(12_000))
+                for _ in range(number(6_000))
             ), batch_size=2_000)
             between = Product.labels.through
             between.objects.bulk_create((
@@ -64,7 +64,7 @@ class Command(BaseCommand):
             ), batch_size=5_000)
             Review.objects.bulk_create((
                 Review(product=rows.choice(products), stars=rows.randint(1, 5), text=words(20), written=moment())
-                for _ in range(number(60_000))
+                for _ in range(number(30_000))
             ), batch_size=5_000)
 
             authors = Author.objects.bulk_create(Author(name=words(2).title()) for _ in range(number(40)))
@@ -84,7 +84,7 @@ class Command(BaseCommand):
 
             players = Player.objects.bulk_create(Player(name=f"{words(1)}-{each}") for each in range(number(2_000)))
             Score.objects.bulk_create((
-                Score(player=rows.choice(players), points=rows.randrange(1_000), played=moment()) for _ in range(number(120_000))
+                Score(player=rows.choice(players), points=rows.randrange(1_000), played=moment()) for _ in range(number(40_000))
             ), batch_size=5_000)
             # Rows that are made in bulk send no signals.
             invalidate_models(Category, Maker, Label, Product, Review, Author, Topic, Post, Comment, Player, Score)
