@@ -27,7 +27,7 @@ GRANT = {"lease": {"token": TOKEN, "expires_at": "2099-11-24T15:49:00.123Z"}}
 
 
 def answer(status: int, body: Any, head: bytes = b"") -> tuple[int, bytes, bytes]:
-    return status, b"content-type: application/json\r\n" + head, json.dumps(body).encode()
+    return status, (b"HTTP/1.1 200 Whatever\r\ncontent-type: application/json\r\n" + head)[:-2], json.dumps(body).encode()
 
 
 def refused(status: int, code: str, **more: Any) -> tuple[int, bytes, bytes]:

@@ -607,11 +607,11 @@ class Calls:
         for key, frame in _member_or(said, "bytes", dict, {}).items():
             try:
                 media_type, size = frame["content_type"], frame["length"]
-                start, end = end, end + size
             except (TypeError, KeyError):
                 raise BadAnswer(f"The batch's frame of {key!r} is {frame!r:.80}.") from None
-            if not start <= end <= len(body) or type(media_type) is not str:
-                raise BadAnswer(f"The batch's frame of {key!r} is {frame!r:.80}, beyond its end.")
+            if type(media_type) is not str or type(size) is not int or not 0 <= size <= len(body) - end:
+                raise BadAnswer(f"The batch's frame of {key!r} is {frame!r:.80}, which does not fit.")
+            start, end = end, end + size
             found[key] = load(body[start:end], media_type, serializer)
         if end != len(body):
             raise BadAnswer("The batch is longer than it says.")
