@@ -27,7 +27,7 @@ from ..errors import KeyMissing, PantlerError, SerializationError
 from . import _leases, _patterns, _steps
 from ._locks import AsyncCacheLock, CacheLock
 from ._names import name_of
-from ._serializers import NULL, Dumped, dumped
+from ._serializers import Dumped, dumped
 from ._service import Service, service_of
 
 T = TypeVar("T")
@@ -318,7 +318,7 @@ class PantlerCache(BaseCache):
     ) -> bool:
         """
         Puts the value; whether it was put. With `nx` only where there is none, with `xx` only where there is one. A timeout of 0 or less
-        deletes the key.
+        deletes the key; whether there was one.
         """
         name = self.make_and_validate_key(key, version=version)
         ttl = self.get_backend_timeout(timeout)
@@ -367,6 +367,8 @@ class PantlerCache(BaseCache):
         # First, so that what cannot be serialized changes nothing.
         value = dumped(value, self._service.serializer)
         arguments = ttl, self._stale(stale_ttl, ttl), self._labels(tags)
+        if nx or xx:
+            yield from self._settled((name,))
         held = _leases.take(self._service, name) if _leases.of_context() else None
         if nx:
             if ttl == 0:
@@ -379,9 +381,7 @@ class PantlerCache(BaseCache):
         if ttl == 0:
             if held is not None:
                 held.end()
-            if xx or not (yield from calls.delete(name)):
-                return False
-            return True
+            return (yield from calls.delete(name))
         if held is not None and not xx:
             if isinstance(key, str) and key.startswith(_PAGE_HEADERS):
                 # Who waits for it would look for the page next, which is not there yet.
@@ -612,7 +612,7 @@ class PantlerCache(BaseCache):
             return value
         wait = self._wait(name)
         try:
-            value = self._service.fetching.fetch(name, lambda: _or_null(load()), ttl, wait=wait, **self._fetching(ttl, tags, stale_ttl))
+            value = self._service.fetching.fetch(name, lambda: dumped(load(), self._service.serializer), ttl, wait=wait, **self._fetching(ttl, tags, stale_ttl))
         except SourceFailed:
             return load()
         return value.value if type(value) is Dumped else value
@@ -850,7 +850,7 @@ class PantlerCache(BaseCache):
         cursor: str | None = None
         while True:
             names, cursor = yield from self._calls.page_of_keys(pattern.prefix, cursor)
-            found += [reverse(name) for name in names if pattern.matches is None or pattern.matches.match(name)]
+            found += [reverse(name) for name in names if pattern.matches is None or pattern.matches(name)]
             if cursor is None:
                 return found
 
@@ -861,7 +861,7 @@ class PantlerCache(BaseCache):
         while True:
             names, cursor = self._do("iter_keys", self._calls.page_of_keys(pattern.prefix, cursor), ([], None))
             for name in names:
-                if pattern.matches is None or pattern.matches.match(name):
+                if pattern.matches is None or pattern.matches(name):
                     yield reverse(name)
             if cursor is None:
                 return
@@ -873,7 +873,7 @@ class PantlerCache(BaseCache):
         while True:
             names, cursor = await self._ado("aiter_keys", self._calls.page_of_keys(pattern.prefix, cursor), ([], None))
             for name in names:
-                if pattern.matches is None or pattern.matches.match(name):
+                if pattern.matches is None or pattern.matches(name):
                     yield reverse(name)
             if cursor is None:
                 return
@@ -891,14 +891,14 @@ class PantlerCache(BaseCache):
 
     def _delete_pattern(self, pattern: _patterns.Pattern) -> Steps[int]:
         matches = pattern.matches
-        self._dropped([name for _, name in _leases.of_context() if name.startswith(pattern.prefix) and (matches is None or matches.match(name))])
+        self._dropped([name for _, name in _leases.of_context() if name.startswith(pattern.prefix) and (matches is None or matches(name))])
         if matches is None and pattern.prefix:
             return (yield from self._calls.invalidate((), pattern.prefix, (), False))
         deleted = 0
         cursor: str | None = None
         while True:
             names, cursor = yield from self._calls.page_of_keys(pattern.prefix, cursor)
-            deleted += yield from self._calls.delete_many([name for name in names if matches is None or matches.match(name)])
+            deleted += yield from self._calls.delete_many([name for name in names if matches is None or matches(name)])
             if cursor is None:
                 return deleted
 
@@ -949,10 +949,6 @@ class PantlerCache(BaseCache):
         """As `lock`, for ``async with``."""
         name = self.make_and_validate_key(key, version=version)
         return AsyncCacheLock(self._service.async_client, name, 10.0 if timeout is None else timeout, blocking, blocking_timeout)
-
-
-def _or_null(value: Any) -> Any:
-    return NULL if value is None else value
 
 
 def _rounded(seconds: float | None, scale: int) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
@@ -13,15 +13,14 @@ from .._values import BYTES, JSON, PICKLE, Serializer, dump, exact_json
 
 
 class Dumped(NamedTuple):
-    """A value that is serialized already, with its bytes: serializers of this module give these."""
+    """
+    A value that is serialized already, with its bytes: serializers of this module give these. So None goes out as a value like others, which it is to
+    Django, where the client would take it for "the source has nothing".
+    """
 
     value: Any
     data: bytes
     media_type: str
-
-
-#: None, in places where the client would take None itself for "the source has nothing": to Django it is a value like others.
-NULL: Final = Dumped(None, b"null", JSON)
 
 
 def dumped(value: Any, serializer: Serializer) -> Dumped:
