@@ -649,3 +649,45 @@ def test_a_token_goes_into_no_second_line(kind: str, token: str) -> None:
 def test_all_errors_are_of_this_package(kind: str) -> None:
     for error in (Unavailable, ConnectionLost, TimedOut, BadAnswer):
         assert issubclass(error, PantlerError)
+
+
+@pytest.mark.parametrize("kind", ["async", "uvloop"])
+def test_a_connection_has_one_timer_for_all_its_requests(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(peer: Peer, request: Request) -> None:
+        if request.target != b"/silent":
+            good(peer, request)
+
+    with Server(serving(answer)) as server, calling(kind, server.address) as caller:
+        timers = 0
+
+        def asks(count: int, timeout: float) -> None:
+            nonlocal timers
+            wake = _async_pool.AsyncConnection._wake
+
+            def counting(self: _async_pool.AsyncConnection, loop: object) -> None:
+                nonlocal timers
+                timers += 1
+                wake(self, loop)  # type: ignore[arg-type]
+
+            with monkeypatch.context() as patch:
+                patch.setattr(_async_pool.AsyncConnection, "_wake", counting)
+                for _ in range(count):
+                    assert caller.get(timeout=timeout) == (200, b"/a")
+
+        asks(200, 5)
+        asks(200, 7)
+        assert timers == 1
+        # An earlier deadline than the timer's, and one that is later than the timer that it left behind.
+        for timeout in (0.1, 0.3):
+            asks(1, 5)
+            asks(3, 0.2)
+            began = time.monotonic()
+            with pytest.raises(TimedOut):
+                caller.get("/silent", timeout=timeout)
+            assert timeout - 0.01 < time.monotonic() - began < timeout + 0.5
+        timers = 0
+        asks(1, 0.05)
+        for _ in range(4):
+            time.sleep(0.06)
+            asks(20, 0.05)
+        assert timers < 10

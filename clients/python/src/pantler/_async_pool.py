@@ -29,6 +29,11 @@ from .errors import BadAnswer, ConnectionLost, TimedOut, Unavailable
 
 Loop = asyncio.AbstractEventLoop
 
+LONGEST_SLEEP = 10.0
+"""A timer is no longer under way than that, as it keeps its connection from being forgotten."""
+
+_NEVER = float("inf")
+
 READS = 64
 """So often one connection is read before others have their turn."""
 
@@ -38,7 +43,7 @@ class AsyncConnection:
 
     __slots__ = (
         "address", "sock", "keep", "used", "_loop", "_fd", "_lines", "_echo_start", "_count", "_secure", "_recv", "_send",
-        "_poll", "_future", "_echo", "_bodiless", "_reader", "_unsent", "_complete", "__weakref__",
+        "_poll", "_future", "_deadline", "_wakes_at", "_echo", "_bodiless", "_reader", "_unsent", "_complete", "__weakref__",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, address: Address, sock: socket.socket, lines: bytes, secure: Secure | None) -> None:
@@ -57,6 +62,8 @@ class AsyncConnection:
         self._send = sock.send
         self._poll = _poller(self._fd)
         self._future: asyncio.Future[Answer] | None = None
+        self._deadline = 0.0
+        self._wakes_at = _NEVER
         self._echo = b""
         self._bodiless = False
         self._reader: Reader | None = None
@@ -101,8 +108,8 @@ class AsyncConnection:
             self._readable()
         return self.sock is not None
 
-    def ask(self, loop: Loop, start: bytes, rest: bytes) -> asyncio.Future[Answer]:
-        """Sends a request; its answer comes by the future. Raises NotAsked; the caller closes the connection then."""
+    def ask(self, loop: Loop, start: bytes, rest: bytes, deadline: float) -> asyncio.Future[Answer]:
+        """Sends a request; its answer comes by the future, or TimedOut. Raises NotAsked; the caller closes then."""
         self.keep = False
         self._count = count = self._count + 1
         self._echo = echo = b"%s%d\r\n" % (self._echo_start, count)
@@ -111,6 +118,9 @@ class AsyncConnection:
         self._complete = True
         future: asyncio.Future[Answer] = loop.create_future()
         self._future = future
+        self._deadline = deadline
+        if deadline < self._wakes_at:
+            self._wake(loop)
         if len(rest) < LARGE:
             request = b"%s%s%s%s" % (start, self._lines, echo, rest)
             large = b""
@@ -131,6 +141,27 @@ class AsyncConnection:
             self._unsent = [view for view in (memoryview(request)[sent:], memoryview(large)) if view]
             loop.add_writer(self._fd, self._writable)
         return future
+
+    # A timer for each request would cost as much as the rest of it. A connection has one, which is left as it is when the
+    # answer comes, and goes on to the deadline of the request that it finds. Nobody but the loop has it, as a timer has
+    # its loop: one that was overtaken by an earlier one finds that, and ends.
+
+    def _wake(self, loop: Loop) -> None:
+        now = monotonic()
+        delay = min(max(self._deadline - now, 0.0), LONGEST_SLEEP)
+        self._wakes_at = now + delay
+        loop.call_later(delay, self._woken, loop, self._wakes_at)
+
+    def _woken(self, loop: Loop, at: float) -> None:
+        if at != self._wakes_at:
+            return
+        self._wakes_at = _NEVER
+        if self._future is None:
+            return
+        if monotonic() < self._deadline:
+            self._wake(loop)
+        else:
+            _set_exception(self._future, TimedOut(f"{self.address} did not answer in time."))
 
     def _say(self, data: bytes) -> None:
         """Sends what TLS has to say by itself, behind what has not gone out yet."""
@@ -340,11 +371,8 @@ class AsyncPool:
                 index, connection = await self._take(loop, home, began + limit, anew=attempt > 0)
                 idle = home.idle[index]
             kept = not connection.fresh
-            handle = None
             try:
-                future = connection.ask(loop, start, rest)
-                handle = loop.call_later(began + limit - monotonic(), _expire, future, connection.address)
-                answer = await future
+                answer = await connection.ask(loop, start, rest, began + limit)
             except BaseException as error:
                 connection.close()
                 again = kept and may_ask_again(error, safe) or safe and isinstance(error, WrongID)
@@ -352,9 +380,6 @@ class AsyncPool:
                     raise public(error, connection.address) from None
                 connection = None
                 continue
-            finally:
-                if handle is not None:
-                    handle.cancel()
             if connection.keep and len(idle) < self._max_idle:
                 connection.used = began
                 idle.append(connection)
@@ -583,11 +608,6 @@ def _set_exception(future: asyncio.Future[object] | asyncio.Future[Answer] | asy
         future.set_exception(error)
         # Whoever waited may be gone before it is looked at: nobody is to be told of that.
         future.exception()
-
-
-def _expire(future: asyncio.Future[Answer], address: Address) -> None:
-    if not future.done():
-        _set_exception(future, TimedOut(f"{address} did not answer in time."))
 
 
 def _is_running_here(loop: Loop) -> bool:
