@@ -429,6 +429,48 @@ def test_it_decorates_models() -> None:
     assert caches["default"].get("a") is None
 
 
+def test_a_decorator_follows_a_relation_whose_table_is_not_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the time of the decorator the models that it relates to may not be read."""
+    from types import SimpleNamespace
+
+    from django.db.models.signals import m2m_changed
+
+    from pantler.django import querysets
+    from shelf.models import Book
+
+    connected: list[Any] = []
+    monkeypatch.setattr(m2m_changed, "connect", lambda receiver, sender, dispatch_uid: connected.append(sender))
+    field = Book._meta.get_field("labels")
+    monkeypatch.setattr(field, "remote_field", SimpleNamespace(through=None))
+    querysets._connect(Book)
+    # Without a sender it would be the signals of all models.
+    assert connected == [Book, "shelf.Book_labels"]
+
+
+def test_models_to_follow_are_a_setting() -> None:
+    from django.core.exceptions import ImproperlyConfigured
+    from django.test import override_settings
+
+    from pantler.django import querysets
+
+    with override_settings(PANTLER_INVALIDATE="shelf"), pytest.raises(ImproperlyConfigured, match="__all__"):
+        querysets.connect()
+    with pytest.MonkeyPatch.context() as patch:
+        connected: list[str] = []
+        patch.setattr(querysets, "_connect", lambda model: connected.append(model._meta.label))
+        patch.setattr(querysets, "_followed", set())
+        for wanted, expected in (
+            (["shelf.Book", "contenttypes"], {"shelf.Book", "contenttypes.ContentType"}), ([], set()),
+        ):
+            connected.clear()
+            with override_settings(PANTLER_INVALIDATE=wanted):
+                querysets.connect()
+            assert set(connected) == expected
+        connected.clear()
+        querysets.connect()
+        assert "shelf.Book_labels" in connected and "sessions.Session" not in connected
+
+
 # Transactions
 
 def test_nobody_sees_what_is_not_committed_and_everybody_what_is(cache: str) -> None:

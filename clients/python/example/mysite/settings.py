@@ -50,6 +50,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # The one setting.
 CACHES = {"default": chosen(os.environ.get("CACHE", "pantler"), BASE_DIR)}
 
+TIME_ZONE = "UTC"
 USE_TZ = True
 LOGGING = {
     "version": 1,

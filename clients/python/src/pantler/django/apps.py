@@ -30,7 +30,7 @@ def _check(production: bool) -> Callable[..., list[checks.CheckMessage]]:
         kinds = {"error": checks.Error, "warning": checks.Warning, "info": checks.Info}
         return [
             kinds[each.level](f"{each.alias}: {each.message}." if each.alias else f"{each.message}.", hint=f"{each.hint}.", id=each.id)
-            for each in static_findings() if each.production == production
+            for each in static_findings() if each.production == production and each.level != "info"
         ]
 
     return check

@@ -471,11 +471,12 @@ def connect() -> None:
         )
     for model in apps.get_models(include_auto_created=True):
         label = model._meta.label_lower
-        if wanted == "__all__":
-            if label not in _NOT_FOLLOWED:
-                _connect(model)
-        elif label in {each.lower() for each in wanted} or model._meta.app_label in wanted:
+        if (
+            label not in _NOT_FOLLOWED if wanted == "__all__"
+            else label in {each.lower() for each in wanted} or model._meta.app_label in wanted
+        ):
             _connect(model)
+            _followed.add(model_tag(model))
 
 
 # Written with nearly every request, read by key, and deleted by the thousand.
@@ -486,11 +487,15 @@ def _follow(tags: Iterable[str]) -> None:
     """Follows the models whose rows are about to be kept, where nobody has said so before."""
     for tag in tags:
         if tag not in _followed:
-            model = apps.get_model(tag)
-            _connect(model)
+            _followed.add(tag)
+            try:
+                model = apps.get_model(tag)
+            except LookupError:
+                # Of an app that is not installed: there are no rows of it either.
+                continue
             for other in apps.get_models(include_auto_created=True):
                 # Its proxies send signals of their own, and a child's change is one of its parents.
-                if other is not model and issubclass(other, model):
+                if issubclass(other, model):
                     _connect(other)
             if not apps.is_installed("pantler.django"):
                 logger.warning(
@@ -500,14 +505,14 @@ def _follow(tags: Iterable[str]) -> None:
 
 
 def _connect(model: type[Model]) -> None:
-    _followed.add(model_tag(model))
     uid = f"pantler.django:{model._meta.label_lower}"
     post_save.connect(_on_change, sender=model, dispatch_uid=uid)
     post_delete.connect(_on_change, sender=model, dispatch_uid=uid)
     m2m_changed.connect(_on_relation, sender=model, dispatch_uid=uid)
     for field in model._meta.local_many_to_many:
-        # Django sends it from the table in between.
-        m2m_changed.connect(_on_relation, sender=field.remote_field.through, dispatch_uid=f"pantler.django:{field}")
+        # Django sends it from the table in between, which may not be there yet where this is a decorator: then it is given by its name.
+        between = field.remote_field.through or f"{model._meta.app_label}.{model._meta.object_name}_{field.name}"
+        m2m_changed.connect(_on_relation, sender=between, dispatch_uid=f"pantler.django:{field}")
 
 
 def _tags_of_instance(instance: Model) -> set[str]:
