@@ -18,7 +18,7 @@ from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, get_key_func
 from django.core.exceptions import SynchronousOnlyOperation
 
-from .._async_client import AsyncClient, _begin as begin
+from .._async_client import AsyncClient
 from .._calls import ABSENT, LONGEST_TTL, Calls, Entry, Grant, Request, Steps, Unreadable, refusal
 from .._client import Client
 from .._fetch import SourceFailed
@@ -196,7 +196,7 @@ class PantlerCache(BaseCache):
                 return calls.got(answer, default)
             if answer[0] == 404 and not self._is_leased(key):
                 return default
-            return await self._run_to_its_end(self._not_found(key, name, answer, default, self._service.options.lease_wait))
+            return await self._service.async_fetching._run(self._not_found(key, name, answer, default, self._service.options.lease_wait))
         except PantlerError as error:
             if not self._ignores("aget", error):
                 raise
@@ -243,34 +243,6 @@ class PantlerCache(BaseCache):
         if isinstance(outcome, Unreadable):
             raise outcome.error
         return calls.got(answer, default) if is_stale else default
-
-    async def _run_to_its_end(self, steps: Generator[Request, Answer, T]) -> T:
-        """Drives steps that take a lease: one that is given when the caller has been cancelled is given up again."""
-        client = self._service.async_client
-        try:
-            request = next(steps)
-            while True:
-                exchange = begin(client._send(request))
-                try:
-                    answer = await asyncio.shield(exchange)
-                except asyncio.CancelledError:
-                    begin(self._give_back(exchange, request))
-                    raise
-                request = steps.send(answer)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-
-    async def _give_back(self, exchange: asyncio.Task[Answer], request: Request) -> None:
-        try:
-            answer = await exchange
-            if answer[0] == 201 and request.start.startswith(b"POST "):
-                given = _steps.given(request, answer)
-                if given is not None:
-                    await self._service.async_client._send(given)
-        except PantlerError:
-            # It ends by itself.
-            pass
 
     def get_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
         """The values that are there, by their keys."""

@@ -4,8 +4,9 @@ Those get a key, find nothing, compute and set, and know of nothing but get and 
 context (`contextvars`) of whoever asked; the set of that key ends it; and what is left when the request ends is given up by `close()`, which Django calls
 then. asgiref carries contexts between a request's threads and tasks, so it does not matter on which of them the set comes.
 
-Contexts are copied, never shared: a task that was cancelled, or a thread that has ended, leaves nobody who could call `close()`. A lease that nobody refers
-to any more is therefore given up by itself, by a thread that starts with the process's first lease.
+Contexts are copied, never shared, so what a task took that was cancelled is not seen where its request ends. Under ASGI all of a request's tasks and threads
+have one ThreadSensitiveContext in common, by which `end_of_request` finds such leases. Elsewhere (a thread that has ended, a task of a queue) a lease
+that nobody refers to any more is given up by itself, by a thread that starts with the process's first lease.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from asgiref.sync import SyncToAsync
+from django.core.signals import request_finished
 
 from .. import _keeper
 from .._calls import Grant
@@ -94,6 +98,9 @@ of_context = _held.get
 def add(service: Service, key: str, grant: Grant) -> None:
     held = Held(service, grant)
     service.held_here[key] = held
+    request = _request()
+    if request is not None:
+        _of_requests.setdefault(request, []).append(held)
     _held.set({**_held.get(), (service.number, key): held})
     _orphans.start()
 
@@ -125,6 +132,26 @@ def take_all(service: Service) -> list[Held]:
     if ours:
         _held.set({one: held for one, held in mapping.items() if held.service is not service})
     return [held for held in ours if held.is_open]
+
+
+#: What a request under ASGI took, for as long as it runs.
+_of_requests: weakref.WeakKeyDictionary[Any, list[Held]] = weakref.WeakKeyDictionary()
+
+
+def _request() -> Any:
+    return SyncToAsync.thread_sensitive_context.get(None)
+
+
+def end_of_request(**kwargs: Any) -> None:
+    """Gives up what a request under ASGI holds still, after Django's own call of `close()`: what its cancelled task has taken."""
+    request = _request()
+    if request is not None:
+        for held in _of_requests.pop(request, ()):
+            if held.end():
+                _give_up(held.service, held.grant)
+
+
+request_finished.connect(end_of_request, dispatch_uid="pantler.django.leases")
 
 
 def _prolonging(reference: weakref.ref[Held], service: Service, grant: Grant) -> Callable[[], bool]:
@@ -164,14 +191,17 @@ class _Orphans:
 
 def _give_up_each(queue: SimpleQueue[tuple[Service, Grant]]) -> None:
     while True:
-        service, grant = queue.get()
-        try:
-            service.release(grant, SECONDS_ALONE)
-        except PantlerError as error:
-            # It ends by itself.
-            logger.debug("The lease of %r is not given up: %s", grant.key, error)
-        except Exception:
-            logger.exception("The lease of %r is not given up", grant.key)
+        _give_up(*queue.get())
+
+
+def _give_up(service: Service, grant: Grant) -> None:
+    try:
+        service.release(grant, SECONDS_ALONE)
+    except PantlerError as error:
+        # It ends by itself.
+        logger.debug("The lease of %r is not given up: %s", grant.key, error)
+    except Exception:
+        logger.exception("The lease of %r is not given up", grant.key)
 
 
 _orphans = _Orphans()

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import itertools
 import threading
 import weakref
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from .._async_client import AsyncClient
+from .._async_client import AsyncClient, _begin
 from .._calls import Calls, Entry, Grant, Held, Request, Steps, Unreadable
 from .._client import Client
 from .._http import Answer
-from ..errors import Invalid
-from . import _leases, _options
+from ..errors import Invalid, PantlerError
+from . import _leases, _options, _steps
 from ._faults import Faults
 from ._serializers import with_dumped
-
-T = TypeVar("T")
 
 _numbers = itertools.count()
 
@@ -41,6 +40,39 @@ class _Peeking(Calls):
                     raise
                 self._peeks = False
         return (yield from super().lease(key, ttl, wait))
+
+
+class _Fetching(AsyncClient):
+    """The async client for calls that take leases: one that is given when its caller has been cancelled is given up again."""
+
+    @classmethod
+    def like(cls, client: AsyncClient, calls: Calls) -> AsyncClient:
+        """A client with the same connections."""
+        alike = cls.__new__(cls)
+        alike.__dict__.update(client.__dict__, _calls=calls)
+        return alike
+
+    async def _send(self, request: Request) -> Answer:
+        if not (request.start.startswith(b"POST ") and b"/lease" in request.start):
+            return await super()._send(request)
+        exchange = _begin(super()._send(request))
+        try:
+            answer: Answer = await asyncio.shield(exchange)
+        except asyncio.CancelledError:
+            _begin(self._give_back(request, exchange))
+            raise
+        return answer
+
+    async def _give_back(self, request: Request, exchange: asyncio.Task[Answer]) -> None:
+        try:
+            answer = await exchange
+            if answer[0] == 201:
+                release = _steps.given(request, answer)
+                if release is not None:
+                    await super()._send(release)
+        except PantlerError:
+            # It ends by itself.
+            pass
 
 
 class Service:
@@ -83,15 +115,7 @@ class Service:
 
     @cached_property
     def async_fetching(self) -> AsyncClient:
-        client = copy.copy(self.async_client)
-        client._calls = self.lease_calls
-        return client
-
-    def run(self, steps: Generator[Request, Answer, T]) -> T:
-        return self.client._run(steps)
-
-    async def arun(self, steps: Generator[Request, Answer, T]) -> T:
-        return await self.async_client._run(steps)
+        return _Fetching.like(self.async_client, self.lease_calls)
 
     def prolong(self, grant: Grant) -> bool:
         return self.client._run(self.calls.prolong(grant, grant.ttl))
