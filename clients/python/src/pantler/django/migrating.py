@@ -208,7 +208,7 @@ class MigratingCache(_Counting):
             command = next(steps)
             while True:
                 try:
-                    result = self._client._send(command) if type(command) is Request else self._ask_old(command)
+                    result = self._client._send(command) if isinstance(command, Request) else self._ask_old(command)
                 except Exception as error:
                     command = steps.throw(error)
                 else:
@@ -229,7 +229,7 @@ class MigratingCache(_Counting):
             command = next(steps)
             while True:
                 try:
-                    result = await client._send(command) if type(command) is Request else await self._aask_old(command)
+                    result = await client._send(command) if isinstance(command, Request) else await self._aask_old(command)
                 except Exception as error:
                     command = steps.throw(error)
                 else:
@@ -462,7 +462,7 @@ class MigratingCache(_Counting):
         if answer[0] == 404:
             yield from self._of_old("delete", _Old("delete", (key,), {"version": version}), None, (key,), version)
 
-    def set(
+    def set(  # type: ignore[override]
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None, *, nx: bool = False, xx: bool = False,
         tags: Iterable[str] | None = None, stale_ttl: float | None = None,
     ) -> bool:
@@ -470,7 +470,7 @@ class MigratingCache(_Counting):
         name, ttl = self.make_and_validate_key(key, version=version), self.get_backend_timeout(timeout)
         return self._drive("set", self._set_both(key, name, value, ttl, version, nx, xx, tags, stale_ttl), False)
 
-    async def aset(
+    async def aset(  # type: ignore[override]
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None, *, nx: bool = False, xx: bool = False,
         tags: Iterable[str] | None = None, stale_ttl: float | None = None,
     ) -> bool:
@@ -575,11 +575,15 @@ class MigratingCache(_Counting):
             yield from self._of_old("incr", _Old("delete", (key,), {"version": version}), None, (key,), version)
         return total
 
-    def incr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int | None:
+    def incr_version(  # type: ignore[override]
+        self, key: Any, delta: int = 1, version: int | None = None
+    ) -> int | None:
         """Moves the value to another version of the key, in both caches; the new version."""
         return self._drive("incr_version", self._incr_version_both(key, delta, version), None)
 
-    async def aincr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int | None:
+    async def aincr_version(  # type: ignore[override]
+        self, key: Any, delta: int = 1, version: int | None = None
+    ) -> int | None:
         """As `incr_version`."""
         return await self._adrive("aincr_version", self._incr_version_both(key, delta, version), None)
 

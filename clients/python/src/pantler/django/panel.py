@@ -57,7 +57,7 @@ def _pantler_caches() -> Iterator[tuple[str, PantlerCache]]:
             yield alias, cache
 
 
-class PantlerPanel(Panel):  # type: ignore[misc]
+class PantlerPanel(Panel):
     """Hit ratio, miss reasons, tiers, and the time spent and saved, of one request."""
 
     is_async = True
@@ -115,7 +115,7 @@ class PantlerPanel(Panel):  # type: ignore[misc]
 
 @lru_cache(maxsize=1)
 def _template() -> Any:
-    return Engine(dirs=[Path(__file__).parent / "templates"]).get_template("pantler/panel.html")
+    return Engine(dirs=[str(Path(__file__).parent / "templates")]).get_template("pantler/panel.html")
 
 
 def _parts(target: str) -> tuple[str, str, str, str]:

@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import lru_cache
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 import django
 from asgiref.sync import sync_to_async
@@ -126,7 +126,8 @@ class _Query:
         if not isinstance(queryset, (QuerySet, RawQuerySet)):
             raise TypeError(f"cached_queryset takes a queryset, got {type(queryset).__name__}; a manager gives one by .all()")
         self.is_raw = isinstance(queryset, RawQuerySet)
-        if not self.is_raw and queryset.query.select_for_update:
+        query: Any = queryset.query
+        if not self.is_raw and query.select_for_update:
             raise ValueError("cached_queryset: a queryset with select_for_update() locks its rows, which the cache cannot do")
         # A copy: whether the caller's has been read is the caller's business, and it stays as it is.
         self.queryset = _copy(queryset)
@@ -202,7 +203,9 @@ class _Query:
 
 def _copy(queryset: Any) -> Any:
     if isinstance(queryset, RawQuerySet):
-        copy = RawQuerySet(
+        # What it is made of has no public name.
+        queryset = cast("Any", queryset)
+        copy: Any = RawQuerySet(
             queryset.raw_query, queryset.model, params=queryset.params, translations=queryset.translations,
             using=queryset._db, hints=queryset._hints,
         )
@@ -218,7 +221,7 @@ def _copy(queryset: Any) -> Any:
 def _sql(queryset: Any, using: str) -> tuple[str, Any]:
     """Raises EmptyResultSet where Django knows that no row can match."""
     if isinstance(queryset, RawQuerySet):
-        return queryset.raw_query, queryset.params
+        return str(queryset.raw_query), queryset.params
     # Compiling adds joins to the query that it compiles.
     sql, parameters = queryset.query.clone().get_compiler(using=using).as_sql()
     return sql, parameters
@@ -312,12 +315,18 @@ def _feed(digest: Any, value: Any) -> None:
 
 def model_tag(model: type[Model] | Model) -> str:
     """The tag of a model: its label in lower case, ``shop.product``; a proxy has that of the model behind it."""
-    return str(model._meta.concrete_model._meta.label_lower)
+    return _concrete(model)._meta.label_lower
+
+
+def _concrete(model: Any) -> type[Model]:
+    """The model whose table it is."""
+    concrete: type[Model] = model._meta.concrete_model
+    return concrete
 
 
 def _tags_of_change(model: type[Model]) -> set[str]:
     """A change of a model changes its parents' tables too, and others' that are mapped to the same one."""
-    concrete = model._meta.concrete_model
+    concrete = _concrete(model)
     found: set[str] = set()
     for each in (concrete, *concrete._meta.get_parent_list()):
         found.add(model_tag(each))
@@ -425,7 +434,7 @@ def invalidate_models(*models: type[Model], using: str | None = None) -> None:
 
 
 @overload
-def invalidate_on_change(*models: ModelClass, tags: Tags | Callable[[Any], Tags] = ()) -> ModelClass: ...
+def invalidate_on_change(model: ModelClass, /, *models: ModelClass, tags: Tags | Callable[[Any], Tags] = ()) -> ModelClass: ...
 @overload
 def invalidate_on_change(*, tags: Tags | Callable[[Any], Tags] = ()) -> Callable[[ModelClass], ModelClass]: ...
 def invalidate_on_change(*models: Any, tags: Tags | Callable[[Any], Tags] = ()) -> Any:
@@ -447,7 +456,7 @@ def invalidate_on_change(*models: Any, tags: Tags | Callable[[Any], Tags] = ()) 
         _connect(model)
         if callable(tags) or tags:
             given = tags if callable(tags) else tuple(tags)
-            concrete = model._meta.concrete_model
+            concrete = _concrete(model)
             _further_tags[concrete] = (*_further_tags.get(concrete, ()), given)
     return models[0]
 
@@ -517,7 +526,7 @@ def _connect(model: type[Model]) -> None:
 
 def _tags_of_instance(instance: Model) -> set[str]:
     found: set[str] = set()
-    concrete = type(instance)._meta.concrete_model
+    concrete = _concrete(instance)
     for each in (concrete, *concrete._meta.get_parent_list()):
         for tags in _further_tags.get(each, ()):
             found.update(tags(instance) if callable(tags) else tags)
@@ -613,15 +622,14 @@ class _Tagged:
         self.cache = cache
 
     def fetch(self, name: str, query: _Query, ttl: Any, tags: tuple[str, ...], stale_ttl: float | None) -> list[Any]:
-        further = {} if stale_ttl is None else {"stale_ttl": stale_ttl}
         # What was read is known when it was.
-        return self.cache.get_or_set(name, query.load, ttl, tags=lambda _: {*tags, *query.tags}, **further)
+        rows: list[Any] = self.cache.get_or_set(name, query.load, ttl, tags=lambda _: {*tags, *query.tags}, stale_ttl=stale_ttl)
+        return rows
 
     async def afetch(self, name: str, query: _Query, ttl: Any, tags: tuple[str, ...], stale_ttl: float | None) -> list[Any]:
-        further = {} if stale_ttl is None else {"stale_ttl": stale_ttl}
-        return await self.cache.aget_or_set(
-            name, sync_to_async(query.load), ttl, tags=lambda _: {*tags, *query.tags}, **further
-        )
+        load = sync_to_async(query.load)
+        rows: list[Any] = await self.cache.aget_or_set(name, load, ttl, tags=lambda _: {*tags, *query.tags}, stale_ttl=stale_ttl)
+        return rows
 
     def invalidate(self, tags: Sequence[str]) -> None:
         self.cache.client.invalidate(tags=tags)
