@@ -142,6 +142,9 @@ def summary(observations: list[Observation], mean_loads: dict[str, float | None]
         # Who has just been told of a miss takes the lease with `peek`: the miss is counted already, a hit is what somebody else has filled.
         peeks = "peek" in query.split("&")
         outcome = ""
+        if peeks and view not in ("lease", "leases"):
+            # A look that counts nowhere, at the service neither.
+            said = []
         if each.error is not None or each.status >= 500 or each.status in (401, 403, 429):
             failed += 1
             outcome = f"{type(each.error).__name__}: {each.error}" if each.error is not None else f"refused with {each.status}"
