@@ -262,7 +262,7 @@ def test_a_source_that_has_failed_is_not_asked() -> None:
     [
         Unavailable("away"), ConnectionLost("lost"), TimedOut("slow"), refused(503, "overloaded", retry_after=1), refused(429, "rate_limited"), refused(401, "token_required"),
         refused(403, "forbidden"), refused(404, "namespace_not_found"), refused(409, "too_many_namespaces"), refused(500, "internal_error"), (502, b"", b"<html>"), (200, b"", b"<html>"),
-        (200, b"", b"[]"), (200, b"", b"{}"), (201, b"", b"{}"), (201, b"", b'{"lease":{"token":5}}'), (302, b"", b""), (409, b"", b"x"), answer(200, {**ENTRY, "version": "x"}),
+        (200, b"", b"[]"), (200, b"", b"{}"), (201, b"", b"{}"), (201, b"", b'{"lease":{"token":5}}'), (302, b"", b""), (409, b"", b"x"), answer(200, {"key": "k", "version": "x", "absent": True}),
     ],
 )  # fmt: skip
 def test_without_the_service_the_loader_runs(trouble: Any) -> None:

@@ -247,14 +247,14 @@ def _member_or(holder: dict[str, Any], name: str, kind: type[T], default: T) -> 
 
 
 def _version(head: bytes) -> int:
-    at = head.find(b'\r\netag: "') + 9
-    digits = head[at : head.find(b'"', at)]
-    if digits.isdigit() and at > 8:
+    _, found, rest = head.partition(b'\r\netag: "')
+    digits = rest.partition(b'"')[0]
+    if found and digits.isdigit():
         return int(digits)
-    tag = field(head, b"etag")
+    tag = field(head, b"etag") or b""
     try:
         # A proxy that compresses makes tags weak.
-        return int((tag or b"").removeprefix(b"W/").strip(b'"'))
+        return int(tag.removeprefix(b"W/").strip(b'"'))
     except ValueError:
         raise BadAnswer(f"The answer has no version, but the entity tag {tag!r}.") from None
 
@@ -436,17 +436,24 @@ class Calls:
             if not isinstance(lease, str) or not _is_token(lease):
                 raise ValueError(f"lease is the token of a lease; this is {lease!r}.")
             condition += f"Lease: {lease}\r\n".encode()
-        labels = tag_list(tags) if tags != () else []
+        policy: bytes
+        labels: list[str] = []
+        if tags == () and stale_ttl is None and (ttl is DEFAULT or type(ttl) is int and 0 < ttl <= LONGEST_TTL):
+            # Most puts: said here, so that they need not go through all that others may want.
+            policy = b"" if ttl is DEFAULT else b',"ttl":%d' % ttl
+        else:
+            labels = tag_list(tags)
+            policy = _policy_members(ttl, None if value is ABSENT else stale_ttl, labels)
         if value is ABSENT:
-            body = b'{"absent":true%b}' % _policy_members(ttl, None, labels)
+            body = b'{"absent":true%b}' % policy
         else:
             data, media_type = dump(value, self.serializer)
             if media_type == JSON:
-                body = b'{"value":%b%b}' % (data, _policy_members(ttl, stale_ttl, labels))
+                body = b'{"value":%b%b}' % (data, policy)
+            elif len(data) >= _MANY_BYTES and ttl is not None and all(map(_is_plain_tag, labels)):
+                return self._put_bytes(key, data, media_type, ttl, stale_ttl, labels, condition)
             else:
-                if len(data) >= _MANY_BYTES and ttl is not None and all(map(_is_plain_tag, labels)):
-                    return self._put_bytes(key, data, media_type, ttl, stale_ttl, labels, condition)
-                body = b"{%b%b}" % (_value_member(data, media_type), _policy_members(ttl, stale_ttl, labels))
+                body = b"{%b%b}" % (_value_member(data, media_type), policy)
         return Request(
             f"PUT {path_of(self.prefix, 'entries', key)} HTTP/1.1\r\n".encode(),
             b"%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (condition, len(body), body),
@@ -472,9 +479,10 @@ class Calls:
 
     def was_set(self, answer: Answer) -> int:
         """The version that a put gave."""
-        if answer[0] in (200, 201):
-            return _version(answer[1])
-        raise refusal(*answer)
+        status, head, body = answer
+        if status == 200 or status == 201:
+            return _version(head)
+        raise refusal(status, head, body)
 
     def fill(self, grant: Grant, value: Any, ttl: TTL, stale_ttl: float | None, tags: Iterable[str]) -> Steps[bool]:
         """Fills a lease; False where it is lost."""
@@ -729,18 +737,31 @@ class Calls:
 
     def lease(self, key: str, ttl: float, wait: float, *, peek: bool = False) -> Steps[Entry | Grant | Held | Unreadable]:
         """Asks once; ``wait`` is at most what the service takes."""
+        answer = yield self.lease_request(key, ttl, wait, peek)
+        return self.leased(key, ttl, answer)
+
+    def lease_request(self, key: str, ttl: float, wait: float, peek: bool = False) -> Request:
         wanted: dict[str, Any] = {}
         if ttl != 10:
             wanted["ttl"] = lease_seconds(ttl)
         wait = min(wait_seconds(wait), LONGEST_WAIT)
         if wait:
             wanted["wait"] = wait
-        answer = yield Request(
+        return Request(
             self._target("POST", "leases", key, "peek" if peek else ""),
             _with_body("Content-Type: application/json\r\n", _json_body(wanted)),
             False,
             wait,
         )
+
+    def found(self, answer: Answer) -> Any:
+        """The value of an answer to a request for a lease, where it is a hit of JSON; else ABSENT, and `leased` says more."""
+        if answer[0] == 200:
+            return _object(answer[2]).get("value", ABSENT)
+        return ABSENT
+
+    def leased(self, key: str, ttl: float, answer: Answer) -> Entry | Grant | Held | Unreadable:
+        """What an answer to a request for a lease means."""
         status, head, body = answer
         if status == 200:
             try:
@@ -833,8 +854,6 @@ def _check_media_type(media_type: object) -> None:
 
 def _policy_members(ttl: TTL, stale_ttl: float | None, tags: Collection[str]) -> bytes:
     """The members of an envelope that follow its value, each with the comma before it."""
-    if stale_ttl is None and not tags and (ttl is DEFAULT or type(ttl) is int and 0 < ttl <= LONGEST_TTL):
-        return b"" if ttl is DEFAULT else b',"ttl":%d' % ttl
     said: dict[str, Any] = {}
     if ttl is not DEFAULT:
         said["ttl"] = _check_ttl(ttl)

@@ -100,11 +100,15 @@ def fetch(
     """The steps of one fetch. ``filling``: the caller fills this very key already, so it would wait for itself."""
     if filling:
         return (yield Load(False))
-    deadline = clock() + wait_seconds(options.wait)
+    left = wait_seconds(options.wait)
+    deadline = clock() + left
     while True:
-        left = deadline - clock()
         try:
-            outcome = yield from _ask(calls, key, options.lease_ttl, min(max(left, 0.0), LONGEST_WAIT))
+            answer = yield calls.lease_request(key, options.lease_ttl, min(left, LONGEST_WAIT))
+            value = calls.found(answer)
+            if value is not ABSENT:
+                return value
+            outcome = calls.leased(key, options.lease_ttl, answer)
         except (Invalid, SerializationError):
             raise
         except PantlerError as error:
@@ -126,10 +130,7 @@ def fetch(
         if outcome.reason != "filling":
             # No room to wait at the service, so the waiting is done here.
             yield Pause(min(left, max(outcome.retry_after, 0.05), 1.0))
-
-
-def _ask(calls: Calls, key: str, ttl: float, wait: float) -> Generator[Command, Any, Entry | Grant | Held | Unreadable]:
-    return (yield from calls.lease(key, ttl, wait))
+            left = max(deadline - clock(), 0.0)
 
 
 def _request(calls: Calls, key: str, value: Any, options: Options, lease: str | None, condition: bytes = b"") -> Request | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, runtime_checkable
 
 from .errors import SerializationError
@@ -42,75 +42,70 @@ class Serializer(Protocol):
 
 
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
-_STRINGS: Final = frozenset({str})
 
 def _refuse(value: Any) -> Any:
     raise TypeError(f"{type(value).__qualname__} has no JSON")
 
 
-def _make_encoder() -> Callable[[Any], str]:
-    """JSON's own encoder. Where it is CPython's in C it is made once, which ``JSONEncoder.encode`` does for each call."""
+def _make_encoder() -> Callable[[Any, int], Iterable[str]]:
+    """JSON's own encoder, in pieces of text. Where it is CPython's in C it is made once, which ``JSONEncoder.encode`` does for each call."""
     standard = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"), default=_refuse)
     sample = {"a": [1, -0.5, None, True, "é\"\n"], "b": {}}
     try:
-        chunks = json.encoder.c_make_encoder(None, _refuse, json.encoder.encode_basestring, None, ":", ",", False, False, False)  # type: ignore[attr-defined]
-        if "".join(chunks(sample, 0)) == standard.encode(sample):
-            return lambda value: "".join(chunks(value, 0))
+        pieces: Callable[[Any, int], Iterable[str]] = json.encoder.c_make_encoder(  # type: ignore[attr-defined]
+            None, _refuse, json.encoder.encode_basestring, None, ":", ",", False, False, False
+        )
+        if "".join(pieces(sample, 0)) == standard.encode(sample):
+            return pieces
     except (AttributeError, TypeError):
         pass  # another Python, with another encoder inside
-    return standard.encode
+    return lambda value, _: (standard.encode(value),)
 
 
-encode_json = _make_encoder()
+_pieces = _make_encoder()
+
+
+def encode_json(value: Any) -> str:
+    """JSON as short as it gets. For what is known to be JSON: types are as the standard library takes them."""
+    return "".join(_pieces(value, 0))
+
+
 _decoder = json.JSONDecoder()
 _decode_first = _decoder.raw_decode
 
 
-def is_exact(value: Any) -> bool:
+def is_exact(value: Any, depth: int = DEEPEST) -> bool:
     """Whether JSON has all of the value's types, so that they come back the same.
 
     Exactly these types: a subclass (``SafeString``, ``IntEnum``, ``OrderedDict``) would come back as its base, a tuple as a
     list, a key that is no string as one. What is nested deeper than the service takes is not exact either, which also bounds this
     for a list that holds itself. Text and numbers that JSON cannot hold (lone surrogates, NaN) are told by the encoder.
     """
-    if type(value) in _SCALARS:
-        return True
-    # The containers that are looked into, each within the one before it; not by recursion, since a page's stack may be deep already.
-    open_ones = [iter((value,))]
-    while open_ones:
-        for item in open_ones[-1]:
-            kind = type(item)
-            if kind is dict:
-                if not _STRINGS.issuperset(map(type, item)):
-                    return False
-                items = item.values()
-            elif kind is list:
-                items = item
-            elif kind in _SCALARS:
-                continue
-            else:
+    # Plain loops: for values of the usual size they are quicker than anything with sets, and than a round trip in C.
+    kind = type(value)
+    if kind is dict:
+        for key in value:
+            if type(key) is not str:
                 return False
-            if not _SCALARS.issuperset(map(type, items)):
-                open_ones.append(iter(items))
-                if len(open_ones) > DEEPEST:
-                    return False
-                break
-            if len(open_ones) > DEEPEST:
-                return False
-        else:
-            open_ones.pop()
+        value = value.values()
+    elif kind is not list:
+        return kind in _SCALARS
+    if not depth:
+        return False
+    depth -= 1
+    for item in value:
+        if type(item) not in _SCALARS and not is_exact(item, depth):
+            return False
     return True
 
 
 def exact_json(value: Any) -> bytes | None:
     """The value as JSON in UTF-8, or None where it would not come back the same."""
-    if not is_exact(value):
-        return None
     try:
-        return encode_json(value).encode()
+        return "".join(_pieces(value, 0)).encode() if is_exact(value) else None
     except (ValueError, RecursionError):
         # NaN and the infinities; lone surrogates, which UTF-8 does not have (UnicodeEncodeError is a ValueError); integers of
-        # more digits than Python turns into text (sys.set_int_max_str_digits).
+        # more digits than Python turns into text (sys.set_int_max_str_digits); a stack that is full already.
         return None
 
 

@@ -3,7 +3,9 @@
 import itertools
 import os
 import sys
+import time
 
+import cachelib
 import flask_caching
 
 _numbers = itertools.count()
@@ -39,8 +41,15 @@ def advance(self, seconds):
                 client.touch(key, left - seconds)
 
 
-def pytest_collection_modifyitems():
-    sys.modules["conftest"]._Clock.advance = advance
+def pytest_collection_modifyitems(items):
+    if not hasattr(cachelib.BaseCache(), "ignore_delete_many_errors"):
+        # Before cachelib 0.16 some backends stopped at the first key that was not there, which those of Redis never did.
+        items[:] = [item for item in items if item.name != "test_cache_delete_many"]
+    clock = getattr(sys.modules["conftest"], "_Clock", None)
+    if clock is not None:
+        clock.advance = advance
+    else:  # Flask-Caching before 2.5, whose tests sleep
+        time.sleep = lambda seconds: advance(None, seconds)
 
 
 def pytest_runtest_teardown():
