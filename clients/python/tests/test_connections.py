@@ -117,7 +117,7 @@ def test_a_refusal_is_the_answer_although_nobody_takes_the_body(start: Start) ->
     _, caller = start(script)
     began = time.monotonic()
     assert caller.put(b"x" * 30_000_000, timeout=1) == (413, b"no")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
     assert caller.kept == 0
     done.set()
 
@@ -680,14 +680,35 @@ def test_a_connection_has_one_timer_for_all_its_requests(kind: str, monkeypatch:
         # An earlier deadline than the timer's, and one that is later than the timer that it left behind.
         for timeout in (0.1, 0.3):
             asks(1, 5)
-            asks(3, 0.2)
+            asks(3, 1)
             began = time.monotonic()
             with pytest.raises(TimedOut):
                 caller.get("/silent", timeout=timeout)
             assert timeout - 0.01 < time.monotonic() - began < timeout + 0.5
         timers = 0
-        asks(1, 0.05)
-        for _ in range(4):
-            time.sleep(0.06)
-            asks(20, 0.05)
+        asks(1, 0.3)
+        for _ in range(3):
+            time.sleep(0.35)
+            asks(20, 0.3)
         assert timers < 10
+
+
+def test_a_loop_that_cannot_watch_sockets_is_told_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*arguments: object) -> None:
+        raise NotImplementedError
+
+    with Server(serving(good)) as server, calling("async", server.address) as caller:
+        assert caller.loop is not None
+        monkeypatch.setattr(caller.loop, "add_reader", missing)
+        monkeypatch.setattr(caller.loop, "add_writer", missing)
+        with pytest.raises(RuntimeError, match="asyncio.SelectorEventLoop"):
+            caller.get()
+        monkeypatch.undo()
+        assert caller.get() == (200, b"/a")
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e12, 86400 * 365])
+def test_timeouts_may_be_as_long_as_anybody_likes(start: Start, timeout: float) -> None:
+    _, caller = start(serving(good), timeout=timeout, connect_timeout=timeout)
+    assert caller.get() == caller.get() == (200, b"/a")
+    assert caller.put(b"x" * 200_000) == (200, b"/a")

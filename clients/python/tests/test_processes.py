@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hostile import Peer, Request, Server
 
 SOURCES = Path(__file__).resolve().parents[1] / "src"
 
@@ -164,3 +165,32 @@ except KeyboardInterrupt:
     print("interrupted")
 '''
     assert run(program, service) == "interrupted\n"
+
+
+@pytest.mark.parametrize("kind", ["plain", "any", "async"])
+def test_sigpipe_does_not_end_a_program_that_leaves_it_to_the_system(kind: str) -> None:
+    program = '''
+import asyncio, signal, sys
+from pantler import _pool
+from pantler._address import parse_addresses
+from pantler._async_pool import AsyncPool
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+_pool._HAS_TIMEVAL = sys.argv[2] != "any"
+addresses, _ = parse_addresses(sys.argv[1])
+start, rest = b"PUT / HTTP/1.1\\r\\n", b"Content-Length: 9000000\\r\\n\\r\\n" + b"x" * 9000000
+for _ in range(20):
+    if sys.argv[2] == "async":
+        answer = asyncio.run(AsyncPool(addresses).exchange(start, rest, safe=False))
+    else:
+        answer = _pool.Pool(addresses).exchange(start, rest, safe=False)
+    assert answer[0] == 413
+print("done")
+'''
+
+    def refuse(peer: Peer) -> None:
+        head = peer.sock.recv(65536)
+        peer.send(Request(head, b"").answer(b"no", b"413 Content Too Large", b"connection: close\r\n"))
+
+    with Server(refuse) as server:
+        assert run(program, str(server.address), kind) == "done\n"

@@ -23,7 +23,7 @@ from ._address import Address
 from ._failover import Standing, first_up, unreachable
 from ._http import Answer, Reader, WrongID, random_start, whole
 from ._observation import Observer, observation
-from ._pool import IDLE_SECONDS, LARGE, PIECE, PIECE_OUT, NotAnswered, NotAsked, lines, may_ask_again, public
+from ._pool import IDLE_SECONDS, LARGE, NO_SIGNAL, PIECE, PIECE_OUT, NotAnswered, NotAsked, lines, may_ask_again, public
 from ._tls import Secure
 from .errors import BadAnswer, ConnectionLost, TimedOut, Unavailable
 
@@ -132,7 +132,7 @@ class AsyncConnection:
             if large:
                 large = self._secure.encrypt(large)
         try:
-            sent = self._send(request)
+            sent = self._send(request, NO_SIGNAL)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -170,7 +170,7 @@ class AsyncConnection:
         sent = 0
         if not self._unsent:
             try:
-                sent = self._send(data)
+                sent = self._send(data, NO_SIGNAL)
             except BlockingIOError:
                 pass
         if sent < len(data):
@@ -183,7 +183,7 @@ class AsyncConnection:
         unsent = self._unsent
         try:
             while unsent:
-                sent = self._send(unsent[0][:PIECE_OUT])
+                sent = self._send(unsent[0][:PIECE_OUT], NO_SIGNAL)
                 unsent[0] = unsent[0][sent:]
                 if not unsent[0]:
                     del unsent[0]
@@ -445,6 +445,11 @@ class AsyncPool:
             standing.trying(now, budget)
             try:
                 sock, secure = await _connect(loop, standing.address, now + budget, self._tls)
+            except NotImplementedError:
+                raise RuntimeError(
+                    f"Pantler's connections need a loop with add_reader and add_writer, which {type(loop).__name__} is not: "
+                    "on Windows use asyncio.SelectorEventLoop."
+                ) from None
             except (OSError, UnicodeError) as error:
                 if budget == self._connect_timeout or not isinstance(error, TimeoutError):
                     standing.failed(monotonic(), str(error) or type(error).__name__)
@@ -490,7 +495,7 @@ async def _connect(
             out = memoryview(secure.pending())
             while out:
                 try:
-                    out = out[sock.send(out) :]
+                    out = out[sock.send(out, NO_SIGNAL) :]
                 except BlockingIOError:
                     await _ready(loop, loop.add_writer, loop.remove_writer, sock, deadline)
             if done:

@@ -31,11 +31,12 @@ def field(head: bytes, name: bytes) -> bytes | None:
     return (head[at:] if end < 0 else head[at:end]).strip(b" \t")
 
 
-# What is known of heads, by what they are with each digit as a 0: the status, how the head begins with it, whether an id
-# is echoed, where the part begins that has the digits that matter, and what stands in it between the id and the length. A
-# head that differs from one that was read in digits alone has the same fields in the same order: the length is there once,
-# there is no transfer coding, and nothing says that the connection ends. The digits that matter are compared each time.
-_known: dict[bytes, tuple[int, bytes, bool, int, bytes]] = {}
+# What is known of heads, by what they are with each digit as a 0: the status and how the head begins with it, where the
+# echoed id stands (0: nowhere), where the length stands and how its line begins; both with the line's end before them. A
+# head that differs from one that was read in digits alone has the same fields in the same places: the length is there
+# once, there is no transfer coding, and nothing says that the connection ends. The digits that matter are compared each
+# time.
+_known: dict[bytes, tuple[int, bytes, int, int, bytes]] = {}
 _WITHOUT_DIGITS = bytes.maketrans(b"123456789", b"000000000")
 
 
@@ -47,9 +48,11 @@ def whole(data: bytes, echo: bytes) -> Answer | None:
     head, _, body = data.partition(b"\r\n\r\n")
     known = _known.get(head.translate(_WITHOUT_DIGITS))
     if known is not None:
-        status, beginning, echoes, at, between = known
-        if data.startswith(beginning) and data.startswith(
-            b"%s%s%d\r\n" % (echo if echoes else b"", between, len(body)), at
+        status, beginning, echo_at, length_at, length = known
+        if (
+            data.startswith(beginning)
+            and (not echo_at or data.startswith(echo, echo_at))
+            and data.startswith(b"%s%d\r\n" % (length, len(body)), length_at)
         ):
             return status, head, body
     return _learn(data, head, echo)
@@ -71,22 +74,20 @@ def _learn(data: bytes, head: bytes, echo: bytes) -> Answer | None:
     answer = reader.feed(data)
     if answer is None or not reader.keep:
         return None
-    # The line's end before the length, and behind the id where that is echoed; the length comes after the id.
-    length = b"\r\ncontent-length: "
-    length_at = data.find(length + b"%d\r\n" % len(answer[2]), 0, len(head) + 2)
     names = head.lower()
-    if head != answer[1] or length_at < 0 or names.count(b"content-length") != 1:
+    length_at = names.find(b"\r\ncontent-length:")
+    echo_at = max(data.find(echo, 0, len(head) + 2), 0)
+    if (
+        head != answer[1]
+        or names.count(b"content-length") != 1
+        or names.count(b"x-request-id") != (echo_at > 0)
+        or not data.startswith(b" %d\r\n" % len(answer[2]), length_at + 17)
+    ):
+        # It is an answer, of a kind that is read each time.
         return answer
-    at = length_at
-    if b"x-request-id" in names:
-        at = data.find(echo, 0, length_at + 2)
-        if at < 0 or names.count(b"x-request-id") != 1:
-            return answer
-    echoes = at != length_at
-    between = data[at + len(echo) if echoes else at : length_at + len(length)]
     if len(_known) >= 4096:
         _known.clear()
-    _known[head.translate(_WITHOUT_DIGITS)] = (answer[0], data[:13], echoes, at, between)
+    _known[head.translate(_WITHOUT_DIGITS)] = (answer[0], data[:13], echo_at, length_at, data[length_at : length_at + 18])
     return answer
 
 

@@ -38,6 +38,9 @@ LARGE = 64 * 1024
 PIECE_OUT = 256 * 1024
 """The pieces of what is large."""
 
+NO_SIGNAL: int = getattr(socket, "MSG_NOSIGNAL", 0)
+"""A program that leaves SIGPIPE to the system is not to be ended by a connection that has ended."""
+
 _H = ord("H")
 """The first letter of HEAD, whose answers have no body, and of no other method."""
 
@@ -152,7 +155,7 @@ class Connection:
         """Sends some of it; 0 where an answer or the end came instead."""
         assert self.sock is not None
         self.sock.settimeout(self._left(deadline, False))
-        return self._send(view)
+        return self._send(view) if self.address.tls else self._send(view, NO_SIGNAL)
 
     def _recv_by(self, size: int, deadline: float, last: bool) -> bytes:
         assert self.sock is not None
@@ -166,7 +169,8 @@ class Connection:
             if not last:
                 raise self._timed_out()
             return 0
-        return left
+        # Longer than this is for ever, and more than Python's sockets take.
+        return min(left, 1e6)
 
     def _read_on(self, data: bytes, reader: Reader, deadline: float, complete: bool) -> Answer:
         """Reads the answer to its end; ``data`` is what has come of it. ``complete``: the whole request went out."""
@@ -223,7 +227,7 @@ class PlainConnection(Connection):
             return self._read_on(b"", Reader(echo, start[0] == _H), began + limit, complete)
         request = b"%s%s%s%s" % (start, self._lines, echo, rest)
         try:
-            sent = self._send(request)
+            sent = self._send(request, NO_SIGNAL)
         except BlockingIOError:
             raise self._timed_out() from None
         except OSError as error:
@@ -249,11 +253,11 @@ class PlainConnection(Connection):
     def _send_by(self, view: memoryview, deadline: float) -> int:
         assert self.sock is not None
         poll = _poller(self.sock, select.POLLIN | select.POLLOUT)
-        events = poll(math.ceil(min(self._left(deadline, False), 1e6) * 1000))
+        events = poll(math.ceil(self._left(deadline, False) * 1000))
         if not events:
             raise TimeoutError
         # What can be read now is an answer to what went out so far, or the end: no more of it is wanted.
-        return 0 if events[0][1] & ~select.POLLOUT else self.sock.send(view, socket.MSG_DONTWAIT)
+        return 0 if events[0][1] & ~select.POLLOUT else self.sock.send(view, socket.MSG_DONTWAIT | NO_SIGNAL)
 
     def _recv_by(self, size: int, deadline: float, last: bool) -> bytes:
         self._set_limit(self._left(deadline, last))
@@ -541,7 +545,7 @@ def public(error: BaseException, address: Address) -> BaseException:
 
 def connect(address: Address, budget: float, tls: ssl.SSLContext | None) -> socket.socket:
     """A connected socket, with TLS where the address has it. Raises OSError and UnicodeError."""
-    deadline = monotonic() + budget
+    deadline = monotonic() + min(budget, 1e6)
     sock = _connect_unix(address.path, deadline) if address.path is not None else _connect_tcp(address, deadline)
     if not address.tls:
         return sock
