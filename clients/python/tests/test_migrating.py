@@ -104,10 +104,14 @@ class Site:
 
         self.override = override_settings(CACHES=self.config)
         self.override.enable()
-        if self.kind == "database":
-            call_command("createcachetable", verbosity=0)
-        self.new, self.old, self.here = caches["default"], caches["old"], caches["here"]
-        self.old.clear()
+        try:
+            if self.kind == "database":
+                call_command("createcachetable", verbosity=0)
+            self.new, self.old, self.here = caches["default"], caches["old"], caches["here"]
+            self.old.clear()
+        except BaseException:
+            self.override.disable()
+            raise
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -288,6 +292,58 @@ def test_a_fill_that_a_change_has_overtaken_does_not_land(in_memory: Site, after
         reader.result(20)
     assert in_memory.here.get("a") == ("new" if change == "set" else None)
     assert in_memory.new.get("a") == ("new" if change == "set" else None)
+
+
+@pytest.mark.parametrize(("method", "change"), [
+    ("delete", lambda new: new.delete("a")), ("delete_many", lambda new: new.delete_many(["a"])), ("clear", lambda new: new.clear()),
+    ("set", lambda new: new.set("a", "new", 100)), ("set_many", lambda new: new.set_many({"a": "new"}, 100)), ("delete", lambda new: new.touch("a", 0)),
+    ("delete", lambda new: new.set("a", "new", 0)), ("delete", lambda new: new.set("a", "new", 100, tags=["t"])),
+])
+def test_a_reader_between_the_two_halves_of_a_change_brings_nothing_back(in_memory: Site, method: str, change: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.core.cache import caches
+
+    in_memory.old.set("a", "old", 100)
+    original = getattr(in_memory.old, method)
+
+    def in_between(*arguments: Any, **named: Any) -> Any:
+        with ThreadPoolExecutor(1) as threads:
+            assert threads.submit(lambda: caches["default"].get("a")).result(20) == "old"
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(in_memory.old, method, in_between)
+    change(in_memory.new)
+    monkeypatch.undo()
+    assert in_memory.new.get("a") in (None, "new") and in_memory.here.get("a") in (None, "new")
+
+
+def test_who_counts_waits_for_the_number_that_another_brings(in_memory: Site) -> None:
+    from django.core.cache import caches
+
+    in_memory.old.set("count", 100, 100)
+    slows: list[Slow] = []
+    started = threading.Event()
+
+    def read() -> Any:
+        slows.append(Slow(caches["old"], 2))
+        started.set()
+        return caches["default"].get("count")
+
+    with ThreadPoolExecutor(2) as threads:
+        reader = threads.submit(read)
+        assert started.wait(20) and slows[0].has_read.wait(20)
+        counter = threads.submit(lambda: caches["default"].incr("count"))
+        # It asks, and is not answered while the other has the lease.
+        time.sleep(0.2)
+        assert not counter.done()
+        slows[0].may_go_on.set()
+        assert reader.result(20) == 100 and counter.result(20) == 101
+
+
+def test_what_cannot_be_kept_here_counts_all_the_same(service: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Site("locmem", service, tmp_path, {}, SERIALIZER="json") as site:
+        site.old.set("a", {1, 2}, 100)
+        assert site.new.get("a") == {1, 2} and "stays in the old cache" in caplog.text
+        assert site.new.has_key("a") and site.new.add("a", "new") is False and site.here.get("a") is None
 
 
 def test_two_who_add_at_once_do_not_both_succeed(in_memory: Site) -> None:

@@ -689,6 +689,8 @@ def test_within_djangos_test_case_it_works_as_outside() -> None:
             book.title = "second"
             book.save()
             assert cached_queryset(Book.objects.all(), 60)[0].title == "second"
+            with self.assertNumQueries(0):
+                cached_queryset(Book.objects.all(), 60)
             with self.captureOnCommitCallbacks(execute=True):
                 from django.db import transaction
 
