@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import copy
 import itertools
 import threading
+import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +19,7 @@ from .._async_client import AsyncClient, _begin
 from .._calls import Calls, Entry, Grant, Held, Request, Steps, Unreadable
 from .._client import Client
 from .._http import Answer
-from ..errors import Invalid, PantlerError
+from ..errors import Invalid, PantlerError, TimedOut, Unavailable
 from . import _leases, _options, _steps
 from ._faults import Faults
 from ._serializers import with_dumped
@@ -31,15 +33,24 @@ class _Peeking(Calls):
     _peeks = True
 
     def lease(self, key: str, ttl: float, wait: float, *, peek: bool = True) -> Steps[Entry | Grant | Held | Unreadable]:
-        if self._peeks:
-            try:
-                return (yield from super().lease(key, ttl, wait, peek=True))
-            except Invalid as error:
-                # A service from before there was that: it counts twice.
-                if error.code != "query_invalid":
-                    raise
-                self._peeks = False
-        return (yield from super().lease(key, ttl, wait))
+        peeked = self._peeks
+        outcome = yield from super().lease(key, ttl, wait)
+        if peeked and not self._peeks:
+            return (yield from super().lease(key, ttl, wait))
+        return outcome
+
+    def lease_request(self, key: str, ttl: float, wait: float, peek: bool = True) -> Request:
+        return super().lease_request(key, ttl, wait, self._peeks)
+
+    def leased(self, key: str, ttl: float, answer: Answer) -> Entry | Grant | Held | Unreadable:
+        try:
+            return super().leased(key, ttl, answer)
+        except Invalid as error:
+            # A service from before there was that. It is asked again without, and counts twice.
+            if error.code != "query_invalid" or not self._peeks:
+                raise
+            self._peeks = False
+            return Held("crowded", 0.0, error)
 
 
 class _Fetching(AsyncClient):
@@ -49,7 +60,7 @@ class _Fetching(AsyncClient):
     def like(cls, client: AsyncClient, calls: Calls) -> AsyncClient:
         """A client with the same connections."""
         alike = cls.__new__(cls)
-        alike.__dict__.update(client.__dict__, _calls=calls)
+        alike.__dict__.update(client.__dict__, _calls=calls, _exchange=client._pool.exchange)
         return alike
 
     async def _send(self, request: Request) -> Answer:
@@ -75,6 +86,51 @@ class _Fetching(AsyncClient):
             pass
 
 
+#: After so many timeouts close together the service is left alone, for as long as two of them.
+_TIMEOUTS = 3
+
+
+class Rest:
+    """
+    Leaves a service alone that takes connections and does not answer: otherwise a page with many calls waits a timeout for each. For sites
+    that ignore errors alone, and at no cost while all is well: the clients' way to their pools is changed. Safe for threads.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._pause = max(2 * timeout, 1.0)
+        self._close_together = _TIMEOUTS * timeout + self._pause
+        self._timeouts: collections.deque[float] = collections.deque(maxlen=_TIMEOUTS)
+        self._until = 0.0
+
+    def timed_out(self, clients: list[Client | AsyncClient]) -> None:
+        """Of one of a service's clients."""
+        now = time.monotonic()
+        self._timeouts.append(now)
+        if len(self._timeouts) == _TIMEOUTS and now - self._timeouts[0] <= self._close_together:
+            self._until = now + self._pause
+            for client in clients:
+                client._exchange = self._refusing(client) if isinstance(client, Client) else self._refusing_async(client)
+
+    def _check(self, client: Client | AsyncClient) -> None:
+        if time.monotonic() < self._until:
+            raise Unavailable(f"The service did not answer {_TIMEOUTS} times, and is left alone for {self._pause:g} seconds.")
+        client._exchange = client._pool.exchange
+
+    def _refusing(self, client: Client) -> Callable[..., Answer]:
+        def exchange(start: bytes, rest: bytes, *, safe: bool, timeout: float | None = None) -> Answer:
+            self._check(client)
+            return client._pool.exchange(start, rest, safe=safe, timeout=timeout)
+
+        return exchange
+
+    def _refusing_async(self, client: AsyncClient) -> Callable[..., Awaitable[Answer]]:
+        async def exchange(start: bytes, rest: bytes, *, safe: bool, timeout: float | None = None) -> Answer:
+            self._check(client)
+            return await client._pool.exchange(start, rest, safe=safe, timeout=timeout)
+
+        return exchange
+
+
 class Service:
     """A namespace of a service as one LOCATION and OPTIONS name it. Safe for threads, tasks and forks."""
 
@@ -93,6 +149,7 @@ class Service:
         self.fetching = copy.copy(self.client)
         self.fetching._calls = self.lease_calls
         self.faults = Faults(", ".join(str(address) for address in self.client._settings.addresses))
+        self._rest = Rest(options.timeout)
         #: The leases that this process holds, by key.
         self.held_here: weakref.WeakValueDictionary[str, _leases.Held] = weakref.WeakValueDictionary()
 
@@ -116,6 +173,14 @@ class Service:
     @cached_property
     def async_fetching(self) -> AsyncClient:
         return _Fetching.like(self.async_client, self.lease_calls)
+
+    def ignored(self, call: str, error: PantlerError) -> None:
+        """Takes note of an error that is ignored."""
+        self.faults.ignored(call, error)
+        if isinstance(error, TimedOut) and self.options.ignore_exceptions:
+            # Those of the two for coroutines that are there.
+            others = [self.__dict__[name] for name in ("async_client", "async_fetching") if name in self.__dict__]
+            self._rest.timed_out([self.client, self.fetching, *others])
 
     def prolong(self, grant: Grant) -> bool:
         return self.client._run(self.calls.prolong(grant, grant.ttl))
