@@ -39,6 +39,8 @@ def _views() -> list[Any]:
     from django.views.decorators.cache import cache_page
     from django.views.decorators.vary import vary_on_cookie, vary_on_headers
 
+    import pantler.django
+
     @cache_page(60)
     def slow(request: Any) -> Any:
         number = ran("slow")
@@ -121,6 +123,22 @@ def _views() -> list[Any]:
         await asyncio.sleep(slowness)
         return HttpResponse(f"cached coroutine {number}")
 
+    @pantler.django.cache_page(60)
+    async def our_coroutine(request: Any) -> Any:
+        number = ran("our_coroutine")
+        await asyncio.sleep(slowness)
+        return HttpResponse(f"our coroutine {number}")
+
+    @pantler.django.cache_page(60)
+    async def our_template(request: Any) -> Any:
+        number = ran("our_template")
+        await asyncio.sleep(slowness)
+        return TemplateResponse(request, engines["django"].from_string("template {{ number }}"), {"number": number})
+
+    @pantler.django.cache_page(60)
+    def our_blocking(request: Any) -> Any:
+        return HttpResponse(f"our blocking {ran('our_blocking')}")
+
     async def low_level(request: Any) -> Any:
         from django.core.cache import cache
 
@@ -141,7 +159,7 @@ def _views() -> list[Any]:
 
     views = [
         slow, fails, answers_500, sets_cookie, varies, streams, rendered_later, with_fragment, with_nested, with_failing_fragment,
-        coroutine, cached_coroutine, low_level, takes_and_leaves,
+        coroutine, cached_coroutine, our_coroutine, our_template, our_blocking, low_level, takes_and_leaves,
     ]
     return [path(f"{view.__name__}/", view) for view in views]
 
@@ -586,6 +604,14 @@ def test_djangos_page_decorator_around_a_coroutine_never_stops_the_event_loop(pa
         assert leases(namespace) == []
         count = runs["cached_coroutine"]
         assert asgi("/cached_coroutine/", 20)[0][0] == 200 and runs["cached_coroutine"] == count
+
+
+@pytest.mark.parametrize(("view", "body"), [("our_coroutine", b"our coroutine 1"), ("our_template", b"template 1"), ("our_blocking", b"our blocking 1")])
+def test_our_page_decorator_runs_a_coroutine_once(pages: Any, namespace: str, view: str, body: bytes) -> None:
+    with pages():
+        assert set(asgi(f"/{view}/", 50)) == {(200, body)}
+        assert set(asgi(f"/{view}/", 5)) == {(200, body)}
+        assert leases(namespace) == []
 
 
 @pytest.mark.parametrize("middleware", [[], SITE_WIDE])

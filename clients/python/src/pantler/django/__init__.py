@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ._backend import PantlerCache
 
 if TYPE_CHECKING:
+    from ._pages import cache_page
     from .migrating import MigratingCache
     from .querysets import acached_queryset, cached_queryset, invalidate_models, invalidate_on_change
 
@@ -17,6 +18,7 @@ __all__ = [
     "MigratingCache",
     "PantlerCache",
     "acached_queryset",
+    "cache_page",
     "cached_queryset",
     "invalidate_models",
     "invalidate_on_change",
@@ -26,6 +28,7 @@ __all__ = [
 _LATER = {
     "MigratingCache": "migrating",
     "acached_queryset": "querysets",
+    "cache_page": "_pages",
     "cached_queryset": "querysets",
     "invalidate_models": "querysets",
     "invalidate_on_change": "querysets",

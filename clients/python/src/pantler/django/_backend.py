@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, get_key_func
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func, get_key_func
 from django.core.exceptions import SynchronousOnlyOperation
 
 from .._async_client import AsyncClient
@@ -26,7 +26,7 @@ from .._http import Answer
 from ..errors import KeyMissing, PantlerError, SerializationError
 from . import _leases, _patterns, _steps
 from ._locks import AsyncCacheLock, CacheLock
-from ._names import name_of
+from ._names import MARK, name_of
 from ._serializers import Dumped, dumped
 from ._service import Service, service_of
 
@@ -42,7 +42,7 @@ _PAGE = "views.decorators.cache.cache_page."
 # Between the text before and behind it in what KEY_FUNCTION makes of it: how keys are taken apart again.
 _PROBE = "\ue000pantler\ue001"
 
-_MISSING: Any = object()
+_KEY_METHODS = frozenset({"make_key", "validate_key", "make_and_validate_key"})
 
 
 class PantlerCache(BaseCache):
@@ -70,10 +70,16 @@ class PantlerCache(BaseCache):
         options = self._service.options
         self._client: Client = self._service.client
         self._calls: Calls = self._service.calls
-        self._exchange: Callable[..., Answer] = self._client._exchange
         self._leases = options.leases
         self._tags = options.tags
         self._stale_ttl = options.stale_ttl
+        kind = type(self)
+        # Whether no subclass makes or validates keys in a way of its own.
+        self._has_djangos_keys = (
+            kind.make_key is BaseCache.make_key
+            and kind.validate_key is PantlerCache.validate_key
+            and kind.make_and_validate_key is PantlerCache.make_and_validate_key
+        )
         reverse = params.get("REVERSE_KEY_FUNCTION")
         self._reverse: Callable[[str], str] | None = None if reverse is None else get_key_func(reverse)
 
@@ -102,14 +108,22 @@ class PantlerCache(BaseCache):
 
     def _names(self, keys: Iterable[Any], version: int | None) -> dict[Any, str]:
         """The service's keys by Django's."""
+        if self._has_djangos_keys and self.key_func is default_key_func and _KEY_METHODS.isdisjoint(self.__dict__):
+            # What make_key and validate_key would do, for all at once: a page may ask for hundreds.
+            start = f"{self.key_prefix}:{self.version if version is None else version}:"
+            names = {key: start + (key if type(key) is str else str(key)) for key in keys}
+            text = "".join(names.values())
+            if text.isascii() and text.isprintable() and " " not in text and MARK not in text and max(map(len, names.values()), default=0) <= 250:
+                return names
+            keys = names
         return {key: self.make_and_validate_key(key, version=version) for key in keys}
 
     def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> int | float | None:
         """Seconds; 0 for at once, None for never. Raises TypeError or ValueError for what is no time."""
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
-        if timeout is None:
-            return None
+        if timeout is None or (type(timeout) is int and 0 < timeout <= LONGEST_TTL):
+            return timeout
         if isinstance(timeout, timedelta):
             timeout = timeout.total_seconds()
         if isinstance(timeout, int):
@@ -148,7 +162,7 @@ class PantlerCache(BaseCache):
             return False
         if isinstance(error, SerializationError) and not call.removeprefix("a").startswith(("get", "incr", "decr")):
             return False
-        self._service.faults.ignored(call, error)
+        self._service.ignored(call, error)
         return True
 
     def _do(self, call: str, steps: Generator[Request, Answer, T], otherwise: T) -> T:
@@ -174,7 +188,7 @@ class PantlerCache(BaseCache):
         name = self.make_and_validate_key(key, version=version)
         calls = self._calls
         try:
-            answer = self._exchange(calls.get_start(name), _NO_BODY, safe=True)
+            answer = self._client._exchange(calls.get_start(name), _NO_BODY, safe=True)
             if answer[0] == 200 and _STALE not in answer[1]:
                 return calls.got(answer, default)
             if answer[0] == 404 and not self._is_leased(key):
@@ -297,8 +311,10 @@ class PantlerCache(BaseCache):
         try:
             if nx or xx or ttl == 0 or _leases.of_context():
                 return self._client._run(self._set(key, name, value, ttl, nx, xx, tags, stale_ttl))
-            request = self._calls.put_request(name, value, ttl, self._stale(stale_ttl, ttl), self._labels(tags))
-            answer = self._exchange(request[0], request[1], safe=False)
+            stale = self._stale_ttl if stale_ttl is None else stale_ttl
+            # What never expires is never stale.
+            request = self._calls.put_request(name, value, ttl, None if ttl is None else stale, self._tags if tags is None else self._labels(tags))
+            answer = self._client._exchange(request[0], request[1], safe=False)
             if answer[0] in (200, 201):
                 return True
             return self._client._run(self._refused(name, answer))
@@ -566,14 +582,14 @@ class PantlerCache(BaseCache):
         ttl = self.get_backend_timeout(timeout)
         load = default if callable(default) else lambda: default
         try:
-            answer = self._exchange(self._calls.get_start(name), _NO_BODY, safe=True)
+            answer = self._client._exchange(self._calls.get_start(name), _NO_BODY, safe=True)
             if answer[0] == 200 and _STALE not in answer[1]:
                 return self._calls.got(answer, None)
             self._calls.got(answer, None)
         except SerializationError:
             pass  # It is loaded anew, and replaced.
         except PantlerError as error:
-            self._service.faults.ignored("get_or_set", error)
+            self._service.ignored("get_or_set", error)
             return load()
         if ttl == 0:
             return load()
@@ -619,7 +635,7 @@ class PantlerCache(BaseCache):
         except SerializationError:
             pass
         except PantlerError as error:
-            self._service.faults.ignored("aget_or_set", error)
+            self._service.ignored("aget_or_set", error)
             return await load()
         if ttl == 0:
             return await load()
