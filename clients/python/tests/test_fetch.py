@@ -585,6 +585,28 @@ def test_a_cancelled_loader_lets_the_next_one_load(url: str, client: Client) -> 
     asyncio.run(main())
 
 
+def test_a_task_that_is_cancelled_over_and_over_gives_its_lease_up(url: str) -> None:
+    async def main() -> None:
+        # Without connections to spare, giving up takes several steps, each of which may be cancelled: as structured concurrency does.
+        other = AsyncClient(url, max_idle=0)
+        loading = asyncio.Event()
+
+        async def forever() -> None:
+            loading.set()
+            await asyncio.Event().wait()
+
+        first = asyncio.create_task(other.fetch("k", forever, 60))
+        await loading.wait()
+        for _ in range(5):
+            first.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert await asyncio.wait_for(other.fetch("k", lambda: 2, 60), 5) == 2
+
+    asyncio.run(main())
+
+
 def test_a_fetch_that_times_out_from_outside_gives_its_lease_up(url: str, client: Client) -> None:
     async def main() -> None:
         async with AsyncClient(url) as other:
