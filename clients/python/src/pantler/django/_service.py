@@ -33,10 +33,9 @@ class _Peeking(Calls):
     _peeks = True
 
     def lease(self, key: str, ttl: float, wait: float, *, peek: bool = True) -> Steps[Entry | Grant | Held | Unreadable]:
-        peeked = self._peeks
         outcome = yield from super().lease(key, ttl, wait)
-        if peeked and not self._peeks:
-            return (yield from super().lease(key, ttl, wait))
+        if type(outcome) is Held and outcome.refusal.code == "query_invalid":
+            outcome = yield from super().lease(key, ttl, wait)
         return outcome
 
     def lease_request(self, key: str, ttl: float, wait: float, peek: bool = True) -> Request:
@@ -46,8 +45,8 @@ class _Peeking(Calls):
         try:
             return super().leased(key, ttl, answer)
         except Invalid as error:
-            # A service from before there was that. It is asked again without, and counts twice.
-            if error.code != "query_invalid" or not self._peeks:
+            # A service from before there was that. It is asked again without, and counts twice. Another thread may have found out meanwhile.
+            if error.code != "query_invalid":
                 raise
             self._peeks = False
             return Held("crowded", 0.0, error)
