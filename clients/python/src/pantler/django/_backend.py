@@ -290,7 +290,7 @@ class PantlerCache(BaseCache):
 
     # Set
 
-    def set(
+    def set(  # type: ignore[override]  # django-redis's answer
         self,
         key: Any,
         value: Any,
@@ -323,7 +323,7 @@ class PantlerCache(BaseCache):
                 raise
             return False
 
-    async def aset(
+    async def aset(  # type: ignore[override]  # django-redis's answer
         self,
         key: Any,
         value: Any,
@@ -692,11 +692,11 @@ class PantlerCache(BaseCache):
         """As `decr`."""
         return await self.aincr(key, -delta, version=version)
 
-    def incr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int | None:
+    def incr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int | None:  # type: ignore[override]
         """Moves the value to another version of the key, with its timeout and tags; the new version. Raises ValueError where there is none."""
         return self._do("incr_version", self._incr_version(key, delta, version), None)
 
-    async def aincr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int | None:
+    async def aincr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int | None:  # type: ignore[override]
         """As `incr_version`."""
         return await self._ado("aincr_version", self._incr_version(key, delta, version), None)
 
@@ -714,11 +714,11 @@ class PantlerCache(BaseCache):
             raise ValueError(f"Key {key!r} not found") from None
         return target
 
-    def decr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int | None:
+    def decr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int | None:  # type: ignore[override]
         """Moves the value to an earlier version; see `incr_version`."""
         return self.incr_version(key, -delta, version)
 
-    async def adecr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int | None:
+    async def adecr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int | None:  # type: ignore[override]
         """As `decr_version`."""
         return await self.aincr_version(key, -delta, version)
 

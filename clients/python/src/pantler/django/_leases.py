@@ -47,7 +47,7 @@ class Kept(NamedTuple):
 
     value: Dumped
     #: TTL, stale TTL and tags.
-    arguments: tuple[Any, ...]
+    arguments: tuple[float | None, float | None, tuple[str, ...]]
 
 
 class Held:

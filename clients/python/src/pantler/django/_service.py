@@ -9,7 +9,7 @@ import itertools
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -108,12 +108,18 @@ class Rest:
         if len(self._timeouts) == _TIMEOUTS and now - self._timeouts[0] <= self._close_together:
             self._until = now + self._pause
             for client in clients:
-                client._exchange = self._refusing(client) if isinstance(client, Client) else self._refusing_async(client)
+                if isinstance(client, Client):
+                    client._exchange = self._refusing(client)
+                else:
+                    client._exchange = self._refusing_async(client)
 
     def _check(self, client: Client | AsyncClient) -> None:
         if time.monotonic() < self._until:
             raise Unavailable(f"The service did not answer {_TIMEOUTS} times, and is left alone for {self._pause:g} seconds.")
-        client._exchange = client._pool.exchange
+        if isinstance(client, Client):
+            client._exchange = client._pool.exchange
+        else:
+            client._exchange = client._pool.exchange
 
     def _refusing(self, client: Client) -> Callable[..., Answer]:
         def exchange(start: bytes, rest: bytes, *, safe: bool, timeout: float | None = None) -> Answer:
@@ -122,7 +128,7 @@ class Rest:
 
         return exchange
 
-    def _refusing_async(self, client: AsyncClient) -> Callable[..., Awaitable[Answer]]:
+    def _refusing_async(self, client: AsyncClient) -> Callable[..., Coroutine[Any, Any, Answer]]:
         async def exchange(start: bytes, rest: bytes, *, safe: bool, timeout: float | None = None) -> Answer:
             self._check(client)
             return await client._pool.exchange(start, rest, safe=safe, timeout=timeout)
