@@ -6,8 +6,8 @@
     … site.py --backends off,pantler --seconds 5                                # some of it
 
 Gunicorn serves the site with two workers of four threads, and eight callers ask it over kept connections: all the same pages, drawn with one
-seed. Of every 25 requests one is a change (a score, a price, a comment), and the page that shows it is asked right behind it: where that page shows what
-was before, it counts as old. Each cache has its rounds in turn with the others, begins empty, and has some seconds to fill before it is
+seed. Of every 25 requests one is a change (a score, a price, a comment), and the page that shows a price or a comment is asked right behind it, over
+another connection: where it shows what was before, it counts as old. Each cache has its rounds in turn with the others, begins empty, and has some seconds to fill before it is
 measured; the database is seeded once and copied.
 
 Starts Redis and Memcached itself (see servers.py); the service is PANTLER_EXECUTABLE, or .build/release/pantler.
@@ -119,6 +119,7 @@ class Caller(threading.Thread):
 
     def __init__(self, port: int, seed: int, measured: threading.Event, ended: threading.Event) -> None:
         super().__init__(daemon=True)
+        self.port = port
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         self.asks = asks(seed)
         self.measured, self.ended = measured, ended
@@ -130,7 +131,11 @@ class Caller(threading.Thread):
                 return
             self.ask(ask)
             if ask.shown_at:
+                # As another visitor: over a connection that any worker may take.
+                mine, self.connection = self.connection, http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
                 text = self.ask(Ask(ask.shown_at))
+                self.connection.close()
+                self.connection = mine
                 if self.measured.is_set():
                     self.figures.looked += 1
                     self.figures.old += ask.shows not in text
