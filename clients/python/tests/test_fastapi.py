@@ -68,6 +68,35 @@ def test_an_application_of_ten_lines(service: str) -> None:
     assert loads == [42, 43, 42, 42]
 
 
+def test_a_route_itself_may_be_kept(service: str) -> None:
+    cache = AsyncClient(f"{service}/v1/namespaces/fastapi-{next(_numbers)}")
+    app = FastAPI()
+    loads: list[int] = []
+
+    @app.get("/products/{number}")
+    @cache.cached(ttl=300, tags=["products"])
+    async def product(number: int, size: str = "m") -> dict[str, object]:
+        loads.append(number)
+        return {"number": number, "size": size}
+
+    @app.get("/plain/{number}")
+    @cache.cached(ttl=300)
+    def plain(number: int) -> dict[str, object]:
+        loads.append(number)
+        return {"number": number}
+
+    async def main() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as http:
+            for _ in range(2):
+                assert (await http.get("/products/42?size=l")).json() == {"number": 42, "size": "l"}
+                assert (await http.get("/plain/7")).json() == {"number": 7}
+            assert (await http.get("/products/x")).status_code == 422
+        await cache.close()
+
+    asyncio.run(main())
+    assert loads == [42, 7]
+
+
 @pytest.mark.parametrize("times", [20])
 def test_requests_that_are_given_up_leave_no_lease_and_no_connection_behind(service: str, times: int) -> None:
     cache = AsyncClient(f"{service}/v1/namespaces/fastapi-{next(_numbers)}")

@@ -57,6 +57,10 @@ class Settings(NamedTuple):
         """What tells one namespace of one service from all others."""
         return self.addresses, self.namespace
 
+    def __repr__(self) -> str:
+        # Error pages and reports show what variables hold: not the token.
+        return f"<settings of {self.namespace!r} at {', '.join(map(str, self.addresses))}>"
+
 
 def settings_of(
     url: str | Iterable[str] | None,
