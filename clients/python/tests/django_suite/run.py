@@ -14,6 +14,7 @@ than Django has: a suite that was not found must not pass.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import re
 import shutil
@@ -102,6 +103,12 @@ def service() -> Iterator[str]:
             process.wait(30)
 
 
+def package() -> str:
+    """The folder of the package `pantler` that this process would import; the one beside these tests where none is installed."""
+    found = importlib.util.find_spec("pantler")
+    return str(CLIENT / "src") if found is None or found.origin is None else str(Path(found.origin).resolve().parents[1])
+
+
 def run(url: str, labels: list[str] | None = None, *, stream: bool = True) -> tuple[int, str]:
     """Runs the labels against the service at `url`. Returns how many tests ran and what was printed; raises SystemExit where one failed."""
     version = django.get_version()
@@ -111,21 +118,18 @@ def run(url: str, labels: list[str] | None = None, *, stream: bool = True) -> tu
         shutil.copy(HERE / "tests_pantler.py", copy / "cache" / "tests_pantler.py")
         shutil.copy(HERE / "pantler_settings.py", copy / "pantler_settings.py")
         environment = dict(os.environ, PANTLER_TEST_URL=url.rstrip("/"), PYTHONDONTWRITEBYTECODE="1")
-        try:
-            import pantler  # noqa: F401
-        except ImportError:
-            environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CLIENT / "src"), os.environ.get("PYTHONPATH")]))
-        process = subprocess.Popen(
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package(), environment.get("PYTHONPATH")]))
+        lines = []
+        with subprocess.Popen(
             [sys.executable, "runtests.py", "--settings=pantler_settings", "--parallel=1", "--noinput", "-v2", *(labels or LABELS)],
             cwd=copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        )
-        lines = []
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            if stream and not re.search(r"\.\.\. (ok|skipped .*)$", line):
-                sys.stdout.write(line)
-        code = process.wait()
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if stream and not re.search(r"\.\.\. (ok|skipped .*)$", line):
+                    sys.stdout.write(line)
+        code = process.returncode
     output = "".join(lines)
     found = re.search(r"^Ran (\d+) tests? in", output, re.MULTILINE)
     ran = int(found[1]) if found else 0

@@ -113,6 +113,26 @@ class PantlerAsyncCacheTests(CullsByBytes, tests.BaseCacheTests, TestCase):
             self.assertEqual(tests.cache.get_or_set("key", "default"), "default")
 
 
+def migrating(namespace):
+    """Each cache with an old one of the same prefix, version and key function."""
+    found = {}
+    for alias, config in tests.caches_setting_for_tests(base=params(namespace)).items():
+        options = {**config.get("OPTIONS", {}), "OLD": f"old-{alias}"}
+        found[alias] = {**config, "BACKEND": "pantler.django.MigratingCache", "OPTIONS": options}
+        found[f"old-{alias}"] = {**config, "BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": namespace}
+    return found
+
+
+@override_settings(CACHES=migrating("django-migrating"))
+class MigratingCacheTests(CullsByBytes, tests.BaseCacheTests, TestCase):
+    """In overlap with an old cache it is a cache like any other."""
+
+
+@override_settings(CACHES=migrating("django-migrating-async"))
+class MigratingAsyncCacheTests(PantlerAsyncCacheTests):
+    pass
+
+
 class TwinsAreOurOwn(SimpleTestCase):
     """Every `a…` method of BaseCache is overridden: none of them goes by a thread."""
 
