@@ -211,7 +211,8 @@ def test_a_short_timeout_leaves_the_next_call_its_own(start: Start) -> None:
 # Late and double answers: none may be taken for that of a later request.
 
 
-def test_a_late_answer_is_nobodys(start: Start) -> None:
+@pytest.mark.parametrize("used", [True, False])
+def test_a_late_answer_is_nobodys(start: Start, used: bool) -> None:
     late = threading.Event()
 
     def answer(peer: Peer, request: Request) -> None:
@@ -220,8 +221,11 @@ def test_a_late_answer_is_nobodys(start: Start) -> None:
         good(peer, request)
 
     server, caller = start(serving(answer))
+    if used:
+        assert caller.get() == (200, b"/a")
     with pytest.raises(TimedOut):
         caller.get("/late", timeout=0.1)
+    assert caller.kept == 0
     late.set()
     for number in range(5):
         assert caller.get(f"/{number}") == (200, b"/%d" % number)
@@ -323,6 +327,43 @@ def test_a_head_request_has_no_body(start: Start) -> None:
         assert caller.ask(b"HEAD /a HTTP/1.1\r\n")[2] == b""
         assert caller.get() == (200, b"hello")
     assert len(server.peers) == 1
+
+
+@pytest.mark.parametrize("kind", ["async", "uvloop"])
+@pytest.mark.parametrize("used", [True, False])
+def test_a_cancelled_call_closes_its_connection(kind: str, used: bool) -> None:
+    import asyncio
+
+    asked, ended = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        while (request := peer.request()) is not None:
+            if request.target == b"/silent":
+                asked.set()
+                peer.wait_for_end()
+                ended.set()
+                return
+            peer.send(request.answer(echo=False))
+
+    with Server(script) as server, calling(kind, server.address) as caller:
+        if used:
+            caller.get()
+        pool, loop = caller.pool, caller.loop
+        assert isinstance(pool, _async_pool.AsyncPool) and loop is not None
+
+        async def cancelled() -> None:
+            task = asyncio.ensure_future(pool.exchange(b"GET /silent HTTP/1.1\r\n", b"\r\n", safe=True))
+            while not asked.is_set():
+                await asyncio.sleep(0.001)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        loop.run_until_complete(cancelled())
+        assert ended.wait(5), "the service is told at once that nobody waits any more"
+        assert caller.kept == 0
+        assert caller.get("/next") == (200, b"/next")
+        assert len(server.peers) == 2
 
 
 # Connections that end between requests.

@@ -649,6 +649,14 @@ def test_loops_that_die_with_connections_open_leave_nothing(address: Address, uv
     del loop
     gc.collect()
     assert open_sockets(address) == 0 and len(pool._homes) == 0
+    # Those that somebody still has are closed when another one comes.
+    dead = []
+    for _ in range(3):
+        dead.append(new_loop())
+        dead[-1].run_until_complete(some())
+        dead[-1].close()
+        assert open_sockets(address) == 5
+    dead.clear()
     # One that ends in the middle of calls.
     loop = new_loop()
     tasks = [loop.create_task(ask_async(pool, key)) for key in range(5)]
