@@ -14,6 +14,7 @@ import enum
 import hashlib
 import logging
 import operator
+import os
 import pickle
 import re
 import threading
@@ -553,6 +554,17 @@ def _on_relation(
 # Tags whose invalidation has failed, by cache: they go out with the next one, and until then this process reads nothing of that cache.
 _owed: dict[str, set[str]] = {}
 _owed_lock = threading.Lock()
+
+
+
+def _new_lock() -> None:
+    """In a forked child, whose parent's threads may have held it."""
+    global _owed_lock
+    _owed_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
 
 # As many as the service takes in one call.
 _MOST_TAGS = 64
