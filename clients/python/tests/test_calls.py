@@ -200,6 +200,27 @@ def test_a_batch_that_is_refused_for_its_size_is_cut_in_halves() -> None:
     assert order == [key for key in values if key != "k5"]
 
 
+def test_keys_that_are_refused_for_their_size_are_cut_in_halves_too() -> None:
+    asked: list[str] = []
+
+    def small(request: Request) -> Answer:
+        keys = body_of(request)["keys"]
+        if len(keys) > 3:
+            return 413, b"", b'{"code":"body_too_large"}'
+        asked.extend(keys)
+        return ok({"values": {key: 1 for key in keys}, "missing": []} if b"batch/get" in request.start else {"deleted": len(keys)})
+
+    keys = [f"k{number}" for number in range(1100)]
+    assert drive(CALLS.get_many(keys), small) == dict.fromkeys(keys, 1)
+    assert asked == keys
+    asked.clear()
+    assert drive(CALLS.delete_many(keys), small) == 1100
+    assert asked == keys
+    for call in (CALLS.get_many, CALLS.delete_many):
+        with pytest.raises(Invalid):
+            drive(call(["a"]), (413, b"", b'{"code":"body_too_large"}'))
+
+
 def test_a_batch_that_fails_midway_raises() -> None:
     answers = [ok({"entries": [], "errors": []}), (503, b"", b'{"code":"overloaded","retry_after":2}')]
     with pytest.raises(Busy) as raised:

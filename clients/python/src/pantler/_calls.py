@@ -560,11 +560,17 @@ class Calls:
     def get_many(self, keys: Iterable[str]) -> Steps[dict[str, Any]]:
         wanted = key_list(keys)
         found: dict[str, Any] = {}
+        most = BATCH_KEYS
         while wanted:
-            asked, wanted = wanted[:BATCH_KEYS], wanted[BATCH_KEYS:]
+            asked, rest = wanted[:most], wanted[most:]
             answer = yield self._post("batch/get", {"keys": asked}, True, "Prefer: return=minimal, bytes=raw\r\n")
+            if answer[0] == 413 and len(asked) > 1:
+                # The service takes less than we thought.
+                most = len(asked) // 2
+                continue
             if answer[0] != 200:
                 raise refusal(*answer)
+            wanted = rest
             omitted, unclear = self._read_values(answer, found)
             if len(omitted) == len(asked):
                 # No room for a single one: such a value comes by itself.
@@ -674,11 +680,16 @@ class Calls:
     def delete_many(self, keys: Iterable[str]) -> Steps[int]:
         wanted = key_list(keys)
         deleted = 0
-        for start in range(0, len(wanted), BATCH_KEYS):
-            answer = yield self._post("batch/delete", {"keys": wanted[start : start + BATCH_KEYS]}, False)
+        most = BATCH_KEYS
+        while wanted:
+            answer = yield self._post("batch/delete", {"keys": wanted[:most]}, False)
+            if answer[0] == 413 and most > 1 and len(wanted) > 1:
+                most = min(most, len(wanted)) // 2
+                continue
             if answer[0] != 200:
                 raise refusal(*answer)
             deleted += _member(_object(answer[2]), "deleted", int)
+            wanted = wanted[most:]
         return deleted
 
     def invalidate(self, tags: Iterable[str], prefix: str | None, keys: Iterable[str], stale: bool) -> Steps[int]:
