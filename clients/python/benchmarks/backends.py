@@ -5,6 +5,7 @@
     /tmp/bench/bin/python clients/python/benchmarks/backends.py            # the tables of clients/python/README.md
     … backends.py --backends Pantler,django-redis --operations get,set     # some of them
     … backends.py --check                                                  # ends with 1 where a goal is missed
+    … backends.py --write                                                  # puts the tables into clients/python/README.md
 
 All processes run on one core: with two, the median of a call as short as this tells how long a core takes to wake up. Each backend has
 its calls in rounds that take turns, so that a machine that becomes slower does so for all. The columns beside the backends are
@@ -395,6 +396,8 @@ def check(operation: Operation, name: str, got: object) -> None:
 
 # The report
 
+BEGIN, END = "<!-- benchmarks/backends.py --write -->", "<!-- end -->"
+
 WHAT = {operation_name: what for operation_name, what in [("aget", "`await aget`, a dict"), ("aset", "`await aset`, a dict")]}
 
 
@@ -435,21 +438,31 @@ GOALS = [
 ]
 
 
-def report(medians: dict[str, dict[str, float]]) -> bool:
-    """Prints the tables; whether every goal is met."""
+def report(medians: dict[str, dict[str, float]]) -> tuple[list[str], bool]:
+    """The lines of the tables, and whether every goal is met."""
     columns = [name for name in ALL if any(name in row for row in medians.values())]
     words = WHAT | {operation.name: operation.what for operation in operations()}
-    print("| µs a call | " + " | ".join(columns) + " |")
-    print("| --- |" + " ---: |" * len(columns))
+    lines = ["| µs a call | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
     for name, row in medians.items():
         cells = (f"{row[column]:.1f}" if column in row and row[column] < 100 else f"{row[column]:,.0f}" if column in row else ""
                  for column in columns)  # fmt: skip
-        print(f"| {words[name]} | " + " | ".join(cells) + " |")
+        lines.append(f"| {words[name]} | " + " | ".join(cells) + " |")
     told = [line for goal in GOALS if (line := goal.told(medians))]
     if told:
-        print("\n| Pantler's | goal | is | met |\n| --- | --- | ---: | --- |")
-        print("\n".join(line for line, _ in told))
-    return all(met for _, met in told)
+        lines += ["", "| Pantler's | goal | is | met |", "| --- | --- | ---: | --- |", *(line for line, _ in told)]
+    return lines, all(met for _, met in told)
+
+
+def write(lines: list[str]) -> None:
+    """Puts the tables between their marks in the README."""
+    readme = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "README.md")
+    with open(readme, encoding="utf-8") as file:
+        before, begin, rest = file.read().partition(BEGIN + "\n")
+        _, end, behind = rest.partition(END)
+    if not end:
+        raise SystemExit(f"{readme} has no lines {BEGIN} and {END}, one behind the other")
+    with open(readme, "w", encoding="utf-8") as file:
+        file.write(before + begin + "\n".join(lines) + "\n" + end + behind)
 
 
 def main() -> int:
@@ -460,6 +473,7 @@ def main() -> int:
     parser.add_argument("--backends", default=",".join(ALL), help="some of: %(default)s")
     parser.add_argument("--operations", default="", help="what their names begin with, separated by commas (default: all)")
     parser.add_argument("--check", action="store_true", help="end with 1 where a goal is missed")
+    parser.add_argument("--write", action="store_true", help="put the tables into the README, too")
     parser.add_argument("--json", metavar="FILE", help="write the medians there, too")
     arguments = parser.parse_args()
     arguments.backends = arguments.backends.split(",")
@@ -474,11 +488,14 @@ def main() -> int:
     if arguments.json:
         with open(arguments.json, "w") as file:
             json.dump(medians, file, indent=1)
-    met = report(medians)
+    lines, met = report(medians)
     import django
 
     sizes = f"{len(json.dumps(small(42), separators=(',', ':')))} and {len(pickle.dumps(instance(42)))} bytes"
-    print(f"\nPython {platform.python_version()}, Django {django.__version__}; the dict and the instance have {sizes}.")
+    lines += ["", f"Python {platform.python_version()}, Django {django.__version__}; the dict and the instance have {sizes}."]
+    print("\n".join(lines))
+    if arguments.write:
+        write(lines)
     return 0 if met or not arguments.check else 1
 
 
