@@ -707,3 +707,43 @@ def test_within_djangos_test_case_it_works_as_outside() -> None:
     finally:
         teardown_test_environment()
     assert result.wasSuccessful(), result.failures + result.errors
+
+
+def test_rows_that_are_too_many_for_the_service_are_read_and_not_kept(service: str) -> None:
+    """A page that grew must not become an error."""
+    import json
+    import urllib.request
+
+    from django.core.cache import caches
+    from django.test import override_settings
+
+    from pantler.django import cached_queryset
+    from shelf.models import Author
+
+    namespace = f"small-{id(caches)}"
+    request = urllib.request.Request(
+        f"{service}/v1/namespaces/{namespace}", json.dumps({"max_value_size": 2000}).encode(), {"Content-Type": "application/json"}, method="PUT",
+    )
+    urllib.request.urlopen(request).close()
+    Author.objects.bulk_create(Author(name=f"author {number}") for number in range(200))
+    for options in ({}, {"IGNORE_EXCEPTIONS": True}):
+        small = {"BACKEND": "pantler.django.PantlerCache", "LOCATION": f"{service}/v1/namespaces/{namespace}", "OPTIONS": options}
+        with override_settings(CACHES={"default": small}):
+            for _ in range(2):
+                assert len(cached_queryset(Author.objects.all(), 60)) == 200
+            assert len(cached_queryset(Author.objects.order_by("pk")[:3], 60)) == 3
+
+
+def test_a_serializer_that_does_not_take_models_is_an_error_that_says_so(service: str) -> None:
+    from django.test import override_settings
+
+    from pantler import SerializationError
+    from pantler.django import cached_queryset
+    from shelf.models import Author
+
+    Author.objects.create(name="Ann")
+    only_json = {"BACKEND": "pantler.django.PantlerCache", "LOCATION": f"{service}/v1/namespaces/json", "OPTIONS": {"SERIALIZER": "json"}}
+    with override_settings(CACHES={"default": only_json}):
+        assert cached_queryset(Author.objects.values("name"), 60) == [{"name": "Ann"}]
+        with pytest.raises(SerializationError):
+            cached_queryset(Author.objects.all(), 60)
