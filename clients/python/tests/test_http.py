@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
@@ -60,6 +61,19 @@ def test_an_answer_is_the_same_however_it_is_cut_into_pieces(name: str) -> None:
         # The quick way says the same as the reader, or nothing; also when it knows the head.
         quick = whole(data, ECHO)
         assert quick is None or quick == answer and keep
+
+
+def test_large_chunks_are_not_copied_for_each_piece() -> None:
+    size, piece = 60_000_000, b"x" * 10_000
+    reader = Reader(ECHO, False)
+    assert reader.feed(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n" % size) is None
+    began = time.process_time()
+    for _ in range(size // len(piece)):
+        assert reader.feed(piece) is None
+    answer = reader.feed(b"\r\n0\r\n\r\n")
+    assert answer is not None and len(answer[2]) == size and reader.keep
+    # Copied each time, it would be minutes.
+    assert time.process_time() - began < 5
 
 
 def test_what_is_behind_an_answer_ends_the_connection() -> None:

@@ -99,7 +99,10 @@ class Reader:
     behind it, and the peer does not close it.
     """
 
-    __slots__ = ("begun", "keep", "_echo", "_bodiless", "_buffer", "_status", "_head", "_chunks", "_missing", "_framing")
+    __slots__ = (
+        "begun", "keep", "_echo", "_bodiless", "_buffer", "_status", "_head", "_chunks", "_size", "_pieces", "_short", "_missing",
+        "_framing",
+    )  # fmt: skip
 
     def __init__(self, echo: bytes, bodiless: bool) -> None:
         self.begun = False
@@ -110,6 +113,9 @@ class Reader:
         self._status = 0
         self._head = b""
         self._chunks: list[bytes] = []
+        self._size = 0
+        self._pieces: list[bytes] = []
+        self._short = 0
         self._missing = 0
         self._framing = _HEAD
 
@@ -123,17 +129,22 @@ class Reader:
         self.begun = True
         if self._framing == _LENGTH:
             return self._length(data)
-        self._buffer += data
         if self._framing == _HEAD:
+            self._buffer += data
             return self._read_head()
-        return self._chunked() if self._framing == _CHUNKED else self._until_end()
+        # Pieces are put together once there are enough of them to go on: each time would copy what is there each time.
+        if self._framing == _END:
+            return self._until_end(data)
+        self._pieces.append(data)
+        self._short -= len(data)
+        return self._chunked() if self._short <= 0 else None
 
     def end(self) -> Answer | None:
         """The peer has ended the connection: the answer, where that is how it ends, else None."""
         if self._framing != _END:
             return None
         self.keep = False
-        return self._status, self._head, self._buffer
+        return self._status, self._head, b"".join(self._chunks)
 
     def _read_head(self) -> Answer | None:
         while True:
@@ -176,13 +187,12 @@ class Reader:
             if coding != [b"chunked"] or lengths:
                 raise BadAnswer("The body of the answer is in a transfer coding other than chunked, or has two lengths.")
             self._framing = _CHUNKED
-            self._buffer = rest
+            self._pieces.append(rest)
             return self._chunked()
         if not lengths:
             self.keep = False
             self._framing = _END
-            self._buffer = rest
-            return self._until_end()
+            return self._until_end(rest)
         length = lengths.pop()
         if lengths or not length.isdigit() or len(length) > 19:
             raise BadAnswer(f"The length of the answer's body is out of form: {length[:40]!r}.")
@@ -217,34 +227,37 @@ class Reader:
         return self._status, self._head, data
 
     def _chunked(self) -> Answer | None:
-        buffer = self._buffer
+        buffer = b"".join(self._pieces)
         at = 0
-        try:
-            while True:
-                end = buffer.find(b"\r\n", at)
-                if end < 0:
-                    if len(buffer) - at > MAX_HEAD:
-                        raise BadAnswer("A chunk of the answer begins with an endless line.")
-                    return None
-                digits = buffer[at:end].partition(b";")[0].strip(b" \t")
-                if not digits or len(digits) > 15 or digits.strip(b"0123456789abcdefABCDEF"):
-                    raise BadAnswer(f"A chunk of the answer has no length: {digits[:40]!r}.")
-                size = int(digits, 16)
-                if size == 0:
-                    return self._trailer(buffer, end)
-                self._missing += size
-                if self._missing > MAX_BODY:
-                    raise BadAnswer(f"The answer's body is of more than the {MAX_BODY} bytes that are taken.")
-                begin = end + 2
-                if len(buffer) < begin + size + 2:
-                    self._missing -= size
-                    return None
-                if buffer[begin + size : begin + size + 2] != b"\r\n":
-                    raise BadAnswer("A chunk of the answer is longer than it says.")
-                self._chunks.append(buffer[begin : begin + size])
-                at = begin + size + 2
-        finally:
-            self._buffer = buffer[at:]
+        while True:
+            end = buffer.find(b"\r\n", at)
+            if end < 0:
+                if len(buffer) - at > MAX_HEAD:
+                    raise BadAnswer("A chunk of the answer begins with an endless line.")
+                self._wait_for(buffer[at:], 1)
+                return None
+            digits = buffer[at:end].partition(b";")[0].strip(b" \t")
+            if not digits or len(digits) > 15 or digits.strip(b"0123456789abcdefABCDEF"):
+                raise BadAnswer(f"A chunk of the answer has no length: {digits[:40]!r}.")
+            size = int(digits, 16)
+            if size == 0:
+                return self._trailer(buffer[at:], end - at)
+            if self._size + size > MAX_BODY:
+                raise BadAnswer(f"The answer's body is of more than the {MAX_BODY} bytes that are taken.")
+            begin = end + 2
+            if len(buffer) < begin + size + 2:
+                self._wait_for(buffer[at:], begin + size + 2 - len(buffer))
+                return None
+            if buffer[begin + size : begin + size + 2] != b"\r\n":
+                raise BadAnswer("A chunk of the answer is longer than it says.")
+            self._chunks.append(buffer[begin : begin + size])
+            self._size += size
+            at = begin + size + 2
+
+    def _wait_for(self, rest: bytes, short: int) -> None:
+        """Goes on where the chunk at the beginning of ``rest`` has ``short`` more bytes."""
+        self._pieces = [rest]
+        self._short = short
 
     def _trailer(self, buffer: bytes, end: int) -> Answer | None:
         # Fields may follow the last chunk; an empty line ends them. They say nothing that is asked for here.
@@ -252,13 +265,16 @@ class Reader:
         if finish < 0:
             if len(buffer) - end > MAX_HEAD:
                 raise BadAnswer("Behind the answer's last chunk there is an endless head.")
+            self._wait_for(buffer, 1)
             return None
         if finish + 4 < len(buffer):
             self.keep = False
         return self._status, self._head, b"".join(self._chunks)
 
-    def _until_end(self) -> Answer | None:
-        if len(self._buffer) > MAX_BODY:
+    def _until_end(self, data: bytes) -> Answer | None:
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size > MAX_BODY:
             raise BadAnswer(f"The answer's body is of more than the {MAX_BODY} bytes that are taken.")
         return None
 
