@@ -33,6 +33,14 @@ def ran(name: str) -> int:
 
 def _views() -> list[Any]:
     from django.http import HttpResponse, HttpResponseServerError, StreamingHttpResponse
+
+    class SlowToPickle(HttpResponse):
+        """Time passes between Django's set of the list of headers and its set of the page."""
+
+        def __reduce__(self) -> Any:
+            time.sleep(0.3)
+            return HttpResponse, (self.content,)
+
     from django.template import engines
     from django.template.response import TemplateResponse
     from django.urls import path
@@ -85,6 +93,12 @@ def _views() -> list[Any]:
     def rendered_later(request: Any) -> Any:
         number = ran("rendered_later")
         return TemplateResponse(request, engines["django"].from_string("{{ number }}"), {"number": number})
+
+    @cache_page(60)
+    def slow_to_pickle(request: Any) -> Any:
+        response = SlowToPickle(f"page {ran('slow_to_pickle')}")
+        time.sleep(0.3)
+        return response
 
     fragment = engines["django"].from_string("{% load cache %}{% cache 60 part %}{{ make }}{% endcache %}")
 
@@ -158,7 +172,7 @@ def _views() -> list[Any]:
         return HttpResponse(f"{value} {number}")
 
     views = [
-        slow, fails, answers_500, sets_cookie, varies, streams, rendered_later, with_fragment, with_nested, with_failing_fragment,
+        slow, slow_to_pickle, fails, answers_500, sets_cookie, varies, streams, rendered_later, with_fragment, with_nested, with_failing_fragment,
         coroutine, cached_coroutine, our_coroutine, our_template, our_blocking, low_level, takes_and_leaves,
     ]
     return [path(f"{view.__name__}/", view) for view in views]
@@ -298,6 +312,12 @@ def test_two_hundred_threads_on_an_expired_page_run_its_view_once(pages: Any, na
         assert leases(namespace) == []
 
 
+def test_who_waits_is_not_woken_by_the_list_of_headers(pages: Any, namespace: str) -> None:
+    with pages():
+        assert set(at_once(20, lambda: get("/slow_to_pickle/"))) == {(200, b"page 1")}
+        assert leases(namespace) == []
+
+
 def test_two_hundred_visitors_of_a_threaded_server_too(pages: Any, namespace: str) -> None:
     with pages():
         server = Server()
@@ -384,13 +404,18 @@ def test_a_head_does_not_keep_the_gets_waiting(pages: Any, namespace: str) -> No
 
         cache.delete_pattern("*cache_page*")
         head = threading.Thread(target=lambda: client().head("/slow/"))
-        began = time.monotonic()
         head.start()
         while runs["slow"] < 2:
             time.sleep(0.01)
-        assert get("/slow/")[0] == 200
+        got = threading.Thread(target=lambda: get("/slow/"))
+        got.start()
+        # While the HEAD is in its view, which takes a second.
+        began = time.monotonic()
+        while runs["slow"] < 3:
+            assert time.monotonic() - began < 0.7
+            time.sleep(0.01)
         head.join()
-        assert time.monotonic() - began < 2.5
+        got.join()
         assert leases(namespace) == []
 
 
@@ -604,6 +629,84 @@ def test_djangos_page_decorator_around_a_coroutine_never_stops_the_event_loop(pa
         assert leases(namespace) == []
         count = runs["cached_coroutine"]
         assert asgi("/cached_coroutine/", 20)[0][0] == 200 and runs["cached_coroutine"] == count
+
+
+def test_a_blocking_get_in_an_event_loop_waits_for_nobody(pages: Any, namespace: str) -> None:
+    with pages():
+        from django.core.cache import cache
+
+        taken, done = threading.Event(), threading.Event()
+
+        def holder() -> None:
+            cache.get("template.cache.k")
+            taken.set()
+            done.wait(20)
+            cache.close()
+
+        thread = threading.Thread(target=holder)
+        thread.start()
+        taken.wait(20)
+
+        async def blocking() -> None:
+            began = time.monotonic()
+            assert cache.get("template.cache.k", "default") == "default"
+            assert cache.get_or_set("template.cache.k", "made") == "made"
+            assert time.monotonic() - began < 2
+
+        asyncio.run(blocking())
+        done.set()
+        thread.join()
+        assert leases(namespace) == []
+
+
+@pytest.mark.parametrize("call", ["aget", "aget_or_set"])
+def test_a_lease_that_comes_when_its_caller_has_been_cancelled_is_given_up(site: None, call: str) -> None:
+    """By a service that lets the caller wait, which is cancelled meanwhile, and gives it the lease then."""
+    from pantler.django import PantlerCache
+
+    async def run() -> None:
+        asked, given_up, may_answer = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        token = "A" * 21 + "Q"
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                while head := await reader.readuntil(b"\r\n\r\n"):
+                    length = [int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+                    if length:
+                        await reader.readexactly(length[0])
+                    body = b"{}"
+                    if head.startswith(b"POST "):
+                        asked.set()
+                        await may_answer.wait()
+                        body = b'{"lease":{"token":"%b","expires_at":"2099-01-01T00:00:00.000Z"}}' % token.encode()
+                        start = b"HTTP/1.1 201 Created\r\n"
+                    elif head.startswith(b"DELETE "):
+                        assert b"lease: " + token.lower().encode() in head.lower() and b"peek" not in head
+                        given_up.set()
+                        start, body = b"HTTP/1.1 204 No Content\r\n", b""
+                    else:
+                        start = b"HTTP/1.1 404 Not Found\r\n"
+                    kind = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body) if body else b""
+                    writer.write(start + kind + b"\r\n" + body)
+            except asyncio.IncompleteReadError:
+                pass
+            finally:
+                writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        cache = PantlerCache(f"http://127.0.0.1:{port}/v1/namespaces/late", {})
+        arguments = ("template.cache.k",) if call == "aget" else ("k", "value", 60)
+        task = asyncio.ensure_future(getattr(cache, call)(*arguments))
+        await asyncio.wait_for(asked.wait(), 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        may_answer.set()
+        await asyncio.wait_for(given_up.wait(), 10)
+        server.close()
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(("view", "body"), [("our_coroutine", b"our coroutine 1"), ("our_template", b"template 1"), ("our_blocking", b"our blocking 1")])
