@@ -49,7 +49,7 @@ def parse_addresses(url: str | Iterable[str]) -> tuple[tuple[Address, ...], str 
         namespaces.append(namespace)
     if any(namespace != namespaces[0] for namespace in namespaces):
         named = ", ".join("none" if namespace is None else repr(namespace) for namespace in namespaces)
-        raise ValueError(f"The URLs of one service name different namespaces: {named}. They are to name the same, or none.")
+        raise ValueError(f"The URLs of one service name different namespaces: {named}. All name the same, or none.")
     return tuple(addresses), namespaces[0]
 
 

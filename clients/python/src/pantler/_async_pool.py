@@ -43,7 +43,8 @@ class AsyncConnection:
 
     __slots__ = (
         "address", "sock", "keep", "used", "_loop", "_fd", "_lines", "_echo_start", "_count", "_secure", "_recv", "_send",
-        "_poll", "_future", "_deadline", "_wakes_at", "_echo", "_bodiless", "_reader", "_unsent", "_complete", "__weakref__",
+        "_poll", "_future", "_deadline", "_wakes_at", "_echo", "_bodiless", "_reader", "_unsent", "_complete",
+        "__weakref__",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, address: Address, sock: socket.socket, lines: bytes, secure: Secure | None) -> None:
@@ -447,8 +448,8 @@ class AsyncPool:
                 sock, secure = await _connect(loop, standing.address, now + budget, self._tls)
             except NotImplementedError:
                 raise RuntimeError(
-                    f"Pantler's connections need a loop with add_reader and add_writer, which {type(loop).__name__} is not: "
-                    "on Windows use asyncio.SelectorEventLoop."
+                    f"Pantler's connections need a loop with add_reader and add_writer, which {type(loop).__name__} "
+                    "is not: on Windows use asyncio.SelectorEventLoop."
                 ) from None
             except (OSError, UnicodeError) as error:
                 if budget == self._connect_timeout or not isinstance(error, TimeoutError):
@@ -608,7 +609,7 @@ def _set_done(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def _set_exception(future: asyncio.Future[object] | asyncio.Future[Answer] | asyncio.Future[None] | None, error: Exception) -> None:
+def _set_exception(future: asyncio.Future[Answer] | asyncio.Future[None] | None, error: Exception) -> None:
     if future is not None and not future.done():
         future.set_exception(error)
         # Whoever waited may be gone before it is looked at: nobody is to be told of that.

@@ -36,7 +36,7 @@ class Standing:
 
 
 def first_up(standings: Sequence[Standing], now: float) -> tuple[int, float]:
-    """The index of the first address that is not passed over, and until when that holds; the last one's where all are."""
+    """The index of the first address that is not passed over (the last one's where all are), and until when."""
     until = float("inf")
     for index, standing in enumerate(standings):
         if standing.down_until <= now:

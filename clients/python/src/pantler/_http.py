@@ -87,7 +87,8 @@ def _learn(data: bytes, head: bytes, echo: bytes) -> Answer | None:
         return answer
     if len(_known) >= 4096:
         _known.clear()
-    _known[head.translate(_WITHOUT_DIGITS)] = (answer[0], data[:13], echo_at, length_at, data[length_at : length_at + 18])
+    length = data[length_at : length_at + 18]
+    _known[head.translate(_WITHOUT_DIGITS)] = (answer[0], data[:13], echo_at, length_at, length)
     return answer
 
 
@@ -100,8 +101,8 @@ class Reader:
     """
 
     __slots__ = (
-        "begun", "keep", "_echo", "_bodiless", "_buffer", "_status", "_head", "_chunks", "_size", "_pieces", "_short", "_missing",
-        "_framing",
+        "begun", "keep", "_echo", "_bodiless", "_buffer", "_status", "_head", "_framing", "_missing",
+        "_chunks", "_size", "_pieces", "_short",
     )  # fmt: skip
 
     def __init__(self, echo: bytes, bodiless: bool) -> None:
@@ -159,7 +160,7 @@ class Reader:
             head = buffer[:end]
             line = head.partition(b"\r\n")[0]
             digits = line[9:12]
-            if line[7:8] not in (b"0", b"1") or line[8:9] != b" " or not digits.isdigit() or line[12:13] not in (b"", b" "):
+            if line[7:9] not in (b"0 ", b"1 ") or not digits.isdigit() or line[12:13] not in (b"", b" "):
                 raise BadAnswer(f"The answer's first line is none of HTTP/1.1: {line[:80]!r}.")
             status = int(digits)
             self._buffer = buffer[end + 4 :]
@@ -185,7 +186,7 @@ class Reader:
         lengths = set(_tokens(fields, b"content-length"))
         if coding:
             if coding != [b"chunked"] or lengths:
-                raise BadAnswer("The body of the answer is in a transfer coding other than chunked, or has two lengths.")
+                raise BadAnswer("The answer's body is in a transfer coding other than chunked, or has two lengths.")
             self._framing = _CHUNKED
             self._pieces.append(rest)
             return self._chunked()

@@ -52,4 +52,5 @@ def checked(key: str) -> bytes:
 
 
 def _invalid(why: str) -> Invalid:
-    return Invalid(400, "key_invalid", f"The key is out of form: {why}. A key is 1 to {MAX_BYTES} bytes of UTF-8 without NUL.")
+    allowed = f"A key is 1 to {MAX_BYTES} bytes of UTF-8 without NUL."
+    return Invalid(400, "key_invalid", f"The key is out of form: {why}. {allowed}")

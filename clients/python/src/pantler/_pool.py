@@ -80,7 +80,7 @@ class Connection:
         self._send = sock.send
         self._recv = sock.recv
         self.poll: Callable[[float], list[tuple[int, int]]] | None = None
-        """Where that is enough to know whether it is quiet: what can be read on it. (No call of ours comes between.)"""
+        """What can be read on it, where nothing else has to be looked at to know whether it is quiet."""
 
     def close(self) -> None:
         sock, self.sock = self.sock, None
@@ -107,7 +107,7 @@ class Connection:
         try:
             sock.settimeout(0)
             # On TLS this also takes in what is no data of ours, such as tickets for later sessions.
-            if isinstance(sock, ssl.SSLSocket):
+            if self.address.tls:
                 sock.recv(1)
             else:
                 sock.recv(1, socket.MSG_PEEK)
@@ -295,7 +295,7 @@ def lines(address: Address, token: str | None) -> bytes:
     text = b"Host: " + address.host_field
     if token:
         if not token.isascii() or not token.isprintable() or " " in token:
-            raise ValueError("A token is visible ASCII characters alone; this one has others in it, a line's end perhaps.")
+            raise ValueError("A token is visible ASCII characters alone; this one has others in it.")
         text += b"\r\nAuthorization: Bearer " + token.encode("ascii")
     return text
 
