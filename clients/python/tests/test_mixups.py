@@ -59,10 +59,22 @@ async def ask_async(pool: AsyncPool, key: int, timeout: float = 5.0) -> None:
     assert status == 200 and body == value(key), (key, status, body[:30])
 
 
+@pytest.fixture(scope="module")
+def own_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service that no other test of this process has connections to: some keep theirs."""
+    service = Service(tmp_path_factory.mktemp("mixups"))
+    try:
+        service.start()
+        yield service.url
+        service.stop()
+    finally:
+        service.kill()
+
+
 @pytest.fixture
-def address(service: str) -> Iterator[Address]:
+def address(own_service: str) -> Iterator[Address]:
     """That of the service, to which no connection may be open when a test is over."""
-    addresses, _ = parse_addresses(service)
+    addresses, _ = parse_addresses(own_service)
     fill(addresses[0])
     yield addresses[0]
     gc.collect()

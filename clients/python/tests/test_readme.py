@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -284,8 +285,14 @@ def test_the_check_of_the_readmes_settings(site: Place) -> None:
     (block,) = README["What is wrong with my settings?"]
     command = block.text.split()
     assert command[:2] == ["python", "-m"]
-    told = site.run(sys.executable, *command[1:], DJANGO_SETTINGS_MODULE="settings", PYTHONPATH=str(site.folder))
-    assert "default" in told or not told.strip()
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "settings", "PYTHONPATH": str(site.folder)}
+    told = subprocess.run(
+        [sys.executable, *command[1:], "--output", "json"], cwd=site.folder, env=environment, capture_output=True, text=True
+    )
+    findings = {finding["id"] for finding in json.loads(told.stdout)["findings"] if finding["level"] != "info"}
+    # A machine that is busy with other tests is slow, and the check says so.
+    assert not findings - {"pantler.W019"}, told.stdout
+    assert told.returncode == (1 if findings else 0)
 
 
 def test_a_site_that_moves_in_finds_what_the_old_cache_has(site: Place) -> None:
