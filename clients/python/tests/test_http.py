@@ -11,7 +11,7 @@ from pantler import _http
 from pantler._http import Answer, Reader, WrongID, field, whole
 from pantler.errors import BadAnswer
 
-ECHO = b"\r\nx-request-id: 1234567\r\n"
+ECHO = b"\r\nx-request-id: pantler-1234567\r\n"
 
 
 def read(*pieces: bytes, bodiless: bool = False, ended: bool = False) -> tuple[Answer | None, bool]:
@@ -30,8 +30,10 @@ GOOD = {
     "a length": (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", 200, b"hello", True),
     "no body": (b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", 201, b"", True),
     "no reason": (b"HTTP/1.1 200\r\nContent-Length: 1\r\n\r\nx", 200, b"x", True),
-    "its id": (b"HTTP/1.1 200 OK\r\nx-request-id: 1234567\r\ncontent-length: 2\r\n\r\nhi", 200, b"hi", True),
-    "its id, in capitals": (b"HTTP/1.1 200 OK\r\nX-REQUEST-ID:1234567\r\ncontent-length: 2\r\n\r\nhi", 200, b"hi", True),
+    "its id": (b"HTTP/1.1 200 OK\r\nx-request-id: pantler-1234567\r\ncontent-length: 2\r\n\r\nhi", 200, b"hi", True),
+    "a proxy's id": (b"HTTP/1.1 200 OK\r\nx-request-id: 0b8f67a3-8d6c\r\ncontent-length: 2\r\n\r\nhi", 200, b"hi", True),
+    "an empty id": (b"HTTP/1.1 200 OK\r\nx-request-id:\r\ncontent-length: 2\r\n\r\nhi", 200, b"hi", True),
+    "its id, in capitals": (b"HTTP/1.1 200 OK\r\nX-REQUEST-ID:pantler-1234567\r\ncontent-length: 2\r\n\r\nhi", 200, b"hi", True),
     "204": (b"HTTP/1.1 204 No Content\r\netag: \"1\"\r\n\r\n", 204, b"", True),
     "304 with a length": (b"HTTP/1.1 304 Not Modified\r\ncontent-length: 10\r\n\r\n", 304, b"", True),
     "100 before it": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx", 200, b"x", True),
@@ -137,11 +139,10 @@ BAD = {
     "a chunk that is longer than it says": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nabc\r\n",
     "an endless chunk line": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;" + b"x" * 70_000,
     "an endless trailer": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n" + b"x: y\r\n" * 20_000,
-    "another id": b"HTTP/1.1 200 OK\r\nx-request-id: 1234568\r\ncontent-length: 0\r\n\r\n",
-    "a longer id": b"HTTP/1.1 200 OK\r\nx-request-id: 12345678\r\ncontent-length: 0\r\n\r\n",
-    "a shorter id": b"HTTP/1.1 200 OK\r\nx-request-id: 123456\r\ncontent-length: 0\r\n\r\n",
-    "its id and another": b"HTTP/1.1 200 OK\r\nx-request-id: 1234567\r\nx-request-id: 1\r\ncontent-length: 0\r\n\r\n",
-    "an empty id": b"HTTP/1.1 200 OK\r\nx-request-id:\r\ncontent-length: 0\r\n\r\n",
+    "another id": b"HTTP/1.1 200 OK\r\nx-request-id: pantler-1234568\r\ncontent-length: 0\r\n\r\n",
+    "a longer id": b"HTTP/1.1 200 OK\r\nx-request-id: pantler-12345678\r\ncontent-length: 0\r\n\r\n",
+    "a shorter id": b"HTTP/1.1 200 OK\r\nx-request-id: pantler-123456\r\ncontent-length: 0\r\n\r\n",
+    "its id and another": b"HTTP/1.1 200 OK\r\nx-request-id: pantler-1234567\r\nx-request-id: pantler-1\r\ncontent-length: 0\r\n\r\n",
 }  # fmt: skip
 
 
@@ -164,7 +165,7 @@ def test_many_interim_answers_are_passed_over() -> None:
 
 
 def test_a_known_head_hides_nothing() -> None:
-    def data(id: bytes = b"1234567", length: bytes = b"3", body: bytes = b"abc", status: bytes = b"200 OK") -> bytes:
+    def data(id: bytes = b"pantler-1234567", length: bytes = b"3", body: bytes = b"abc", status: bytes = b"200 OK") -> bytes:
         return (
             b"HTTP/1.1 %s\r\ndate: Mon, 30 Nov 2026 18:14:16 GMT\r\nx-request-id: %s\r\ncontent-type: text/plain\r\n"
             b"content-length: %s\r\netag: \"17\"\r\n\r\n%s" % (status, id, length, body)
@@ -232,5 +233,5 @@ def test_fields_are_found_whatever_their_case() -> None:
 
 
 def test_no_two_connections_have_requests_of_one_id() -> None:
-    starts = {_http.random_start() for _ in range(1000)}
-    assert len(starts) == 1000 and {len(str(start)) for start in starts} == {15}
+    starts = {_http.echo_start() for _ in range(1000)}
+    assert len(starts) == 1000 and len({len(start) for start in starts}) == 1

@@ -21,7 +21,7 @@ from time import monotonic
 
 from ._address import Address
 from ._failover import Standing, first_up, unreachable
-from ._http import Answer, Reader, WrongID, random_start, whole
+from ._http import Answer, Reader, WrongID, echo_start, whole
 from ._observation import Observer, observation
 from ._pool import IDLE_SECONDS, LARGE, NO_SIGNAL, PIECE, PIECE_OUT, NotAnswered, NotAsked, lines, may_ask_again, public
 from ._tls import Secure
@@ -56,7 +56,7 @@ class AsyncConnection:
         self._loop = weakref.ref(loop)
         self._fd = sock.fileno()
         self._lines = lines
-        self._echo_start = b"\r\nx-request-id: %d" % random_start()
+        self._echo_start = echo_start()
         self._count = 0
         self._secure = secure
         self._recv = sock.recv

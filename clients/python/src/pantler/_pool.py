@@ -22,7 +22,7 @@ from time import monotonic
 
 from ._address import Address
 from ._failover import Standing, first_up, unreachable
-from ._http import Answer, Reader, WrongID, random_start, whole
+from ._http import Answer, Reader, WrongID, echo_start, whole
 from ._observation import Observer, observation
 from .errors import BadAnswer, ConnectionLost, TimedOut, Unavailable
 
@@ -74,7 +74,7 @@ class Connection:
         self.used = 0.0
         self._lines = lines
         # The connection's own part makes answers tell apart that a proxy mixes up between connections.
-        self._echo = b"\r\nx-request-id: %d" % random_start()
+        self._echo = echo_start()
         self._count = 0
         self._limit = 0.0
         self._send = sock.send
