@@ -3,12 +3,13 @@
 
     python -m venv /tmp/bench && /tmp/bench/bin/pip install ./clients/python -r clients/python/benchmarks/requirements.txt gunicorn
     /tmp/bench/bin/python clients/python/benchmarks/site.py                     # the table of clients/python/example/README.md
+    … site.py --write                                                           # puts it there, too
     … site.py --backends off,pantler --seconds 5                                # some of it
 
 Gunicorn serves the site with two workers of four threads, and eight callers ask it over kept connections: all the same pages, drawn with one
 seed. Of every 25 requests one is a change (a score, a price, a comment), and the page that shows a price or a comment is asked right behind it, over
-another connection: where it shows what was before, it counts as old. Each cache has its rounds in turn with the others, begins empty, and has some seconds to fill before it is
-measured; the database is seeded once and copied.
+another connection: where it shows what was before, it counts as old. Each cache has its rounds in turn with the others, begins empty, and has
+some seconds to fill before it is measured; the database is seeded once and copied.
 
 Starts Redis and Memcached itself (see servers.py); the service is PANTLER_EXECUTABLE, or .build/release/pantler.
 """
@@ -18,8 +19,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import importlib.metadata
 import itertools
 import os
+import platform
 import random
 import shutil
 import statistics
@@ -243,12 +246,26 @@ def table(found: dict[str, Figures]) -> str:
     return "\n".join(lines)
 
 
+BEGIN, END = "<!-- benchmarks/site.py --write -->\n", "<!-- end -->"
+
+
+def write(lines: list[str]) -> None:
+    """Puts the table between its marks in the example's README."""
+    readme = EXAMPLE / "README.md"
+    before, begin, rest = readme.read_text().partition(BEGIN)
+    _, end, behind = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{readme} has no {BEGIN.strip()} … {END}")
+    readme.write_text(before + begin + "\n".join(lines) + "\n" + end + behind)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--backends", default=",".join(BACKENDS), help=f"some of {', '.join(BACKENDS)}")
     parser.add_argument("--seconds", type=float, default=10.0, help="that each round measures (default 10)")
     parser.add_argument("--warm", type=float, default=5.0, help="seconds before that (default 5)")
     parser.add_argument("--rounds", type=int, default=3, help="of each cache (default 3)")
+    parser.add_argument("--write", action="store_true", help="put the table into the example's README, too")
     parser.add_argument("--scale", type=float, default=1.0, help="of the database (default 1)")
     chosen = parser.parse_args()
     names = chosen.backends.split(",")
@@ -269,8 +286,16 @@ def main() -> None:
                 found[name].add(figures)
                 found[name].rates += figures.rates
     changes = sum(figures.changes for figures in found.values())
-    print(f"{sum(len(figures.took) for figures in found.values()):,} requests, {changes:,} of them changes\n")
-    print(table(found))
+    requests = sum(len(figures.took) for figures in found.values())
+    lines = [
+        f"Python {platform.python_version()}, Django {importlib.metadata.version('django')}, {os.cpu_count()} cores, {chosen.rounds} rounds of {chosen.seconds:g} s each; "
+        f"{requests:,} requests in all, {changes:,} of them changes.",
+        "",
+        table(found),
+    ]
+    print("\n".join(lines))
+    if chosen.write:
+        write(lines)
 
 
 if __name__ == "__main__":
