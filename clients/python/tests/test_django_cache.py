@@ -1,4 +1,7 @@
-"""`PantlerCache` beyond what Django's own tests ask: values, timeouts, keys, what django-redis adds, tags; blocking and as coroutines."""
+"""
+`PantlerCache` beyond what Django's own tests ask: values, timeouts, keys, what django-redis adds, tags; blocking and as
+coroutines.
+"""
 
 from __future__ import annotations
 
@@ -89,10 +92,49 @@ class Colour(str):
 
 
 VALUES = [
-    None, True, False, 0, 1, -1, 2**53, 2**80, -(2**80), 0.1, 1e300, -0.0, float("inf"), "", "text", "a\0b\u2028\U0001f600", "\ud800", b"", b"bytes\xff",
-    [], {}, (), [1, [2, [3]]], {"a": {"b": [None]}}, (1, (2,)), {1: "int key"}, {(1, 2): 3}, {None: 1}, {1, 2}, frozenset({1}), bytearray(b"x"), 1 + 2j,
-    decimal.Decimal("1.10"), fractions.Fraction(1, 3), datetime.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=datetime.timezone.utc), datetime.timedelta(days=1),
-    OrderedDict(a=1), Colour("red"), [True, 1, 1.0], {"nested": (1,)}, "x" * 100_000, b"\0" * 100_000, string.Template("$a").template,
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2**53,
+    2**80,
+    -(2**80),
+    0.1,
+    1e300,
+    -0.0,
+    float("inf"),
+    "",
+    "text",
+    "a\0b\u2028\U0001f600",
+    "\ud800",
+    b"",
+    b"bytes\xff",
+    [],
+    {},
+    (),
+    [1, [2, [3]]],
+    {"a": {"b": [None]}},
+    (1, (2,)),
+    {1: "int key"},
+    {(1, 2): 3},
+    {None: 1},
+    {1, 2},
+    frozenset({1}),
+    bytearray(b"x"),
+    1 + 2j,
+    decimal.Decimal("1.10"),
+    fractions.Fraction(1, 3),
+    datetime.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=datetime.timezone.utc),
+    datetime.timedelta(days=1),
+    OrderedDict(a=1),
+    Colour("red"),
+    [True, 1, 1.0],
+    {"nested": (1,)},
+    "x" * 100_000,
+    b"\0" * 100_000,
+    string.Template("$a").template,
 ]
 
 
@@ -103,7 +145,9 @@ def test_what_is_set_comes_back_with_its_type(cached: Any, serializer: str) -> N
         assert cache.set(f"k{number}", value) is True
         found = cache.get(f"k{number}", "missing")
         assert found == value and type(found) is type(value), value
-    assert cache.get_many([f"k{number}" for number in range(len(VALUES))]) == {f"k{number}": value for number, value in enumerate(VALUES)}
+    assert cache.get_many([f"k{number}" for number in range(len(VALUES))]) == {
+        f"k{number}": value for number, value in enumerate(VALUES)
+    }
     assert cache.set_many({f"m{number}": value for number, value in enumerate(VALUES)}) == []
     for number, value in enumerate(VALUES):
         found = cache.get(f"m{number}", "missing")
@@ -166,7 +210,10 @@ def test_json_is_for_exactly_the_types_that_come_back_the_same(make: Any, servic
 
 def test_what_others_have_put_is_read(make: Any, service: str) -> None:
     request = urllib.request.Request(
-        f"{service}/v1/namespaces/cache-{os.getpid()}/entries/:1:k", b'{"value":{"a":[1.5]}}', {"Content-Type": "application/json"}, method="PUT"
+        f"{service}/v1/namespaces/cache-{os.getpid()}/entries/:1:k",
+        b'{"value":{"a":[1.5]}}',
+        {"Content-Type": "application/json"},
+        method="PUT",
     )
     urllib.request.urlopen(request, timeout=10).close()
     assert make().get("k") == {"a": [1.5]}
@@ -182,8 +229,12 @@ def test_what_cannot_be_pickled_raises_what_pickle_raises_and_changes_nothing(ca
         cache = cached(OPTIONS=options)
         cache.set("k", "old")
         for call in (
-            lambda: cache.set("k", Cannot()), lambda: cache.add("new", Cannot()), lambda: cache.set_many({"k": 1, "l": Cannot()}),
-            lambda: cache.get_or_set("new", Cannot), lambda: cache.set("k", [Cannot()], nx=True), lambda: cache.set("k", Cannot(), 0),
+            lambda: cache.set("k", Cannot()),
+            lambda: cache.add("new", Cannot()),
+            lambda: cache.set_many({"k": 1, "l": Cannot()}),
+            lambda: cache.get_or_set("new", Cannot),
+            lambda: cache.set("k", [Cannot()], nx=True),
+            lambda: cache.set("k", Cannot(), 0),
         ):
             with pytest.raises(pickle.PicklingError):
                 call()
@@ -214,7 +265,10 @@ def test_a_serializer_of_ones_own(cached: Any, given: Any) -> None:
 def test_a_value_that_is_too_large_is_an_error_and_leaves_no_old_one(cached: Any, service: str) -> None:
     namespace = f"small-{os.getpid()}"
     request = urllib.request.Request(
-        f"{service}/v1/namespaces/{namespace}", b'{"max_value_size":1000}', {"Content-Type": "application/json"}, method="PUT"
+        f"{service}/v1/namespaces/{namespace}",
+        b'{"max_value_size":1000}',
+        {"Content-Type": "application/json"},
+        method="PUT",
     )
     urllib.request.urlopen(request, timeout=10).close()
     from pantler import Refused
@@ -241,8 +295,19 @@ def test_a_value_that_is_too_large_is_an_error_and_leaves_no_old_one(cached: Any
 @pytest.mark.parametrize(
     ("timeout", "left"),
     [
-        (None, None), (300, 300), (0.5, 0.5), (100.25, 100.25), (datetime.timedelta(minutes=2), 120), (decimal.Decimal("2.5"), 2.5), (True, 1),
-        (3_153_600_000, 3_153_600_000), (3_153_600_001, None), (10**12, None), (float("inf"), None), (1e300, None), (2**70, None),
+        (None, None),
+        (300, 300),
+        (0.5, 0.5),
+        (100.25, 100.25),
+        (datetime.timedelta(minutes=2), 120),
+        (decimal.Decimal("2.5"), 2.5),
+        (True, 1),
+        (3_153_600_000, 3_153_600_000),
+        (3_153_600_001, None),
+        (10**12, None),
+        (float("inf"), None),
+        (1e300, None),
+        (2**70, None),
     ],
 )
 def test_timeouts(cached: Any, timeout: Any, left: float | None) -> None:
@@ -266,11 +331,16 @@ def test_timeouts(cached: Any, timeout: Any, left: float | None) -> None:
         check("default")
 
 
-@pytest.mark.parametrize("timeout", [0, -1, -0.5, 0.0, datetime.timedelta(0), datetime.timedelta(seconds=-1), float("-inf")])
+@pytest.mark.parametrize(
+    "timeout", [0, -1, -0.5, 0.0, datetime.timedelta(0), datetime.timedelta(seconds=-1), float("-inf")]
+)
 def test_a_timeout_that_is_over_deletes(cached: Any, timeout: Any) -> None:
     cache = cached()
     for call in (
-        lambda: cache.set("k", 2, timeout), lambda: cache.set_many({"k": 2}, timeout), lambda: cache.touch("k", timeout), lambda: cache.expire("k", timeout),
+        lambda: cache.set("k", 2, timeout),
+        lambda: cache.set_many({"k": 2}, timeout),
+        lambda: cache.touch("k", timeout),
+        lambda: cache.expire("k", timeout),
         lambda: cache.set("k", 2, timeout, xx=True),
     ):
         cache.set("k", 1)
@@ -292,7 +362,11 @@ def test_a_tiny_timeout_is_one_and_not_none(cache: Any) -> None:
 @pytest.mark.parametrize("timeout", ["60", float("nan"), [], object(), datetime.datetime(2026, 1, 1), 1j])
 def test_what_is_no_timeout_is_refused(cached: Any, timeout: Any) -> None:
     cache = cached()
-    for call in (lambda: cache.set("k", 1, timeout), lambda: cache.add("k", 1, timeout), lambda: cache.touch("k", timeout)):
+    for call in (
+        lambda: cache.set("k", 1, timeout),
+        lambda: cache.add("k", 1, timeout),
+        lambda: cache.touch("k", timeout),
+    ):
         with pytest.raises((TypeError, ValueError), match="timeout"):
             call()
 
@@ -303,8 +377,43 @@ def test_what_is_no_timeout_is_refused(cached: Any, timeout: Any) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "a/b", "..", ".", "../x", "//", "/", "a//b", "+", "%", "%2F", "%00", "?", "#", "a b", "ä", "\U0001f600", "a\nb", "a\0b", "\ud800", "x" * 250,
-        "x" * 1024, "x" * 1025, "ä" * 600, "x" * 100_000, "a;b", "a,b", "&key=", "=", "\x7f", "\r\n", "", " ", "~sha256~", 5, None, ("a", 1), 1.5,
+        "a/b",
+        "..",
+        ".",
+        "../x",
+        "//",
+        "/",
+        "a//b",
+        "+",
+        "%",
+        "%2F",
+        "%00",
+        "?",
+        "#",
+        "a b",
+        "ä",
+        "\U0001f600",
+        "a\nb",
+        "a\0b",
+        "\ud800",
+        "x" * 250,
+        "x" * 1024,
+        "x" * 1025,
+        "ä" * 600,
+        "x" * 100_000,
+        "a;b",
+        "a,b",
+        "&key=",
+        "=",
+        "\x7f",
+        "\r\n",
+        "",
+        " ",
+        "~sha256~",
+        5,
+        None,
+        ("a", 1),
+        1.5,
     ],
 )
 def test_any_key(cached: Any, key: Any) -> None:
@@ -381,9 +490,21 @@ def test_prefix_version_and_key_function(cached: Any) -> None:
 
 def test_counting_integers(cache: Any) -> None:
     cache.set("n", 5, 100)
-    assert (cache.incr("n"), cache.incr("n", 10), cache.incr("n", -20), cache.decr("n", 4), cache.decr("n", -1), cache.incr("n", 0)) == (6, 16, -4, -8, -7, -7)
+    assert (
+        cache.incr("n"),
+        cache.incr("n", 10),
+        cache.incr("n", -20),
+        cache.decr("n", 4),
+        cache.decr("n", -1),
+        cache.incr("n", 0),
+    ) == (6, 16, -4, -8, -7, -7)
     assert 98 <= cache.ttl("n") <= 100
-    for missing in (lambda: cache.incr("none"), lambda: cache.decr("none"), lambda: cache.incr("none", 1.5), lambda: cache.incr_version("none")):
+    for missing in (
+        lambda: cache.incr("none"),
+        lambda: cache.decr("none"),
+        lambda: cache.incr("none", 1.5),
+        lambda: cache.incr_version("none"),
+    ):
         with pytest.raises(ValueError, match="none"):
             missing()
     assert cache.incr("new", 3, ignore_key_check=True) == 3 and cache.ttl("new") == 300
@@ -393,9 +514,18 @@ def test_counting_integers(cache: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "delta", "total"),
     [
-        (2**53 - 1, 1, 2**53), (2**80, 1, 2**80 + 1), (5, 2**60, 5 + 2**60), (-(2**53) + 1, -1, -(2**53)), (1.5, 1, 2.5), (1, 0.5, 1.5), (True, 1, 2),
-        (decimal.Decimal("1.1"), 1, decimal.Decimal("2.1")), (datetime.date(2026, 1, 1), datetime.timedelta(1), datetime.date(2026, 1, 2)),
-        (1, True, 2), ("a", "b", "ab"), ([1], [2], [1, 2]),
+        (2**53 - 1, 1, 2**53),
+        (2**80, 1, 2**80 + 1),
+        (5, 2**60, 5 + 2**60),
+        (-(2**53) + 1, -1, -(2**53)),
+        (1.5, 1, 2.5),
+        (1, 0.5, 1.5),
+        (True, 1, 2),
+        (decimal.Decimal("1.1"), 1, decimal.Decimal("2.1")),
+        (datetime.date(2026, 1, 1), datetime.timedelta(1), datetime.date(2026, 1, 2)),
+        (1, True, 2),
+        ("a", "b", "ab"),
+        ([1], [2], [1, 2]),
     ],
 )
 def test_counting_what_is_no_small_integer(cache: Any, value: Any, delta: Any, total: Any) -> None:
@@ -463,8 +593,12 @@ def test_time_to_live(cache: Any) -> None:
     assert cache.expire_at("k", datetime.datetime(2020, 1, 1)) is True and cache.get("k") is None
     assert cache.ttl("k") == 0 and cache.pttl("k") == 0
     for call in (
-        lambda: cache.persist("k"), lambda: cache.expire("k", 5), lambda: cache.pexpire("k", 5), lambda: cache.expire_at("k", soon),
-        lambda: cache.expire_at("k", 0), lambda: cache.pexpire_at("k", soon),
+        lambda: cache.persist("k"),
+        lambda: cache.expire("k", 5),
+        lambda: cache.pexpire("k", 5),
+        lambda: cache.expire_at("k", soon),
+        lambda: cache.expire_at("k", 0),
+        lambda: cache.pexpire_at("k", soon),
     ):
         assert call() is False
     cache.set("k", 1)
@@ -486,9 +620,21 @@ def test_keys_by_pattern(cache: Any) -> None:
         cache.set_many({name: 1 for name in names})
         cache.set("a", 1, version=2)
         for pattern, found in {
-            "*": names, "a*": ["a", "ab", "abc", "a*c", "a[c", "a\\c"], "a": ["a"], "?": ["a", "b", "ä", "A"], "a?c": ["abc", "a*c", "a[c", "a\\c"],
-            "a[bx]c": ["abc"], "a[^b]c": ["a*c", "a[c", "a\\c"], "a[a-c]c": ["abc"], "a\\*c": ["a*c"], "a\\\\c": ["a\\c"], "*c": ["abc", "a*c", "a[c", "a\\c"],
-            "": [], "[": [], "a[": [], "**a**": ["a", "ab", "abc", "a*c", "a[c", "a\\c"],
+            "*": names,
+            "a*": ["a", "ab", "abc", "a*c", "a[c", "a\\c"],
+            "a": ["a"],
+            "?": ["a", "b", "ä", "A"],
+            "a?c": ["abc", "a*c", "a[c", "a\\c"],
+            "a[bx]c": ["abc"],
+            "a[^b]c": ["a*c", "a[c", "a\\c"],
+            "a[a-c]c": ["abc"],
+            "a\\*c": ["a*c"],
+            "a\\\\c": ["a\\c"],
+            "*c": ["abc", "a*c", "a[c", "a\\c"],
+            "": [],
+            "[": [],
+            "a[": [],
+            "**a**": ["a", "ab", "abc", "a*c", "a[c", "a\\c"],
         }.items():
             assert sorted(cache.keys(pattern)) == sorted(found), pattern
             assert sorted(cache.iter_keys(pattern, itersize=5)) == sorted(found), pattern
@@ -659,7 +805,9 @@ def test_stale_values_are_served_while_one_caller_refreshes(cached: Any) -> None
         async def _other(other: Any) -> Any:
             import contextvars
 
-            return await asyncio.get_running_loop().create_task(other.aget("k"), **({"context": contextvars.Context()} if _HAS_CONTEXT else {}))
+            return await asyncio.get_running_loop().create_task(
+                other.aget("k"), **({"context": contextvars.Context()} if _HAS_CONTEXT else {})
+            )
 
         if not _HAS_CONTEXT:
             pytest.skip("tasks take no context before Python 3.11")
@@ -693,11 +841,25 @@ def test_a_stale_value_that_another_wrote_since_is_replaced_by_a_set(make: Any) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"TIMOUT": 1}, "did you mean TIMEOUT"), ({"CLIENT_CLASS": "django_redis.client.DefaultClient"}, "no option 'CLIENT_CLASS'"), ({"TIMEOUT": 0}, "TIMEOUT"),
-        ({"TIMEOUT": "2"}, "TIMEOUT"), ({"SERIALIZER": "yaml"}, "msgpack"), ({"SERIALIZER": "no.such.Thing"}, "SERIALIZER"), ({"SERIALIZER": 5}, "SERIALIZER"),
-        ({"TAGS": "x"}, "TAGS"), ({"LEASES": "template."}, "LEASES"), ({"LEASES": [""]}, "LEASES"), ({"LEASE_TTL": 1000}, "LEASE_TTL"), ({"LEASE_WAIT": 60}, "LEASE_WAIT"),
-        ({"MAX_IDLE": -1}, "MAX_IDLE"), ({"IGNORE_EXCEPTIONS": "yes"}, "IGNORE_EXCEPTIONS"), ({"NAMESPACE": "other"}, "namespace"), ({"CA_FILE": "/x.pem"}, "ca_file"),
-        ({"STALE_TTL": -1}, "stale_ttl|STALE_TTL"), ({"TOKEN": "a b"}, "token"), ({"TOKEN": 5}, "TOKEN"),
+        ({"TIMOUT": 1}, "did you mean TIMEOUT"),
+        ({"CLIENT_CLASS": "django_redis.client.DefaultClient"}, "no option 'CLIENT_CLASS'"),
+        ({"TIMEOUT": 0}, "TIMEOUT"),
+        ({"TIMEOUT": "2"}, "TIMEOUT"),
+        ({"SERIALIZER": "yaml"}, "msgpack"),
+        ({"SERIALIZER": "no.such.Thing"}, "SERIALIZER"),
+        ({"SERIALIZER": 5}, "SERIALIZER"),
+        ({"TAGS": "x"}, "TAGS"),
+        ({"LEASES": "template."}, "LEASES"),
+        ({"LEASES": [""]}, "LEASES"),
+        ({"LEASE_TTL": 1000}, "LEASE_TTL"),
+        ({"LEASE_WAIT": 60}, "LEASE_WAIT"),
+        ({"MAX_IDLE": -1}, "MAX_IDLE"),
+        ({"IGNORE_EXCEPTIONS": "yes"}, "IGNORE_EXCEPTIONS"),
+        ({"NAMESPACE": "other"}, "namespace"),
+        ({"CA_FILE": "/x.pem"}, "ca_file"),
+        ({"STALE_TTL": -1}, "stale_ttl|STALE_TTL"),
+        ({"TOKEN": "a b"}, "token"),
+        ({"TOKEN": 5}, "TOKEN"),
     ],
 )
 def test_settings_that_cannot_be(make: Any, options: dict[str, Any], message: str) -> None:
@@ -707,7 +869,10 @@ def test_settings_that_cannot_be(make: Any, options: dict[str, Any], message: st
         make(OPTIONS=options)
 
 
-@pytest.mark.parametrize("location", ["localhost:8080", "redis://localhost", "http://", 5, ["http://a/v1/namespaces/x", "http://b/v1/namespaces/y"]])
+@pytest.mark.parametrize(
+    "location",
+    ["localhost:8080", "redis://localhost", "http://", 5, ["http://a/v1/namespaces/x", "http://b/v1/namespaces/y"]],
+)
 def test_locations_that_cannot_be(make: Any, location: Any) -> None:
     from django.core.exceptions import ImproperlyConfigured
 
@@ -736,7 +901,23 @@ def test_wrappers_on_the_object_see_the_calls(make: Any) -> None:
     """django-debug-toolbar sets its wrappers as attributes of the cache object."""
     cache = make()
     seen = []
-    for name in ("add", "get", "set", "get_or_set", "touch", "delete", "clear", "get_many", "set_many", "delete_many", "has_key", "incr", "decr", "incr_version", "decr_version"):
+    for name in (
+        "add",
+        "get",
+        "set",
+        "get_or_set",
+        "touch",
+        "delete",
+        "clear",
+        "get_many",
+        "set_many",
+        "delete_many",
+        "has_key",
+        "incr",
+        "decr",
+        "incr_version",
+        "decr_version",
+    ):
         original = getattr(cache, name)
 
         def wrapper(*args: Any, _name: str = name, _original: Any = original, **kwargs: Any) -> Any:

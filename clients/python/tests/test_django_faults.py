@@ -1,4 +1,7 @@
-"""A site whose cache goes away: what is ignored, what is logged, and that it comes back by itself. With forks, and with coroutines that are cancelled."""
+"""
+A site whose cache goes away: what is ignored, what is logged, and that it comes back by itself. With forks, and with
+coroutines that are cancelled.
+"""
 
 from __future__ import annotations
 
@@ -83,20 +86,45 @@ def mute() -> Iterator[Mute]:
     server.close()
 
 
-# Each call, and what it answers where the service is away and that is ignored: what an empty cache says that keeps nothing.
+# Each call, and what it answers where the service is away and that is ignored: what an empty cache says that keeps
+# nothing.
 CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], Any]] = [
-    ("get", ("k",), {}, None), ("get", ("k", "default"), {}, "default"), ("set", ("k", 1), {}, False), ("set", ("k", 1), {"nx": True}, False),
-    ("add", ("k", 1), {}, False), ("touch", ("k",), {}, False), ("delete", ("k",), {}, False), ("get_many", (["k"],), {}, {}),
-    ("set_many", ({"k": 1, 2: 3},), {}, ["k", 2]), ("delete_many", (["k"],), {}, None), ("has_key", ("k",), {}, False), ("clear", (), {}, None),
-    ("incr", ("k",), {}, None), ("decr", ("k",), {}, None), ("incr_version", ("k",), {}, None), ("decr_version", ("k",), {"version": 2}, None),
-    ("get_or_set", ("k", lambda: 5), {}, 5), ("get_or_set", ("k", 5), {}, 5), ("ttl", ("k",), {}, 0), ("pttl", ("k",), {}, 0), ("expire", ("k", 5), {}, False),
-    ("pexpire", ("k", 5), {}, False), ("expire_at", ("k", 2_000_000_000), {}, False), ("pexpire_at", ("k", 2_000_000_000_000), {}, False),
-    ("persist", ("k",), {}, False), ("keys", ("*",), {}, []), ("delete_pattern", ("*",), {}, 0), ("delete_pattern", ("*a",), {}, 0), ("close", (), {}, None),
+    ("get", ("k",), {}, None),
+    ("get", ("k", "default"), {}, "default"),
+    ("set", ("k", 1), {}, False),
+    ("set", ("k", 1), {"nx": True}, False),
+    ("add", ("k", 1), {}, False),
+    ("touch", ("k",), {}, False),
+    ("delete", ("k",), {}, False),
+    ("get_many", (["k"],), {}, {}),
+    ("set_many", ({"k": 1, 2: 3},), {}, ["k", 2]),
+    ("delete_many", (["k"],), {}, None),
+    ("has_key", ("k",), {}, False),
+    ("clear", (), {}, None),
+    ("incr", ("k",), {}, None),
+    ("decr", ("k",), {}, None),
+    ("incr_version", ("k",), {}, None),
+    ("decr_version", ("k",), {"version": 2}, None),
+    ("get_or_set", ("k", lambda: 5), {}, 5),
+    ("get_or_set", ("k", 5), {}, 5),
+    ("ttl", ("k",), {}, 0),
+    ("pttl", ("k",), {}, 0),
+    ("expire", ("k", 5), {}, False),
+    ("pexpire", ("k", 5), {}, False),
+    ("expire_at", ("k", 2_000_000_000), {}, False),
+    ("pexpire_at", ("k", 2_000_000_000_000), {}, False),
+    ("persist", ("k",), {}, False),
+    ("keys", ("*",), {}, []),
+    ("delete_pattern", ("*",), {}, 0),
+    ("delete_pattern", ("*a",), {}, 0),
+    ("close", (), {}, None),
 ]
 
 
 @pytest.mark.parametrize(("name", "arguments", "more", "answer"), CALLS)
-def test_a_service_that_is_away_is_an_empty_cache(nowhere: str, name: str, arguments: Any, more: Any, answer: Any) -> None:
+def test_a_service_that_is_away_is_an_empty_cache(
+    nowhere: str, name: str, arguments: Any, more: Any, answer: Any
+) -> None:
     cache = cache_at(nowhere, IGNORE_EXCEPTIONS=True)
     assert getattr(cache, name)(*arguments, **more) == answer
     assert asyncio.run(getattr(cache, "a" + name)(*arguments, **more)) == answer
@@ -143,7 +171,9 @@ class Moved:
     pass
 
 
-def test_a_pickle_that_can_no_longer_be_read_is_a_miss_where_errors_are_ignored(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pickle_that_can_no_longer_be_read_is_a_miss_where_errors_are_ignored(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from pantler import SerializationError
 
     location = f"{service}/v1/namespaces/moved-{os.getpid()}"
@@ -161,7 +191,9 @@ def test_a_pickle_that_can_no_longer_be_read_is_a_miss_where_errors_are_ignored(
     cache.clear()
 
 
-def test_the_log_has_the_first_and_then_a_line_a_second(nowhere: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_has_the_first_and_then_a_line_a_second(
+    nowhere: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from pantler.django import _faults
 
     now = 1000.0
@@ -217,12 +249,20 @@ def test_the_service_killed_and_started_again_under_a_running_site(tmp_path: Pat
     settings: dict[str, Any] = {
         "CACHES": {
             "default": {
-                "BACKEND": "pantler.django.PantlerCache", "LOCATION": f"{own.url}/v1/namespaces/site",
+                "BACKEND": "pantler.django.PantlerCache",
+                "LOCATION": f"{own.url}/v1/namespaces/site",
                 "OPTIONS": {"IGNORE_EXCEPTIONS": True, "TIMEOUT": 1, "CONNECT_TIMEOUT": 0.3},
             }
         },
-        "ROOT_URLCONF": urls, "MIDDLEWARE": [], "ALLOWED_HOSTS": ["*"],
-        "TEMPLATES": [{"BACKEND": "django.template.backends.django.DjangoTemplates", "OPTIONS": {"builtins": ["django.templatetags.cache"]}}],
+        "ROOT_URLCONF": urls,
+        "MIDDLEWARE": [],
+        "ALLOWED_HOSTS": ["*"],
+        "TEMPLATES": [
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "OPTIONS": {"builtins": ["django.templatetags.cache"]},
+            }
+        ],
     }
     try:
         with override_settings(**settings):
@@ -355,7 +395,7 @@ def test_a_thousand_cancelled_requests_and_no_answer_of_another_key(service: str
     cache.clear()
 
 
-APPLICATION = '''
+APPLICATION = """
 import os
 import django
 from django.conf import settings
@@ -395,7 +435,7 @@ def page(request):
 
 urlpatterns = [path("echo/<str:key>/", echo), path("page/", page)]
 application = WSGIHandler()
-'''
+"""
 
 
 def test_gunicorn_with_preload_and_several_workers(service: str, tmp_path: Path) -> None:
@@ -405,14 +445,30 @@ def test_gunicorn_with_preload_and_several_workers(service: str, tmp_path: Path)
     (tmp_path / "forked_site.py").write_text(APPLICATION)
     port = free_port()
     environment = {
-        **os.environ, "LOCATION": f"{service}/v1/namespaces/forked-{os.getpid()}",
+        **os.environ,
+        "LOCATION": f"{service}/v1/namespaces/forked-{os.getpid()}",
         "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(pantler.__file__).parents[1])]),
     }
     log = tmp_path / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--preload", "--workers", "3", "--threads", "4", "--bind", f"127.0.0.1:{port}", "forked_site:application"],
-            env=environment, cwd=tmp_path, stdout=output, stderr=output,
+            [
+                sys.executable,
+                "-m",
+                "gunicorn",
+                "--preload",
+                "--workers",
+                "3",
+                "--threads",
+                "4",
+                "--bind",
+                f"127.0.0.1:{port}",
+                "forked_site:application",
+            ],
+            env=environment,
+            cwd=tmp_path,
+            stdout=output,
+            stderr=output,
         )
     try:
         deadline = time.monotonic() + 30

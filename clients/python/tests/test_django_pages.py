@@ -1,4 +1,7 @@
-"""Pages and fragments with Django's own decorators, middleware and tags: what is expired is made once, and no lease stays behind."""
+"""
+Pages and fragments with Django's own decorators, middleware and tags: what is expired is made once, and no lease stays
+behind.
+"""
 
 from __future__ import annotations
 
@@ -172,8 +175,24 @@ def _views() -> list[Any]:
         return HttpResponse(f"{value} {number}")
 
     views = [
-        slow, slow_to_pickle, fails, answers_500, sets_cookie, varies, streams, rendered_later, with_fragment, with_nested, with_failing_fragment,
-        coroutine, cached_coroutine, our_coroutine, our_template, our_blocking, low_level, takes_and_leaves,
+        slow,
+        slow_to_pickle,
+        fails,
+        answers_500,
+        sets_cookie,
+        varies,
+        streams,
+        rendered_later,
+        with_fragment,
+        with_nested,
+        with_failing_fragment,
+        coroutine,
+        cached_coroutine,
+        our_coroutine,
+        our_template,
+        our_blocking,
+        low_level,
+        takes_and_leaves,
     ]
     return [path(f"{view.__name__}/", view) for view in views]
 
@@ -208,11 +227,18 @@ def pages(namespace: str) -> Iterator[Callable[..., Any]]:
 
     def configured(OPTIONS: dict[str, Any] | None = None, **more: Any) -> Any:
         settings: dict[str, Any] = {
-            "CACHES": {"default": {"BACKEND": "pantler.django.PantlerCache", "LOCATION": namespace, "OPTIONS": OPTIONS or {}}},
+            "CACHES": {
+                "default": {"BACKEND": "pantler.django.PantlerCache", "LOCATION": namespace, "OPTIONS": OPTIONS or {}}
+            },
             "ROOT_URLCONF": urls,
             "MIDDLEWARE": [],
             "ALLOWED_HOSTS": ["*"],
-            "TEMPLATES": [{"BACKEND": "django.template.backends.django.DjangoTemplates", "OPTIONS": {"builtins": ["django.templatetags.cache"]}}],
+            "TEMPLATES": [
+                {
+                    "BACKEND": "django.template.backends.django.DjangoTemplates",
+                    "OPTIONS": {"builtins": ["django.templatetags.cache"]},
+                }
+            ],
             **more,
         }
         return override_settings(**settings)
@@ -224,7 +250,9 @@ def pages(namespace: str) -> Iterator[Callable[..., Any]]:
 
 
 def _flush(namespace: str) -> None:
-    request = urllib.request.Request(namespace + "/invalidate", b'{"all":true}', {"Content-Type": "application/json"}, method="POST")
+    request = urllib.request.Request(
+        namespace + "/invalidate", b'{"all":true}', {"Content-Type": "application/json"}, method="POST"
+    )
     try:
         urllib.request.urlopen(request, timeout=10).close()
     except urllib.error.HTTPError as error:
@@ -360,12 +388,19 @@ def test_each_variant_of_a_page_is_made_once(pages: Any, namespace: str) -> None
         get("/varies/", **{"x-tenant": "first"})
         answers = at_once(60, visit)
         assert all(answer == (200, f"{tenant} 1".encode()) for tenant, answer in answers)
-        assert {name: count for name, count in runs.items()} == {f"varies {tenant}": 1 for tenant in ("first", "t0", "t1", "t2")}
+        assert {name: count for name, count in runs.items()} == {
+            f"varies {tenant}": 1 for tenant in ("first", "t0", "t1", "t2")
+        }
         assert leases(namespace) == []
 
 
-@pytest.mark.parametrize(("view", "status"), [("fails", 500), ("answers_500", 500), ("sets_cookie", 200), ("streams", 200), ("with_failing_fragment", 500)])
-def test_what_cannot_be_kept_is_answered_to_all_and_not_one_after_the_other(pages: Any, namespace: str, view: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("view", "status"),
+    [("fails", 500), ("answers_500", 500), ("sets_cookie", 200), ("streams", 200), ("with_failing_fragment", 500)],
+)
+def test_what_cannot_be_kept_is_answered_to_all_and_not_one_after_the_other(
+    pages: Any, namespace: str, view: str, status: int
+) -> None:
     with pages(DEBUG=False):
         began = time.monotonic()
         answers = at_once(50, lambda: get(f"/{view}/"))
@@ -475,7 +510,9 @@ def test_a_page_made_before_an_invalidation_is_not_kept(pages: Any, namespace: s
         assert get("/with_fragment/") == (200, b"part 2")
 
 
-def test_the_thread_of_a_command_that_gave_up_a_fragment_is_not_stopped_by_its_own_lease(pages: Any, namespace: str) -> None:
+def test_the_thread_of_a_command_that_gave_up_a_fragment_is_not_stopped_by_its_own_lease(
+    pages: Any, namespace: str
+) -> None:
     with pages():
         from django.core.cache import cache
 
@@ -504,8 +541,12 @@ def test_after_a_delete_the_same_request_can_set(pages: Any, namespace: str) -> 
         from django.core.cache import cache
 
         for undo in (
-            lambda: cache.delete("template.cache.a"), lambda: cache.delete_many(["template.cache.a"]), cache.clear,
-            lambda: cache.delete_pattern("template.*"), lambda: cache.set("template.cache.a", 1, 0), lambda: cache.touch("template.cache.a", 0),
+            lambda: cache.delete("template.cache.a"),
+            lambda: cache.delete_many(["template.cache.a"]),
+            cache.clear,
+            lambda: cache.delete_pattern("template.*"),
+            lambda: cache.set("template.cache.a", 1, 0),
+            lambda: cache.touch("template.cache.a", 0),
         ):
             assert cache.get("template.cache.a") is None
             undo()
@@ -520,7 +561,12 @@ def test_what_is_kept_back_is_there_for_its_own_request(pages: Any, namespace: s
     with pages():
         from django.core.cache import cache
 
-        for look in (lambda: cache.get(key), lambda: cache.get_many([key]).get(key), lambda: cache.has_key(key) and ["A"], lambda: cache.ttl(key) and ["A"]):
+        for look in (
+            lambda: cache.get(key),
+            lambda: cache.get_many([key]).get(key),
+            lambda: cache.has_key(key) and ["A"],
+            lambda: cache.ttl(key) and ["A"],
+        ):
             assert cache.get(key) is None
             cache.set(key, ["A"], 60)
             assert look() == ["A"]
@@ -543,8 +589,17 @@ class Visitor:
 
     def __init__(self, application: Any, path: str, method: str = "GET") -> None:
         self.scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path, "raw_path": path.encode(),
-            "query_string": b"", "headers": [(b"host", b"testserver")], "scheme": "http", "client": ("127.0.0.1", 1), "server": ("testserver", 80),
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [(b"host", b"testserver")],
+            "scheme": "http",
+            "client": ("127.0.0.1", 1),
+            "server": ("testserver", 80),
         }
         self._application = application
         self.left: asyncio.Event = asyncio.Event()
@@ -570,7 +625,9 @@ class Visitor:
         return self.status, self.body
 
 
-def asgi(path: str, number: int, leave: bool = False, until: Callable[[], bool] = lambda: True) -> list[tuple[int, bytes]]:
+def asgi(
+    path: str, number: int, leave: bool = False, until: Callable[[], bool] = lambda: True
+) -> list[tuple[int, bytes]]:
     from django.core.handlers.asgi import ASGIHandler
 
     async def all_of_them() -> list[tuple[int, bytes]]:
@@ -671,7 +728,11 @@ def test_a_lease_that_comes_when_its_caller_has_been_cancelled_is_given_up(site:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 while head := await reader.readuntil(b"\r\n\r\n"):
-                    length = [int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+                    length = [
+                        int(line.split(b":")[1])
+                        for line in head.lower().split(b"\r\n")
+                        if line.startswith(b"content-length:")
+                    ]
                     if length:
                         await reader.readexactly(length[0])
                     body = b"{}"
@@ -709,7 +770,10 @@ def test_a_lease_that_comes_when_its_caller_has_been_cancelled_is_given_up(site:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("view", "body"), [("our_coroutine", b"our coroutine 1"), ("our_template", b"template 1"), ("our_blocking", b"our blocking 1")])
+@pytest.mark.parametrize(
+    ("view", "body"),
+    [("our_coroutine", b"our coroutine 1"), ("our_template", b"template 1"), ("our_blocking", b"our blocking 1")],
+)
 def test_our_page_decorator_runs_a_coroutine_once(pages: Any, namespace: str, view: str, body: bytes) -> None:
     with pages():
         assert set(asgi(f"/{view}/", 50)) == {(200, body)}

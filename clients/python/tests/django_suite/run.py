@@ -3,12 +3,13 @@ Runs Django's own cache tests against a Pantler service, with the Django that th
 
     python tests/django_suite/run.py [--url http://127.0.0.1:8080] [label …]
 
-The tests stand in Django's source distribution alone, which is fetched by pip once and kept in .build/django-<version> of the repository. A copy of
-its tests gets our module (tests_pantler.py) beside their cache tests, and is run by their runtests.py: their cache, middleware and page tests with
-Pantler, and, with Pantler as the `default` cache, those of the template tag and of sessions.
+The tests stand in Django's source distribution alone, which is fetched by pip once and kept in .build/django-<version>
+of the repository. A copy of its tests gets our module (tests_pantler.py) beside their cache tests, and is run by their
+runtests.py: their cache, middleware and page tests with Pantler, and, with Pantler as the `default` cache, those of the
+template tag and of sessions.
 
-Without `--url` a service is started (PANTLER_EXECUTABLE, or .build/debug/pantler) and stopped again. Exits with 1 when a test fails, or when fewer ran
-than Django has: a suite that was not found must not pass.
+Without `--url` a service is started (PANTLER_EXECUTABLE, or .build/debug/pantler) and stopped again. Exits with 1 when
+a test fails, or when fewer ran than Django has: a suite that was not found must not pass.
 """
 
 from __future__ import annotations
@@ -44,7 +45,11 @@ WHOLE = {"5.2": 461, "6.0": 452, "6.1": 500}
 SKIPPED_BY_NAME = {"test_cull", "test_zero_cull", "test_cull_delete_when_store_empty"}
 
 SESSIONS = ["CacheSessionTests", "CacheDBSessionTests", "CacheDBSessionWithTimeZoneTests"]
-LABELS = ["cache.tests_pantler", "template_tests.syntax_tests.test_cache", *(f"sessions_tests.tests.{name}" for name in SESSIONS)]
+LABELS = [
+    "cache.tests_pantler",
+    "template_tests.syntax_tests.test_cache",
+    *(f"sessions_tests.tests.{name}" for name in SESSIONS),
+]
 
 
 def sources(version: str) -> Path:
@@ -56,8 +61,20 @@ def sources(version: str) -> Path:
     build.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=build) as scratch:
         subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-binary", "Django",
-             "--dest", scratch, f"Django=={version}"],
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--no-binary",
+                "Django",
+                "--dest",
+                scratch,
+                f"Django=={version}",
+            ],
             check=True,
         )
         (archive,) = Path(scratch).glob("*.tar.gz")
@@ -85,7 +102,9 @@ def service() -> Iterator[str]:
         port = probe.getsockname()[1]
         probe.close()
         url = f"http://127.0.0.1:{port}"
-        process = subprocess.Popen([executable, "serve", "--port", str(port), "--data-dir", data], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [executable, "serve", "--port", str(port), "--data-dir", data], stdout=subprocess.DEVNULL
+        )
         try:
             for _ in range(200):
                 try:
@@ -104,13 +123,21 @@ def service() -> Iterator[str]:
 
 
 def package() -> str:
-    """The folder of the package `pantler` that this process would import; the one beside these tests where none is installed."""
+    """
+    The folder of the package `pantler` that this process would import; the one beside these tests where none is
+    installed.
+    """
     found = importlib.util.find_spec("pantler")
-    return str(CLIENT / "src") if found is None or found.origin is None else str(Path(found.origin).resolve().parents[1])
+    return (
+        str(CLIENT / "src") if found is None or found.origin is None else str(Path(found.origin).resolve().parents[1])
+    )
 
 
 def run(url: str, labels: list[str] | None = None, *, stream: bool = True) -> tuple[int, str]:
-    """Runs the labels against the service at `url`. Returns how many tests ran and what was printed; raises SystemExit where one failed."""
+    """
+    Runs the labels against the service at `url`. Returns how many tests ran and what was printed; raises SystemExit
+    where one failed.
+    """
     version = django.get_version()
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "tests"
@@ -121,8 +148,21 @@ def run(url: str, labels: list[str] | None = None, *, stream: bool = True) -> tu
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package(), environment.get("PYTHONPATH")]))
         lines = []
         with subprocess.Popen(
-            [sys.executable, "runtests.py", "--settings=pantler_settings", "--parallel=1", "--noinput", "-v2", *(labels or LABELS)],
-            cwd=copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            [
+                sys.executable,
+                "runtests.py",
+                "--settings=pantler_settings",
+                "--parallel=1",
+                "--noinput",
+                "-v2",
+                *(labels or LABELS),
+            ],
+            cwd=copy,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:
@@ -134,7 +174,9 @@ def run(url: str, labels: list[str] | None = None, *, stream: bool = True) -> tu
     found = re.search(r"^Ran (\d+) tests? in", output, re.MULTILINE)
     ran = int(found[1]) if found else 0
     if code:
-        raise SystemExit(f"Django {version}: a test failed (runtests.py ended with {code})" + ("" if stream else "\n" + output))
+        raise SystemExit(
+            f"Django {version}: a test failed (runtests.py ended with {code})" + ("" if stream else "\n" + output)
+        )
     return ran, output
 
 
@@ -148,8 +190,11 @@ def judged(ran: int, output: str) -> str:
     if base < BASE.get(version, 62):
         raise SystemExit(f"{base} tests of BaseCacheTests ran, but Django {version} has {BASE.get(version, 62)}")
     if ran < WHOLE.get(version, max(WHOLE.values())):
-        raise SystemExit(f"{ran} tests ran, but {WHOLE.get(version, max(WHOLE.values()))} are expected with Django {version}")
-    return f"Django {django.get_version()}: {ran} tests passed, BaseCacheTests {base} (skipped by name: {', '.join(sorted(skipped))})"
+        raise SystemExit(
+            f"{ran} tests ran, but {WHOLE.get(version, max(WHOLE.values()))} are expected with Django {version}"
+        )
+    names = ", ".join(sorted(skipped))
+    return f"Django {django.get_version()}: {ran} tests passed, BaseCacheTests {base} (skipped by name: {names})"
 
 
 def main() -> None:

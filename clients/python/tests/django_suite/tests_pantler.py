@@ -1,9 +1,11 @@
 """
-Django's own cache tests against Pantler: run.py puts this module beside their tests/cache/tests.py, as `cache.tests_pantler`.
+Django's own cache tests against Pantler: run.py puts this module beside their tests/cache/tests.py, as
+`cache.tests_pantler`.
 
-`BaseCacheTests` is what Django asks of every backend. It runs three times: as it is, with the serializer "pickle", and with every call made by its `a…` twin
-in an event loop. The other classes are those of the middleware, the page decorators, the keys and the handlers, whose tests name
-LocMemCache only because they need some cache: here it is Pantler.
+`BaseCacheTests` is what Django asks of every backend. It runs three times: as it is, with the serializer "pickle", and
+with every call made by its `a…` twin in an event loop. The other classes are those of the middleware, the page
+decorators, the keys and the handlers, whose tests name LocMemCache only because they need some cache: here it is
+Pantler.
 """
 
 import copy
@@ -30,7 +32,10 @@ def params(namespace, **more):
 
 
 class CullsByBytes:
-    """The tests of culling count the entries that LocMemCache leaves of MAX_ENTRIES; Pantler is bounded in bytes, by its namespace."""
+    """
+    The tests of culling count the entries that LocMemCache leaves of MAX_ENTRIES; Pantler is bounded in bytes, by its
+    namespace.
+    """
 
     @unittest.skip("looks into LocMemCache's culling")
     def test_cull(self):
@@ -50,7 +55,11 @@ class PantlerCacheTests(CullsByBytes, tests.BaseCacheTests, TestCase):
     pass
 
 
-@override_settings(CACHES=tests.caches_setting_for_tests(base=params("django-pickle", OPTIONS={"SERIALIZER": "pickle"}), exclude={"cull", "zero_cull"}))
+@override_settings(
+    CACHES=tests.caches_setting_for_tests(
+        base=params("django-pickle", OPTIONS={"SERIALIZER": "pickle"}), exclude={"cull", "zero_cull"}
+    )
+)
 class PantlerPickleCacheTests(CullsByBytes, tests.BaseCacheTests, TestCase):
     pass
 
@@ -119,7 +128,11 @@ def migrating(namespace):
     for alias, config in tests.caches_setting_for_tests(base=params(namespace)).items():
         options = {**config.get("OPTIONS", {}), "OLD": f"old-{alias}"}
         found[alias] = {**config, "BACKEND": "pantler.django.MigratingCache", "OPTIONS": options}
-        found[f"old-{alias}"] = {**config, "BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": namespace}
+        found[f"old-{alias}"] = {
+            **config,
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "LOCATION": namespace,
+        }
     return found
 
 
@@ -139,7 +152,9 @@ class TwinsAreOurOwn(SimpleTestCase):
     def test_every_coroutine_of_base_cache_has_its_own_implementation(self):
         coroutines = {name for name, method in vars(BaseCache).items() if inspect.iscoroutinefunction(method)}
         self.assertGreaterEqual(len(coroutines), 16)
-        self.assertEqual({name for name in coroutines if getattr(PantlerCache, name) is getattr(BaseCache, name)}, set())
+        self.assertEqual(
+            {name for name in coroutines if getattr(PantlerCache, name) is getattr(BaseCache, name)}, set()
+        )
 
 
 class LiberalPantlerCache(LiberalKeyValidationMixin, PantlerCache):
@@ -234,10 +249,20 @@ class PantlerCacheHandlerTest(tests.CacheHandlerTest):
     pass
 
 
-# What is not run against Pantler, and why. Everything else in their module is, or the test below says what is new there.
+# What is not run against Pantler, and why. Everything else in their module is, or the test below says what is new
+# there.
 OTHER_BACKENDS = {
-    "BaseMemcachedTests", "PyLibMCCacheTests", "PyMemcacheCacheTests", "RedisCacheTests", "DBCacheTests", "DBCacheWithTimeZoneTests",
-    "CreateCacheTableForDBCacheTests", "LocMemCacheTests", "FileBasedCacheTests", "FileBasedCachePathLibTests", "DummyCacheTests",
+    "BaseMemcachedTests",
+    "PyLibMCCacheTests",
+    "PyMemcacheCacheTests",
+    "RedisCacheTests",
+    "DBCacheTests",
+    "DBCacheWithTimeZoneTests",
+    "CreateCacheTableForDBCacheTests",
+    "LocMemCacheTests",
+    "FileBasedCacheTests",
+    "FileBasedCachePathLibTests",
+    "DummyCacheTests",
 }
 
 
@@ -246,7 +271,9 @@ class NothingIsLeftOut(SimpleTestCase):
         theirs = {
             name
             for name, value in vars(tests).items()
-            if isinstance(value, type) and value.__module__ == tests.__name__ and any(member.startswith("test") for member in dir(value))
+            if isinstance(value, type)
+            and value.__module__ == tests.__name__
+            and any(member.startswith("test") for member in dir(value))
         }
         ours = [value for value in globals().values() if isinstance(value, type)]
         run = {base.__name__ for value in ours for base in value.__mro__}

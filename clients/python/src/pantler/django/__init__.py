@@ -1,6 +1,6 @@
 """Pantler for Django.
 
-    CACHES = {"default": {"BACKEND": "pantler.django.PantlerCache", "LOCATION": "http://127.0.0.1:8080/v1/namespaces/site"}}
+CACHES = {"default": {"BACKEND": "pantler.django.PantlerCache", "LOCATION": "http://127.0.0.1:8080/v1/namespaces/site"}}
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The cache backend: Django's whole API, and what django-redis adds to it, each call blocking and for asyncio.
 
-Each call is worked out once, as a generator of requests (see _calls and _steps), which the blocking method and its `a…` twin drive in their ways. What a page
-asks most, `get` and `set`, is written out.
+Each call is worked out once, as a generator of requests (see _calls and _steps), which the blocking method and its `a…`
+twin drive in their ways. What a page asks most, `get` and `set`, is written out.
 """
 
 from __future__ import annotations
@@ -49,19 +49,43 @@ class PantlerCache(BaseCache):
     """
     A Django cache in a namespace of a Pantler service::
 
-        CACHES = {"default": {"BACKEND": "pantler.django.PantlerCache", "LOCATION": "http://127.0.0.1:8080/v1/namespaces/site"}}
+        CACHES = {
+            "default": {
+                "BACKEND": "pantler.django.PantlerCache",
+                "LOCATION": "http://127.0.0.1:8080/v1/namespaces/site",
+            }
+        }
 
-    It has Django's cache API, blocking and, without threads, as coroutines (``aget`` …), and what django-redis adds: ``ttl``, ``pttl``, ``expire``,
-    ``pexpire``, ``expire_at``, ``pexpire_at``, ``persist``, ``keys``, ``iter_keys``, ``delete_pattern``, ``lock`` and ``set(nx=, xx=)``, with their ``a…`` twins.
-    ``OPTIONS``: see `pantler.django._options.Options`. ``client`` and ``async_client`` are for what Django's API has no words for, such as
-    ``cache.client.invalidate(tags=["products"])``.
+    It has Django's cache API, blocking and, without threads, as coroutines (``aget`` …), and what django-redis adds:
+    ``ttl``, ``pttl``, ``expire``, ``pexpire``, ``expire_at``, ``pexpire_at``, ``persist``, ``keys``, ``iter_keys``,
+    ``delete_pattern``, ``lock`` and ``set(nx=, xx=)``, with their ``a…`` twins. ``client`` and
+    ``async_client`` are for what Django's API has no words for, such as ``cache.client.invalidate(tags=["products"])``.
 
-    Timeouts are seconds, with milliseconds as fractions, or a ``timedelta``; None, infinity and more than a hundred years never expire, 0 and less expire
-    at once. ``tags`` (with ``set``, ``add``, ``set_many``, ``get_or_set``) are labels to invalidate by, beside those of the option ``TAGS``.
-    ``stale_ttl`` is as the option ``STALE_TTL``, for one call.
+    ``LOCATION``: where the service listens and the namespace, ``http://…``, ``https://…`` or ``unix:…``; several, as a list,
+    are tried in their order. ``OPTIONS``, all of which may be left out:
 
-    Raises `pantler.PantlerError` where the service is away, slow, or refuses; with ``IGNORE_EXCEPTIONS`` that is logged (logger ``pantler.django``) and
-    taken for an empty cache. A value that cannot be serialized raises what its serializer raises, always. Safe for threads, tasks and forks.
+    - ``TOKEN`` (else PANTLER_TOKEN of the environment), ``CA_FILE``, ``CLIENT_CERTIFICATE``; ``NAMESPACE``, where LOCATION
+      names none.
+    - ``TIMEOUT`` (2.0): seconds that a call may take; ``CONNECT_TIMEOUT`` (0.5) of these for a connection; ``MAX_IDLE``
+      (64): connections that a process keeps.
+    - ``IGNORE_EXCEPTIONS`` (False): see below.
+    - ``SERIALIZER`` (``"auto"``): JSON for exactly the types that come back the same, and pickle for the rest;
+      ``"json"``, ``"pickle"``, ``"msgpack"``, or a class with ``dumps`` and ``loads``. Integers are always JSON.
+    - ``TAGS``: tags of every entry. ``STALE_TTL``: seconds past its timeout for which an entry is served while one caller
+      makes it anew.
+    - ``LEASES``: the beginnings of keys, before prefix and version, that are got by lease: where one is missing, one caller
+      makes it and the others wait for it. Django's pages and fragments, unless it is said otherwise; ``[]`` for none.
+      ``LEASE_WAIT`` (10): seconds that they wait before they make it too. ``LEASE_TTL`` (10): seconds after which a
+      lease ends whose holder has died.
+
+    Timeouts are seconds, with milliseconds as fractions, or a ``timedelta``; None, infinity and more than a hundred
+    years never expire, 0 and less expire at once. ``tags`` (with ``set``, ``add``, ``set_many``, ``get_or_set``) are
+    labels to invalidate by, beside those of the option ``TAGS``. ``stale_ttl`` is as the option ``STALE_TTL``, for one
+    call.
+
+    Raises `pantler.PantlerError` where the service is away, slow, or refuses; with ``IGNORE_EXCEPTIONS`` that is logged
+    (logger ``pantler.django``) and taken for an empty cache. A value that cannot be serialized raises what its
+    serializer raises, always. Safe for threads, tasks and forks.
     """
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
@@ -113,7 +137,13 @@ class PantlerCache(BaseCache):
             start = f"{self.key_prefix}:{self.version if version is None else version}:"
             names = {key: start + (key if type(key) is str else str(key)) for key in keys}
             text = "".join(names.values())
-            if text.isascii() and text.isprintable() and " " not in text and MARK not in text and max(map(len, names.values()), default=0) <= 250:
+            if (
+                text.isascii()
+                and text.isprintable()
+                and " " not in text
+                and MARK not in text
+                and max(map(len, names.values()), default=0) <= 250
+            ):
                 return names
             keys = names
         return {key: self.make_and_validate_key(key, version=version) for key in keys}
@@ -210,7 +240,9 @@ class PantlerCache(BaseCache):
                 return calls.got(answer, default)
             if answer[0] == 404 and not self._is_leased(key):
                 return default
-            return await self._service.async_fetching._run(self._not_found(key, name, answer, default, self._service.options.lease_wait))
+            return await self._service.async_fetching._run(
+                self._not_found(key, name, answer, default, self._service.options.lease_wait)
+            )
         except PantlerError as error:
             if not self._ignores("aget", error):
                 raise
@@ -223,7 +255,8 @@ class PantlerCache(BaseCache):
     def _wait(self, name: str) -> float:
         """How long a blocking get may wait for another's lease."""
         if asyncio._get_running_loop() is not None:
-            # In an event loop (Django's page decorator does that around a coroutine) waiting would stop the very task that is waited for.
+            # In an event loop (Django's page decorator does that around a coroutine) waiting would stop the very task
+            # that is waited for.
             return 0.0
         held = self._service.held_here.get(name)
         if held is not None and held.thread == threading.get_ident():
@@ -232,7 +265,10 @@ class PantlerCache(BaseCache):
         return self._service.options.lease_wait
 
     def _not_found(self, key: Any, name: str, answer: Answer, default: Any, wait: float) -> Steps[Any]:
-        """What a get says that found nothing, or something stale: where it is to be got by lease, this caller is given that, or waits for who has it."""
+        """
+        What a get says that found nothing, or something stale: where it is to be got by lease, this caller is given
+        that, or waits for who has it.
+        """
         calls = self._calls
         is_stale = answer[0] == 200
         if not is_stale:
@@ -303,8 +339,8 @@ class PantlerCache(BaseCache):
         stale_ttl: float | None = None,
     ) -> bool:
         """
-        Puts the value; whether it was put. With `nx` only where there is none, with `xx` only where there is one. A timeout of 0 or less
-        deletes the key; whether there was one.
+        Puts the value; whether it was put. With `nx` only where there is none, with `xx` only where there is one. A
+        timeout of 0 or less deletes the key; whether there was one.
         """
         name = self.make_and_validate_key(key, version=version)
         ttl = self.get_backend_timeout(timeout)
@@ -313,7 +349,9 @@ class PantlerCache(BaseCache):
                 return self._client._run(self._set(key, name, value, ttl, nx, xx, tags, stale_ttl))
             stale = self._stale_ttl if stale_ttl is None else stale_ttl
             # What never expires is never stale.
-            request = self._calls.put_request(name, value, ttl, None if ttl is None else stale, self._tags if tags is None else self._labels(tags))
+            request = self._calls.put_request(
+                name, value, ttl, None if ttl is None else stale, self._tags if tags is None else self._labels(tags)
+            )
             answer = self._client._exchange(request[0], request[1], safe=False)
             if answer[0] in (200, 201):
                 return True
@@ -342,14 +380,24 @@ class PantlerCache(BaseCache):
         return await self._ado("aset", self._set(key, name, value, ttl, nx, xx, tags, stale_ttl), False)
 
     async def _dumped(self, value: Any) -> Dumped:
-        """The value serialized; in Django's thread where that asks the database (a queryset that was not read yet does)."""
+        """
+        The value serialized; in Django's thread where that asks the database (a queryset that was not read yet does).
+        """
         try:
             return dumped(value, self._service.serializer)
         except SynchronousOnlyOperation:
             return await sync_to_async(dumped)(value, self._service.serializer)
 
     def _set(
-        self, key: Any, name: str, value: Any, ttl: float | None, nx: bool, xx: bool, tags: Tags | None, stale_ttl: float | None
+        self,
+        key: Any,
+        name: str,
+        value: Any,
+        ttl: float | None,
+        nx: bool,
+        xx: bool,
+        tags: Tags | None,
+        stale_ttl: float | None,
     ) -> Steps[bool]:
         calls = self._calls
         # First, so that what cannot be serialized changes nothing.
@@ -397,7 +445,10 @@ class PantlerCache(BaseCache):
         return (yield from self._refused(name, answer))
 
     def _refused(self, name: str, answer: Answer) -> Steps[bool]:
-        """What is too large does not leave what was there before, which the caller takes for replaced (as with Django's memcached)."""
+        """
+        What is too large does not leave what was there before, which the caller takes for replaced (as with Django's
+        memcached).
+        """
         error = refusal(*answer)
         if answer[0] == 413:
             yield from self._calls.delete(name)
@@ -480,7 +531,9 @@ class PantlerCache(BaseCache):
     ) -> list[Any]:
         """Puts all of them; the keys of those that were not put."""
         names = self._names(data, version)
-        return self._do("set_many", self._set_many(names, data, self.get_backend_timeout(timeout), tags, stale_ttl), list(data))
+        return self._do(
+            "set_many", self._set_many(names, data, self.get_backend_timeout(timeout), tags, stale_ttl), list(data)
+        )
 
     async def aset_many(
         self,
@@ -494,10 +547,17 @@ class PantlerCache(BaseCache):
         """As `set_many`."""
         names = self._names(data, version)
         data = {key: await self._dumped(value) for key, value in data.items()}
-        return await self._ado("aset_many", self._set_many(names, data, self.get_backend_timeout(timeout), tags, stale_ttl), list(data))
+        return await self._ado(
+            "aset_many", self._set_many(names, data, self.get_backend_timeout(timeout), tags, stale_ttl), list(data)
+        )
 
     def _set_many(
-        self, names: Mapping[Any, str], data: Mapping[Any, Any], ttl: float | None, tags: Tags | None, stale_ttl: float | None
+        self,
+        names: Mapping[Any, str],
+        data: Mapping[Any, Any],
+        ttl: float | None,
+        tags: Tags | None,
+        stale_ttl: float | None,
     ) -> Steps[list[Any]]:
         if not names:
             return []
@@ -511,11 +571,19 @@ class PantlerCache(BaseCache):
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """The value expires that many seconds from now; whether there is one."""
-        return self._do("touch", self._touch(self.make_and_validate_key(key, version=version), self.get_backend_timeout(timeout)), False)
+        return self._do(
+            "touch",
+            self._touch(self.make_and_validate_key(key, version=version), self.get_backend_timeout(timeout)),
+            False,
+        )
 
     async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """As `touch`."""
-        return await self._ado("atouch", self._touch(self.make_and_validate_key(key, version=version), self.get_backend_timeout(timeout)), False)
+        return await self._ado(
+            "atouch",
+            self._touch(self.make_and_validate_key(key, version=version), self.get_backend_timeout(timeout)),
+            False,
+        )
 
     def _touch(self, name: str, ttl: float | None) -> Steps[bool]:
         if ttl == 0:
@@ -574,9 +642,9 @@ class PantlerCache(BaseCache):
         stale_ttl: float | None = None,
     ) -> Any:
         """
-        The value; where there is none, `default`, or what it returns when it can be called, which is put. It is called by one caller among all
-        processes: the others wait for its value (`LEASE_WAIT`), or get the stale one while it is called. Where the service is away it is called by
-        each. `tags` may be a function of the value.
+        The value; where there is none, `default`, or what it returns when it can be called, which is put. It is called
+        by one caller among all processes: the others wait for its value (`LEASE_WAIT`), or get the stale one while it
+        is called. Where the service is away it is called by each. `tags` may be a function of the value.
         """
         name = self.make_and_validate_key(key, version=version)
         ttl = self.get_backend_timeout(timeout)
@@ -600,7 +668,13 @@ class PantlerCache(BaseCache):
             return value
         wait = self._wait(name)
         try:
-            value = self._service.fetching.fetch(name, lambda: dumped(load(), self._service.serializer), ttl, wait=wait, **self._fetching(ttl, tags, stale_ttl))
+            value = self._service.fetching.fetch(
+                name,
+                lambda: dumped(load(), self._service.serializer),
+                ttl,
+                wait=wait,
+                **self._fetching(ttl, tags, stale_ttl),
+            )
         except SourceFailed:
             return load()
         return value.value if type(value) is Dumped else value
@@ -641,16 +715,22 @@ class PantlerCache(BaseCache):
             return await load()
         if (self._service.number, name) in _leases.of_context():
             value = await load()
-            await self.aset(key, value, timeout, version, tags=tags(value) if callable(tags) else tags, stale_ttl=stale_ttl)
+            await self.aset(
+                key, value, timeout, version, tags=tags(value) if callable(tags) else tags, stale_ttl=stale_ttl
+            )
             return value
         wait = self._service.options.lease_wait
         try:
-            value = await self._service.async_fetching.fetch(name, load_dumped, ttl, wait=wait, **self._fetching(ttl, tags, stale_ttl))
+            value = await self._service.async_fetching.fetch(
+                name, load_dumped, ttl, wait=wait, **self._fetching(ttl, tags, stale_ttl)
+            )
         except SourceFailed:
             return await load()
         return value.value if type(value) is Dumped else value
 
-    def _fetching(self, ttl: float | None, tags: Tags | Callable[[Any], Tags] | None, stale_ttl: float | None) -> dict[str, Any]:
+    def _fetching(
+        self, ttl: float | None, tags: Tags | Callable[[Any], Tags] | None, stale_ttl: float | None
+    ) -> dict[str, Any]:
         labels: Any
         if callable(tags):
             of_value = tags
@@ -666,14 +746,20 @@ class PantlerCache(BaseCache):
 
     def incr(self, key: Any, delta: Any = 1, version: int | None = None, *, ignore_key_check: bool = False) -> Any:
         """
-        Adds to the value; the sum. Raises ValueError where there is none (with `ignore_key_check` it begins with 0), TypeError where
-        `delta` cannot be added to it. Atomic; keeps the timeout.
+        Adds to the value; the sum. Raises ValueError where there is none (with `ignore_key_check` it begins with 0),
+        TypeError where `delta` cannot be added to it. Atomic; keeps the timeout.
         """
-        return self._do("incr", self._incr(key, self.make_and_validate_key(key, version=version), delta, ignore_key_check), None)
+        return self._do(
+            "incr", self._incr(key, self.make_and_validate_key(key, version=version), delta, ignore_key_check), None
+        )
 
-    async def aincr(self, key: Any, delta: Any = 1, version: int | None = None, *, ignore_key_check: bool = False) -> Any:
+    async def aincr(
+        self, key: Any, delta: Any = 1, version: int | None = None, *, ignore_key_check: bool = False
+    ) -> Any:
         """As `incr`."""
-        return await self._ado("aincr", self._incr(key, self.make_and_validate_key(key, version=version), delta, ignore_key_check), None)
+        return await self._ado(
+            "aincr", self._incr(key, self.make_and_validate_key(key, version=version), delta, ignore_key_check), None
+        )
 
     def _incr(self, key: Any, name: str, delta: Any, ignore_key_check: bool) -> Steps[Any]:
         yield from self._settled((name,))
@@ -692,11 +778,18 @@ class PantlerCache(BaseCache):
         """As `decr`."""
         return await self.aincr(key, -delta, version=version)
 
-    def incr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int | None:  # type: ignore[override]
-        """Moves the value to another version of the key, with its timeout and tags; the new version. Raises ValueError where there is none."""
+    def incr_version(  # type: ignore[override]
+        self, key: Any, delta: int = 1, version: int | None = None
+    ) -> int | None:
+        """
+        Moves the value to another version of the key, with its timeout and tags; the new version. Raises ValueError
+        where there is none.
+        """
         return self._do("incr_version", self._incr_version(key, delta, version), None)
 
-    async def aincr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int | None:  # type: ignore[override]
+    async def aincr_version(  # type: ignore[override]
+        self, key: Any, delta: int = 1, version: int | None = None
+    ) -> int | None:
         """As `incr_version`."""
         return await self._ado("aincr_version", self._incr_version(key, delta, version), None)
 
@@ -714,11 +807,15 @@ class PantlerCache(BaseCache):
             raise ValueError(f"Key {key!r} not found") from None
         return target
 
-    def decr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int | None:  # type: ignore[override]
+    def decr_version(  # type: ignore[override]
+        self, key: Any, delta: int = 1, version: int | None = None
+    ) -> int | None:
         """Moves the value to an earlier version; see `incr_version`."""
         return self.incr_version(key, -delta, version)
 
-    async def adecr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int | None:  # type: ignore[override]
+    async def adecr_version(  # type: ignore[override]
+        self, key: Any, delta: int = 1, version: int | None = None
+    ) -> int | None:
         """As `decr_version`."""
         return await self.aincr_version(key, -delta, version)
 
@@ -726,8 +823,8 @@ class PantlerCache(BaseCache):
 
     def close(self, **kwargs: Any) -> None:
         """
-        Gives up what leases this context (thread or task) still holds. Django calls it at the end of each request. Connections stay open, for the
-        next one. Raises nothing.
+        Gives up what leases this context (thread or task) still holds. Django calls it at the end of each request.
+        Connections stay open, for the next one. Raises nothing.
         """
         for held in _leases.take_all(self._service) if _leases.of_context() else ():
             try:
@@ -766,7 +863,9 @@ class PantlerCache(BaseCache):
 
     async def apttl(self, key: Any, version: int | None = None) -> int | None:
         """As `pttl`."""
-        return _rounded(await self._ado("apttl", self._left(self.make_and_validate_key(key, version=version)), 0.0), 1000)
+        return _rounded(
+            await self._ado("apttl", self._left(self.make_and_validate_key(key, version=version)), 0.0), 1000
+        )
 
     def _left(self, name: str) -> Steps[float | None]:
         yield from self._settled((name,))
@@ -792,20 +891,35 @@ class PantlerCache(BaseCache):
         return await self.atouch(key, _of_milliseconds(timeout), version=version)
 
     def expire_at(self, key: Any, when: datetime | float, version: int | None = None) -> bool:
-        """The value expires at that moment: a datetime (local time where it has no zone) or Unix time. Whether there is one."""
-        return self._do("expire_at", self._expire_at(self.make_and_validate_key(key, version=version), _unix_time(when, 1)), False)
+        """
+        The value expires at that moment: a datetime (local time where it has no zone) or Unix time. Whether there is
+        one.
+        """
+        return self._do(
+            "expire_at", self._expire_at(self.make_and_validate_key(key, version=version), _unix_time(when, 1)), False
+        )
 
     async def aexpire_at(self, key: Any, when: datetime | float, version: int | None = None) -> bool:
         """As `expire_at`."""
-        return await self._ado("aexpire_at", self._expire_at(self.make_and_validate_key(key, version=version), _unix_time(when, 1)), False)
+        return await self._ado(
+            "aexpire_at", self._expire_at(self.make_and_validate_key(key, version=version), _unix_time(when, 1)), False
+        )
 
     def pexpire_at(self, key: Any, when: datetime | float, version: int | None = None) -> bool:
         """As `expire_at`, with Unix time in milliseconds."""
-        return self._do("pexpire_at", self._expire_at(self.make_and_validate_key(key, version=version), _unix_time(when, 1000)), False)
+        return self._do(
+            "pexpire_at",
+            self._expire_at(self.make_and_validate_key(key, version=version), _unix_time(when, 1000)),
+            False,
+        )
 
     async def apexpire_at(self, key: Any, when: datetime | float, version: int | None = None) -> bool:
         """As `pexpire_at`."""
-        return await self._ado("apexpire_at", self._expire_at(self.make_and_validate_key(key, version=version), _unix_time(when, 1000)), False)
+        return await self._ado(
+            "apexpire_at",
+            self._expire_at(self.make_and_validate_key(key, version=version), _unix_time(when, 1000)),
+            False,
+        )
 
     def _expire_at(self, name: str, moment: float) -> Steps[bool]:
         yield from self._settled((name,))
@@ -824,7 +938,10 @@ class PantlerCache(BaseCache):
         return (yield from _steps.persist(self._calls, name))
 
     def keys(self, search: str = "*", version: int | None = None) -> list[str]:
-        """The keys of this prefix and version that match a glob (``*``, ``?``, ``[abc]``, ``\\`` before a character that is meant as it is)."""
+        """
+        The keys of this prefix and version that match a glob (``*``, ``?``, ``[abc]``, ``\\`` before a character that
+        is meant as it is).
+        """
         pattern, reverse = self._pattern(search, version)
         return self._do("keys", self._keys(pattern, reverse), [])
 
@@ -843,7 +960,10 @@ class PantlerCache(BaseCache):
                 return found
 
     def iter_keys(self, search: str = "*", itersize: int | None = None, version: int | None = None) -> Iterator[str]:
-        """As `keys`, asking for 1,000 at a time as they are needed. `itersize` is taken for django-redis's sake, and means nothing."""
+        """
+        As `keys`, asking for 1,000 at a time as they are needed. `itersize` is taken for django-redis's sake, and means
+        nothing.
+        """
         pattern, reverse = self._pattern(search, version)
         cursor: str | None = None
         while True:
@@ -854,7 +974,9 @@ class PantlerCache(BaseCache):
             if cursor is None:
                 return
 
-    async def aiter_keys(self, search: str = "*", itersize: int | None = None, version: int | None = None) -> AsyncIterator[str]:
+    async def aiter_keys(
+        self, search: str = "*", itersize: int | None = None, version: int | None = None
+    ) -> AsyncIterator[str]:
         """As `iter_keys`."""
         pattern, reverse = self._pattern(search, version)
         cursor: str | None = None
@@ -866,20 +988,31 @@ class PantlerCache(BaseCache):
             if cursor is None:
                 return
 
-    def delete_pattern(self, pattern: str, version: int | None = None, prefix: str | None = None, itersize: int | None = None) -> int:
+    def delete_pattern(
+        self, pattern: str, version: int | None = None, prefix: str | None = None, itersize: int | None = None
+    ) -> int:
         """
-        Deletes the keys that match a glob, see `keys`; how many. `prefix` is in the place of KEY_PREFIX. A glob with a single ``*`` at its end is done
-        by the service in one go. `itersize` is taken for django-redis's sake, and means nothing.
+        Deletes the keys that match a glob, see `keys`; how many. `prefix` is in the place of KEY_PREFIX. A glob with a
+        single ``*`` at its end is done by the service in one go. `itersize` is taken for django-redis's sake, and means
+        nothing.
         """
         return self._do("delete_pattern", self._delete_pattern(self._pattern(pattern, version, prefix)[0]), 0)
 
-    async def adelete_pattern(self, pattern: str, version: int | None = None, prefix: str | None = None, itersize: int | None = None) -> int:
+    async def adelete_pattern(
+        self, pattern: str, version: int | None = None, prefix: str | None = None, itersize: int | None = None
+    ) -> int:
         """As `delete_pattern`."""
         return await self._ado("adelete_pattern", self._delete_pattern(self._pattern(pattern, version, prefix)[0]), 0)
 
     def _delete_pattern(self, pattern: _patterns.Pattern) -> Steps[int]:
         matches = pattern.matches
-        self._dropped([name for _, name in _leases.of_context() if name.startswith(pattern.prefix) and (matches is None or matches(name))])
+        self._dropped(
+            [
+                name
+                for _, name in _leases.of_context()
+                if name.startswith(pattern.prefix) and (matches is None or matches(name))
+            ]
+        )
         if matches is None and pattern.prefix:
             return (yield from self._calls.invalidate((), pattern.prefix, (), False))
         deleted = 0
@@ -890,7 +1023,9 @@ class PantlerCache(BaseCache):
             if cursor is None:
                 return deleted
 
-    def _pattern(self, search: str, version: int | None, prefix: str | None = None) -> tuple[_patterns.Pattern, Callable[[str], str]]:
+    def _pattern(
+        self, search: str, version: int | None, prefix: str | None = None
+    ) -> tuple[_patterns.Pattern, Callable[[str], str]]:
         """The pattern of the service's keys, and what makes Django's of them."""
         if not isinstance(search, str):
             raise TypeError(f"A pattern is a str; this is {search!r}.")
@@ -918,8 +1053,9 @@ class PantlerCache(BaseCache):
         thread_local: bool = True,
     ) -> CacheLock:
         """
-        A lock among all processes, for ``with``. `timeout`: seconds after which it ends when its holder has died (10 where it is None); while that
-        lives it is prolonged. `blocking_timeout`: seconds to wait for it; None waits for ever. `sleep` and `thread_local` mean nothing here.
+        A lock among all processes, for ``with``. `timeout`: seconds after which it ends when its holder has died (10
+        where it is None); while that lives it is prolonged. `blocking_timeout`: seconds to wait for it; None waits for
+        ever. `sleep` and `thread_local` mean nothing here.
         """
         name = self.make_and_validate_key(key, version=version)
         return CacheLock(self._client, name, 10.0 if timeout is None else timeout, blocking, blocking_timeout)
@@ -936,7 +1072,9 @@ class PantlerCache(BaseCache):
     ) -> AsyncCacheLock:
         """As `lock`, for ``async with``."""
         name = self.make_and_validate_key(key, version=version)
-        return AsyncCacheLock(self._service.async_client, name, 10.0 if timeout is None else timeout, blocking, blocking_timeout)
+        return AsyncCacheLock(
+            self._service.async_client, name, 10.0 if timeout is None else timeout, blocking, blocking_timeout
+        )
 
 
 def _rounded(seconds: float | None, scale: int) -> int | None:
@@ -944,7 +1082,9 @@ def _rounded(seconds: float | None, scale: int) -> int | None:
 
 
 def _of_milliseconds(timeout: Any) -> Any:
-    return timeout if timeout is None or timeout is DEFAULT_TIMEOUT or isinstance(timeout, timedelta) else timeout / 1000
+    return (
+        timeout if timeout is None or timeout is DEFAULT_TIMEOUT or isinstance(timeout, timedelta) else timeout / 1000
+    )
 
 
 def _unix_time(when: datetime | float, scale: int) -> float:
@@ -953,4 +1093,3 @@ def _unix_time(when: datetime | float, scale: int) -> float:
     if isinstance(when, bool) or not isinstance(when, (int, float)):
         raise TypeError(f"A moment is a datetime or Unix time; this is {when!r}.")
     return when / scale
-

@@ -15,7 +15,10 @@ SECONDS_BETWEEN_LINES = 1.0
 
 
 class Faults:
-    """Writes ignored errors to the log: the first at once, then at most a line a second, with the count of those in between. Safe for threads."""
+    """
+    Writes ignored errors to the log: the first at once, then at most a line a second, with the count of those in
+    between. Safe for threads.
+    """
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -32,4 +35,12 @@ class Faults:
             self._next_line = now + SECONDS_BETWEEN_LINES
             unwritten, self._unwritten = self._unwritten, 0
         more = f" ({unwritten} more since the last line)" if unwritten else ""
-        logger.error("Ignored in %s of the cache at %s: %s: %s%s", call, self._where, type(error).__name__, error, more, exc_info=error)
+        logger.error(
+            "Ignored in %s of the cache at %s: %s: %s%s",
+            call,
+            self._where,
+            type(error).__name__,
+            error,
+            more,
+            exc_info=error,
+        )

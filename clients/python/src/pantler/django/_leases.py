@@ -1,12 +1,14 @@
 """The leases that a request holds: what makes an expired page be rendered once with Django's own decorators and tags.
 
-Those get a key, find nothing, compute and set, and know of nothing but get and set. So a get that misses takes a lease, which is remembered in the
-context (`contextvars`) of whoever asked; the set of that key ends it; and what is left when the request ends is given up by `close()`, which Django calls
-then. asgiref carries contexts between a request's threads and tasks, so it does not matter on which of them the set comes.
+Those get a key, find nothing, compute and set, and know of nothing but get and set. So a get that misses takes a lease,
+which is remembered in the context (`contextvars`) of whoever asked; the set of that key ends it; and what is left when
+the request ends is given up by `close()`, which Django calls then. asgiref carries contexts between a request's threads
+and tasks, so it does not matter on which of them the set comes.
 
-Contexts are copied, never shared, so what a task took that was cancelled is not seen where its request ends. Under ASGI all of a request's tasks and threads
-have one ThreadSensitiveContext in common, by which `end_of_request` finds such leases. Elsewhere (a thread that has ended, a task of a queue) a lease
-that nobody refers to any more is given up by itself, by a thread that starts with the process's first lease.
+Contexts are copied, never shared, so what a task took that was cancelled is not seen where its request ends. Under ASGI
+all of a request's tasks and threads have one ThreadSensitiveContext in common, by which `end_of_request` finds such
+leases. Elsewhere (a thread that has ended, a task of a queue) a lease that nobody refers to any more is given up by
+itself, by a thread that starts with the process's first lease.
 """
 
 from __future__ import annotations
@@ -34,11 +36,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pantler.django")
 
-#: How many times its length a lease is kept for one who is at work. One who takes longer may hang, and others are let in.
+#: How many times its length a lease is kept for one who is at work. One who takes longer may hang, and others are let
+#: in.
 LONGEST_IN_LENGTHS = 10
 
-#: Who leaves a key unfilled (a page that cannot be kept, a view that raised) makes the service give no lease of it so long, so that those who wait go on
-#: side by side instead of one after the other. The service doubles it with each failure in a row, up to a minute; a write ends the row.
+#: Who leaves a key unfilled (a page that cannot be kept, a view that raised) makes the service give no lease of it so
+#: long, so that those who wait go on side by side instead of one after the other. The service doubles it with each
+#: failure in a row, up to a minute; a write ends the row.
 SECONDS_ALONE = 1.0
 
 
@@ -61,12 +65,16 @@ class Held:
         self.thread = threading.get_ident()
         self.process = os.getpid()
         self.prolonging = _keeper.keep(_prolonging(weakref.ref(self), service, grant), grant.ttl)
-        #: The list of a page's headers, which Django sets before the page, and which would wake those who wait too early.
+        #: The list of a page's headers, which Django sets before the page, and which would wake those who wait too
+        #: early.
         self.kept: Kept | None = None
         self._open = [True]
 
     def end(self) -> bool:
-        """Whether it is this caller who ends it: once for all contexts, threads and tasks; never in a process that was forked off the holder's."""
+        """
+        Whether it is this caller who ends it: once for all contexts, threads and tasks; never in a process that was
+        forked off the holder's.
+        """
         if self.process != os.getpid():
             return False
         try:
@@ -143,7 +151,10 @@ def _request() -> Any:
 
 
 def end_of_request(**kwargs: Any) -> None:
-    """Gives up what a request under ASGI holds still, after Django's own call of `close()`: what its cancelled task has taken."""
+    """
+    Gives up what a request under ASGI holds still, after Django's own call of `close()`: what its cancelled task has
+    taken.
+    """
     request = _request()
     if request is not None:
         for held in _of_requests.pop(request, ()):
@@ -182,7 +193,9 @@ class _Orphans:
         if self._thread is None:
             with self._lock:
                 if self._thread is None:
-                    self._thread = threading.Thread(target=_give_up_each, args=(self._queue,), name="pantler-orphans", daemon=True)
+                    self._thread = threading.Thread(
+                        target=_give_up_each, args=(self._queue,), name="pantler-orphans", daemon=True
+                    )
                     self._thread.start()
 
     def give_up(self, service: Service, grant: Grant) -> None:

@@ -13,9 +13,9 @@ from ._names import name_of
 
 class CacheLock:
     """
-    A lock among all processes. One object is for one holder at a time, and is not reentrant. In ``with`` it raises `pantler.LockHeld` where the
-    time to wait is over, and `pantler.LockLost` at the end where it ended meanwhile. Calls raise PantlerError where the service is away, whatever
-    IGNORE_EXCEPTIONS says: there is no lock without it.
+    A lock among all processes. One object is for one holder at a time, and is not reentrant. In ``with`` it raises
+    `pantler.LockHeld` where the time to wait is over, and `pantler.LockLost` at the end where it ended meanwhile. Calls
+    raise PantlerError where the service is away, whatever IGNORE_EXCEPTIONS says: there is no lock without it.
     """
 
     def __init__(self, client: Client, name: str, ttl: float, blocking: bool, blocking_timeout: float | None) -> None:
@@ -23,7 +23,10 @@ class CacheLock:
         self._lock: Lock = client.lock(_key(name), ttl, self._wait)
 
     def acquire(self, blocking: bool | None = None, blocking_timeout: float | None = None, **ignored: Any) -> bool:
-        """Takes the lock; False where somebody else has it still after so many seconds. Without arguments it waits as `cache.lock` was told."""
+        """
+        Takes the lock; False where somebody else has it still after so many seconds. Without arguments it waits as
+        `cache.lock` was told.
+        """
         return self._lock.acquire(_wait_now(self._wait, blocking, blocking_timeout))
 
     def release(self) -> None:
@@ -38,7 +41,9 @@ class CacheLock:
         self._lock.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._lock.__exit__(kind, error, trace)
 
     def __repr__(self) -> str:
@@ -48,11 +53,15 @@ class CacheLock:
 class AsyncCacheLock:
     """As CacheLock, for ``async with``."""
 
-    def __init__(self, client: AsyncClient, name: str, ttl: float, blocking: bool, blocking_timeout: float | None) -> None:
+    def __init__(
+        self, client: AsyncClient, name: str, ttl: float, blocking: bool, blocking_timeout: float | None
+    ) -> None:
         self._wait = _wait(blocking, blocking_timeout)
         self._lock: AsyncLock = client.lock(_key(name), ttl, self._wait)
 
-    async def acquire(self, blocking: bool | None = None, blocking_timeout: float | None = None, **ignored: Any) -> bool:
+    async def acquire(
+        self, blocking: bool | None = None, blocking_timeout: float | None = None, **ignored: Any
+    ) -> bool:
         """As CacheLock's."""
         return await self._lock.acquire(_wait_now(self._wait, blocking, blocking_timeout))
 
@@ -68,7 +77,9 @@ class AsyncCacheLock:
         await self._lock.__aenter__()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self._lock.__aexit__(kind, error, trace)
 
     def __repr__(self) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-#: Between the readable start and the digest of a key that is too long, or has characters in it that the service does not take.
+#: Between the readable start and the digest of a key that is too long, or has characters in it that the service does
+#: not take.
 MARK = "~sha256~"
 
 # So much of such a key stays as it is, so that patterns and prefixes find it.
@@ -15,7 +16,10 @@ _UNTAKEN = re.compile("[\x00\ud800-\udfff]")
 
 
 def name_of(key: str, taken: int = 0) -> str:
-    """The service's key of a whole Django key (with prefix and version). `taken`: how many of the bytes that a key may have are spoken for."""
+    """
+    The service's key of a whole Django key (with prefix and version). `taken`: how many of the bytes that a key may
+    have are spoken for.
+    """
     # So few characters have at most 1,016 bytes. Neither NUL nor half a surrogate pair is printable.
     if key and len(key) <= 254 and key.isprintable() and MARK not in key:
         return key

@@ -16,8 +16,8 @@ from ._serializers import serializer_of
 #: The keys of Django's page decorators, middleware and `{% cache %}`, as they are before KEY_PREFIX and version.
 PAGES_AND_FRAGMENTS = ("views.decorators.cache.", "template.cache.")
 
-# What other backends are told of their bounds, and MigratingCache of the cache before it. Pantler's bounds are the namespace's; a site that moves in
-# may leave these where they are, and one that has moved changes BACKEND alone.
+# What other backends are told of their bounds, and MigratingCache of the cache before it. Pantler's bounds are the
+# namespace's; a site that moves in may leave these where they are, and one that has moved changes BACKEND alone.
 _OF_OTHER_BACKENDS = {"MAX_ENTRIES", "CULL_FREQUENCY", "OLD", "FILL_TIMEOUT", "WRITE_OLD"}
 
 
@@ -47,7 +47,8 @@ class Options:
     tags: tuple[str, ...] = ()
     #: Seconds past its timeout for which an entry may be served while one caller makes it anew.
     stale_ttl: float | None = None
-    #: The beginnings of keys (before KEY_PREFIX and version) that are got by lease: one caller makes what is missing, the others wait. Empty: none.
+    #: The beginnings of keys (before KEY_PREFIX and version) that are got by lease: one caller makes what is missing,
+    #: the others wait. Empty: none.
     leases: tuple[str, ...] = PAGES_AND_FRAGMENTS
     #: Seconds after which a lease ends whose holder has died. One that is at work keeps it, up to ten times as long.
     lease_ttl: float = 10.0
@@ -68,7 +69,9 @@ def read(options: Mapping[str, Any] | None) -> Options:
         elif name not in _OF_OTHER_BACKENDS:
             close = difflib.get_close_matches(str(name).upper(), _KNOWN, 1)
             meant = f" (did you mean {close[0]}?)" if close else ""
-            raise ImproperlyConfigured(f"PantlerCache has no option {name!r}{meant}. Its OPTIONS are: {', '.join(sorted(_KNOWN))}.")
+            raise ImproperlyConfigured(
+                f"PantlerCache has no option {name!r}{meant}. Its OPTIONS are: {', '.join(sorted(_KNOWN))}."
+            )
     return Options(**values)
 
 

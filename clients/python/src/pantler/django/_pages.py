@@ -13,13 +13,16 @@ from django.views.decorators.cache import cache_page as djangos_cache_page
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def cache_page(timeout: float | None, *, cache: str | None = None, key_prefix: str | None = None) -> Callable[[View], View]:
+def cache_page(
+    timeout: float | None, *, cache: str | None = None, key_prefix: str | None = None
+) -> Callable[[View], View]:
     """
-    Django's ``cache_page``, which it is but for views that are coroutine functions. Around those Django asks the cache in the event loop itself,
-    where nobody may wait: so each visitor of an expired page makes it. With this one it is made once, as elsewhere.
+    Django's ``cache_page``, which it is but for views that are coroutine functions. Around those Django asks the cache
+    in the event loop itself, where nobody may wait: so each visitor of an expired page makes it. With this one it is
+    made once, as elsewhere.
 
-    ``timeout``: seconds; ``cache``: an alias of CACHES; ``key_prefix``: in the place of CACHE_MIDDLEWARE_KEY_PREFIX. The pages are those of Django's
-    decorator: each finds what the other has kept.
+    ``timeout``: seconds; ``cache``: an alias of CACHES; ``key_prefix``: in the place of CACHE_MIDDLEWARE_KEY_PREFIX.
+    The pages are those of Django's decorator: each finds what the other has kept.
     """
     decorate = djangos_cache_page(timeout, cache=cache, key_prefix=key_prefix)
 

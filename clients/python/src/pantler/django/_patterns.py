@@ -32,8 +32,9 @@ class _Part:
 
 def parse(glob: str, before: str = "", after: str = "") -> Pattern:
     """
-    Reads a glob as Redis does: `*` is any text, `?` any character, `[abc]`, `[a-z]` and `[^a]` one of these or none of these, and `\\` takes the
-    next character as it is. `before` and `after` stand around it in the key and are taken literally.
+    Reads a glob as Redis does: `*` is any text, `?` any character, `[abc]`, `[a-z]` and `[^a]` one of these or none of
+    these, and `\\` takes the next character as it is. `before` and `after` stand around it in the key and are taken
+    literally.
     """
     prefix = [before]
     parts = [_Part()]
@@ -71,8 +72,9 @@ def parse(glob: str, before: str = "", after: str = "") -> Pattern:
 
 def _matcher(parts: list[_Part]) -> Callable[[str], bool]:
     """
-    Matches the first part at the start, the last at the end, and each of the others at the first place behind the one before. As each matches a
-    fixed number of characters, no other choice of places can do better: nothing is tried twice, whoever wrote the glob.
+    Matches the first part at the start, the last at the end, and each of the others at the first place behind the one
+    before. As each matches a fixed number of characters, no other choice of places can do better: nothing is tried
+    twice, whoever wrote the glob.
     """
     first, last = parts[0].compiled(), parts[-1].compiled()
     middle = [(part.compiled(), part.length) for part in parts[1:-1] if part.length]
@@ -97,7 +99,10 @@ def _matcher(parts: list[_Part]) -> Callable[[str], bool]:
 
 
 def _one_of(glob: str, at: int) -> tuple[str, int]:
-    """The expression for what stands in brackets from `at` on, and where it ends. As in Redis, brackets that are not closed end with the glob."""
+    """
+    The expression for what stands in brackets from `at` on, and where it ends. As in Redis, brackets that are not
+    closed end with the glob.
+    """
     negated = at < len(glob) and glob[at] == "^"
     if negated:
         at += 1

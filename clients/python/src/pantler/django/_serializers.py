@@ -14,8 +14,8 @@ from .._values import BYTES, JSON, PICKLE, Serializer, dump, exact_json
 
 class Dumped(NamedTuple):
     """
-    A value that is serialized already, with its bytes: serializers of this module give these. So None goes out as a value like others, which it is to
-    Django, where the client would take it for "the source has nothing".
+    A value that is serialized already, with its bytes: serializers of this module give these. So None goes out as a
+    value like others, which it is to Django, where the client would take it for "the source has nothing".
     """
 
     value: Any
@@ -71,8 +71,8 @@ def with_dumped(serializer: Serializer) -> Serializer:
 
 def serializer_of(wanted: Any) -> Serializer:
     """
-    The serializer that SERIALIZER means: one of the client's by name, the dotted path of a class or object, or a class or object. Raises
-    ImproperlyConfigured for anything else.
+    The serializer that SERIALIZER means: one of the client's by name, the dotted path of a class or object, or a class
+    or object. Raises ImproperlyConfigured for anything else.
     """
     if wanted == "auto":
         return AutoSerializer()
@@ -86,6 +86,6 @@ def serializer_of(wanted: Any) -> Serializer:
         return _values.serializer_of(wanted)
     except (ImportError, TypeError, ValueError) as error:
         raise ImproperlyConfigured(
-            f"SERIALIZER {wanted!r}: 'auto', 'json', 'pickle', 'msgpack', or a class or an object (or its dotted path) with the methods dumps and "
-            f"loads. {error}"
+            f"SERIALIZER {wanted!r}: 'auto', 'json', 'pickle', 'msgpack', or a class or an object (or its dotted path) "
+            f"with the methods dumps and loads. {error}"
         ) from error

@@ -1,4 +1,6 @@
-"""What the cache objects of a process share: Django makes one a thread, and often one a request, of what is one service."""
+"""
+What the cache objects of a process share: Django makes one a thread, and often one a request, of what is one service.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class _Peeking(Calls):
 
     _peeks = True
 
-    def lease(self, key: str, ttl: float, wait: float, *, peek: bool = True) -> Steps[Entry | Grant | Held | Unreadable]:
+    def lease(
+        self, key: str, ttl: float, wait: float, *, peek: bool = True
+    ) -> Steps[Entry | Grant | Held | Unreadable]:
         outcome = yield from super().lease(key, ttl, wait)
         if type(outcome) is Held and outcome.refusal.code == "query_invalid":
             outcome = yield from super().lease(key, ttl, wait)
@@ -45,7 +49,8 @@ class _Peeking(Calls):
         try:
             return super().leased(key, ttl, answer)
         except Invalid as error:
-            # A service from before there was that. It is asked again without, and counts twice. Another thread may have found out meanwhile.
+            # A service from before there was that. It is asked again without, and counts twice. Another thread may have
+            # found out meanwhile.
             if error.code != "query_invalid":
                 raise
             self._peeks = False
@@ -53,7 +58,9 @@ class _Peeking(Calls):
 
 
 class _Fetching(AsyncClient):
-    """The async client for calls that take leases: one that is given when its caller has been cancelled is given up again."""
+    """
+    The async client for calls that take leases: one that is given when its caller has been cancelled is given up again.
+    """
 
     @classmethod
     def like(cls, client: AsyncClient, calls: Calls) -> AsyncClient:
@@ -91,8 +98,9 @@ _TIMEOUTS = 3
 
 class Rest:
     """
-    Leaves a service alone that takes connections and does not answer: otherwise a page with many calls waits a timeout for each. For sites
-    that ignore errors alone, and at no cost while all is well: the clients' way to their pools is changed. Safe for threads.
+    Leaves a service alone that takes connections and does not answer: otherwise a page with many calls waits a timeout
+    for each. For sites that ignore errors alone, and at no cost while all is well: the clients' way to their pools is
+    changed. Safe for threads.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -115,7 +123,9 @@ class Rest:
 
     def _check(self, client: Client | AsyncClient) -> None:
         if time.monotonic() < self._until:
-            raise Unavailable(f"The service did not answer {_TIMEOUTS} times, and is left alone for {self._pause:g} seconds.")
+            raise Unavailable(
+                f"The service did not answer {_TIMEOUTS} times, and is left alone for {self._pause:g} seconds."
+            )
         if isinstance(client, Client):
             client._exchange = client._pool.exchange
         else:
@@ -199,7 +209,9 @@ _lock = threading.Lock()
 
 
 def service_of(location: Any, options: Mapping[str, Any] | None) -> Service:
-    """The service of a LOCATION and OPTIONS: one a process, for as long as the process runs. Raises ImproperlyConfigured."""
+    """
+    The service of a LOCATION and OPTIONS: one a process, for as long as the process runs. Raises ImproperlyConfigured.
+    """
     # What has no equal text of its own is told apart by where it is; the service's options keep it there.
     name = repr(location), repr(sorted(options.items(), key=repr)) if options else ""
     service = _services.get(name)

@@ -1,4 +1,7 @@
-"""Calls that Django's cache API has and the client has not, as the client's own are: generators of requests, which both clients drive."""
+"""
+Calls that Django's cache API has and the client has not, as the client's own are: generators of requests, which both
+clients drive.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,21 @@ import time
 from datetime import datetime, timezone
 from typing import Any
 
-from .._calls import DEFAULT, LONGEST_TTL, Calls, Request, Steps, _found_at, _json_body, _member, _moment, _object, _value_member, _with_body, refusal
+from .._calls import (
+    DEFAULT,
+    LONGEST_TTL,
+    Calls,
+    Request,
+    Steps,
+    _found_at,
+    _json_body,
+    _member,
+    _moment,
+    _object,
+    _value_member,
+    _with_body,
+    refusal,
+)
 from .._http import Answer
 from .._values import dump
 from ..errors import BadAnswer, Invalid, KeyMissing
@@ -20,7 +37,10 @@ _LARGEST_COUNT = 2**53 - 1
 
 
 def read(calls: Calls, name: str) -> Steps[tuple[dict[str, Any], bytes] | None]:
-    """The entry's envelope and the answer's head; its value is not read. None where there is none, or it is stale or negative."""
+    """
+    The entry's envelope and the answer's head; its value is not read. None where there is none, or it is stale or
+    negative.
+    """
     answer = yield Request(calls._target("GET", "entries", name, "peek"), _NO_BODY, True)
     status, head, body = answer
     if status == 404:
@@ -34,8 +54,9 @@ def read(calls: Calls, name: str) -> Steps[tuple[dict[str, Any], bytes] | None]:
 
 def incr(calls: Calls, name: str, delta: Any, initial: int | None = None, ttl: Any = DEFAULT) -> Steps[Any]:
     """
-    The sum of the value and `delta`. Integers are counted by the service. Where the value is another, or the sum is too large for that, it is
-    added here and put by compare-and-set, until nobody wrote in between. Keeps expiry and tags. Raises KeyMissing; what `+` raises goes on.
+    The sum of the value and `delta`. Integers are counted by the service. Where the value is another, or the sum is too
+    large for that, it is added here and put by compare-and-set, until nobody wrote in between. Keeps expiry and tags.
+    Raises KeyMissing; what `+` raises goes on.
     """
     if type(delta) is int and -_LARGEST_COUNT <= delta <= _LARGEST_COUNT:
         try:
@@ -63,12 +84,19 @@ def incr(calls: Calls, name: str, delta: Any, initial: int | None = None, ttl: A
 
 
 def move(calls: Calls, name: str, target: str) -> Steps[None]:
-    """Puts the entry under another key, with its bytes, expiry and tags as they are, and deletes it under this one. Raises KeyMissing."""
+    """
+    Puts the entry under another key, with its bytes, expiry and tags as they are, and deletes it under this one. Raises
+    KeyMissing.
+    """
     found = yield from read(calls, name)
     if found is None:
         raise KeyMissing(name)
     said, _ = found
-    envelope = {member: said[member] for member in ("value", "value_base64", "content_type", "expires_at", "tags") if member in said}
+    envelope = {
+        member: said[member]
+        for member in ("value", "value_base64", "content_type", "expires_at", "tags")
+        if member in said
+    }
     answer = yield Request(calls._target("PUT", "entries", target), _with_body(_JSON, _json_body(envelope)), False)
     if answer[0] not in (200, 201):
         if answer[0] == 422 and _is_over(said):
@@ -78,13 +106,19 @@ def move(calls: Calls, name: str, target: str) -> Steps[None]:
 
 
 def _is_over(said: dict[str, Any]) -> bool:
-    """Whether an entry that was read a moment ago has expired by now, so that its own expiry is refused as one that is past."""
+    """
+    Whether an entry that was read a moment ago has expired by now, so that its own expiry is refused as one that is
+    past.
+    """
     expires_at = _moment(said.get("expires_at"))
     return expires_at is not None and expires_at.timestamp() <= time.time() + 1
 
 
 def seconds_left(calls: Calls, name: str) -> Steps[float | None]:
-    """Seconds until the entry expires, to the millisecond where the clocks agree; None where it never does. Raises KeyMissing."""
+    """
+    Seconds until the entry expires, to the millisecond where the clocks agree; None where it never does. Raises
+    KeyMissing.
+    """
     found = yield from read(calls, name)
     if found is None:
         raise KeyMissing(name)
@@ -113,7 +147,9 @@ def expire_at(calls: Calls, name: str, moment: float) -> Steps[bool]:
         return (yield from calls.touch(name, None))
     if moment > 0:
         text = datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        answer: Answer = yield Request(calls._target("PATCH", "entries", name), _with_body(_PATCH, _json_body({"expires_at": text})), False)
+        answer: Answer = yield Request(
+            calls._target("PATCH", "entries", name), _with_body(_PATCH, _json_body({"expires_at": text})), False
+        )
         if answer[0] in (200, 404):
             return answer[0] == 200
         problem = refusal(*answer)
