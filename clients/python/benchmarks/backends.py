@@ -5,7 +5,7 @@
     /tmp/bench/bin/python clients/python/benchmarks/backends.py            # the tables of clients/python/README.md
     … backends.py --backends Pantler,django-redis --operations get,set     # some of them
     … backends.py --check                                                  # ends with 1 where a goal is missed
-    … backends.py --write                                                  # puts the tables into clients/python/README.md
+    … backends.py --write                                                  # puts the table into clients/python/README.md
 
 All processes run on one core: with two, the median of a call as short as this tells how long a core takes to wake up. Each backend has
 its calls in rounds that take turns, so that a machine that becomes slower does so for all. The columns beside the backends are
@@ -196,7 +196,7 @@ def operations() -> list[Operation]:
             lambda cache: cache.set("one-loaded", small(42)),
             lambda cache: cache.get_or_set("one-loaded", dict),
             lambda client: client.fetch("one-loaded", dict),
-            expected=small(42),
+            bare=False, expected=small(42),
         )
     )  # fmt: skip
     return found
@@ -438,8 +438,8 @@ GOALS = [
 ]
 
 
-def report(medians: dict[str, dict[str, float]]) -> tuple[list[str], bool]:
-    """The lines of the tables, and whether every goal is met."""
+def report(medians: dict[str, dict[str, float]]) -> tuple[list[str], list[str], bool]:
+    """The lines of the table, those of the goals, and whether every goal is met."""
     columns = [name for name in ALL if any(name in row for row in medians.values())]
     words = WHAT | {operation.name: operation.what for operation in operations()}
     lines = ["| µs a call | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
@@ -448,13 +448,12 @@ def report(medians: dict[str, dict[str, float]]) -> tuple[list[str], bool]:
                  for column in columns)  # fmt: skip
         lines.append(f"| {words[name]} | " + " | ".join(cells) + " |")
     told = [line for goal in GOALS if (line := goal.told(medians))]
-    if told:
-        lines += ["", "| Pantler's | goal | is | met |", "| --- | --- | ---: | --- |", *(line for line, _ in told)]
-    return lines, all(met for _, met in told)
+    goals = ["| Pantler's | goal | is | met |", "| --- | --- | ---: | --- |", *(line for line, _ in told)] if told else []
+    return lines, goals, all(met for _, met in told)
 
 
 def write(lines: list[str]) -> None:
-    """Puts the tables between their marks in the README."""
+    """Puts the table between its marks in the README."""
     readme = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "README.md")
     with open(readme, encoding="utf-8") as file:
         before, begin, rest = file.read().partition(BEGIN + "\n")
@@ -473,7 +472,7 @@ def main() -> int:
     parser.add_argument("--backends", default=",".join(ALL), help="some of: %(default)s")
     parser.add_argument("--operations", default="", help="what their names begin with, separated by commas (default: all)")
     parser.add_argument("--check", action="store_true", help="end with 1 where a goal is missed")
-    parser.add_argument("--write", action="store_true", help="put the tables into the README, too")
+    parser.add_argument("--write", action="store_true", help="put the table into the README, too")
     parser.add_argument("--json", metavar="FILE", help="write the medians there, too")
     arguments = parser.parse_args()
     arguments.backends = arguments.backends.split(",")
@@ -488,12 +487,12 @@ def main() -> int:
     if arguments.json:
         with open(arguments.json, "w") as file:
             json.dump(medians, file, indent=1)
-    lines, met = report(medians)
+    lines, goals, met = report(medians)
     import django
 
     sizes = f"{len(json.dumps(small(42), separators=(',', ':')))} and {len(pickle.dumps(instance(42)))} bytes"
-    lines += ["", f"Python {platform.python_version()}, Django {django.__version__}; the dict and the instance have {sizes}."]
-    print("\n".join(lines))
+    lines += ["", f"Medians of {arguments.calls:,} calls. Python {platform.python_version()}, Django {django.__version__}; the dict and the instance have {sizes}."]
+    print("\n".join([*lines, "", *goals]))
     if arguments.write:
         write(lines)
     return 0 if met or not arguments.check else 1

@@ -48,9 +48,12 @@ def run(tests: Path, ours: Path, into: Path, url: str, *arguments: str) -> int:
     """Runs `ours` within a copy of a project's tests, and returns how many tests passed; none may fail."""
     shutil.copytree(tests, into)
     # Their conftest.py starts servers by it, which nobody asks for here.
-    (into / "xprocess.py").write_text("class ProcessStarter: pass\n")
+    (into / "xprocess.py").write_text(
+        "import pytest\n\nclass ProcessStarter: pass\n\n"
+        "@pytest.fixture(scope='session')\ndef xprocess():\n    pytest.skip('a server of another cache')\n"
+    )
     shutil.copy(ours, into / "test_pantler.py")
-    (into / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\nmarkers =\n    network\n    time_intensive\n")
+    (into / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider -p xprocess\nmarkers =\n    network\n    time_intensive\n")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--quiet", "-c", "pytest.ini", "--rootdir", ".", *(arguments or ["test_pantler.py"])],
         cwd=into,
