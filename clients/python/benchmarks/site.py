@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """The example site under load, with each cache that it runs with: requests a second, p99, and queries a request.
 
-    python -m venv /tmp/bench && /tmp/bench/bin/pip install ./clients/python -r clients/python/benchmarks/requirements.txt gunicorn
-    /tmp/bench/bin/python clients/python/benchmarks/site.py                     # the table of clients/python/example/README.md
-    … site.py --write                                                           # puts it there, too
-    … site.py --backends off,pantler --seconds 5                                # some of it
+    python3 -m venv bench
+    bench/bin/pip install ./clients/python -r clients/python/benchmarks/requirements.txt gunicorn
+    bench/bin/python clients/python/benchmarks/site.py     # the table of clients/python/example/README.md
+    … site.py --write                                      # puts it there, too
+    … site.py --backends off,pantler --seconds 5           # some of it
 
-Gunicorn serves the site with two workers of four threads, and eight callers ask it over kept connections: all the same pages, drawn with one
-seed. Of every 25 requests one is a change (a score, a price, a comment), and the page that shows a price or a comment is asked right behind it, over
-another connection: where it shows what was before, it counts as old. Each cache has its rounds in turn with the others, begins empty, and has
-some seconds to fill before it is measured; the database is seeded once and copied.
+Gunicorn serves the site with two workers of four threads, and eight callers ask it over kept connections: all the same
+pages, drawn with one seed. Of every 25 requests one is a change (a score, a price, a comment), and the page that shows
+a price or a comment is asked right behind it, over another connection: where it shows what was before, it counts as
+old. Each cache has its rounds in turn with the others, begins empty, and has some seconds to fill before it is
+measured; the database is seeded once and copied.
 
 Starts Redis and Memcached itself (see servers.py); the service is PANTLER_EXECUTABLE, or .build/release/pantler.
 """
@@ -45,8 +47,14 @@ CHANGE_EVERY = 25
 
 #: As `CACHE` names them, and as the table does.
 BACKENDS = {
-    "off": "none (DummyCache)", "locmem": "LocMem", "database": "DatabaseCache (SQLite)", "file": "FileBased", "memcached": "Memcached (pymemcache)",
-    "redis": "Redis (Django's own)", "django-redis": "Redis (django-redis)", "pantler": "Pantler",
+    "off": "none (DummyCache)",
+    "locmem": "LocMem",
+    "database": "DatabaseCache (SQLite)",
+    "file": "FileBased",
+    "memcached": "Memcached (pymemcache)",
+    "redis": "Redis (Django's own)",
+    "django-redis": "Redis (django-redis)",
+    "pantler": "Pantler",
 }
 
 
@@ -75,7 +83,9 @@ def asks(seed: int) -> Iterator[Ask]:
                 if kind < 0.2:
                     yield Ask("/")
                 elif kind < 0.45:
-                    yield Ask(f"/products/?page={one_of(5)}" if draw.random() < 0.5 else f"/products/?category={one_of(40)}")
+                    yield Ask(
+                        f"/products/?page={one_of(5)}" if draw.random() < 0.5 else f"/products/?category={one_of(40)}"
+                    )
                 elif kind < 0.7:
                     yield Ask(f"/products/{one_of(2000)}/")
                 elif kind < 0.8:
@@ -91,7 +101,12 @@ def asks(seed: int) -> Iterator[Ask]:
                 yield Ask("/leaderboard/play/", {"player": str(one_of(50)), "points": str(mark % 1000)})
             elif kind < 0.6:
                 pk = one_of(2000)
-                yield Ask(f"/products/{pk}/price/", {"price": f"{mark % 10_000}.17"}, f"/products/{pk}/", f"{mark % 10_000}.17")
+                yield Ask(
+                    f"/products/{pk}/price/",
+                    {"price": f"{mark % 10_000}.17"},
+                    f"/products/{pk}/",
+                    f"{mark % 10_000}.17",
+                )
             else:
                 pk = one_of(500)
                 yield Ask(f"/blog/{pk}/comment/", {"text": f"said-{mark}-"}, f"/blog/{pk}/", f"said-{mark}-")
@@ -177,7 +192,9 @@ def environment_of(name: str, folder: Path, stack: contextlib.ExitStack) -> dict
 
 
 def manage(environment: dict[str, str], *arguments: str) -> None:
-    subprocess.run([sys.executable, "manage.py", *arguments], cwd=EXAMPLE, env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "manage.py", *arguments], cwd=EXAMPLE, env=environment, check=True, stdout=subprocess.DEVNULL
+    )
 
 
 def measure(name: str, seeded: Path, warm: float, seconds: float) -> Figures:
@@ -185,8 +202,12 @@ def measure(name: str, seeded: Path, warm: float, seconds: float) -> Figures:
     with tempfile.TemporaryDirectory() as made, contextlib.ExitStack() as stack:
         folder = Path(made)
         environment = {
-            **os.environ, "CACHE": "dummy" if name == "off" else name, "EXAMPLE_DATABASE": str(folder / "example.sqlite3"),
-            "EXAMPLE_METER": str(folder / "meter"), "EXAMPLE_CACHE_FOLDER": str(folder / "cache"), "DEBUG": "0",
+            **os.environ,
+            "CACHE": "dummy" if name == "off" else name,
+            "EXAMPLE_DATABASE": str(folder / "example.sqlite3"),
+            "EXAMPLE_METER": str(folder / "meter"),
+            "EXAMPLE_CACHE_FOLDER": str(folder / "cache"),
+            "DEBUG": "0",
             **environment_of(name, folder, stack),
         }
         shutil.copy(seeded, folder / "example.sqlite3")
@@ -194,8 +215,24 @@ def measure(name: str, seeded: Path, warm: float, seconds: float) -> Figures:
             manage(environment, "createcachetable")
         port = free_port()
         command = [
-            sys.executable, "-m", "gunicorn", "--chdir", str(EXAMPLE), "--bind", f"127.0.0.1:{port}", "--workers", str(WORKERS),
-            "--worker-class", "gthread", "--threads", str(THREADS), "--keep-alive", "60", "--log-level", "warning", "mysite.wsgi",
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--chdir",
+            str(EXAMPLE),
+            "--bind",
+            f"127.0.0.1:{port}",
+            "--workers",
+            str(WORKERS),
+            "--worker-class",
+            "gthread",
+            "--threads",
+            str(THREADS),
+            "--keep-alive",
+            "60",
+            "--log-level",
+            "warning",
+            "mysite.wsgi",
         ]
         with given(environment), running("site", command, port, str(folder)):
             measured, ended = threading.Event(), threading.Event()
@@ -288,8 +325,11 @@ def main() -> None:
     changes = sum(figures.changes for figures in found.values())
     requests = sum(len(figures.took) for figures in found.values())
     lines = [
-        f"Python {platform.python_version()}, Django {importlib.metadata.version('django')}, {os.cpu_count()} cores, {chosen.rounds} rounds of {chosen.seconds:g} s each; "
-        f"{requests:,} requests in all, {changes:,} of them changes.",
+        (
+            f"Python {platform.python_version()}, Django {importlib.metadata.version('django')}, {os.cpu_count()}"
+            f" cores, {chosen.rounds} rounds of {chosen.seconds:g} s each; {requests:,} requests in all, {changes:,} of"
+            " them changes."
+        ),
         "",
         table(found),
     ]

@@ -1,4 +1,7 @@
-"""`python -m pantler.django check` and the system checks: each fault of a site's settings is found, and a good site has none."""
+"""
+`python -m pantler.django check` and the system checks: each fault of a site's settings is found, and a good site has
+none.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ class Site:
         self.namespace = f"check-{os.getpid()}-{secrets.token_hex(4)}"
         self.location = f"{service}/v1/namespaces/{self.namespace}"
         self.cache: dict[str, Any] = {
-            "BACKEND": "pantler.django.PantlerCache", "LOCATION": self.location, "KEY_PREFIX": "site", "OPTIONS": {"IGNORE_EXCEPTIONS": True},
+            "BACKEND": "pantler.django.PantlerCache",
+            "LOCATION": self.location,
+            "KEY_PREFIX": "site",
+            "OPTIONS": {"IGNORE_EXCEPTIONS": True},
         }
 
     def write(self, caches: dict[str, Any], more: str = "", name: str = "site_settings") -> None:
@@ -38,13 +44,23 @@ class Site:
         )
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PANTLER_", "DJANGO_", "WEB_CONCURRENCY"))}
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PANTLER_", "DJANGO_", "WEB_CONCURRENCY"))
+        }
         return subprocess.run(
-            [sys.executable, "-m", "pantler.django", *arguments], capture_output=True, text=True, timeout=60, cwd=self.folder,
+            [sys.executable, "-m", "pantler.django", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=self.folder,
             env={**clean, **environment},
         )
 
-    def findings(self, caches: dict[str, Any] | None = None, more: str = "", *arguments: str, **environment: str) -> dict[str, dict[str, Any]]:
+    def findings(
+        self, caches: dict[str, Any] | None = None, more: str = "", *arguments: str, **environment: str
+    ) -> dict[str, dict[str, Any]]:
         """By their ids; what only informs too."""
         self.write(caches if caches is not None else {"default": self.cache}, more)
         done = self.run("check", "--settings", "site_settings", "--output", "json", *arguments, **environment)
@@ -88,7 +104,12 @@ def django(service: str) -> None:
 def test_a_good_site_has_nothing_wrong(site: Site) -> None:
     assert site.findings() == {}
     done = site.run("check", DJANGO_SETTINGS_MODULE="site_settings")
-    assert done.returncode == 0 and "Nothing is wrong." in done.stdout and site.namespace in done.stdout and "round trip ms" in done.stdout
+    assert (
+        done.returncode == 0
+        and "Nothing is wrong." in done.stdout
+        and site.namespace in done.stdout
+        and "round trip ms" in done.stdout
+    )
     # The note that it left is no other site's.
     assert site.findings() == {}
 
@@ -104,39 +125,65 @@ def test_arguments(site: Site, tmp_path: Path) -> None:
     elsewhere.mkdir()
     there = Site(elsewhere, "http://127.0.0.1:9")
     there.write({"default": there.cache}, name="other_settings")
-    assert site.run("check", "--settings", "other_settings", "--pythonpath", "elsewhere", "--no-network").returncode == 0
+    assert (
+        site.run("check", "--settings", "other_settings", "--pythonpath", "elsewhere", "--no-network").returncode == 0
+    )
 
 
 # What the settings alone show
 
-@pytest.mark.parametrize(("change", "finding", "says"), [
-    ({"OPTIONS": {"IGNORE_EXCEPTION": True}}, "E001", "IGNORE_EXCEPTIONS"),
-    ({"LOCATION": "ftp://127.0.0.1/x"}, "E001", ""),
-    ({"LOCATION": ["http://127.0.0.1:1/v1/namespaces/a", "http://127.0.0.1:2/v1/namespaces/b"]}, "E001", ""),
-    ({"BACKEND": "pantler.django.PantlerCash"}, "E001", "PantlerCash"),
-    ({"TIMEOUT": "five"}, "E002", "five"),
-    ({"TIMEOUT": 0}, "W001", "nothing is kept"),
-    ({"TIMEOUT": -1}, "W001", "nothing is kept"),
-    ({"OPTIONS": {}}, "W002", "500"),
-    ({"OPTIONS": {"SERIALIZER": "pickle", "IGNORE_EXCEPTIONS": True}}, "W003", "pickle"),
-    ({"OPTIONS": {"LEASES": [], "IGNORE_EXCEPTIONS": True}}, "I003", "every request renders"),
-    ({"LOCATION": "http://192.0.2.7:8080/v1/namespaces/a", "OPTIONS": {"IGNORE_EXCEPTIONS": True, "TOKEN": "pt_abcdefgh_" + "A" * 43}}, "W004", "192.0.2.7"),
-    ({"LOCATION": "http://cache.example/v1/namespaces/a", "OPTIONS": {"IGNORE_EXCEPTIONS": True, "TOKEN": "pt_abcdefgh_" + "A" * 43}}, "W004", "cache.example"),
-    ({"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {}}, "W005", "a cache of its own"),
-    ({"BACKEND": "django.core.cache.backends.dummy.DummyCache", "OPTIONS": {}}, "W005", "nothing is cached"),
-    ({"BACKEND": "pantler.django.MigratingCache"}, "I004", "over"),
-    ({"BACKEND": "pantler.django.MigratingCache", "OPTIONS": {"OLD": "nowhere"}}, "E001", "nowhere"),
-])
+
+@pytest.mark.parametrize(
+    ("change", "finding", "says"),
+    [
+        ({"OPTIONS": {"IGNORE_EXCEPTION": True}}, "E001", "IGNORE_EXCEPTIONS"),
+        ({"LOCATION": "ftp://127.0.0.1/x"}, "E001", ""),
+        ({"LOCATION": ["http://127.0.0.1:1/v1/namespaces/a", "http://127.0.0.1:2/v1/namespaces/b"]}, "E001", ""),
+        ({"BACKEND": "pantler.django.PantlerCash"}, "E001", "PantlerCash"),
+        ({"TIMEOUT": "five"}, "E002", "five"),
+        ({"TIMEOUT": 0}, "W001", "nothing is kept"),
+        ({"TIMEOUT": -1}, "W001", "nothing is kept"),
+        ({"OPTIONS": {}}, "W002", "500"),
+        ({"OPTIONS": {"SERIALIZER": "pickle", "IGNORE_EXCEPTIONS": True}}, "W003", "pickle"),
+        ({"OPTIONS": {"LEASES": [], "IGNORE_EXCEPTIONS": True}}, "I003", "every request renders"),
+        (
+            {
+                "LOCATION": "http://192.0.2.7:8080/v1/namespaces/a",
+                "OPTIONS": {"IGNORE_EXCEPTIONS": True, "TOKEN": "pt_abcdefgh_" + "A" * 43},
+            },
+            "W004",
+            "192.0.2.7",
+        ),
+        (
+            {
+                "LOCATION": "http://cache.example/v1/namespaces/a",
+                "OPTIONS": {"IGNORE_EXCEPTIONS": True, "TOKEN": "pt_abcdefgh_" + "A" * 43},
+            },
+            "W004",
+            "cache.example",
+        ),
+        ({"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {}}, "W005", "a cache of its own"),
+        ({"BACKEND": "django.core.cache.backends.dummy.DummyCache", "OPTIONS": {}}, "W005", "nothing is cached"),
+        ({"BACKEND": "pantler.django.MigratingCache"}, "I004", "over"),
+        ({"BACKEND": "pantler.django.MigratingCache", "OPTIONS": {"OLD": "nowhere"}}, "E001", "nowhere"),
+    ],
+)
 def test_settings(site: Site, change: dict[str, Any], finding: str, says: str) -> None:
     found = static(site, site.with_settings(**change))
     assert finding in found, found
     assert says in found[finding].message and found[finding].alias == "default"
 
 
-@pytest.mark.parametrize("location", [
-    "http://127.0.0.1:1/v1/namespaces/a", "http://[::1]:1/v1/namespaces/a", "http://localhost:1/v1/namespaces/a", "unix:/run/pantler.sock:/v1/namespaces/a",
-    "https://cache.example/v1/namespaces/a",
-])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://127.0.0.1:1/v1/namespaces/a",
+        "http://[::1]:1/v1/namespaces/a",
+        "http://localhost:1/v1/namespaces/a",
+        "unix:/run/pantler.sock:/v1/namespaces/a",
+        "https://cache.example/v1/namespaces/a",
+    ],
+)
 def test_a_token_that_nobody_can_overhear_is_nothing_wrong(site: Site, location: str) -> None:
     token = {"IGNORE_EXCEPTIONS": True, "TOKEN": "pt_abcdefgh_" + "A" * 43}
     assert static(site, site.with_settings(LOCATION=location, OPTIONS=token)) == {}
@@ -157,27 +204,30 @@ def test_the_number_of_workers_is_said_where_it_is_known(site: Site, monkeypatch
     assert list(static(site, memory, DEBUG=True)) == ["I002"]
 
 
-@pytest.mark.parametrize(("function", "finding", "says"), [
-    ("f'{prefix}{version}{key}'", "E005", "one key of two"),
-    ("f'{prefix}:{key}'", "E005", "versions 1 and 2"),
-    ("f'{version}:{key}'", "E005", "prefixes 'site' and 'sitezz'"),
-    ("f'{prefix}:{version}:{key.lower()}'", "E005", "'a' and 'A'"),
-    ("f'{prefix}:{version}:{key.strip()}'", "E005", "'a' and ' a'"),
-    ("f'{prefix}:{version}:{key[:250]}'", "E005", "one key of two"),
-    ("f'{prefix}:{version}:' + ''.join(c for c in key if c.isalnum())", "E005", "one key of two"),
-    ("f'{prefix}:{version}:{key.replace(\"/\", \":\")}'", "E005", "one key of two"),
-    ("f'{prefix}_{key}_{version}'", None, ""),
-    ("f'{prefix}:{version}:' + __import__('unicodedata').normalize('NFC', key)", "E005", "one key of two"),
-    ("f'{prefix}:{version}:' + __import__('hashlib').sha256(key.encode()).hexdigest()", None, ""),
-    ("f'{prefix}:{version}:' + __import__('hashlib').md5(key.encode()).hexdigest()[:6]", "E005", "too little"),
-    ("f'{prefix}:{version}:%08x' % __import__('zlib').crc32(key.encode())", "E005", "too little"),
-    ("f'{prefix}:{version}:{hash(key)}'", "E014", "another key in each process"),
-    ("f'{prefix}:{version}:{key}:{__import__(\"time\").perf_counter_ns()}'", "E004", "each time"),
-    ("f'{prefix}:{version}:{key}'.encode()", "E003", "bytes"),
-    ("f'{prefix}:{version}:' + key.encode('ascii').decode()", "E003", "raises"),
-    ("'%s:%s:%s' % (prefix, version, key)", None, ""),
-    ("f'{key}|{version}|{prefix}'", None, ""),
-])
+@pytest.mark.parametrize(
+    ("function", "finding", "says"),
+    [
+        ("f'{prefix}{version}{key}'", "E005", "one key of two"),
+        ("f'{prefix}:{key}'", "E005", "versions 1 and 2"),
+        ("f'{version}:{key}'", "E005", "prefixes 'site' and 'sitezz'"),
+        ("f'{prefix}:{version}:{key.lower()}'", "E005", "'a' and 'A'"),
+        ("f'{prefix}:{version}:{key.strip()}'", "E005", "'a' and ' a'"),
+        ("f'{prefix}:{version}:{key[:250]}'", "E005", "one key of two"),
+        ("f'{prefix}:{version}:' + ''.join(c for c in key if c.isalnum())", "E005", "one key of two"),
+        ('f\'{prefix}:{version}:{key.replace("/", ":")}\'', "E005", "one key of two"),
+        ("f'{prefix}_{key}_{version}'", None, ""),
+        ("f'{prefix}:{version}:' + __import__('unicodedata').normalize('NFC', key)", "E005", "one key of two"),
+        ("f'{prefix}:{version}:' + __import__('hashlib').sha256(key.encode()).hexdigest()", None, ""),
+        ("f'{prefix}:{version}:' + __import__('hashlib').md5(key.encode()).hexdigest()[:6]", "E005", "too little"),
+        ("f'{prefix}:{version}:%08x' % __import__('zlib').crc32(key.encode())", "E005", "too little"),
+        ("f'{prefix}:{version}:{hash(key)}'", "E014", "another key in each process"),
+        ("f'{prefix}:{version}:{key}:{__import__(\"time\").perf_counter_ns()}'", "E004", "each time"),
+        ("f'{prefix}:{version}:{key}'.encode()", "E003", "bytes"),
+        ("f'{prefix}:{version}:' + key.encode('ascii').decode()", "E003", "raises"),
+        ("'%s:%s:%s' % (prefix, version, key)", None, ""),
+        ("f'{key}|{version}|{prefix}'", None, ""),
+    ],
+)
 def test_key_functions_that_collide(
     site: Site, function: str, finding: str | None, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,7 +249,10 @@ def test_key_functions_that_collide(
             from django.core.cache import caches as made
 
             command = [sys.executable, "-m", "pantler.django"]
-            found = {each.id.removeprefix("pantler."): each for each in key_function_findings("default", made["default"], command)}
+            found = {
+                each.id.removeprefix("pantler."): each
+                for each in key_function_findings("default", made["default"], command)
+            }
     if finding is None:
         assert found == {}
     else:
@@ -223,31 +276,36 @@ SESSION = "django.contrib.sessions.middleware.SessionMiddleware"
 
 
 CACHE_SESSIONS = {
-    "INSTALLED_APPS": ["pantler.django", "django.contrib.sessions"], "SESSION_ENGINE": "django.contrib.sessions.backends.cache",
+    "INSTALLED_APPS": ["pantler.django", "django.contrib.sessions"],
+    "SESSION_ENGINE": "django.contrib.sessions.backends.cache",
 }
 
 
-@pytest.mark.parametrize(("settings", "finding"), [
-    ({"MIDDLEWARE": [UPDATE, FETCH]}, None),
-    ({"MIDDLEWARE": [UPDATE, SESSION, FETCH]}, None),
-    ({"MIDDLEWARE": [UPDATE]}, "W009"),
-    ({"MIDDLEWARE": [FETCH]}, "W009"),
-    ({"MIDDLEWARE": [FETCH, UPDATE]}, "E009"),
-    ({"MIDDLEWARE": [SESSION, UPDATE, FETCH]}, "W011"),
-    ({"MIDDLEWARE": [UPDATE, FETCH, SESSION]}, "W011"),
-    ({"MIDDLEWARE": [UPDATE, FETCH], "CACHE_MIDDLEWARE_SECONDS": 0}, "W010"),
-    ({"MIDDLEWARE": [UPDATE, FETCH], "CACHE_MIDDLEWARE_SECONDS": "600"}, "E008"),
-    ({"CACHE_MIDDLEWARE_ALIAS": "pages"}, "E007"),
-    (CACHE_SESSIONS, "I005"),
-    ({**CACHE_SESSIONS, "SESSION_CACHE_ALIAS": "sessions"}, "E006"),
-    ({**CACHE_SESSIONS, "SESSION_ENGINE": "django.contrib.sessions.backends.cached_db"}, None),
-    ({"INSTALLED_APPS": []}, "I001"),
-])
+@pytest.mark.parametrize(
+    ("settings", "finding"),
+    [
+        ({"MIDDLEWARE": [UPDATE, FETCH]}, None),
+        ({"MIDDLEWARE": [UPDATE, SESSION, FETCH]}, None),
+        ({"MIDDLEWARE": [UPDATE]}, "W009"),
+        ({"MIDDLEWARE": [FETCH]}, "W009"),
+        ({"MIDDLEWARE": [FETCH, UPDATE]}, "E009"),
+        ({"MIDDLEWARE": [SESSION, UPDATE, FETCH]}, "W011"),
+        ({"MIDDLEWARE": [UPDATE, FETCH, SESSION]}, "W011"),
+        ({"MIDDLEWARE": [UPDATE, FETCH], "CACHE_MIDDLEWARE_SECONDS": 0}, "W010"),
+        ({"MIDDLEWARE": [UPDATE, FETCH], "CACHE_MIDDLEWARE_SECONDS": "600"}, "E008"),
+        ({"CACHE_MIDDLEWARE_ALIAS": "pages"}, "E007"),
+        (CACHE_SESSIONS, "I005"),
+        ({**CACHE_SESSIONS, "SESSION_CACHE_ALIAS": "sessions"}, "E006"),
+        ({**CACHE_SESSIONS, "SESSION_ENGINE": "django.contrib.sessions.backends.cached_db"}, None),
+        ({"INSTALLED_APPS": []}, "I001"),
+    ],
+)
 def test_middleware_and_sessions(site: Site, settings: dict[str, Any], finding: str | None) -> None:
     assert list(static(site, **settings)) == ([finding] if finding else [])
 
 
 # What the service says
+
 
 def test_nobody_answers(site: Site) -> None:
     port = free_port()
@@ -260,6 +318,7 @@ def test_nobody_answers(site: Site) -> None:
 
 def test_another_program_answers(site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
+
         def answer() -> None:
             while True:
                 try:
@@ -271,7 +330,9 @@ def test_another_program_answers(site: Site) -> None:
                     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
 
         threading.Thread(target=answer, daemon=True).start()
-        found = site.findings(site.with_settings(LOCATION=f"http://127.0.0.1:{server.getsockname()[1]}/v1/namespaces/a"))
+        found = site.findings(
+            site.with_settings(LOCATION=f"http://127.0.0.1:{server.getsockname()[1]}/v1/namespaces/a")
+        )
         assert "not Pantler" in found["E011"]["message"]
         server.shutdown(socket.SHUT_RDWR)
 
@@ -280,7 +341,10 @@ def _set_policy(site: Site, policy: dict[str, Any]) -> None:
     import urllib.request
 
     request = urllib.request.Request(
-        site.location, json.dumps(policy).encode(), {"Content-Type": "application/json"}, method="PUT",
+        site.location,
+        json.dumps(policy).encode(),
+        {"Content-Type": "application/json"},
+        method="PUT",
     )
     urllib.request.urlopen(request).close()
 
@@ -305,10 +369,15 @@ def test_sessions_in_a_namespace_of_durability_memory(site: Site) -> None:
 
 
 def test_pickles_in_a_namespace_that_others_use(site: Site) -> None:
-    code = "from django.core.cache import cache; import datetime; cache.set('a', datetime.date(2026, 1, 1)); cache.set('b', 1)"
+    code = (
+        "from django.core.cache import cache; import datetime; cache.set('a', datetime.date(2026, 1, 1));"
+        " cache.set('b', 1)"
+    )
     site.write({"default": site.cache})
     subprocess.run(
-        [sys.executable, "-c", f"import django; django.setup(); {code}"], cwd=site.folder, check=True,
+        [sys.executable, "-c", f"import django; django.setup(); {code}"],
+        cwd=site.folder,
+        check=True,
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "site_settings"},
     )
     # A site alone may pickle.
@@ -352,11 +421,15 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service,
     tokens: dict[str, str] = {}
     try:
         for name, wanted in {
-            "write": {"role": "write", "namespaces": ["site"]}, "read": {"role": "read", "namespaces": ["site"]},
-            "elsewhere": {"role": "write", "namespaces": ["other-*"]}, "all": {"role": "write", "namespaces": ["*"]},
+            "write": {"role": "write", "namespaces": ["site"]},
+            "read": {"role": "read", "namespaces": ["site"]},
+            "elsewhere": {"role": "write", "namespaces": ["other-*"]},
+            "all": {"role": "write", "namespaces": ["*"]},
         }.items():
             status, _, body = admin._pool.exchange(
-                b"POST /v1/tokens HTTP/1.1\r\n", _json(wanted), safe=False,
+                b"POST /v1/tokens HTTP/1.1\r\n",
+                _json(wanted),
+                safe=False,
             )
             assert status == 201, body
             tokens[name] = json.loads(body)["token"]
@@ -375,15 +448,20 @@ def _json(value: Any) -> bytes:
     return b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
 
-@pytest.mark.parametrize(("token", "finding", "says"), [
-    ("write", None, ""),
-    ("all", None, ""),
-    ("read", "E013", "may read"),
-    ("elsewhere", "E013", "other-*"),
-    ("wrong", "E012", "refuses the token"),
-    (None, "E012", "there is none"),
-])
-def test_tokens(guarded: tuple[Service, dict[str, str]], tmp_path: Path, token: str | None, finding: str | None, says: str) -> None:
+@pytest.mark.parametrize(
+    ("token", "finding", "says"),
+    [
+        ("write", None, ""),
+        ("all", None, ""),
+        ("read", "E013", "may read"),
+        ("elsewhere", "E013", "other-*"),
+        ("wrong", "E012", "refuses the token"),
+        (None, "E012", "there is none"),
+    ],
+)
+def test_tokens(
+    guarded: tuple[Service, dict[str, str]], tmp_path: Path, token: str | None, finding: str | None, says: str
+) -> None:
     service, tokens = guarded
     site = Site(tmp_path, service.url)
     options = {"IGNORE_EXCEPTIONS": True}
@@ -400,7 +478,11 @@ def test_tokens(guarded: tuple[Service, dict[str, str]], tmp_path: Path, token: 
 def test_the_system_checks_are_the_same_findings_without_network(site: Site) -> None:
     def system_check(*arguments: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "django", "check", *arguments], capture_output=True, text=True, timeout=60, cwd=site.folder,
+            [sys.executable, "-m", "django", "check", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=site.folder,
             env={**os.environ, "DJANGO_SETTINGS_MODULE": "site_settings"},
         )
         return done.stdout + done.stderr

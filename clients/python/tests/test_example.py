@@ -29,12 +29,31 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("example") / "seeded.sqlite3"
     environment = {**os.environ, "EXAMPLE_DATABASE": str(path), "CACHE": "dummy"}
     for command in (["migrate", "--verbosity=0"], ["seed", "--scale=0.02"]):
-        done = subprocess.run([sys.executable, "manage.py", *command], cwd=EXAMPLE, env=environment, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [sys.executable, "manage.py", *command],
+            cwd=EXAMPLE,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert done.returncode == 0, done.stderr
     # Again it does nothing.
-    done = subprocess.run([sys.executable, "manage.py", "seed"], cwd=EXAMPLE, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "manage.py", "seed"], cwd=EXAMPLE, env=environment, capture_output=True, text=True, timeout=120
+    )
     assert "already" in done.stdout
-    subprocess.run([sys.executable, "-c", f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('PRAGMA wal_checkpoint(TRUNCATE)'); c.close()"], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            (
+                f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('PRAGMA wal_checkpoint(TRUNCATE)');"
+                " c.close()"
+            ),
+        ],
+        check=True,
+    )
     return path
 
 
@@ -46,14 +65,34 @@ class Site:
         copy = folder / "example.sqlite3"
         copy.write_bytes(database.read_bytes())
         self.environment = {
-            **os.environ, "CACHE": cache, "EXAMPLE_DATABASE": str(copy), "EXAMPLE_METER": str(folder / "meter"), "EXAMPLE_CACHE_FOLDER": str(folder / "cache"),
+            **os.environ,
+            "CACHE": cache,
+            "EXAMPLE_DATABASE": str(copy),
+            "EXAMPLE_METER": str(folder / "meter"),
+            "EXAMPLE_CACHE_FOLDER": str(folder / "cache"),
             **environment,
         }
         if cache == "database":
-            subprocess.run([sys.executable, "manage.py", "createcachetable"], cwd=EXAMPLE, env=self.environment, check=True)
+            subprocess.run(
+                [sys.executable, "manage.py", "createcachetable"], cwd=EXAMPLE, env=self.environment, check=True
+            )
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--workers", str(workers), "--bind", f"127.0.0.1:{self.port}", "--preload", "--no-control-socket", "mysite.wsgi"],
-            cwd=EXAMPLE, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            [
+                sys.executable,
+                "-m",
+                "gunicorn",
+                "--workers",
+                str(workers),
+                "--bind",
+                f"127.0.0.1:{self.port}",
+                "--preload",
+                "--no-control-socket",
+                "mysite.wsgi",
+            ],
+            cwd=EXAMPLE,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
         deadline = time.monotonic() + 60
         while True:
@@ -61,7 +100,8 @@ class Site:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 break
             except OSError:
-                assert self.process.poll() is None, self.process.stderr.read().decode()[-3000:]  # type: ignore[union-attr]
+                assert self.process.stderr is not None
+                assert self.process.poll() is None, self.process.stderr.read().decode()[-3000:]
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
 
@@ -101,10 +141,15 @@ def test_every_level_hits_and_a_change_is_seen_at_once_by_every_worker(started: 
     for _ in range(4):
         # Both workers.
         found = {path: site.get(path) for path in PAGES}
-        assert {path: queries for path, (_, queries, _) in found.items()} == {**dict.fromkeys(PAGES, 0), "/products/5/": 1}
+        assert {path: queries for path, (_, queries, _) in found.items()} == {
+            **dict.fromkeys(PAGES, 0),
+            "/products/5/": 1,
+        }
     assert found["/"][2] == {"page": "1/1"} and found["/blog/"][2] == {"page": "1/1"}
     assert found["/products/"][2] == {"value": "1/1", "queryset": "1/1", "fragment": "1/1"}
-    assert found["/products/5/"][2] == {"queryset": "1/1", "fragment": "1/1"} and found["/leaderboard/"][2] == {"value": "1/1"}
+    assert found["/products/5/"][2] == {"queryset": "1/1", "fragment": "1/1"} and found["/leaderboard/"][2] == {
+        "value": "1/1"
+    }
 
     # A score: the leaderboard's tag.
     assert ">1000000<" not in site.get("/leaderboard/")[0]
@@ -133,7 +178,12 @@ def test_the_page_about_caching_adds_up_all_workers(started: Any, service: str) 
     for _ in range(10):
         for path in PAGES:
             site.get(path)
-    assert shown() == {"@cache_page": (18, 2), "{% cache %}": (38, 3), "cache.get, cache.set": (27, 3), "cached_queryset": (36, 8)}
+    assert shown() == {
+        "@cache_page": (18, 2),
+        "{% cache %}": (38, 3),
+        "cache.get, cache.set": (27, 3),
+        "cached_queryset": (36, 8),
+    }
     text = site.get("/caching/")[0]
     assert "70 requests" in text and "queries</strong>" in text and "pantler.django.PantlerCache" in text
     site.get("/caching/forget/", really="yes")
@@ -177,15 +227,25 @@ def test_it_runs_with_the_other_caches(started: Any, cache: str, servers: dict[s
 def test_wrong_input_is_refused(started: Any) -> None:
     site = started("dummy")
     for path, form in (
-        ("/products/?page=x", {}), ("/products/?category=x", {}), ("/products/5/price/", {"price": "much"}), ("/products/5/price/", {"price": "NaN"}),
-        ("/products/5/price/", {"price": "-1"}), ("/products/5/price/", {"price": "1e30"}), ("/leaderboard/play/", {"player": "1", "points": "-5"}),
-        ("/leaderboard/play/", {"player": "x", "points": "5"}), ("/blog/7/comment/", {"text": " "}),
+        ("/products/?page=x", {}),
+        ("/products/?category=x", {}),
+        ("/products/5/price/", {"price": "much"}),
+        ("/products/5/price/", {"price": "NaN"}),
+        ("/products/5/price/", {"price": "-1"}),
+        ("/products/5/price/", {"price": "1e30"}),
+        ("/leaderboard/play/", {"player": "1", "points": "-5"}),
+        ("/leaderboard/play/", {"player": "x", "points": "5"}),
+        ("/blog/7/comment/", {"text": " "}),
     ):
         with pytest.raises(urllib.error.HTTPError) as refused:
             site.get(path, **form)
         assert refused.value.code == 400, (path, form)
         refused.value.close()
-    for path, form in (("/blog/99999/", {}), ("/products/99999/", {}), ("/leaderboard/play/", {"player": "99999", "points": "5"})):
+    for path, form in (
+        ("/blog/99999/", {}),
+        ("/products/99999/", {}),
+        ("/leaderboard/play/", {"player": "99999", "points": "5"}),
+    ):
         with pytest.raises(urllib.error.HTTPError) as refused:
             site.get(path, **form)
         assert refused.value.code == 404, (path, form)
@@ -203,13 +263,29 @@ def test_it_goes_on_without_its_cache(started: Any) -> None:
 
 def test_its_settings_are_good(service: str, database: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pantler.django", "check", "--settings", "mysite.settings", "--output", "json"], cwd=EXAMPLE, capture_output=True, text=True,
-        timeout=60, env={**os.environ, "CACHE": "pantler", "EXAMPLE_DATABASE": str(database), "PANTLER_URL": f"{service}/v1/namespaces/example-check"},
+        [sys.executable, "-m", "pantler.django", "check", "--settings", "mysite.settings", "--output", "json"],
+        cwd=EXAMPLE,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={
+            **os.environ,
+            "CACHE": "pantler",
+            "EXAMPLE_DATABASE": str(database),
+            "PANTLER_URL": f"{service}/v1/namespaces/example-check",
+        },
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["findings"] == []
 
 
 def test_an_unknown_cache_is_refused() -> None:
-    done = subprocess.run([sys.executable, "manage.py", "check"], cwd=EXAMPLE, env={**os.environ, "CACHE": "valkey"}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=EXAMPLE,
+        env={**os.environ, "CACHE": "valkey"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 1 and "CACHE is one of pantler, locmem" in done.stderr

@@ -1,4 +1,7 @@
-"""`MigratingCache`: what is found in the cache that a site had, how it is brought, and that nothing comes back from there that has gone."""
+"""
+`MigratingCache`: what is found in the cache that a site had, how it is brought, and that nothing comes back from there
+that has gone.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ def site(service: str) -> None:
 
 def program(name: str) -> str | None:
     tools = ROOT / ".build/tools"
-    return shutil.which(name, path=os.pathsep.join([os.environ["PATH"], "/usr/sbin", str(tools / "usr/bin"), str(tools / "usr/sbin")]))
+    return shutil.which(
+        name, path=os.pathsep.join([os.environ["PATH"], "/usr/sbin", str(tools / "usr/bin"), str(tools / "usr/sbin")])
+    )
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +49,13 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]
             continue
         ports[name] = free_port()
         arguments = (
-            ["--port", str(ports[name]), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)] if name == "redis-server"
+            ["--port", str(ports[name]), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+            if name == "redis-server"
             else ["-p", str(ports[name]), "-l", "127.0.0.1", "-u", "nobody"]
         )
-        started[name] = subprocess.Popen([found, *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        started[name] = subprocess.Popen(
+            [found, *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 10
         while True:
             try:
@@ -76,11 +84,17 @@ def old_config(kind: str, folder: Path, servers: dict[str, int]) -> dict[str, An
     if needed not in servers:
         pytest.skip(f"{needed} is not installed")
     if kind == "memcached":
-        return {"BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache", "LOCATION": f"127.0.0.1:{servers[needed]}"}
+        return {
+            "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+            "LOCATION": f"127.0.0.1:{servers[needed]}",
+        }
     if kind == "django-redis":
         pytest.importorskip("django_redis")
         return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"redis://127.0.0.1:{servers[needed]}/1"}
-    return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"redis://127.0.0.1:{servers[needed]}/0"}
+    return {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": f"redis://127.0.0.1:{servers[needed]}/0",
+    }
 
 
 class Site:
@@ -148,7 +162,14 @@ def test_what_the_old_cache_has_is_found_and_brought_with_the_time_that_it_has_l
         assert 97 <= moving.here.ttl("a") <= 100 and moving.here.ttl("ever") is None
     moving.old.delete("a")
     assert moving.new.get("a") == {"x": (1, 2)}
-    assert moving.new.migration_stats() == {"hits": 1, "old_hits": 2, "misses": 1, "fills": 2, "overtaken": 0, "old_errors": 0}
+    assert moving.new.migration_stats() == {
+        "hits": 1,
+        "old_hits": 2,
+        "misses": 1,
+        "fills": 2,
+        "overtaken": 0,
+        "old_errors": 0,
+    }
 
 
 def test_many_at_once_are_found_in_both(moving: Site) -> None:
@@ -206,7 +227,11 @@ def test_counting_adding_touching_and_asking_go_on_where_the_old_cache_was(movin
     assert old.get("fresh") == "third" and new.set("none", 1, 100, xx=True) is False and old.get("none") is None
     old.set("moved", "v", 100, version=1)
     assert new.incr_version("moved", version=1) == 2
-    assert new.get("moved", version=2) == "v" and new.get("moved", version=1) is None and old.get("moved", version=1) is None
+    assert (
+        new.get("moved", version=2) == "v"
+        and new.get("moved", version=1) is None
+        and old.get("moved", version=1) is None
+    )
 
 
 def test_the_times_of_djangos_own_calls_are_right_in_overlap(in_memory: Site) -> None:
@@ -284,8 +309,10 @@ def test_a_fill_that_a_change_has_overtaken_does_not_land(in_memory: Site, after
         slow = slows["slow"]
         assert slow.has_read.wait(20)
         {
-            "delete": lambda: in_memory.new.delete("a"), "set": lambda: in_memory.new.set("a", "new", 100),
-            "delete_many": lambda: in_memory.new.delete_many(["a"]), "clear": lambda: in_memory.new.clear(),
+            "delete": lambda: in_memory.new.delete("a"),
+            "set": lambda: in_memory.new.set("a", "new", 100),
+            "delete_many": lambda: in_memory.new.delete_many(["a"]),
+            "clear": lambda: in_memory.new.clear(),
             "expire": lambda: in_memory.new.touch("a", 0),
         }[change]()
         slow.may_go_on.set()
@@ -294,12 +321,22 @@ def test_a_fill_that_a_change_has_overtaken_does_not_land(in_memory: Site, after
     assert in_memory.new.get("a") == ("new" if change == "set" else None)
 
 
-@pytest.mark.parametrize(("method", "change"), [
-    ("delete", lambda new: new.delete("a")), ("delete_many", lambda new: new.delete_many(["a"])), ("clear", lambda new: new.clear()),
-    ("set", lambda new: new.set("a", "new", 100)), ("set_many", lambda new: new.set_many({"a": "new"}, 100)), ("delete", lambda new: new.touch("a", 0)),
-    ("delete", lambda new: new.set("a", "new", 0)), ("delete", lambda new: new.set("a", "new", 100, tags=["t"])),
-])
-def test_a_reader_between_the_two_halves_of_a_change_brings_nothing_back(in_memory: Site, method: str, change: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("method", "change"),
+    [
+        ("delete", lambda new: new.delete("a")),
+        ("delete_many", lambda new: new.delete_many(["a"])),
+        ("clear", lambda new: new.clear()),
+        ("set", lambda new: new.set("a", "new", 100)),
+        ("set_many", lambda new: new.set_many({"a": "new"}, 100)),
+        ("delete", lambda new: new.touch("a", 0)),
+        ("delete", lambda new: new.set("a", "new", 0)),
+        ("delete", lambda new: new.set("a", "new", 100, tags=["t"])),
+    ],
+)
+def test_a_reader_between_the_two_halves_of_a_change_brings_nothing_back(
+    in_memory: Site, method: str, change: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from django.core.cache import caches
 
     in_memory.old.set("a", "old", 100)
@@ -339,7 +376,9 @@ def test_who_counts_waits_for_the_number_that_another_brings(in_memory: Site) ->
         assert reader.result(20) == 100 and counter.result(20) == 101
 
 
-def test_what_cannot_be_kept_here_counts_all_the_same(service: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_kept_here_counts_all_the_same(
+    service: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with Site("locmem", service, tmp_path, {}, SERIALIZER="json") as site:
         site.old.set("a", {1, 2}, 100)
         assert site.new.get("a") == {1, 2} and "stays in the old cache" in caplog.text
@@ -415,10 +454,17 @@ class Broken:
             patch.setattr(old, method, fail)
 
 
-def test_an_old_cache_that_is_away_raises_unless_that_is_ignored(service: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_old_cache_that_is_away_raises_unless_that_is_ignored(
+    service: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with Site("locmem", service, tmp_path, {}) as strict, pytest.MonkeyPatch.context() as patch:
         Broken(patch, strict.old)
-        for call in (lambda: strict.new.get("a"), lambda: strict.new.set("a", 1), lambda: strict.new.delete("a"), lambda: strict.new.get_many(["b"])):
+        for call in (
+            lambda: strict.new.get("a"),
+            lambda: strict.new.set("a", 1),
+            lambda: strict.new.delete("a"),
+            lambda: strict.new.get_many(["b"]),
+        ):
             with pytest.raises(ConnectionError, match="old server"):
                 call()
     with Site("locmem", service, tmp_path, {}, IGNORE_EXCEPTIONS=True) as site:
@@ -502,11 +548,20 @@ def test_it_is_taken_out_by_one_setting(service: str, tmp_path: Path) -> None:
             assert caches["default"].get("a") == 2
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"OLD": "nowhere"}, "one of default, old, here"), ({"FILL_TIMEOUT": 0}, "above 0"), ({"FILL_TIMEOUT": "5"}, "above 0"),
-    ({"WRITE_OLD": "yes"}, "True or False"), ({"OLD": "default"}, "is this cache"), ({"OLDER": "old"}, "OLDER"),
-])
-def test_wrong_options_are_refused_with_what_is_allowed(service: str, tmp_path: Path, options: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"OLD": "nowhere"}, "one of default, old, here"),
+        ({"FILL_TIMEOUT": 0}, "above 0"),
+        ({"FILL_TIMEOUT": "5"}, "above 0"),
+        ({"WRITE_OLD": "yes"}, "True or False"),
+        ({"OLD": "default"}, "is this cache"),
+        ({"OLDER": "old"}, "OLDER"),
+    ],
+)
+def test_wrong_options_are_refused_with_what_is_allowed(
+    service: str, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
     from django.core.exceptions import ImproperlyConfigured
 
     with pytest.raises(ImproperlyConfigured, match=message):
@@ -531,7 +586,14 @@ def test_the_figures_of_all_processes_are_added_up(in_memory: Site, monkeypatch:
     in_memory.new.get("nothing")
     in_memory.new._stats.tell_at = 0
     in_memory.new.get("a")
-    assert in_memory.new.migration_totals() == {"hits": 1, "old_hits": 1, "misses": 1, "fills": 1, "overtaken": 0, "old_errors": 0}
+    assert in_memory.new.migration_totals() == {
+        "hits": 1,
+        "old_hits": 1,
+        "misses": 1,
+        "fills": 1,
+        "overtaken": 0,
+        "old_errors": 0,
+    }
     # Until it is time again, they stay here.
     in_memory.new.get("a")
     assert in_memory.new.migration_totals()["hits"] == 1

@@ -23,12 +23,15 @@ from django.http import HttpResponse
 from django.urls import include, path
 
 settings.configure(
-    DEBUG=True, SECRET_KEY="x", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, INTERNAL_IPS=["127.0.0.1"], STATIC_URL="static/",
+    DEBUG=True, SECRET_KEY="x", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, INTERNAL_IPS=["127.0.0.1"],
+    STATIC_URL="static/",
     INSTALLED_APPS=["django.contrib.staticfiles", "debug_toolbar", "pantler.django"],
     MIDDLEWARE=["debug_toolbar.middleware.DebugToolbarMiddleware"],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}],
-    CACHES={"default": {"BACKEND": "pantler.django.PantlerCache", "LOCATION": sys.argv[1], "OPTIONS": {"IGNORE_EXCEPTIONS": True}}},
+    CACHES={"default": {
+        "BACKEND": "pantler.django.PantlerCache", "LOCATION": sys.argv[1], "OPTIONS": {"IGNORE_EXCEPTIONS": True},
+    }},
     DEBUG_TOOLBAR_PANELS=["debug_toolbar.panels.cache.CachePanel", "pantler.django.panel.PantlerPanel"],
     DEBUG_TOOLBAR_CONFIG={"SHOW_TOOLBAR_CALLBACK": lambda request: True, "IS_RUNNING_TESTS": False},
 )
@@ -71,7 +74,10 @@ async def coroutine(request):
     await sync_to_async(cache.get)("there")
     return page("coroutine")
 
-urlpatterns = [path("plain", plain), path("leased", leased), path("kept", kept), path("coroutine", coroutine), path("__debug__/", include("debug_toolbar.urls"))]
+urlpatterns = [
+    path("plain", plain), path("leased", leased), path("kept", kept), path("coroutine", coroutine),
+    path("__debug__/", include("debug_toolbar.urls")),
+]
 
 def stats(toolbar, name):
     return next(panel for panel in toolbar.panels if panel.panel_id == name)
@@ -80,15 +86,26 @@ def stats(toolbar, name):
 
 def run(service: str, code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", SITE + textwrap.dedent(code), f"{service}/v1/namespaces/panel-{os.getpid()}-{os.urandom(4).hex()}"],
-        capture_output=True, text=True, timeout=60, cwd=Path(__file__).parent,
+        [
+            sys.executable,
+            "-c",
+            SITE + textwrap.dedent(code),
+            f"{service}/v1/namespaces/panel-{os.getpid()}-{os.urandom(4).hex()}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parent,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
 
 
 def test_its_own_cache_panel_shows_our_calls(service: str) -> None:
-    found = json.loads(run(service, """
+    found = json.loads(
+        run(
+            service,
+            """
         import json
         Client().get("/plain")
         given = stats(caught[-1], "CachePanel").get_stats()
@@ -96,12 +113,21 @@ def test_its_own_cache_panel_shows_our_calls(service: str) -> None:
             "names": [call["name"] for call in given["calls"]], "hits": given["hits"], "misses": given["misses"],
             "backend": given["calls"][0]["backend"],
         }))
-    """))
-    assert found == {"names": ["get", "set", "get", "get", "get_many"], "hits": 3, "misses": 2, "backend": "default (PantlerCache)"}
+    """,
+        )
+    )
+    assert found == {
+        "names": ["get", "set", "get", "get", "get_many"],
+        "hits": 3,
+        "misses": 2,
+        "backend": "default (PantlerCache)",
+    }
 
 
 def test_ours_shows_hits_tiers_reasons_and_times(service: str) -> None:
-    lines = run(service, """
+    lines = run(
+        service,
+        """
         import json
         Client().get("/plain")
         panel = stats(caught[-1], "PantlerPanel")
@@ -109,7 +135,8 @@ def test_ours_shows_hits_tiers_reasons_and_times(service: str) -> None:
         print(panel.nav_subtitle)
         print(panel.content.replace(chr(10), " "))
         print(json.dumps(panel.get_server_timing_stats()))
-    """).splitlines()
+    """,
+    ).splitlines()
     found = json.loads(lines[0])
     assert (found["calls"], found["hits"], found["misses"], found["batches"], found["failed"]) == (5, 2, 1, 1, 0)
     assert found["tiers"] == [["memory", 2]] and found["reasons"] == [["absent", "never seen", 1]]
@@ -118,21 +145,31 @@ def test_ours_shows_hits_tiers_reasons_and_times(service: str) -> None:
     assert found["saved_ms"] is None
     assert [call["key"] for call in found["shown"]][:2] == [":1:missing", ":1:there"]
     assert lines[1].startswith("5 calls in ") and lines[1].endswith("67 % hits")
-    assert "miss: never seen" in lines[2] and ":1:there" in lines[2] and "unknown" in lines[2] and "1 batch," in lines[2]
+    assert (
+        "miss: never seen" in lines[2] and ":1:there" in lines[2] and "unknown" in lines[2] and "1 batch," in lines[2]
+    )
     assert "pantler" in json.loads(lines[3])
 
 
 def test_the_time_saved_is_that_of_the_loads_which_the_service_has_measured(service: str) -> None:
-    found = [json.loads(line) for line in run(service, """
+    found = [
+        json.loads(line)
+        for line in run(
+            service,
+            """
         import json
         for url in ("/leased", "/leased", "/kept", "/kept"):
             Client().get(url)
             print(json.dumps(stats(caught[-1], "PantlerPanel").get_stats()))
-    """).splitlines()]
+    """,
+        ).splitlines()
+    ]
     first, second, page, again = found
     assert (first["hits"], first["misses"]) == (0, 1), first["shown"]
     assert first["saved_ms"] == 0
-    assert (second["hits"], second["misses"]) == (1, 0) and second["saved_ms"] is not None and second["hit_ratio"] == 100
+    assert (
+        (second["hits"], second["misses"]) == (1, 0) and second["saved_ms"] is not None and second["hit_ratio"] == 100
+    )
     # Django's own decorator: the list of headers and the page, each a miss and then each a hit.
     assert page["misses"] >= 1 and page["hits"] == 0
     assert again["hits"] == 2 and again["misses"] == 0
@@ -140,7 +177,11 @@ def test_the_time_saved_is_that_of_the_loads_which_the_service_has_measured(serv
 
 
 def test_coroutines_are_seen_and_other_requests_are_not(service: str) -> None:
-    found = [json.loads(line) for line in run(service, """
+    found = [
+        json.loads(line)
+        for line in run(
+            service,
+            """
         import asyncio, json
         async def ask():
             await asyncio.gather(AsyncClient().get("/coroutine"), AsyncClient().get("/coroutine"))
@@ -151,19 +192,24 @@ def test_coroutines_are_seen_and_other_requests_are_not(service: str) -> None:
         before = len(caught)
         cache.get("outside of any request")
         print(json.dumps(len(caught) - before))
-    """).splitlines()]
+    """,
+        ).splitlines()
+    ]
     assert [(each["calls"], each["hits"]) for each in found[:2]] == [(3, 2), (3, 2)]
     assert found[2] == 0
 
 
 def test_a_service_that_is_away_is_shown_and_breaks_nothing() -> None:
-    lines = run("http://127.0.0.1:9", """
+    lines = run(
+        "http://127.0.0.1:9",
+        """
         import json
         print(Client().get("/plain").status_code)
         panel = stats(caught[-1], "PantlerPanel")
         print(json.dumps(panel.get_stats()))
         print(panel.content.replace(chr(10), " "))
-    """).splitlines()
+    """,
+    ).splitlines()
     assert lines[0] == "200"
     found = json.loads(lines[1])
     assert found["failed"] == found["calls"] > 0 and found["hit_ratio"] is None
@@ -171,7 +217,10 @@ def test_a_service_that_is_away_is_shown_and_breaks_nothing() -> None:
 
 
 def test_a_look_that_counts_nowhere_is_neither_hit_nor_miss(service: str) -> None:
-    said = json.loads(run(service, """
+    said = json.loads(
+        run(
+            service,
+            """
         import json
         from pantler import Observation
         from pantler.django.panel import summary
@@ -188,17 +237,33 @@ def test_a_look_that_counts_nowhere_is_neither_hit_nor_miss(service: str) -> Non
             asked("POST", "batch/get", None),
             asked("PUT", "values/k", None),
         ], {"a": 0.5})))
-    """))
-    assert (said["hits"], said["misses"], said["waited"], said["stale"], said["absent"], said["batches"]) == (1, 2, 1, 1, 1, 1)
-    assert said["reasons"] == [["evicted", "made room for others", 1], ["expired", "its time was over", 1]] and said["tiers"] == [["stale", 1]]
+    """,
+        )
+    )
+    assert (said["hits"], said["misses"], said["waited"], said["stale"], said["absent"], said["batches"]) == (
+        1,
+        2,
+        1,
+        1,
+        1,
+        1,
+    )
+    assert said["reasons"] == [["evicted", "made room for others", 1], ["expired", "its time was over", 1]] and said[
+        "tiers"
+    ] == [["stale", 1]]
     assert said["saved_ms"] == 500 and said["shown"][3]["key"] == "b b"
 
 
 def test_what_a_key_says_is_shown_as_text(service: str) -> None:
-    content = run(service, """
+    content = run(
+        service,
+        """
         from pantler.django.panel import PantlerPanel, summary, _template
         from pantler import Observation
         from django.template import Context
-        print(_template().render(Context(summary([Observation("GET", "/v1/namespaces/a/value?key=%3Cscript%3E", 200, b"pantler; hit; detail=memory", 0.001, None)], {"a": 0.5}))))
-    """)
+        target = "/v1/namespaces/a/value?key=%3Cscript%3E"
+        asked = Observation("GET", target, 200, b"pantler; hit; detail=memory", 0.001, None)
+        print(_template().render(Context(summary([asked], {"a": 0.5}))))
+    """,
+    )
     assert "<script>" not in content and "&lt;script&gt;" in content and "500.0 ms" in content

@@ -61,6 +61,7 @@ def asks(call: Callable[[], Any]) -> int:
 
 def in_thread(call: Callable[[], Any]) -> Any:
     """As another worker would: with a connection of its own."""
+
     def run() -> Any:
         from django.db import connections
 
@@ -89,6 +90,7 @@ def books(number: int = 3) -> list[Any]:
 
 # Rows
 
+
 def test_a_second_call_asks_the_database_nothing(cache: str) -> None:
     from pantler.django import cached_queryset
     from shelf.models import Book
@@ -111,34 +113,42 @@ def test_select_related_and_prefetch_related_are_inside(cache: str) -> None:
     books()
     for rows in (
         Book.objects.select_related("author", "publisher").prefetch_related("labels"),
-        Book.objects.select_related("author", "publisher").prefetch_related(Prefetch("labels", Label.objects.filter(name="red"), to_attr="reds")),
+        Book.objects.select_related("author", "publisher").prefetch_related(
+            Prefetch("labels", Label.objects.filter(name="red"), to_attr="reds")
+        ),
     ):
         cached_queryset(rows, 60, cache=cache)
         with queries() as found:
             for book in cached_queryset(rows, 60, cache=cache):
                 assert book.author.name == "Ann" and book.publisher.name == "House"
-                assert {label.name for label in getattr(book, "reds", None) or book.labels.all()} in ({"red"}, {"red", "blue"})
+                assert {label.name for label in getattr(book, "reds", None) or book.labels.all()} in (
+                    {"red"},
+                    {"red", "blue"},
+                )
         assert len(found) == 0
 
 
-@pytest.mark.parametrize("form", [
-    lambda rows: rows.values("title", "author__name"),
-    lambda rows: rows.values_list("title", "price"),
-    lambda rows: rows.values_list("title", flat=True),
-    lambda rows: rows.values_list("title", "uid", named=True),
-    lambda rows: rows.only("title"),
-    lambda rows: rows.defer("title"),
-    lambda rows: rows.distinct(),
-    lambda rows: rows.reverse()[:2],
-    lambda rows: rows[1:2],
-    lambda rows: rows.order_by().union(rows.order_by().filter(title="Book 1")),
-    lambda rows: rows.dates("printed", "year"),
-    lambda rows: rows.none(),
-    lambda rows: rows.filter(pk__in=[]),
-    lambda rows: rows.filter(title="nobody wrote it"),
-    lambda rows: rows.model.objects.raw("SELECT * FROM shelf_book WHERE title = %s", ["Book 1"]),
-    lambda rows: rows.extra(select={"twice": "price * 2"}),
-])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda rows: rows.values("title", "author__name"),
+        lambda rows: rows.values_list("title", "price"),
+        lambda rows: rows.values_list("title", flat=True),
+        lambda rows: rows.values_list("title", "uid", named=True),
+        lambda rows: rows.only("title"),
+        lambda rows: rows.defer("title"),
+        lambda rows: rows.distinct(),
+        lambda rows: rows.reverse()[:2],
+        lambda rows: rows[1:2],
+        lambda rows: rows.order_by().union(rows.order_by().filter(title="Book 1")),
+        lambda rows: rows.dates("printed", "year"),
+        lambda rows: rows.none(),
+        lambda rows: rows.filter(pk__in=[]),
+        lambda rows: rows.filter(title="nobody wrote it"),
+        lambda rows: rows.model.objects.raw("SELECT * FROM shelf_book WHERE title = %s", ["Book 1"]),
+        lambda rows: rows.extra(select={"twice": "price * 2"}),
+    ],
+)
 def test_rows_of_every_form_come_back_as_they_are(form: Callable[[Any], Any], cache: str) -> None:
     from pantler.django import cached_queryset
     from shelf.models import Book
@@ -208,6 +218,7 @@ def test_what_locks_rows_and_what_is_no_queryset_is_refused() -> None:
 
 # Keys
 
+
 def key(rows: Any) -> str | None:
     from pantler.django.querysets import _Query
 
@@ -223,25 +234,67 @@ def test_different_queries_have_different_keys() -> None:
     moment = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
     some = Book.objects.all()
     rows = [
-        some, some.filter(title="1"), some.filter(title="1, 2"), some.filter(pk=1), some.filter(pk=2), some.filter(pk__in=[1, 2]),
-        some.filter(pk__in=[12]), some.filter(title__in=["a", "b"]), some.filter(title__in=["a,b"]), some.filter(title__in=["a'", "b"]),
-        some.filter(title="None"), some.filter(printed=None), some.filter(printed=moment), some.filter(printed=moment + datetime.timedelta(microseconds=1)),
-        some.filter(price=decimal.Decimal("1.10")), some.filter(uid=uuid.UUID(int=1)), some.filter(uid=uuid.UUID(int=2)), some.filter(cover=b"1"), some.filter(cover=b"2"),
-        some.filter(facts={"a": 1}), some.filter(facts={"a": "1"}), some.filter(facts__a=1), some.filter(title="\ud800"), some.filter(title="\x00"),
-        some.order_by("pk"), some.order_by("-pk"), some[:1], some[1:2], some.distinct(), some.only("title"), some.defer("title"),
-        some.values("title"), some.values_list("title"), some.values_list("title", flat=True), some.values_list("title", named=True), some.dates("printed", "year"),
-        some.select_related("author"), some.select_related("publisher"), some.annotate(n=Count("labels")), some.using("second"),
-        some.prefetch_related("labels"), some.prefetch_related("labels", "notes"), some.prefetch_related(Prefetch("labels", to_attr="mine")),
-        some.prefetch_related(Prefetch("labels", Label.objects.filter(name="a"))), some.prefetch_related(Prefetch("labels", Label.objects.filter(name="b"))),
+        some,
+        some.filter(title="1"),
+        some.filter(title="1, 2"),
+        some.filter(pk=1),
+        some.filter(pk=2),
+        some.filter(pk__in=[1, 2]),
+        some.filter(pk__in=[12]),
+        some.filter(title__in=["a", "b"]),
+        some.filter(title__in=["a,b"]),
+        some.filter(title__in=["a'", "b"]),
+        some.filter(title="None"),
+        some.filter(printed=None),
+        some.filter(printed=moment),
+        some.filter(printed=moment + datetime.timedelta(microseconds=1)),
+        some.filter(price=decimal.Decimal("1.10")),
+        some.filter(uid=uuid.UUID(int=1)),
+        some.filter(uid=uuid.UUID(int=2)),
+        some.filter(cover=b"1"),
+        some.filter(cover=b"2"),
+        some.filter(facts={"a": 1}),
+        some.filter(facts={"a": "1"}),
+        some.filter(facts__a=1),
+        some.filter(title="\ud800"),
+        some.filter(title="\x00"),
+        some.order_by("pk"),
+        some.order_by("-pk"),
+        some[:1],
+        some[1:2],
+        some.distinct(),
+        some.only("title"),
+        some.defer("title"),
+        some.values("title"),
+        some.values_list("title"),
+        some.values_list("title", flat=True),
+        some.values_list("title", named=True),
+        some.dates("printed", "year"),
+        some.select_related("author"),
+        some.select_related("publisher"),
+        some.annotate(n=Count("labels")),
+        some.using("second"),
+        some.prefetch_related("labels"),
+        some.prefetch_related("labels", "notes"),
+        some.prefetch_related(Prefetch("labels", to_attr="mine")),
+        some.prefetch_related(Prefetch("labels", Label.objects.filter(name="a"))),
+        some.prefetch_related(Prefetch("labels", Label.objects.filter(name="b"))),
         some.prefetch_related(Prefetch("labels", Label.objects.filter(name="b").prefetch_related("books"))),
-        some.prefetch_related(Prefetch("labels", Label.objects.none())), CheapBook.objects.all(), Author.objects.all(),
-        some.filter(Exists(Note.objects.filter(object_id=OuterRef("pk")))), Book.objects.raw("SELECT * FROM shelf_book"),
-        Book.objects.raw("SELECT * FROM shelf_book WHERE id = %s", [1]), Book.objects.raw("SELECT * FROM shelf_book WHERE id = %(id)s", {"id": 1}),
-        Note.objects.prefetch_related(GenericPrefetch("about", [Book.objects.all()])), Note.objects.prefetch_related(GenericPrefetch("about", [Author.objects.all()])),
+        some.prefetch_related(Prefetch("labels", Label.objects.none())),
+        CheapBook.objects.all(),
+        Author.objects.all(),
+        some.filter(Exists(Note.objects.filter(object_id=OuterRef("pk")))),
+        Book.objects.raw("SELECT * FROM shelf_book"),
+        Book.objects.raw("SELECT * FROM shelf_book WHERE id = %s", [1]),
+        Book.objects.raw("SELECT * FROM shelf_book WHERE id = %(id)s", {"id": 1}),
+        Note.objects.prefetch_related(GenericPrefetch("about", [Book.objects.all()])),
+        Note.objects.prefetch_related(GenericPrefetch("about", [Author.objects.all()])),
     ]
     keys = [key(each) for each in rows]
     assert None not in keys
-    assert len(set(keys)) == len(keys), [rows[index].query for index, each in enumerate(keys) if keys.index(each) != index]
+    assert len(set(keys)) == len(keys), [
+        rows[index].query for index, each in enumerate(keys) if keys.index(each) != index
+    ]
     assert keys == [key(each) for each in rows]
 
 
@@ -287,6 +340,7 @@ class _Text(str):
 
 
 # Invalidation
+
 
 def changes() -> list[tuple[str, Callable[[], Any]]]:
     from shelf.models import Author, Book, CheapBook, Label, Novel, Publisher
@@ -351,13 +405,21 @@ def test_subqueries_unions_and_generic_relations_count_as_read(cache: str) -> No
     for rows, changed in (
         (Author.objects.filter(pk__in=Book.objects.values("author")), Book.objects.first()),
         (Author.objects.filter(Exists(Book.objects.filter(author=OuterRef("pk"), labels__name="red"))), label),
-        (Author.objects.annotate(house=Subquery(Book.objects.filter(author=OuterRef("pk")).values("publisher__name")[:1])), Publisher.objects.first()),
+        (
+            Author.objects.annotate(
+                house=Subquery(Book.objects.filter(author=OuterRef("pk")).values("publisher__name")[:1])
+            ),
+            Publisher.objects.first(),
+        ),
         (Author.objects.values("name").union(Publisher.objects.values("name")), Publisher.objects.first()),
         (Note.objects.prefetch_related("about"), Book.objects.first()),
         (Book.objects.prefetch_related("notes"), note),
         (Author.objects.prefetch_related("books__labels"), label),
         (Author.objects.extra(where=["id IN (SELECT author_id FROM shelf_book)"]), Book.objects.first()),
-        (Author.objects.raw("SELECT * FROM shelf_author WHERE id IN (SELECT author_id FROM shelf_book)"), Book.objects.first()),
+        (
+            Author.objects.raw("SELECT * FROM shelf_author WHERE id IN (SELECT author_id FROM shelf_book)"),
+            Book.objects.first(),
+        ),
         (OddTable.objects.all(), OddTable.objects.first()),
     ):
         ContentType.objects.clear_cache()
@@ -460,7 +522,8 @@ def test_models_to_follow_are_a_setting() -> None:
         patch.setattr(querysets, "_connect", lambda model: connected.append(model._meta.label))
         patch.setattr(querysets, "_followed", set())
         for wanted, expected in (
-            (["shelf.Book", "contenttypes"], {"shelf.Book", "contenttypes.ContentType"}), ([], set()),
+            (["shelf.Book", "contenttypes"], {"shelf.Book", "contenttypes.ContentType"}),
+            ([], set()),
         ):
             connected.clear()
             with override_settings(PANTLER_INVALIDATE=wanted):
@@ -472,6 +535,7 @@ def test_models_to_follow_are_a_setting() -> None:
 
 
 # Transactions
+
 
 def test_nobody_sees_what_is_not_committed_and_everybody_what_is(cache: str) -> None:
     from django.db import transaction
@@ -569,7 +633,10 @@ def test_rows_that_were_read_before_a_change_never_land_after_it(cache: str) -> 
 
 
 def test_a_transaction_that_reads_the_past_keeps_nothing(cache: str) -> None:
-    """SQLite goes on showing a transaction what was there at its first query, whatever others have committed and invalidated since."""
+    """
+    SQLite goes on showing a transaction what was there at its first query, whatever others have committed and
+    invalidated since.
+    """
     from django.db import transaction
 
     from pantler.django import cached_queryset
@@ -589,6 +656,7 @@ def test_a_transaction_that_reads_the_past_keeps_nothing(cache: str) -> None:
 
 
 # One loader, faults, and other ways to call
+
 
 def test_one_reader_asks_the_database_and_the_others_wait() -> None:
     from pantler.django import cached_queryset
@@ -621,7 +689,9 @@ def test_one_reader_asks_the_database_and_the_others_wait() -> None:
     assert len(loads) == 1
 
 
-def test_a_service_that_is_away_makes_no_change_fail_and_is_told_later(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_is_away_makes_no_change_fail_and_is_told_later(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from pantler.django import cached_queryset, querysets
     from pantler.errors import Unavailable
     from shelf.models import Book
@@ -630,6 +700,7 @@ def test_a_service_that_is_away_makes_no_change_fail_and_is_told_later(caplog: p
     cached_queryset(Book.objects.all(), 60)
     book.title = "changed while it was away"
     with monkeypatch.context() as away:
+
         def refuse(self: Any, tags: Any) -> None:
             raise Unavailable("nobody there")
 
@@ -722,12 +793,19 @@ def test_rows_that_are_too_many_for_the_service_are_read_and_not_kept(service: s
 
     namespace = f"small-{id(caches)}"
     request = urllib.request.Request(
-        f"{service}/v1/namespaces/{namespace}", json.dumps({"max_value_size": 2000}).encode(), {"Content-Type": "application/json"}, method="PUT",
+        f"{service}/v1/namespaces/{namespace}",
+        json.dumps({"max_value_size": 2000}).encode(),
+        {"Content-Type": "application/json"},
+        method="PUT",
     )
     urllib.request.urlopen(request).close()
     Author.objects.bulk_create(Author(name=f"author {number}") for number in range(200))
     for options in ({}, {"IGNORE_EXCEPTIONS": True}):
-        small = {"BACKEND": "pantler.django.PantlerCache", "LOCATION": f"{service}/v1/namespaces/{namespace}", "OPTIONS": options}
+        small = {
+            "BACKEND": "pantler.django.PantlerCache",
+            "LOCATION": f"{service}/v1/namespaces/{namespace}",
+            "OPTIONS": options,
+        }
         with override_settings(CACHES={"default": small}):
             for _ in range(2):
                 assert len(cached_queryset(Author.objects.all(), 60)) == 200
@@ -742,7 +820,11 @@ def test_a_serializer_that_does_not_take_models_is_an_error_that_says_so(service
     from shelf.models import Author
 
     Author.objects.create(name="Ann")
-    only_json = {"BACKEND": "pantler.django.PantlerCache", "LOCATION": f"{service}/v1/namespaces/json", "OPTIONS": {"SERIALIZER": "json"}}
+    only_json = {
+        "BACKEND": "pantler.django.PantlerCache",
+        "LOCATION": f"{service}/v1/namespaces/json",
+        "OPTIONS": {"SERIALIZER": "json"},
+    }
     with override_settings(CACHES={"default": only_json}):
         assert cached_queryset(Author.objects.values("name"), 60) == [{"name": "Ann"}]
         with pytest.raises(SerializationError):

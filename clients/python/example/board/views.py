@@ -12,7 +12,8 @@ from .models import Player, Score
 def best() -> list[dict[str, object]]:
     rows = (
         Score.objects.values("player_id", name=F("player__name"))
-        .annotate(total=Sum("points"), games=Count("pk"), best=Max("points")).order_by("-total", "player_id")[:50]
+        .annotate(total=Sum("points"), games=Count("pk"), best=Max("points"))
+        .order_by("-total", "player_id")[:50]
     )
     # Plain JSON: programs in other languages read the same entry.
     return list(rows)
@@ -20,9 +21,13 @@ def best() -> list[dict[str, object]]:
 
 def leaderboard(request: HttpRequest) -> HttpResponse:
     """Level 3: a value that the program makes and keeps itself, until somebody scores."""
-    return render(request, "board/leaderboard.html", {
-        "players": levels.value("leaderboard", 300, ["board.score", "board.player"], best),
-    })
+    return render(
+        request,
+        "board/leaderboard.html",
+        {
+            "players": levels.value("leaderboard", 300, ["board.score", "board.player"], best),
+        },
+    )
 
 
 @require_POST

@@ -10,7 +10,10 @@ def chosen(name: str, folder: Path) -> dict[str, Any]:
     known: dict[str, dict[str, Any]] = {
         "pantler": {
             "BACKEND": "pantler.django.PantlerCache",
-            "LOCATION": os.environ.get("EXAMPLE_PANTLER_URL") or os.environ.get("PANTLER_URL", "http://127.0.0.1:8080/v1/namespaces/example"),
+            "LOCATION": (
+                os.environ.get("EXAMPLE_PANTLER_URL")
+                or os.environ.get("PANTLER_URL", "http://127.0.0.1:8080/v1/namespaces/example")
+            ),
             # A cache that is away costs time and no page.
             "OPTIONS": {"IGNORE_EXCEPTIONS": True},
         },

@@ -61,8 +61,9 @@ def cached_queryset(queryset: Any, ttl: float, tags: Sequence[str] = ()) -> list
         return pantler_cached_queryset(queryset, ttl, tags)
 
 
-# What a site does that changes with a cache without tags: a version for each tag, which is asked for before each value, is a part of its
-# key, and changes with the model. Old values stay until their time is over.
+# What a site does that changes with a cache without tags: a version for each tag, which is asked for before each value,
+# is a part of its key, and changes with the model. Old values stay until their time is over.
+
 
 def knows_tags() -> bool:
     return isinstance(caches["default"], PantlerCache)

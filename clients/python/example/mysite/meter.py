@@ -1,6 +1,7 @@
 """What each level of caching has done, and the queries of each request: what the page /caching/ shows.
 
-Every worker counts in a file of its own, which it maps into memory: a count is a write to memory, and any worker can add up all of them.
+Every worker counts in a file of its own, which it maps into memory: a count is a write to memory, and any worker can
+add up all of them.
 """
 
 import contextlib
@@ -20,7 +21,12 @@ from django.http import HttpRequest, HttpResponse
 
 LEVELS = ("page", "fragment", "value", "queryset")
 # Names of the counters, each eight bytes in a worker's file.
-COUNTERS = ("requests", "queries", "query_microseconds", *(f"{level}_{what}" for level in LEVELS for what in ("hits", "misses")))
+COUNTERS = (
+    "requests",
+    "queries",
+    "query_microseconds",
+    *(f"{level}_{what}" for level in LEVELS for what in ("hits", "misses")),
+)
 FOLDER = Path(os.environ.get("EXAMPLE_METER", Path(tempfile.gettempdir()) / f"pantler-example-{os.getuid()}"))
 
 
@@ -117,9 +123,17 @@ class MeterMiddleware:
             current.reset(token)
         if not request.path.startswith("/caching/"):
             counters.add(
-                requests=1, queries=done.queries, query_microseconds=round(done.seconds * 1e6),
-                **{f"{level}_{what}": count for level, both in done.levels.items() for what, count in zip(("hits", "misses"), both)},
+                requests=1,
+                queries=done.queries,
+                query_microseconds=round(done.seconds * 1e6),
+                **{
+                    f"{level}_{what}": count
+                    for level, both in done.levels.items()
+                    for what, count in zip(("hits", "misses"), both)
+                },
             )
         response["X-Queries"] = str(done.queries)
-        response["X-Levels"] = ", ".join(f"{level}={hits}/{hits + misses}" for level, (hits, misses) in done.levels.items())
+        response["X-Levels"] = ", ".join(
+            f"{level}={hits}/{hits + misses}" for level, (hits, misses) in done.levels.items()
+        )
         return response

@@ -8,7 +8,8 @@ from .caches import chosen
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 DEBUG = os.environ.get("DEBUG") == "1"
-# An example has nothing to keep: it has neither users nor sessions, and therefore no cookies that a forged request could use.
+# An example has nothing to keep: it has neither users nor sessions, and therefore no cookies that a forged request
+# could use.
 SECRET_KEY = os.environ.get("SECRET_KEY", "of the example site alone")
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "testserver"]
 
@@ -40,7 +41,11 @@ DATABASES = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("EXAMPLE_DATABASE", BASE_DIR / "example.sqlite3"),
         # Readers go on while one worker writes, and writers wait for each other.
-        "OPTIONS": {"init_command": "PRAGMA journal_mode=wal; PRAGMA synchronous=normal", "transaction_mode": "IMMEDIATE", "timeout": 20},
+        "OPTIONS": {
+            "init_command": "PRAGMA journal_mode=wal; PRAGMA synchronous=normal",
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+        },
         # As `CONN_MAX_AGE` of a site with a database server.
         "CONN_MAX_AGE": None,
     }

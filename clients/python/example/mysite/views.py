@@ -14,13 +14,25 @@ from .levels import cache_page, cached_queryset
 
 @cache_page(15)
 def front(request: HttpRequest) -> HttpResponse:
-    """Level 1 over level 4: the whole page for a quarter of a minute, and below it rows that are right to the moment."""
-    products = Product.objects.select_related("maker").annotate(reviews_count=Count("reviews")).order_by("-reviews_count", "pk")
-    return render(request, "front.html", {
-        "products": cached_queryset(products[:8], ttl=300),
-        "posts": cached_queryset(Post.objects.select_related("author").order_by("-published")[:5], ttl=300),
-        "players": cached_queryset(Player.objects.annotate(points=Sum("scores__points")).order_by("-points", "pk")[:5], ttl=300),
-    })
+    """
+    Level 1 over level 4: the whole page for a quarter of a minute, and below it rows that are right to the moment.
+    """
+    products = (
+        Product.objects.select_related("maker")
+        .annotate(reviews_count=Count("reviews"))
+        .order_by("-reviews_count", "pk")
+    )
+    return render(
+        request,
+        "front.html",
+        {
+            "products": cached_queryset(products[:8], ttl=300),
+            "posts": cached_queryset(Post.objects.select_related("author").order_by("-published")[:5], ttl=300),
+            "players": cached_queryset(
+                Player.objects.annotate(points=Sum("scores__points")).order_by("-points", "pk")[:5], ttl=300
+            ),
+        },
+    )
 
 
 def caching(request: HttpRequest) -> HttpResponse:
@@ -28,19 +40,33 @@ def caching(request: HttpRequest) -> HttpResponse:
     found = meter.totals()
     levels = []
     for level, title in (
-        ("page", "@cache_page"), ("fragment", "{% cache %}"), ("value", "cache.get, cache.set"), ("queryset", "cached_queryset"),
+        ("page", "@cache_page"),
+        ("fragment", "{% cache %}"),
+        ("value", "cache.get, cache.set"),
+        ("queryset", "cached_queryset"),
     ):
         hits, misses = found[f"{level}_hits"], found[f"{level}_misses"]
-        levels.append({"title": title, "hits": hits, "misses": misses, "ratio": 100 * hits / (hits + misses) if hits + misses else None})
+        levels.append(
+            {
+                "title": title,
+                "hits": hits,
+                "misses": misses,
+                "ratio": 100 * hits / (hits + misses) if hits + misses else None,
+            }
+        )
     requests = found["requests"]
-    return render(request, "caching.html", {
-        "backend": settings.CACHES["default"]["BACKEND"],
-        "levels": levels,
-        "requests": requests,
-        "queries": found["queries"],
-        "queries_a_request": found["queries"] / requests if requests else None,
-        "query_milliseconds": found["query_microseconds"] / 1000 / requests if requests else None,
-    })
+    return render(
+        request,
+        "caching.html",
+        {
+            "backend": settings.CACHES["default"]["BACKEND"],
+            "levels": levels,
+            "requests": requests,
+            "queries": found["queries"],
+            "queries_a_request": found["queries"] / requests if requests else None,
+            "query_milliseconds": found["query_microseconds"] / 1000 / requests if requests else None,
+        },
+    )
 
 
 @require_POST

@@ -13,7 +13,9 @@ PAGE = 24
 
 
 def products(request: HttpRequest) -> HttpResponse:
-    """Rows with what they refer to (level 4), their number (level 3), and the list of categories as a fragment (level 2)."""
+    """
+    Rows with what they refer to (level 4), their number (level 3), and the list of categories as a fragment (level 2).
+    """
     try:
         page = max(int(request.GET.get("page", 1)), 1)
         category = int(request.GET["category"]) if request.GET.get("category") else None
@@ -23,27 +25,42 @@ def products(request: HttpRequest) -> HttpResponse:
     if category is not None:
         found = found.filter(category=category)
     rows = (
-        found.select_related("category", "maker").prefetch_related("labels")
-        .annotate(stars=Avg("reviews__stars"), reviews_count=Count("reviews")).order_by("-stars", "pk")
+        found.select_related("category", "maker")
+        .prefetch_related("labels")
+        .annotate(stars=Avg("reviews__stars"), reviews_count=Count("reviews"))
+        .order_by("-stars", "pk")
     )
     number = levels.value(f"products-{category or 'all'}", 300, ["shop.product"], found.count)
-    return render(request, "shop/products.html", {
-        "products": levels.cached_queryset(rows[(page - 1) * PAGE:page * PAGE], ttl=300),
-        "number": number, "page": page, "next": page + 1 if page * PAGE < number else None, "category": category,
-        # A queryset is asked where it is gone through, which is in the fragment and on its miss alone.
-        "categories": Category.objects.annotate(number=Count("products")).order_by("name"),
-    })
+    return render(
+        request,
+        "shop/products.html",
+        {
+            "products": levels.cached_queryset(rows[(page - 1) * PAGE : page * PAGE], ttl=300),
+            "number": number,
+            "page": page,
+            "next": page + 1 if page * PAGE < number else None,
+            "category": category,
+            # A queryset is asked where it is gone through, which is in the fragment and on its miss alone.
+            "categories": Category.objects.annotate(number=Count("products")).order_by("name"),
+        },
+    )
 
 
 def product(request: HttpRequest, pk: int) -> HttpResponse:
     """The row is not kept, so that its price is the price; what is costly about it is, until it changes."""
     found = get_object_or_404(Product.objects.select_related("category", "maker"), pk=pk)
     alike = Product.objects.filter(category=found.category, labels__in=found.labels.all()).exclude(pk=pk)
-    return render(request, "shop/product.html", {
-        "product": found,
-        "alike": levels.cached_queryset(alike.select_related("maker").annotate(common=Count("pk")).order_by("-common", "pk")[:6], ttl=300),
-        "reviews": found.reviews.order_by("-written")[:20],
-    })
+    return render(
+        request,
+        "shop/product.html",
+        {
+            "product": found,
+            "alike": levels.cached_queryset(
+                alike.select_related("maker").annotate(common=Count("pk")).order_by("-common", "pk")[:6], ttl=300
+            ),
+            "reviews": found.reviews.order_by("-written")[:20],
+        },
+    )
 
 
 @require_POST

@@ -1,4 +1,7 @@
-"""A site for the tests of what stands on Django's models: books, and what belongs to them. `ready(url)` sets it up, once in a process."""
+"""
+A site for the tests of what stands on Django's models: books, and what belongs to them. `ready(url)` sets it up, once
+in a process.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ def ready(service: str) -> None:
 
     if settings.configured:
         if "shelf" not in settings.INSTALLED_APPS:
-            pytest.fail("another test of this process has configured Django without the app 'shelf': run this file by itself")
+            pytest.fail(
+                "another test of this process has configured Django without the app 'shelf': run this file by itself"
+            )
         return
     folder = Path(tempfile.mkdtemp(prefix="pantler-shelf-"))
     settings.configure(**settings_of(service, folder))
@@ -35,7 +40,8 @@ def settings_of(service: str, folder: Path) -> dict[str, Any]:
         "INSTALLED_APPS": ["django.contrib.contenttypes", "django.contrib.sessions", "pantler.django", "shelf"],
         "DATABASES": {
             alias: {
-                "ENGINE": "django.db.backends.sqlite3", "NAME": folder / f"{alias}.sqlite3",
+                "ENGINE": "django.db.backends.sqlite3",
+                "NAME": folder / f"{alias}.sqlite3",
                 "OPTIONS": {"init_command": "PRAGMA journal_mode=wal", "timeout": 20},
             }
             for alias in ("default", "second")
@@ -43,7 +49,10 @@ def settings_of(service: str, folder: Path) -> dict[str, Any]:
         "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
         "USE_TZ": True,
         "CACHES": {
-            "default": {"BACKEND": "pantler.django.PantlerCache", "LOCATION": f"{service}/v1/namespaces/shelf-{os.getpid()}"},
+            "default": {
+                "BACKEND": "pantler.django.PantlerCache",
+                "LOCATION": f"{service}/v1/namespaces/shelf-{os.getpid()}",
+            },
             "locmem": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
             "dummy": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
         },

@@ -1,4 +1,7 @@
-"""`{% fragment asked %}` before a `{% cache %}` block, and `{% fragment missed %}` in it, count the block's hits and misses."""
+"""
+`{% fragment asked %}` before a `{% cache %}` block, and `{% fragment missed %}` in it, count the block's hits and
+misses.
+"""
 
 from django import template
 

@@ -12,15 +12,24 @@ from typing import Any
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit status: 0 where nothing is wrong, 1 where something is, 2 for arguments that cannot be."""
-    parser = argparse.ArgumentParser(prog="python -m pantler.django", description="Looks at the caches of a Django site.")
+    parser = argparse.ArgumentParser(
+        prog="python -m pantler.django", description="Looks at the caches of a Django site."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="says what is wrong with the settings", description=(
-        "Says what is wrong with the settings of a site's caches, and what to do about it. Asks the service, and leaves a note in the namespace "
-        "by which sites tell each other apart. Exit status: 0 where nothing is wrong, 1 where something is."
-    ))
+    check = commands.add_parser(
+        "check",
+        help="says what is wrong with the settings",
+        description=(
+            "Says what is wrong with the settings of a site's caches, and what to do about it. Asks the service, and"
+            " leaves a note in the namespace by which sites tell each other apart. Exit status: 0 where nothing is"
+            " wrong, 1 where something is."
+        ),
+    )
     check.add_argument("--settings", help="the settings module; DJANGO_SETTINGS_MODULE otherwise")
     check.add_argument("--pythonpath", help="a folder to look for it in, besides the current one")
-    check.add_argument("--output", choices=("table", "json"), default="table", help="for people (default) or for programs")
+    check.add_argument(
+        "--output", choices=("table", "json"), default="table", help="for people (default) or for programs"
+    )
     check.add_argument("--no-network", action="store_true", help="look at the settings alone")
     # For `check` itself: what another process makes of a key.
     hidden = commands.add_parser("key-of-another-process")
@@ -30,7 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _show_key(chosen.alias)
     if chosen.pythonpath:
         sys.path.insert(0, os.path.abspath(chosen.pythonpath))
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.path.abspath(chosen.pythonpath), os.environ.get("PYTHONPATH")]))
+        os.environ["PYTHONPATH"] = os.pathsep.join(
+            filter(None, [os.path.abspath(chosen.pythonpath), os.environ.get("PYTHONPATH")])
+        )
     if chosen.settings:
         os.environ["DJANGO_SETTINGS_MODULE"] = chosen.settings
     if not os.environ.get("DJANGO_SETTINGS_MODULE"):
@@ -105,7 +116,9 @@ def _as_json(finding: Any) -> dict[str, Any]:
 
 def _print(found: list[Any], facts: dict[str, Any]) -> None:
     for alias, known in facts.items():
-        shown = "; ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in known.items() if name != "backend")
+        shown = "; ".join(
+            f"{name.replace('_', ' ')} {_shown(value)}" for name, value in known.items() if name != "backend"
+        )
         print(f"{alias}: {known['backend']}{f' ({shown})' if shown else ''}")
     print()
     if not found:

@@ -1,4 +1,7 @@
-"""The app: `"pantler.django"` in INSTALLED_APPS. It has no models; it follows changes of others', and looks at the settings."""
+"""
+The app: `"pantler.django"` in INSTALLED_APPS. It has no models; it follows changes of others', and looks at the
+settings.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,11 @@ def _check(production: bool) -> Callable[..., list[checks.CheckMessage]]:
 
         kinds = {"error": checks.Error, "warning": checks.Warning, "info": checks.Info}
         return [
-            kinds[each.level](f"{each.alias}: {each.message}." if each.alias else f"{each.message}.", hint=f"{each.hint}.", id=each.id)
-            for each in static_findings() if each.production == production and each.level != "info"
+            kinds[each.level](
+                f"{each.alias}: {each.message}." if each.alias else f"{each.message}.", hint=f"{each.hint}.", id=each.id
+            )
+            for each in static_findings()
+            if each.production == production and each.level != "info"
         ]
 
     return check

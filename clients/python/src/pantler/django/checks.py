@@ -1,10 +1,13 @@
-"""What is wrong with a site's settings: the findings of `python -m pantler.django check`, and those of Django's own `check` that need no network.
+"""
+What is wrong with a site's settings: the findings of `python -m pantler.django check`, and those of Django's own
+`check` that need no network.
 
 Each finding has a stable id, says what was found where, and what to do about it.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import hmac
 import ipaddress
@@ -30,8 +33,10 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import ImproperlyConfigured
 
 from .. import Client, NotAllowed, PantlerError
+from .._calls import Calls
 from .._http import field
 from .._pool import Pool
+from .._values import serializer_of
 from ._backend import PantlerCache
 
 __all__ = ["Finding", "static_findings", "live_findings"]
@@ -62,6 +67,7 @@ def _finding(code: str, alias: str | None, message: str, hint: str, production: 
 
 # Without network
 
+
 def static_findings() -> list[Finding]:
     """What the settings alone show. Asks nobody."""
     found: list[Finding] = []
@@ -71,7 +77,9 @@ def static_findings() -> list[Finding]:
             cache = caches[alias]
         except Exception as failure:
             # ImproperlyConfigured of an unknown option, ValueError of a wrong LOCATION, ImportError of a wrong BACKEND.
-            found.append(_finding("E001", alias, f"the cache cannot be made: {failure}", "mend CACHES as the message says"))
+            found.append(
+                _finding("E001", alias, f"the cache cannot be made: {failure}", "mend CACHES as the message says")
+            )
             continue
         if isinstance(cache, PantlerCache):
             pantlers[alias] = cache
@@ -82,15 +90,25 @@ def static_findings() -> list[Finding]:
     found += _of_sessions(pantlers)
     found += _of_middleware()
     if pantlers and not apps.is_installed("pantler.django"):
-        found.append(_finding(
-            "I001", None, '"pantler.django" is not in INSTALLED_APPS',
-            "add it: then every process's changes of models invalidate, and `manage.py check` looks at these settings",
-        ))
+        found.append(
+            _finding(
+                "I001",
+                None,
+                '"pantler.django" is not in INSTALLED_APPS',
+                "add it: then every process's changes of models invalidate, and `manage.py check` looks at these"
+                " settings",
+            )
+        )
     if not pantlers and not any(each.id == "pantler.E001" for each in found):
-        found.append(_finding(
-            "I002", None, "no cache of CACHES is Pantler's",
-            'set "BACKEND": "pantler.django.PantlerCache" and "LOCATION": "http://127.0.0.1:8080/v1/namespaces/site"',
-        ))
+        found.append(
+            _finding(
+                "I002",
+                None,
+                "no cache of CACHES is Pantler's",
+                'set "BACKEND": "pantler.django.PantlerCache" and "LOCATION":'
+                ' "http://127.0.0.1:8080/v1/namespaces/site"',
+            )
+        )
     return found
 
 
@@ -102,20 +120,32 @@ def _of_one(alias: str, config: dict[str, Any], cache: PantlerCache) -> Iterator
             seconds = float(timeout)
         except (TypeError, ValueError):
             seconds = 300.0
-            yield _finding("E002", alias, f"TIMEOUT is {timeout!r}, and Django takes 300 seconds", "TIMEOUT is a number of seconds, or None for never")
+            yield _finding(
+                "E002",
+                alias,
+                f"TIMEOUT is {timeout!r}, and Django takes 300 seconds",
+                "TIMEOUT is a number of seconds, or None for never",
+            )
         if seconds <= 0:
             yield _finding(
-                "W001", alias, f"TIMEOUT is {timeout!r}: nothing is kept unless a call says for how long",
+                "W001",
+                alias,
+                f"TIMEOUT is {timeout!r}: nothing is kept unless a call says for how long",
                 "give TIMEOUT a number of seconds above 0",
             )
     if not options.get("IGNORE_EXCEPTIONS"):
         yield _finding(
-            "W002", alias, "IGNORE_EXCEPTIONS is off: while the service is away, every page that asks the cache answers 500",
-            'set OPTIONS["IGNORE_EXCEPTIONS"] = True: faults are logged to "pantler.django", and count as misses', production=True,
+            "W002",
+            alias,
+            "IGNORE_EXCEPTIONS is off: while the service is away, every page that asks the cache answers 500",
+            'set OPTIONS["IGNORE_EXCEPTIONS"] = True: faults are logged to "pantler.django", and count as misses',
+            production=True,
         )
     if options.get("SERIALIZER") == "pickle":
         yield _finding(
-            "W003", alias, "SERIALIZER is pickle: no program in another language can read an entry",
+            "W003",
+            alias,
+            "SERIALIZER is pickle: no program in another language can read an entry",
             'set SERIALIZER to "auto" (JSON where that comes back the same) or "json" (nothing else)',
         )
     client = _client(cache)
@@ -123,13 +153,18 @@ def _of_one(alias: str, config: dict[str, Any], cache: PantlerCache) -> Iterator
         for address in _addresses(client):
             if not address.tls and address.path is None and not _is_loopback(address.host):
                 yield _finding(
-                    "W004", alias, f"the token goes to {address.host} in plain text: whoever listens on the way has it",
-                    "call by https://, or by a Unix socket or a loopback address where the service is on this machine", production=True,
+                    "W004",
+                    alias,
+                    f"the token goes to {address.host} in plain text: whoever listens on the way has it",
+                    "call by https://, or by a Unix socket or a loopback address where the service is on this machine",
+                    production=True,
                 )
     leases = options.get("LEASES")
     if leases is not None and not tuple(leases or ()):
         yield _finding(
-            "I003", alias, "LEASES is empty: when a page's time is over, every request renders it",
+            "I003",
+            alias,
+            "LEASES is empty: when a page's time is over, every request renders it",
             "leave LEASES out: then pages and fragments are rendered once, with Django's own decorators and tags",
         )
     yield from _of_key_function(alias, cache, 2_000)
@@ -141,13 +176,17 @@ def _in_production(alias: str, cache: Any) -> Finding:
     name = type(cache).__name__
     if isinstance(cache, LocMemCache):
         message = (
-            f"{name} with DEBUG = False: each worker{f' of {workers}' if workers else ''} has a cache of its own, so that a delete or "
-            "an invalidation reaches one of them, and each loads everything again"
+            f"{name} with DEBUG = False: each worker{f' of {workers}' if workers else ''} has a cache of its own, so"
+            " that a delete or an invalidation reaches one of them, and each loads everything again"
         )
     else:
         message = f"{name} with DEBUG = False: nothing is cached"
     return _finding(
-        "W005", alias, message, 'use "pantler.django.PantlerCache", which all workers share, here; LocMem is for tests', production=True,
+        "W005",
+        alias,
+        message,
+        'use "pantler.django.PantlerCache", which all workers share, here; LocMem is for tests',
+        production=True,
     )
 
 
@@ -168,7 +207,9 @@ def _of_migration(alias: str, options: dict[str, Any], cache: PantlerCache) -> I
     old = options.get("OLD")
     if old is None:
         yield _finding(
-            "I004", alias, "the move is over: MigratingCache without OLD asks nobody but Pantler",
+            "I004",
+            alias,
+            "the move is over: MigratingCache without OLD asks nobody but Pantler",
             'set "BACKEND" to "pantler.django.PantlerCache" when convenient',
         )
         return
@@ -178,10 +219,18 @@ def _of_migration(alias: str, options: dict[str, Any], cache: PantlerCache) -> I
         # Reported with its own alias.
         return
     if isinstance(backend, DummyCache):
-        yield _finding("W006", alias, f"OLD is {old!r}, which keeps nothing: there is nothing to move", "name the cache that the site had, or take OLD out")
+        yield _finding(
+            "W006",
+            alias,
+            f"OLD is {old!r}, which keeps nothing: there is nothing to move",
+            "name the cache that the site had, or take OLD out",
+        )
     elif isinstance(backend, LocMemCache):
         yield _finding(
-            "W006", alias, f"OLD is {old!r}, which is in the memory of each process and empty after a restart: there is nothing to move",
+            "W006",
+            alias,
+            f"OLD is {old!r}, which is in the memory of each process and empty after a restart: there is nothing to"
+            " move",
             'set "BACKEND" to "pantler.django.PantlerCache" at once',
         )
 
@@ -189,10 +238,11 @@ def _of_migration(alias: str, options: dict[str, Any], cache: PantlerCache) -> I
 # Keys
 
 _KEYS = (
-    "a", "b", "A", " a", "a ", "ab", "a b", "a  b", "a/b", "a//b", "a:b", "a::b", ":a", "a:", "a-b", "a_b", "a.b", "a,b", "a+b", "a%2Fb", "a%20b",
-    "a?b", "a#b", "a&b", "1a", "11a", "1:a", "2:a", "1:1:a", "1_a", "1-a", "1.a", "0", "00", "1", "01", "1.0", "\u00e9", "e\u0301", "e", "\u00c9", "ß", "ss",
-    "日本", "本日", "\U0001f511", "x" * 250 + "1", "x" * 250 + "2", "x" * 1100 + "1", "x" * 1100 + "2",
-)
+    "a", "b", "A", " a", "a ", "ab", "a b", "a  b", "a/b", "a//b", "a:b", "a::b", ":a", "a:", "a-b", "a_b", "a.b",
+    "a,b", "a+b", "a%2Fb", "a%20b", "a?b", "a#b", "a&b", "1a", "11a", "1:a", "2:a", "1:1:a", "1_a", "1-a", "1.a", "0",
+    "00", "1", "01", "1.0", "\u00e9", "e\u0301", "e", "\u00c9", "ß", "ss", "日本", "本日", "\U0001f511", "x" * 250 + "1",
+    "x" * 250 + "2", "x" * 1100 + "1", "x" * 1100 + "2",
+)  # fmt: skip
 _VERSIONS = (1, 2, 10, 11, 12, 21, 111)
 
 
@@ -202,7 +252,10 @@ def _of_key_function(alias: str, cache: PantlerCache, many: int) -> Iterator[Fin
         return
     name = _name_of(make)
     prefix = cache.key_prefix
-    advice = "give the whole of prefix, version and key back, with a separator between them, as Django's default does: f'{prefix}:{version}:{key}'"
+    advice = (
+        "give the whole of prefix, version and key back, with a separator between them, as Django's default does:"
+        " f'{prefix}:{version}:{key}'"
+    )
     made: dict[str, tuple[str, str, int]] = {}
     kinds: dict[str, str] = {}
     # Where the prefix counts at all, this one is no part of any key above.
@@ -211,13 +264,28 @@ def _of_key_function(alias: str, cache: PantlerCache, many: int) -> Iterator[Fin
             result = make(key, each_prefix, version)
             again = make(key, each_prefix, version)
         except Exception as failure:
-            yield _finding("E003", alias, f"KEY_FUNCTION {name} raises for the key {key[:40]!r}: {type(failure).__name__}: {failure}", "take any text for a key")
+            yield _finding(
+                "E003",
+                alias,
+                f"KEY_FUNCTION {name} raises for the key {key[:40]!r}: {type(failure).__name__}: {failure}",
+                "take any text for a key",
+            )
             return
         if not isinstance(result, str):
-            yield _finding("E003", alias, f"KEY_FUNCTION {name} gives {type(result).__name__} for {key[:40]!r}, and keys are text", "return a str")
+            yield _finding(
+                "E003",
+                alias,
+                f"KEY_FUNCTION {name} gives {type(result).__name__} for {key[:40]!r}, and keys are text",
+                "return a str",
+            )
             return
         if result != again:
-            yield _finding("E004", alias, f"KEY_FUNCTION {name} gives another key each time: nothing is ever found again", "leave times and random numbers out of keys")
+            yield _finding(
+                "E004",
+                alias,
+                f"KEY_FUNCTION {name} gives another key each time: nothing is ever found again",
+                "leave times and random numbers out of keys",
+            )
             return
         before = made.setdefault(result, (each_prefix, key, version))
         if before == (each_prefix, key, version):
@@ -247,8 +315,12 @@ def _of_key_function(alias: str, cache: PantlerCache, many: int) -> Iterator[Fin
             other = seen.setdefault(make(_far_apart(number), prefix, 1), number)
             if other != number:
                 yield _finding(
-                    "E005", alias, f"KEY_FUNCTION {name} makes one key of two: {_far_apart(other)!r} and {_far_apart(number)!r}, since it keeps too little of them",
-                    "where keys are hashed, keep at least 128 bits (hashlib.sha256); Pantler takes keys up to 1,024 bytes and the backend hashes longer ones",
+                    "E005",
+                    alias,
+                    f"KEY_FUNCTION {name} makes one key of two: {_far_apart(other)!r} and {_far_apart(number)!r}, since"
+                    " it keeps too little of them",
+                    "where keys are hashed, keep at least 128 bits (hashlib.sha256); Pantler takes keys up to 1,024"
+                    " bytes and the backend hashes longer ones",
                 )
                 break
 
@@ -274,30 +346,38 @@ def _of_places(pantlers: dict[str, PantlerCache]) -> Iterator[Finding]:
             places.setdefault((tuple(map(str, _addresses(client))), client.namespace), []).append(alias)
     for (_, namespace), aliases in places.items():
         for index, first in enumerate(aliases):
-            for second in aliases[index + 1:]:
+            for second in aliases[index + 1 :]:
                 one, other = pantlers[first], pantlers[second]
-                shared = next(
-                    (key for key in _KEYS if one.make_key(key) == other.make_key(key)), None
-                )
+                shared = next((key for key in _KEYS if one.make_key(key) == other.make_key(key)), None)
                 if shared is not None:
                     yield _finding(
-                        "W007", second, f"{first!r} and {second!r} have the same keys in the namespace {namespace!r}: what one sets the other gets",
-                        "give each a KEY_PREFIX, or better a namespace, of its own: then each has its own policy and statistics too",
+                        "W007",
+                        second,
+                        f"{first!r} and {second!r} have the same keys in the namespace {namespace!r}: what one sets the"
+                        " other gets",
+                        "give each a KEY_PREFIX, or better a namespace, of its own: then each has its own policy and"
+                        " statistics too",
                     )
                     continue
-                mine = {one.key_func(key, one.key_prefix, version): (key, version) for key, version in product(_KEYS, _VERSIONS)}
+                mine = {
+                    one.key_func(key, one.key_prefix, version): (key, version)
+                    for key, version in product(_KEYS, _VERSIONS)
+                }
                 for key, version in product(_KEYS, _VERSIONS):
                     met = mine.get(other.key_func(key, other.key_prefix, version))
                     if met is not None:
                         yield _finding(
-                            "W007", second,
-                            f"in the namespace {namespace!r} {met[0]!r} of {first!r} in version {met[1]} and {key!r} of {second!r} in version {version} are one key",
+                            "W007",
+                            second,
+                            f"in the namespace {namespace!r} {met[0]!r} of {first!r} in version {met[1]} and {key!r} of"
+                            f" {second!r} in version {version} are one key",
                             "give each a namespace of its own, or prefixes of which none begins as another does",
                         )
                         break
 
 
 # Sessions and middleware
+
 
 def _session_cache() -> tuple[str, str] | None:
     """The engine's name and its alias, where sessions are kept in a cache."""
@@ -315,24 +395,37 @@ def _of_sessions(pantlers: dict[str, PantlerCache]) -> Iterator[Finding]:
         return
     engine, alias = sessions
     if alias not in settings.CACHES:
-        yield _finding("E006", None, f"SESSION_CACHE_ALIAS is {alias!r}, which is no cache of CACHES", f"name one of {', '.join(settings.CACHES)}")
+        yield _finding(
+            "E006",
+            None,
+            f"SESSION_CACHE_ALIAS is {alias!r}, which is no cache of CACHES",
+            f"name one of {', '.join(settings.CACHES)}",
+        )
     elif alias in pantlers:
         if engine == "cache":
             yield _finding(
-                "I005", alias, "sessions are kept here alone: what makes room for others, a clear() or a fault logs visitors out",
-                'give them a namespace of their own, or use "django.contrib.sessions.backends.cached_db", which has them in the database too',
+                "I005",
+                alias,
+                "sessions are kept here alone: what makes room for others, a clear() or a fault logs visitors out",
+                'give them a namespace of their own, or use "django.contrib.sessions.backends.cached_db", which has'
+                " them in the database too",
             )
     elif engine == "cache" and not settings.DEBUG and isinstance(caches[alias], (LocMemCache, DummyCache)):
         yield _finding(
-            "W008", alias, "sessions are kept in the memory of each process: visitors are logged out when another worker answers",
-            f'use "pantler.django.PantlerCache" for {alias!r}, or sessions in the database', production=True,
+            "W008",
+            alias,
+            "sessions are kept in the memory of each process: visitors are logged out when another worker answers",
+            f'use "pantler.django.PantlerCache" for {alias!r}, or sessions in the database',
+            production=True,
         )
 
 
 _UPDATE = "django.middleware.cache.UpdateCacheMiddleware"
 _FETCH = "django.middleware.cache.FetchFromCacheMiddleware"
 _VARYING = (
-    "django.contrib.sessions.middleware.SessionMiddleware", "django.middleware.gzip.GZipMiddleware", "django.middleware.locale.LocaleMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
 )
 
 
@@ -343,7 +436,9 @@ def _of_middleware() -> Iterator[Finding]:
     alias = settings.CACHE_MIDDLEWARE_ALIAS
     if alias not in settings.CACHES:
         yield _finding(
-            "E007", None, f"CACHE_MIDDLEWARE_ALIAS is {alias!r}, which is no cache of CACHES: @cache_page and the middleware fail",
+            "E007",
+            None,
+            f"CACHE_MIDDLEWARE_ALIAS is {alias!r}, which is no cache of CACHES: @cache_page and the middleware fail",
             f"name one of {', '.join(settings.CACHES)}",
         )
     seconds = settings.CACHE_MIDDLEWARE_SECONDS
@@ -355,34 +450,58 @@ def _of_middleware() -> Iterator[Finding]:
     if update is None or fetch is None:
         there, missing = (_FETCH, _UPDATE) if update is None else (_UPDATE, _FETCH)
         yield _finding(
-            "W009", None, f"{there.rpartition('.')[2]} is in MIDDLEWARE without {missing.rpartition('.')[2]}: no page is ever a hit",
+            "W009",
+            None,
+            f"{there.rpartition('.')[2]} is in MIDDLEWARE without {missing.rpartition('.')[2]}: no page is ever a hit",
             f"put {_UPDATE} first and {_FETCH} last, or neither",
         )
         return
     if update > fetch:
         yield _finding(
-            "E009", None, "UpdateCacheMiddleware comes after FetchFromCacheMiddleware: no page is ever kept", f"put {_UPDATE} first and {_FETCH} last",
+            "E009",
+            None,
+            "UpdateCacheMiddleware comes after FetchFromCacheMiddleware: no page is ever kept",
+            f"put {_UPDATE} first and {_FETCH} last",
         )
         return
     if seconds <= 0:
-        yield _finding("W010", None, f"CACHE_MIDDLEWARE_SECONDS is {seconds!r}: the middleware keeps no page", "give it a number of seconds above 0")
+        yield _finding(
+            "W010",
+            None,
+            f"CACHE_MIDDLEWARE_SECONDS is {seconds!r}: the middleware keeps no page",
+            "give it a number of seconds above 0",
+        )
     for varying in _VARYING:
         if varying in middleware and middleware.index(varying) < update:
             yield _finding(
-                "W011", None, f"{varying.rpartition('.')[2]} comes before UpdateCacheMiddleware, which then does not see what it adds to Vary: "
-                "visitors may get each other's pages", f"put {_UPDATE} first",
+                "W011",
+                None,
+                f"{varying.rpartition('.')[2]} comes before UpdateCacheMiddleware, which then does not see what it adds"
+                " to Vary: visitors may get each other's pages",
+                f"put {_UPDATE} first",
             )
         if varying in middleware and middleware.index(varying) > fetch:
             yield _finding(
-                "W011", None, f"{varying.rpartition('.')[2]} comes after FetchFromCacheMiddleware, which then asks for a page before the request is "
-                "complete", f"put {_FETCH} last",
+                "W011",
+                None,
+                f"{varying.rpartition('.')[2]} comes after FetchFromCacheMiddleware, which then asks for a page before"
+                " the request is complete",
+                f"put {_FETCH} last",
             )
 
 
 # With network
 
+
 def live_findings(alias: str, cache: PantlerCache, config: dict[str, Any], facts: dict[str, Any]) -> Iterator[Finding]:
     """What the service says about a cache. `facts` gets what is worth showing where nothing is wrong."""
+    try:
+        yield from _asked(alias, cache, config, facts)
+    except PantlerError as failure:
+        yield _finding("E010", alias, f"the service has stopped answering: {failure}", "see its log")
+
+
+def _asked(alias: str, cache: PantlerCache, config: dict[str, Any], facts: dict[str, Any]) -> Iterator[Finding]:
     client = _client(cache)
     if client is None:
         return
@@ -394,28 +513,42 @@ def live_findings(alias: str, cache: PantlerCache, config: dict[str, Any], facts
             status, ready = _ask_at(client, address, "/readyz")
         except PantlerError as failure:
             yield _finding(
-                "E010", alias, f"nobody answers at {address}: {failure}",
+                "E010",
+                alias,
+                f"nobody answers at {address}: {failure}",
                 "start the service (`pantler serve`), or mend LOCATION; `pantler check` on its machine says more",
             )
             continue
         if status not in (200, 503) or not isinstance(ready, dict) or "status" not in ready:
-            yield _finding("E011", alias, f"what answers at {address} is not Pantler (status {status})", "mend LOCATION: another program has this port, or a proxy")
+            yield _finding(
+                "E011",
+                alias,
+                f"what answers at {address} is not Pantler (status {status})",
+                "mend LOCATION: another program has this port, or a proxy",
+            )
             continue
         up += 1
         if ready["status"] != "ok":
-            yield _finding("W012", alias, f"the service at {address} says that it is {ready['status']}", "see `pantler check` and its log")
+            yield _finding(
+                "W012",
+                alias,
+                f"the service at {address} says that it is {ready['status']}",
+                "see `pantler check` and its log",
+            )
     if not up:
         return
-    try:
-        status, policy = _ask(client, f"/v1/namespaces/{client.namespace}")
-        token_status, token = _ask(client, "/v1/token")
-    except PantlerError as failure:
-        yield _finding("E010", alias, f"the service does not answer: {failure}", "see its log")
-        return
+    status, policy = _ask(client, f"/v1/namespaces/{client.namespace}")
+    token_status, token = _ask(client, "/v1/token")
     if token_status == 401:
         yield _finding(
-            "E012", alias, f"the service refuses the token: {token.get('detail', '')}" if _has_token(client) else "the service asks for a token, and there is none",
-            'set OPTIONS["TOKEN"] or PANTLER_TOKEN to one that `pantler token create` shows', 
+            "E012",
+            alias,
+            (
+                f"the service refuses the token: {token.get('detail', '')}"
+                if _has_token(client)
+                else "the service asks for a token, and there is none"
+            ),
+            'set OPTIONS["TOKEN"] or PANTLER_TOKEN to one that `pantler token create` shows',
         )
         return
     if token_status == 200:
@@ -423,11 +556,16 @@ def live_findings(alias: str, cache: PantlerCache, config: dict[str, Any], facts
         facts["role"] = role
         if role == "read":
             yield _finding(
-                "E013", alias, "the token may read, and not write: nothing is ever kept", "make one of the role write: `pantler token create --role write`",
+                "E013",
+                alias,
+                "the token may read, and not write: nothing is ever kept",
+                "make one of the role write: `pantler token create --role write`",
             )
         elif not any(_matches(pattern, client.namespace) for pattern in token.get("namespaces", ["*"])):
             yield _finding(
-                "E013", alias, f"the token is for the namespaces {', '.join(token['namespaces'])}, and not for {client.namespace!r}",
+                "E013",
+                alias,
+                f"the token is for the namespaces {', '.join(token['namespaces'])}, and not for {client.namespace!r}",
                 f"make one for it: `pantler token create --role write --namespace {client.namespace}`",
             )
             return
@@ -435,7 +573,12 @@ def live_findings(alias: str, cache: PantlerCache, config: dict[str, Any], facts
         if expires:
             facts["token_expires_at"] = expires
     if status == 403:
-        yield _finding("E013", alias, f"the token is not for the namespace {client.namespace!r}", "make one that is: `pantler token create`")
+        yield _finding(
+            "E013",
+            alias,
+            f"the token is not for the namespace {client.namespace!r}",
+            "make one that is: `pantler token create`",
+        )
         return
     if status == 404:
         # It is made by the first write.
@@ -461,21 +604,41 @@ def _of_policy(alias: str, config: dict[str, Any], policy: dict[str, Any], statu
     bound = policy.get("max_memory") or policy.get("max_disk") or policy.get("max_entries")
     if timeout is None and longest is None and not bound:
         yield _finding(
-            "W013", alias, "TIMEOUT is None, and the namespace has neither a longest TTL nor a bound: what is wrong once stays wrong until somebody deletes it",
-            "give TIMEOUT seconds, or the namespace a bound: `pantler namespace update NAME --max-ttl 86400 --max-memory 67108864`",
+            "W013",
+            alias,
+            "TIMEOUT is None, and the namespace has neither a longest TTL nor a bound: what is wrong once stays wrong"
+            " until somebody deletes it",
+            "give TIMEOUT seconds, or the namespace a bound: `pantler namespace update NAME --max-ttl 86400"
+            " --max-memory 67108864`",
         )
     if longest is not None and isinstance(timeout, (int, float)) and timeout > longest:
-        yield _finding("I006", alias, f"TIMEOUT is {timeout} s, and the namespace keeps nothing longer than {longest:g} s", "raise max_ttl, or lower TIMEOUT")
+        yield _finding(
+            "I006",
+            alias,
+            f"TIMEOUT is {timeout} s, and the namespace keeps nothing longer than {longest:g} s",
+            "raise max_ttl, or lower TIMEOUT",
+        )
     sessions = _session_cache()
     if sessions is not None and sessions[1] == alias and policy.get("durability") == "memory":
         lost = "visitors are logged out" if sessions[0] == "cache" else "each session is read from the database again"
         yield _finding(
-            "W014" if sessions[0] == "cache" else "I007", alias, f"sessions are in a namespace of durability memory: when the service restarts, {lost}",
+            "W014" if sessions[0] == "cache" else "I007",
+            alias,
+            f"sessions are in a namespace of durability memory: when the service restarts, {lost}",
             "`pantler namespace update NAME --durability behind`, or another namespace for SESSION_CACHE_ALIAS",
         )
-    if sessions is not None and sessions[1] == alias and longest is not None and longest < settings.SESSION_COOKIE_AGE and sessions[0] == "cache":
+    if (
+        sessions is not None
+        and sessions[1] == alias
+        and longest is not None
+        and longest < settings.SESSION_COOKIE_AGE
+        and sessions[0] == "cache"
+    ):
         yield _finding(
-            "W015", alias, f"sessions last {settings.SESSION_COOKIE_AGE} s (SESSION_COOKIE_AGE), and the namespace keeps nothing longer than {longest:g} s",
+            "W015",
+            alias,
+            f"sessions last {settings.SESSION_COOKIE_AGE} s (SESSION_COOKIE_AGE), and the namespace keeps nothing"
+            f" longer than {longest:g} s",
             "raise the namespace's max_ttl, or use another one for sessions",
         )
 
@@ -502,16 +665,21 @@ def _of_entries(alias: str, cache: PantlerCache, client: Client, facts: dict[str
     facts["entries_looked_at"] = len(keys)
     if pickles and others:
         yield _finding(
-            "W016", alias, f"{len(pickles)} of {len(looked)} entries looked at are pickles ({pickles[0]!r}), which Python alone reads, in a namespace that others "
-            f"use too ({others[0]!r})",
-            'where others read these entries, set SERIALIZER to "json", or keep plain types: dict, list, str, int, float, bool, None; else give the site '
-            "a namespace of its own",
+            "W016",
+            alias,
+            f"{len(pickles)} of {len(looked)} entries looked at are pickles ({pickles[0]!r}), which Python alone reads,"
+            f" in a namespace that others use too ({others[0]!r})",
+            'where others read these entries, set SERIALIZER to "json", or keep plain types: dict, list, str, int,'
+            " float, bool, None; else give the site a namespace of its own",
         )
     elif pickles:
         facts["pickles"] = f"{len(pickles)} of {len(looked)} entries looked at"
     if others and not cache.key_prefix:
         yield _finding(
-            "W017", alias, f"the namespace {client.namespace!r} has keys of others ({others[0]!r}), and KEY_PREFIX is empty; clear() drops theirs too",
+            "W017",
+            alias,
+            f"the namespace {client.namespace!r} has keys of others ({others[0]!r}), and KEY_PREFIX is empty; clear()"
+            " drops theirs too",
             "give the site a namespace of its own, or at least a KEY_PREFIX",
         )
 
@@ -543,19 +711,28 @@ _SITE = "pantler.django:site:"
 def _of_other_sites(alias: str, cache: PantlerCache, client: Client) -> Iterator[Finding]:
     """Sites tell each other apart by a note that each check leaves: an entry of the namespace, for a month."""
     # Nobody reads the secret out of it, and two sites with one secret are one site.
-    mine = hmac.new(str(settings.SECRET_KEY).encode(), f"{_SITE}{cache.key_prefix}".encode(), hashlib.sha256).hexdigest()[:16]
+    mine = hmac.new(
+        str(settings.SECRET_KEY).encode(), f"{_SITE}{cache.key_prefix}".encode(), hashlib.sha256
+    ).hexdigest()[:16]
     note = {
         "settings": getattr(settings, "SETTINGS_MODULE", None) or os.environ.get("DJANGO_SETTINGS_MODULE", ""),
-        "key_prefix": cache.key_prefix, "host": socket.gethostname(), "alias": alias,
+        "key_prefix": cache.key_prefix,
+        "host": socket.gethostname(),
+        "alias": alias,
     }
-    notes = Client([str(each) for each in _addresses(client)], **_same(client), serializer="json")
+    # The same connections; JSON, which every site reads whatever its serializer is.
+    notes = copy.copy(client)
+    notes._calls = Calls(client.namespace, serializer_of("json"))
     try:
         keys = [key for key in notes.iter_keys(_SITE) if key != _SITE + mine]
         for other in notes.get_many(keys[:100]).values():
             if isinstance(other, dict) and other.get("key_prefix") == cache.key_prefix:
                 yield _finding(
-                    "W018", alias, f"another site ({other.get('settings')} on {other.get('host')}) uses the namespace {client.namespace!r} with the same KEY_PREFIX "
-                    f"{cache.key_prefix!r}: each gets what the other sets",
+                    "W018",
+                    alias,
+                    f"another site ({other.get('settings')} on {other.get('host')}) uses the namespace"
+                    f" {client.namespace!r} with the same KEY_PREFIX {cache.key_prefix!r}: each gets what the other"
+                    " sets",
                     "give each site a namespace of its own, or a KEY_PREFIX",
                 )
                 break
@@ -564,9 +741,9 @@ def _of_other_sites(alias: str, cache: PantlerCache, client: Client) -> Iterator
         # A token that may not write has its own finding.
         return
     except PantlerError as failure:
-        yield _finding("E010", alias, f"the service does not take an entry: {failure}", "see its log, and `pantler check`")
-    finally:
-        notes.close()
+        yield _finding(
+            "E010", alias, f"the service does not take an entry: {failure}", "see its log, and `pantler check`"
+        )
 
 
 def _of_speed(alias: str, client: Client, facts: dict[str, Any]) -> Iterator[Finding]:
@@ -580,8 +757,12 @@ def _of_speed(alias: str, client: Client, facts: dict[str, Any]) -> Iterator[Fin
     facts["round_trip_ms"] = round(median * 1000, 3)
     if median > 0.005:
         yield _finding(
-            "W019", alias, f"a call takes {median * 1000:.1f} ms in the median of {len(taken)}: a page of ten calls waits {median * 10_000:.0f} ms for its cache",
-            "run the service near the site, and call it by a Unix socket or a loopback address where they share a machine",
+            "W019",
+            alias,
+            f"a call takes {median * 1000:.1f} ms in the median of {len(taken)}: a page of ten calls waits"
+            f" {median * 10_000:.0f} ms for its cache",
+            "run the service near the site, and call it by a Unix socket or a loopback address where they share a"
+            " machine",
         )
 
 
@@ -591,7 +772,9 @@ def _of_overlap(alias: str, cache: Any, facts: dict[str, Any]) -> Iterator[Findi
     asked = totals["hits"] + totals["old_hits"] + totals["misses"]
     if asked >= 1000 and totals["old_hits"] < asked / 1000:
         yield _finding(
-            "I008", alias, f"of {asked} gets {totals['old_hits']} were found in the old cache alone: the move is done",
+            "I008",
+            alias,
+            f"of {asked} gets {totals['old_hits']} were found in the old cache alone: the move is done",
             'take it out: OPTIONS["OLD"] = None',
         )
 
@@ -603,16 +786,25 @@ def key_function_findings(alias: str, cache: PantlerCache, command: list[str]) -
     yield from (each for each in _of_key_function(alias, cache, 200_000) if "too little" in each.message)
     here = cache.make_key("key-of-another-process")
     done = subprocess.run(
-        [*command, "key-of-another-process", alias], env={**os.environ, "PYTHONHASHSEED": "1735"}, capture_output=True, text=True, timeout=60,
+        [*command, "key-of-another-process", alias],
+        env={**os.environ, "PYTHONHASHSEED": "1735"},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     if done.returncode == 0 and json.loads(done.stdout.splitlines()[-1]) != here:
         yield _finding(
-            "E014", alias, f"KEY_FUNCTION {_name_of(cache.key_func)} makes another key in each process: {here!r} here, {json.loads(done.stdout.splitlines()[-1])!r} in another",
-            "leave hash(), id() and what differs from process to process out of keys; hashlib gives the same everywhere",
+            "E014",
+            alias,
+            f"KEY_FUNCTION {_name_of(cache.key_func)} makes another key in each process: {here!r} here,"
+            f" {json.loads(done.stdout.splitlines()[-1])!r} in another",
+            "leave hash(), id() and what differs from process to process out of keys; hashlib gives the same"
+            " everywhere",
         )
 
 
 # Clients
+
 
 def _client(cache: PantlerCache) -> Client | None:
     try:
@@ -628,10 +820,6 @@ def _addresses(client: Client) -> tuple[Any, ...]:
 
 def _has_token(client: Client) -> bool:
     return client._settings.token is not None
-
-
-def _same(client: Client) -> dict[str, Any]:
-    return {"namespace": client.namespace, "token": client._settings.token, "timeout": client._settings.timeout}
 
 
 def _is_loopback(host: str | None) -> bool:
@@ -651,7 +839,12 @@ def _ask_at(client: Client, address: Any, target: str) -> tuple[int, Any]:
     """At one of several addresses, and no other."""
     chosen = client._settings
     pool = Pool(
-        (address,), token=chosen.token, timeout=chosen.timeout, connect_timeout=chosen.connect_timeout, max_idle=1, tls=chosen.tls,
+        (address,),
+        token=chosen.token,
+        timeout=chosen.timeout,
+        connect_timeout=chosen.connect_timeout,
+        max_idle=1,
+        tls=chosen.tls,
     )
     try:
         return _read(pool.exchange(f"GET {target} HTTP/1.1\r\n".encode(), b"\r\n", safe=True))

@@ -8,8 +8,9 @@
         },
     }
 
-For as long as both are asked, every write and delete reaches the old cache first and Pantler then. A fill is done by lease: it reads the old
-cache while it holds one, which the delete or write of Pantler's ends, so that nothing comes back that was deleted or replaced.
+For as long as both are asked, every write and delete reaches the old cache first and Pantler then. A fill is done by
+lease: it reads the old cache while it holds one, which the delete or write of Pantler's ends, so that nothing comes
+back that was deleted or replaced.
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ Steps: TypeAlias = Generator["Request | _Old | _OldLeft", Any, T]
 class _Counts:
     """What a process has seen of an overlap. Safe for threads and forks."""
 
-    #: Asked of Pantler and found there; found in the old cache alone; found in neither; fills that landed; fills that a change had overtaken;
-    #: calls of the old cache that failed.
+    #: Asked of Pantler and found there; found in the old cache alone; found in neither; fills that landed; fills that a
+    #: change had overtaken; calls of the old cache that failed.
     NAMES = ("hits", "old_hits", "misses", "fills", "overtaken", "old_errors")
 
     def __init__(self) -> None:
@@ -147,8 +148,9 @@ class _Counting(PantlerCache):
 
     def migration_stats(self) -> dict[str, int]:
         """
-        What this process has seen of the overlap: ``hits`` (found here), ``old_hits`` (found in the old cache alone), ``misses`` (found in neither),
-        ``fills`` (brought here), ``overtaken`` (not brought, since the key changed meanwhile), ``old_errors``. All zero where OLD is out.
+        What this process has seen of the overlap: ``hits`` (found here), ``old_hits`` (found in the old cache alone),
+        ``misses`` (found in neither), ``fills`` (brought here), ``overtaken`` (not brought, since the key changed
+        meanwhile), ``old_errors``. All zero where OLD is out.
         """
         return dict(self._stats.values) if self._stats is not None else dict.fromkeys(_Counts.NAMES, 0)
 
@@ -159,16 +161,19 @@ class MovedCache(_Counting):
 
 class MigratingCache(_Counting):
     """
-    A `PantlerCache` that asks the cache which the site had before for what it does not find, and keeps what it gets there.
+    A `PantlerCache` that asks the cache which the site had before for what it does not find, and keeps what it gets
+    there.
 
-    ``OPTIONS``, beside PantlerCache's: ``OLD``, the alias of the old cache in ``CACHES``; None, or without it, the move is over, and this is
-    PantlerCache. ``FILL_TIMEOUT``: seconds for which an entry is kept whose time the old cache cannot tell (memcached; 60); with others it keeps what
-    it has left. ``WRITE_OLD``: whether writes go to the old cache too (True), so that one can go back to it, or only delete there (False).
+    ``OPTIONS``, beside PantlerCache's: ``OLD``, the alias of the old cache in ``CACHES``; None, or without it, the move
+    is over, and this is PantlerCache. ``FILL_TIMEOUT``: seconds for which an entry is kept whose time the old cache
+    cannot tell (memcached; 60); with others it keeps what it has left. ``WRITE_OLD``: whether writes go to the old
+    cache too (True), so that one can go back to it, or only delete there (False).
 
-    Keys are made by each cache as its own ``KEY_PREFIX``, ``VERSION`` and ``KEY_FUNCTION`` say. What is written with tags is only deleted in the old cache,
-    which could not drop it when its tags are invalidated. Faults of the old cache are raised, unless ``IGNORE_EXCEPTIONS``: then they are
-    logged and counted, and a key whose write or delete it has missed is not read from it again by this process.
-    Calls by ``cache.client``, locks, and ``keys`` see Pantler alone.
+    Keys are made by each cache as its own ``KEY_PREFIX``, ``VERSION`` and ``KEY_FUNCTION`` say. What is written with
+    tags is only deleted in the old cache, which could not drop it when its tags are invalidated. Faults of the old
+    cache are raised, unless ``IGNORE_EXCEPTIONS``: then they are logged and counted, and a key whose write or delete it
+    has missed is not read from it again by this process. Calls by ``cache.client``, locks, and ``keys`` see Pantler
+    alone.
     """
 
     def __new__(cls, server: Any, params: dict[str, Any]) -> Any:
@@ -182,13 +187,20 @@ class MigratingCache(_Counting):
         self._old_alias: str = options["OLD"]
         if self._old_alias not in settings.CACHES:
             raise ImproperlyConfigured(
-                f"OLD is the alias of the cache that is moved from, one of {', '.join(settings.CACHES)}; this is {self._old_alias!r}."
+                f"OLD is the alias of the cache that is moved from, one of {', '.join(settings.CACHES)}; this is"
+                f" {self._old_alias!r}."
             )
         named = settings.CACHES[self._old_alias]
         if named.get("LOCATION") == server and (named.get("OPTIONS") or {}).get("OLD"):
-            raise ImproperlyConfigured(f"OLD names {self._old_alias!r}, which is this cache: it is the cache that is moved from.")
+            raise ImproperlyConfigured(
+                f"OLD names {self._old_alias!r}, which is this cache: it is the cache that is moved from."
+            )
         self._fill_timeout = options.get("FILL_TIMEOUT", FILL_TIMEOUT)
-        if isinstance(self._fill_timeout, bool) or not isinstance(self._fill_timeout, (int, float)) or not 0 < self._fill_timeout < math.inf:
+        if (
+            isinstance(self._fill_timeout, bool)
+            or not isinstance(self._fill_timeout, (int, float))
+            or not 0 < self._fill_timeout < math.inf
+        ):
             raise ImproperlyConfigured(f"FILL_TIMEOUT is a number of seconds above 0; this is {self._fill_timeout!r}.")
         self._write_old = options.get("WRITE_OLD", True)
         if not isinstance(self._write_old, bool):
@@ -229,7 +241,9 @@ class MigratingCache(_Counting):
             command = next(steps)
             while True:
                 try:
-                    result = await client._send(command) if isinstance(command, Request) else await self._aask_old(command)
+                    result = (
+                        await client._send(command) if isinstance(command, Request) else await self._aask_old(command)
+                    )
                 except Exception as error:
                     command = steps.throw(error)
                 else:
@@ -272,8 +286,13 @@ class MigratingCache(_Counting):
             raise error
         self._service.faults.ignored(f"{call} of the old cache", error)  # type: ignore[arg-type]
 
-    def _of_old(self, call: str, command: _Old, otherwise: Any, keys: Iterable[Any] = (), version: int | None = None) -> Steps[Any]:
-        """Asks the old cache. keys: those that it is not to be believed about from now on, where it misses this change of theirs."""
+    def _of_old(
+        self, call: str, command: _Old, otherwise: Any, keys: Iterable[Any] = (), version: int | None = None
+    ) -> Steps[Any]:
+        """
+        Asks the old cache. keys: those that it is not to be believed about from now on, where it misses this change of
+        theirs.
+        """
         try:
             answer = yield command
         except _OldFailed as failed:
@@ -295,8 +314,8 @@ class MigratingCache(_Counting):
 
     def _found(self, key: Any, name: str, version: int | None, wait: float = 0.0) -> Steps[Any]:
         """
-        The value of the old cache, which is brought here on the way; `_MISSING` where it has none. For a key that was not found here. `wait`: how long for
-        somebody else who is bringing it, where it has to be here.
+        The value of the old cache, which is brought here on the way; `_MISSING` where it has none. For a key that was
+        not found here. `wait`: how long for somebody else who is bringing it, where it has to be here.
         """
         if not self._is_believed(key, version):
             return _MISSING
@@ -321,7 +340,10 @@ class MigratingCache(_Counting):
         return (yield from self._brought(key, version, outcome))
 
     def _brought(self, key: Any, version: int | None, grant: Grant) -> Steps[Any]:
-        """Reads the old cache while it has the lease, and fills. What was deleted before is not found now, and what is deleted from now on ends the lease."""
+        """
+        Reads the old cache while it has the lease, and fills. What was deleted before is not found now, and what is
+        deleted from now on ends the lease.
+        """
         try:
             value = yield from self._of_old("get", _Old("get", (key, _MISSING), {"version": version}), _MISSING)
             left = _UNKNOWN if value is _MISSING else (yield _OldLeft(key, version))
@@ -351,7 +373,9 @@ class MigratingCache(_Counting):
             return True
         if answer[0] != 404:
             raise _refusal(answer)
-        if b"detail=absent" in (field(answer[1], b"cache-status") or b"") and b"; hit" in (field(answer[1], b"cache-status") or b""):
+        if b"detail=absent" in (field(answer[1], b"cache-status") or b"") and b"; hit" in (
+            field(answer[1], b"cache-status") or b""
+        ):
             return False
         return (yield from self._found(key, name, version, FILL_LEASE)) is not _MISSING
 
@@ -363,7 +387,9 @@ class MigratingCache(_Counting):
     async def aget(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """As `get`."""
         name = self.make_and_validate_key(key, version=version)
-        return await self._adrive("aget", self._get(key, name, version, default, self._service.options.lease_wait), default)
+        return await self._adrive(
+            "aget", self._get(key, name, version, default, self._service.options.lease_wait), default
+        )
 
     def _get(self, key: Any, name: str, version: int | None, default: Any, wait: float) -> Steps[Any]:
         calls = self._calls
@@ -393,7 +419,9 @@ class MigratingCache(_Counting):
                 ttl = self._fill_timeout if left is _UNKNOWN else left
                 if ttl is None or ttl > 0.001:
                     # It ends the lease; a list of headers waits for its page, as always.
-                    is_filled = yield from self._set(key, name, value, self.get_backend_timeout(ttl), False, False, None, None)
+                    is_filled = yield from self._set(
+                        key, name, value, self.get_backend_timeout(ttl), False, False, None, None
+                    )
                     self._stats.add("fills" if is_filled else "overtaken")
         if value is _MISSING:
             yield from self._told(misses=1)
@@ -446,15 +474,22 @@ class MigratingCache(_Counting):
         return self._write_old and not self._tags and not callable(tags) and not tags
 
     def _write(self, key: Any, value: Any, ttl: float | None, version: int | None, tags: Any) -> Steps[None]:
-        """The old cache's part of a set, which comes before Pantler's: who fills from it has a lease that Pantler's part ends."""
+        """
+        The old cache's part of a set, which comes before Pantler's: who fills from it has a lease that Pantler's part
+        ends.
+        """
         if self._goes_to_old(tags) and ttl != 0:
             command = _Old("set", (key, value), {"timeout": self._for_old(ttl), "version": version})
         else:
             command = _Old("delete", (key,), {"version": version})
         yield from self._of_old("set", command, None, (key,), version)
 
-    def _write_after(self, key: Any, name: str, value: Any, ttl: float | None, version: int | None, tags: Any) -> Steps[None]:
-        """The old cache's part where Pantler decides whether there is one. A delete that came in between is made good."""
+    def _write_after(
+        self, key: Any, name: str, value: Any, ttl: float | None, version: int | None, tags: Any
+    ) -> Steps[None]:
+        """
+        The old cache's part where Pantler decides whether there is one. A delete that came in between is made good.
+        """
         if not self._goes_to_old(tags):
             return
         yield from self._write(key, value, ttl, version, tags)
@@ -463,39 +498,82 @@ class MigratingCache(_Counting):
             yield from self._of_old("delete", _Old("delete", (key,), {"version": version}), None, (key,), version)
 
     def set(  # type: ignore[override]
-        self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None, *, nx: bool = False, xx: bool = False,
-        tags: Iterable[str] | None = None, stale_ttl: float | None = None,
+        self,
+        key: Any,
+        value: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        nx: bool = False,
+        xx: bool = False,
+        tags: Iterable[str] | None = None,
+        stale_ttl: float | None = None,
     ) -> bool:
         """As `PantlerCache.set`, in both caches."""
         name, ttl = self.make_and_validate_key(key, version=version), self.get_backend_timeout(timeout)
         return self._drive("set", self._set_both(key, name, value, ttl, version, nx, xx, tags, stale_ttl), False)
 
     async def aset(  # type: ignore[override]
-        self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None, *, nx: bool = False, xx: bool = False,
-        tags: Iterable[str] | None = None, stale_ttl: float | None = None,
+        self,
+        key: Any,
+        value: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        nx: bool = False,
+        xx: bool = False,
+        tags: Iterable[str] | None = None,
+        stale_ttl: float | None = None,
     ) -> bool:
         """As `set`."""
         name, ttl = self.make_and_validate_key(key, version=version), self.get_backend_timeout(timeout)
-        return await self._adrive("aset", self._set_both(key, name, value, ttl, version, nx, xx, tags, stale_ttl), False)
+        return await self._adrive(
+            "aset", self._set_both(key, name, value, ttl, version, nx, xx, tags, stale_ttl), False
+        )
 
     def add(
-        self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None, *,
-        tags: Iterable[str] | None = None, stale_ttl: float | None = None,
+        self,
+        key: Any,
+        value: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        tags: Iterable[str] | None = None,
+        stale_ttl: float | None = None,
     ) -> bool:
-        """Puts the value where neither cache has one; whether it was put. Pantler decides between two who add at once."""
+        """
+        Puts the value where neither cache has one; whether it was put. Pantler decides between two who add at once.
+        """
         name, ttl = self.make_and_validate_key(key, version=version), self.get_backend_timeout(timeout)
         return self._drive("add", self._set_both(key, name, value, ttl, version, True, False, tags, stale_ttl), False)
 
     async def aadd(
-        self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None, *,
-        tags: Iterable[str] | None = None, stale_ttl: float | None = None,
+        self,
+        key: Any,
+        value: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        tags: Iterable[str] | None = None,
+        stale_ttl: float | None = None,
     ) -> bool:
         """As `add`."""
         name, ttl = self.make_and_validate_key(key, version=version), self.get_backend_timeout(timeout)
-        return await self._adrive("aadd", self._set_both(key, name, value, ttl, version, True, False, tags, stale_ttl), False)
+        return await self._adrive(
+            "aadd", self._set_both(key, name, value, ttl, version, True, False, tags, stale_ttl), False
+        )
 
     def _set_both(
-        self, key: Any, name: str, value: Any, ttl: float | None, version: int | None, nx: bool, xx: bool, tags: Any, stale_ttl: float | None
+        self,
+        key: Any,
+        name: str,
+        value: Any,
+        ttl: float | None,
+        version: int | None,
+        nx: bool,
+        xx: bool,
+        tags: Any,
+        stale_ttl: float | None,
     ) -> Steps[bool]:
         if not (nx or xx):
             yield from self._write(key, value, ttl, version, tags)
@@ -510,20 +588,32 @@ class MigratingCache(_Counting):
         return is_set
 
     def set_many(
-        self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: int | None = None, *,
-        tags: Iterable[str] | None = None, stale_ttl: float | None = None,
+        self,
+        data: Mapping[Any, Any],
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        tags: Iterable[str] | None = None,
+        stale_ttl: float | None = None,
     ) -> list[Any]:
         """Puts all of them in both caches; the keys of those that were not put here."""
         return self._drive("set_many", self._set_all(data, timeout, version, tags, stale_ttl), list(data))
 
     async def aset_many(
-        self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: int | None = None, *,
-        tags: Iterable[str] | None = None, stale_ttl: float | None = None,
+        self,
+        data: Mapping[Any, Any],
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        tags: Iterable[str] | None = None,
+        stale_ttl: float | None = None,
     ) -> list[Any]:
         """As `set_many`."""
         return await self._adrive("aset_many", self._set_all(data, timeout, version, tags, stale_ttl), list(data))
 
-    def _set_all(self, data: Mapping[Any, Any], timeout: Any, version: int | None, tags: Any, stale_ttl: float | None) -> Steps[list[Any]]:
+    def _set_all(
+        self, data: Mapping[Any, Any], timeout: Any, version: int | None, tags: Any, stale_ttl: float | None
+    ) -> Steps[list[Any]]:
         names, ttl = self._names(data, version), self.get_backend_timeout(timeout)
         if not names:
             return []
@@ -550,14 +640,21 @@ class MigratingCache(_Counting):
         if ttl == 0:
             return (yield from self._delete_both(key, version))
         yield from self._ensured(key, name, version)
-        yield from self._of_old("touch", _Old("touch", (key,), {"timeout": self._for_old(ttl), "version": version}), False, (key,), version)
+        yield from self._of_old(
+            "touch", _Old("touch", (key,), {"timeout": self._for_old(ttl), "version": version}), False, (key,), version
+        )
         return (yield from self._touch(name, ttl))
 
     def incr(self, key: Any, delta: Any = 1, version: int | None = None, *, ignore_key_check: bool = False) -> Any:
-        """Adds to the value, in both caches; the sum here. What the old cache alone has is brought first, so that it counts on."""
+        """
+        Adds to the value, in both caches; the sum here. What the old cache alone has is brought first, so that it
+        counts on.
+        """
         return self._drive("incr", self._incr_both(key, delta, version, ignore_key_check), None)
 
-    async def aincr(self, key: Any, delta: Any = 1, version: int | None = None, *, ignore_key_check: bool = False) -> Any:
+    async def aincr(
+        self, key: Any, delta: Any = 1, version: int | None = None, *, ignore_key_check: bool = False
+    ) -> Any:
         """As `incr`."""
         return await self._adrive("aincr", self._incr_both(key, delta, version, ignore_key_check), None)
 
@@ -592,7 +689,13 @@ class MigratingCache(_Counting):
         yield from self._ensured(key, name, version)
         both = [(key, version)]
         try:
-            yield from self._of_old("incr_version", _Old("incr_version", (key,), {"delta": delta, "version": version}), None, (key,), version)
+            yield from self._of_old(
+                "incr_version",
+                _Old("incr_version", (key,), {"delta": delta, "version": version}),
+                None,
+                (key,),
+                version,
+            )
         except ValueError:
             # The old cache has none of this version. One that it has of the next is replaced all the same.
             both.append((key, (self.version if version is None else version) + delta))
@@ -612,14 +715,18 @@ class MigratingCache(_Counting):
 
     def _delete_both(self, key: Any, version: int | None) -> Steps[bool]:
         name = self.make_and_validate_key(key, version=version)
-        was_there = yield from self._of_old("delete", _Old("delete", (key,), {"version": version}), False, (key,), version)
+        was_there = yield from self._of_old(
+            "delete", _Old("delete", (key,), {"version": version}), False, (key,), version
+        )
         was_here = yield from self._delete(name)
         if not self._is_believed(key, version):
             yield from self._noted(name)
         return bool(was_here or was_there)
 
     def _noted(self, name: str) -> Steps[None]:
-        """Tells other processes, for the namespace's `negative_ttl`, that the key is gone, whatever the old cache says."""
+        """
+        Tells other processes, for the namespace's `negative_ttl`, that the key is gone, whatever the old cache says.
+        """
         answer = yield self._calls.put_request(name, ABSENT, self._fill_timeout)
         if answer[0] not in (200, 201):
             raise _refusal(answer)
@@ -659,12 +766,19 @@ class MigratingCache(_Counting):
             self._stats.missed.clear()
         yield from self._clear()
 
-    def delete_pattern(self, pattern: str, version: int | None = None, prefix: str | None = None, itersize: int | None = None) -> int:
-        """As `PantlerCache.delete_pattern`, in both caches. Raises NotImplementedError where the old one cannot: only django-redis's can."""
+    def delete_pattern(
+        self, pattern: str, version: int | None = None, prefix: str | None = None, itersize: int | None = None
+    ) -> int:
+        """
+        As `PantlerCache.delete_pattern`, in both caches. Raises NotImplementedError where the old one cannot: only
+        django-redis's can.
+        """
         self._needs("delete_pattern")
         return self._drive("delete_pattern", self._delete_pattern_both(pattern, version, prefix), 0)
 
-    async def adelete_pattern(self, pattern: str, version: int | None = None, prefix: str | None = None, itersize: int | None = None) -> int:
+    async def adelete_pattern(
+        self, pattern: str, version: int | None = None, prefix: str | None = None, itersize: int | None = None
+    ) -> int:
         """As `delete_pattern`."""
         self._needs("delete_pattern")
         self._needs("adelete_pattern")
@@ -673,7 +787,8 @@ class MigratingCache(_Counting):
     def _needs(self, method: str) -> None:
         if not hasattr(self.old, method):
             raise NotImplementedError(
-                f"{type(self.old).__name__} of {self._old_alias!r} has no {method}: what it has would come back. Delete keys one by one, or end the move."
+                f"{type(self.old).__name__} of {self._old_alias!r} has no {method}: what it has would come back. Delete"
+                " keys one by one, or end the move."
             )
 
     def _delete_pattern_both(self, pattern: str, version: int | None, prefix: str | None) -> Steps[int]:
@@ -685,7 +800,14 @@ class MigratingCache(_Counting):
     # Get or set
 
     def get_or_set(
-        self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None, *, tags: Any = None, stale_ttl: float | None = None,
+        self,
+        key: Any,
+        default: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        tags: Any = None,
+        stale_ttl: float | None = None,
     ) -> Any:
         """As `PantlerCache.get_or_set`; what the old cache has is taken before anything is loaded."""
         found = self.get(key, _MISSING, version=version) if self._may_be_old(tags) else _MISSING
@@ -699,7 +821,14 @@ class MigratingCache(_Counting):
         return value
 
     async def aget_or_set(
-        self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None, *, tags: Any = None, stale_ttl: float | None = None,
+        self,
+        key: Any,
+        default: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        tags: Any = None,
+        stale_ttl: float | None = None,
     ) -> Any:
         """As `get_or_set`."""
         found = await self.aget(key, _MISSING, version=version) if self._may_be_old(tags) else _MISSING
@@ -713,7 +842,8 @@ class MigratingCache(_Counting):
         return value
 
     def _may_be_old(self, tags: Any) -> bool:
-        # What has tags was never put into the old cache by this one, but by the site before it moved: such keys had none.
+        # What has tags was never put into the old cache by this one, but by the site before it moved: such keys had
+        # none.
         return not callable(tags)
 
     # What django-redis adds
@@ -754,7 +884,9 @@ class MigratingCache(_Counting):
     def _persist_both(self, key: Any, version: int | None) -> Steps[bool]:
         name = self.make_and_validate_key(key, version=version)
         yield from self._ensured(key, name, version)
-        yield from self._of_old("persist", _Old("touch", (key,), {"timeout": None, "version": version}), False, (key,), version)
+        yield from self._of_old(
+            "persist", _Old("touch", (key,), {"timeout": None, "version": version}), False, (key,), version
+        )
         return (yield from self._persist(name))
 
     def expire_at(self, key: Any, when: Any, version: int | None = None) -> bool:
@@ -790,7 +922,10 @@ class MigratingCache(_Counting):
                 return
 
     def migration_totals(self) -> dict[str, int]:
-        """As `migration_stats`, of all processes that have moved from this cache: each adds to it every five seconds or so."""
+        """
+        As `migration_stats`, of all processes that have moved from this cache: each adds to it every five seconds or
+        so.
+        """
         found = self._client.get_many([self._total_key(name) for name in _Counts.NAMES])
         return {name: int(found.get(self._total_key(name), 0)) for name in _Counts.NAMES}
 
@@ -810,7 +945,10 @@ class _Loads:
 
 def _stripped(params: dict[str, Any]) -> dict[str, Any]:
     """The parameters of a PantlerCache."""
-    return {**params, "OPTIONS": {name: value for name, value in (params.get("OPTIONS") or {}).items() if name not in OWN_OPTIONS}}
+    return {
+        **params,
+        "OPTIONS": {name: value for name, value in (params.get("OPTIONS") or {}).items() if name not in OWN_OPTIONS},
+    }
 
 
 def _watched(steps: Generator[Request, Answer, T], said: list[bytes]) -> Generator[Request, Answer, T]:
@@ -839,7 +977,10 @@ def _until(when: Any, scale: int) -> Any:
 
 
 def _left(old: BaseCache, key: Any, version: int | None) -> Any:
-    """Seconds that an entry of another cache has left: None for ever, 0 where it is gone, `_UNKNOWN` where that cache cannot tell."""
+    """
+    Seconds that an entry of another cache has left: None for ever, 0 where it is gone, `_UNKNOWN` where that cache
+    cannot tell.
+    """
     try:
         for kind, ask in _TELLING:
             if isinstance(old, kind):
@@ -881,7 +1022,8 @@ def _left_in_database(old: Any, key: Any, version: int | None) -> Any:
     column = connection.ops.quote_name
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {column('expires')} FROM {table} WHERE {column('cache_key')} = %s", [old.make_and_validate_key(key, version=version)]
+            f"SELECT {column('expires')} FROM {table} WHERE {column('cache_key')} = %s",
+            [old.make_and_validate_key(key, version=version)],
         )
         row = cursor.fetchone()
     if row is None:
@@ -901,5 +1043,7 @@ def _left_in_redis(old: Any, key: Any, version: int | None) -> Any:
 
 
 _TELLING: tuple[tuple[type[BaseCache], Callable[[Any, Any, int | None], Any]], ...] = (
-    (LocMemCache, _left_in_memory), (FileBasedCache, _left_in_file), (DatabaseCache, _left_in_database),
+    (LocMemCache, _left_in_memory),
+    (FileBasedCache, _left_in_file),
+    (DatabaseCache, _left_in_database),
 )

@@ -2,9 +2,9 @@
 
     DEBUG_TOOLBAR_PANELS = [..., "pantler.django.panel.PantlerPanel"]
 
-The toolbar's own cache panel shows the calls of Django's cache API; this one what became of them: hits and the tier that had them,
-misses and their reasons, and the time spent and saved. It is told by the clients' observers, so `@cache_page`, `{% cache %}`, sessions and
-`cached_queryset` are all in it.
+The toolbar's own cache panel shows the calls of Django's cache API; this one what became of them: hits and the tier
+that had them, misses and their reasons, and the time spent and saved. It is told by the clients' observers, so
+`@cache_page`, `{% cache %}`, sessions and `cached_queryset` are all in it.
 """
 
 from __future__ import annotations
@@ -139,7 +139,8 @@ def summary(observations: list[Observation], mean_loads: dict[str, float | None]
         namespace, view, key, query = _parts(each.target)
         said = (each.cache_status or b"").decode("latin-1").split("; ")
         detail = next((part[7:] for part in said if part.startswith("detail=")), "")
-        # Who has just been told of a miss takes the lease with `peek`: the miss is counted already, a hit is what somebody else has filled.
+        # Who has just been told of a miss takes the lease with `peek`: the miss is counted already, a hit is what
+        # somebody else has filled.
         peeks = "peek" in query.split("&")
         outcome = ""
         if peeks and view not in ("lease", "leases"):
@@ -147,7 +148,11 @@ def summary(observations: list[Observation], mean_loads: dict[str, float | None]
             said = []
         if each.error is not None or each.status >= 500 or each.status in (401, 403, 429):
             failed += 1
-            outcome = f"{type(each.error).__name__}: {each.error}" if each.error is not None else f"refused with {each.status}"
+            outcome = (
+                f"{type(each.error).__name__}: {each.error}"
+                if each.error is not None
+                else f"refused with {each.status}"
+            )
         elif len(said) > 1 and said[1] == "hit" and detail != "early":
             if detail == "absent":
                 absent += 1
@@ -170,10 +175,17 @@ def summary(observations: list[Observation], mean_loads: dict[str, float | None]
             outcome = "takes the lease" if peeks else f"miss: {REASONS.get(detail, detail)}"
         elif view == "batch":
             batches += 1
-        calls.append({
-            "method": each.method, "view": view, "key": key, "namespace": namespace, "status": each.status,
-            "outcome": outcome, "ms": round(each.seconds * 1000, 3),
-        })
+        calls.append(
+            {
+                "method": each.method,
+                "view": view,
+                "key": key,
+                "namespace": namespace,
+                "status": each.status,
+                "outcome": outcome,
+                "ms": round(each.seconds * 1000, 3),
+            }
+        )
     saved: float | None = 0.0
     for namespace, count in hits_by_namespace.items():
         mean = mean_loads.get(namespace)
@@ -181,7 +193,13 @@ def summary(observations: list[Observation], mean_loads: dict[str, float | None]
     return {
         "calls": len(observations),
         "shown": calls[:MOST_CALLS_SHOWN],
-        "hits": hits, "stale": stale, "absent": absent, "waited": waited, "misses": misses, "batches": batches, "failed": failed,
+        "hits": hits,
+        "stale": stale,
+        "absent": absent,
+        "waited": waited,
+        "misses": misses,
+        "batches": batches,
+        "failed": failed,
         "hit_ratio": 100 * hits / (hits + misses) if hits + misses else None,
         "tiers": sorted(tiers.items()),
         "reasons": [[reason, REASONS.get(reason, ""), count] for reason, count in sorted(reasons.items())],

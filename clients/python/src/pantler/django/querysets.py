@@ -1,9 +1,9 @@
 """Rows of querysets in the cache, invalidated by the models that they were read from.
 
-An entry carries a tag for each table that its load has read, and a change of a model invalidates the model's tag. The load runs under
-a lease, which the service takes back where one of these tags is invalidated meanwhile: rows that were read before a change never land
-after it. What tells of changes are Django's signals, so what sends none (``update()``, ``bulk_create()``, ``bulk_update()``, raw SQL,
-other programs) needs a call of `invalidate_models`.
+An entry carries a tag for each table that its load has read, and a change of a model invalidates the model's tag. The
+load runs under a lease, which the service takes back where one of these tags is invalidated meanwhile: rows that were
+read before a change never land after it. What tells of changes are Django's signals, so what sends none (``update()``,
+``bulk_create()``, ``bulk_update()``, raw SQL, other programs) needs a call of `invalidate_models`.
 """
 
 from __future__ import annotations
@@ -49,28 +49,35 @@ Tags = Iterable[str]
 
 # Reading
 
+
 def cached_queryset(
-    queryset: Any, ttl: float | None | Any = DEFAULT_TIMEOUT, tags: Tags = (), *,
-    cache: str = DEFAULT_CACHE_ALIAS, stale_ttl: float | None = None,
+    queryset: Any,
+    ttl: float | None | Any = DEFAULT_TIMEOUT,
+    tags: Tags = (),
+    *,
+    cache: str = DEFAULT_CACHE_ALIAS,
+    stale_ttl: float | None = None,
 ) -> list[Any]:
     """The rows of a queryset, from the cache where they are there.
 
-    The key is made of the SQL, its parameters, the database, the form of the rows and the prefetch lookups, so any queryset will do:
-    ``select_related()``, ``prefetch_related()``, ``values()``, ``values_list()``, ``annotate()``, ``distinct()``, ``only()``, slices,
-    unions, ``raw()``. Empty results are kept like others. Every call gives objects of its own.
+    The key is made of the SQL, its parameters, the database, the form of the rows and the prefetch lookups, so any
+    queryset will do: ``select_related()``, ``prefetch_related()``, ``values()``, ``values_list()``, ``annotate()``,
+    ``distinct()``, ``only()``, slices, unions, ``raw()``. Empty results are kept like others. Every call gives objects
+    of its own.
 
-    ttl: seconds; the cache's ``TIMEOUT`` where it is not given, and None is never. tags: further tags of the entry. Every model whose
-    table was read, by joins, subqueries and prefetches too, gives a tag by itself: its label in lower case, ``shop.product``.
-    stale_ttl: seconds past the TTL for which the old rows may be served while one caller reads new ones. cache: an alias of ``CACHES``.
-    Backends of others, which know no tags, serve as well, for tests and for the time before a move: a hit then costs a second call, for
-    the times of the tags' changes, and many may load at a time.
+    ttl: seconds; the cache's ``TIMEOUT`` where it is not given, and None is never. tags: further tags of the entry.
+    Every model whose table was read, by joins, subqueries and prefetches too, gives a tag by itself: its label in lower
+    case, ``shop.product``. stale_ttl: seconds past the TTL for which the old rows may be served while one caller reads
+    new ones. cache: an alias of ``CACHES``. Backends of others, which know no tags, serve as well, for tests and for
+    the time before a move: a hit then costs a second call, for the times of the tags' changes, and many may load at a
+    time.
 
-    In a transaction that has changed one of the models the rows come from the database, and are not kept: others must not see
-    them before the commit. Likewise in a transaction of an isolation level that goes on reading what was there at its beginning (SQLite's,
-    and ``repeatable read``): a hit is served, but rows of its own reading are not kept.
+    In a transaction that has changed one of the models the rows come from the database, and are not kept: others must
+    not see them before the commit. Likewise in a transaction of an isolation level that goes on reading what was there
+    at its beginning (SQLite's, and ``repeatable read``): a hit is served, but rows of its own reading are not kept.
 
-    Raises ValueError for a queryset with ``select_for_update()``, whose rows no cache can lock, and what the database raises.
-    Faults of the cache are the cache's to raise (``IGNORE_EXCEPTIONS``). Safe for threads.
+    Raises ValueError for a queryset with ``select_for_update()``, whose rows no cache can lock, and what the database
+    raises. Faults of the cache are the cache's to raise (``IGNORE_EXCEPTIONS``). Safe for threads.
     """
     tags = _checked(tags)
     query = _Query(queryset)
@@ -86,10 +93,17 @@ def cached_queryset(
 
 
 async def acached_queryset(
-    queryset: Any, ttl: float | None | Any = DEFAULT_TIMEOUT, tags: Tags = (), *,
-    cache: str = DEFAULT_CACHE_ALIAS, stale_ttl: float | None = None,
+    queryset: Any,
+    ttl: float | None | Any = DEFAULT_TIMEOUT,
+    tags: Tags = (),
+    *,
+    cache: str = DEFAULT_CACHE_ALIAS,
+    stale_ttl: float | None = None,
 ) -> list[Any]:
-    """`cached_queryset` for coroutines: the cache is asked on the event loop, and the database in Django's thread for that."""
+    """
+    `cached_queryset` for coroutines: the cache is asked on the event loop, and the database in Django's thread for
+    that.
+    """
     tags = _checked(tags)
     query = _Query(queryset)
     try:
@@ -125,14 +139,19 @@ class _Query:
 
     def __init__(self, queryset: Any) -> None:
         if not isinstance(queryset, (QuerySet, RawQuerySet)):
-            raise TypeError(f"cached_queryset takes a queryset, got {type(queryset).__name__}; a manager gives one by .all()")
+            raise TypeError(
+                f"cached_queryset takes a queryset, got {type(queryset).__name__}; a manager gives one by .all()"
+            )
         self.is_raw = isinstance(queryset, RawQuerySet)
         query: Any = queryset.query
         if not self.is_raw and query.select_for_update:
-            raise ValueError("cached_queryset: a queryset with select_for_update() locks its rows, which the cache cannot do")
+            raise ValueError(
+                "cached_queryset: a queryset with select_for_update() locks its rows, which the cache cannot do"
+            )
         # A copy: whether the caller's has been read is the caller's business, and it stays as it is.
         self.queryset = _copy(queryset)
-        # Rows of `author.posts.all()` point to that very author. It is no part of the rows, and is put back into them after a hit.
+        # Rows of `author.posts.all()` point to that very author. It is no part of the rows, and is put back into them
+        # after a hit.
         self.known = {} if self.is_raw else self.queryset._known_related_objects
         if self.known:
             self.queryset._known_related_objects = {}
@@ -148,8 +167,17 @@ class _Query:
             return None
         digest = hashlib.blake2b(digest_size=16)
         try:
-            _feed(digest, (django.get_version(), self.using, _form(self.queryset), self.sql, parameters,
-                           _prefetches(self.queryset, self.using)))
+            _feed(
+                digest,
+                (
+                    django.get_version(),
+                    self.using,
+                    _form(self.queryset),
+                    self.sql,
+                    parameters,
+                    _prefetches(self.queryset, self.using),
+                ),
+            )
         except _Unnamed as failure:
             logger.warning("cached_queryset: not kept, since %s", failure)
             return None
@@ -162,13 +190,17 @@ class _Query:
     def is_changed_here(self) -> bool:
         """Whether a transaction that runs on this connection has changed what the query reads."""
         changed = _pending_tags(connections[self.using])
-        return bool(changed) and (bool(self.queryset._prefetch_related_lookups) or not changed.isdisjoint(self.models()))
+        return bool(changed) and (
+            bool(self.queryset._prefetch_related_lookups) or not changed.isdisjoint(self.models())
+        )
 
     def rows(self) -> list[Any]:
         return self.with_known_objects(list(self.queryset))
 
     def load(self) -> list[Any]:
-        """Reads the rows, and takes down the tables that were read; raises `_NotToBeKept` where nobody else may have them."""
+        """
+        Reads the rows, and takes down the tables that were read; raises `_NotToBeKept` where nobody else may have them.
+        """
         statements: list[str] = []
 
         def watch(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -190,11 +222,13 @@ class _Query:
     def with_known_objects(self, rows: list[Any]) -> list[Any]:
         for field, objects in self.known.items():
             names = [
-                field.attname if name == "self" else self.queryset.model._meta.get_field(name).attname for name in field.from_fields
+                field.attname if name == "self" else self.queryset.model._meta.get_field(name).attname
+                for name in field.from_fields
             ]
             identity = operator.attrgetter(*names)
             for row in rows:
-                # As Django's own `ModelIterable` does: not over what select_related() has read, and without reading a deferred field.
+                # As Django's own `ModelIterable` does: not over what select_related() has read, and without reading a
+                # deferred field.
                 if isinstance(row, Model) and not field.is_cached(row) and all(name in row.__dict__ for name in names):
                     found = objects.get(identity(row))
                     if found is not None:
@@ -207,8 +241,12 @@ def _copy(queryset: Any) -> Any:
         # What it is made of has no public name.
         queryset = cast("Any", queryset)
         copy: Any = RawQuerySet(
-            queryset.raw_query, queryset.model, params=queryset.params, translations=queryset.translations,
-            using=queryset._db, hints=queryset._hints,
+            queryset.raw_query,
+            queryset.model,
+            params=queryset.params,
+            translations=queryset.translations,
+            using=queryset._db,
+            hints=queryset._hints,
         )
         copy._prefetch_related_lookups = queryset._prefetch_related_lookups
         if hasattr(queryset, "_fetch_mode"):
@@ -218,6 +256,7 @@ def _copy(queryset: Any) -> Any:
 
 
 # Keys
+
 
 def _sql(queryset: Any, using: str) -> tuple[str, Any]:
     """Raises EmptyResultSet where Django knows that no row can match."""
@@ -239,7 +278,12 @@ def _form(queryset: Any) -> Any:
     made = queryset._iterable_class
     # select_related is True, False, or a tree of names.
     return (
-        f"{made.__module__}.{made.__qualname__}", model.label_lower, fields, deferred, queryset._fields, queryset.query.select_related,
+        f"{made.__module__}.{made.__qualname__}",
+        model.label_lower,
+        fields,
+        deferred,
+        queryset._fields,
+        queryset.query.select_related,
     )
 
 
@@ -293,7 +337,19 @@ def _feed(digest: Any, value: Any) -> None:
     elif isinstance(value, (bytes, bytearray, memoryview)):
         kind, content = "bytes", bytes(value)
     elif value is None or isinstance(
-        value, (bool, int, float, complex, decimal.Decimal, uuid.UUID, datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo)
+        value,
+        (
+            bool,
+            int,
+            float,
+            complex,
+            decimal.Decimal,
+            uuid.UUID,
+            datetime.date,
+            datetime.time,
+            datetime.timedelta,
+            datetime.tzinfo,
+        ),
     ):
         kind, content = type(value).__qualname__, repr(value).encode()
     else:
@@ -313,6 +369,7 @@ def _feed(digest: Any, value: Any) -> None:
 
 
 # Models and their tags
+
 
 def model_tag(model: type[Model] | Model) -> str:
     """The tag of a model: its label in lower case, ``shop.product``; a proxy has that of the model behind it."""
@@ -364,16 +421,20 @@ def _tags_of_sql(sql: str) -> frozenset[str]:
 
 # Transactions
 
+
 def _is_in_transaction(connection: Any) -> bool:
-    """Those that Django's `TestCase` wraps a test in are none: within them each test is a world of its own that commits nothing."""
+    """
+    Those that Django's `TestCase` wraps a test in are none: within them each test is a world of its own that commits
+    nothing.
+    """
     return bool(connection.in_atomic_block) and not all(block._from_testcase for block in connection.atomic_blocks)
 
 
 def _reads_the_past(connection: Any) -> bool:
     """Whether what is read now may be older than what others have committed already.
 
-    Under `read committed` every statement sees all that was committed before it. Otherwise the transaction may have begun before a change whose
-    invalidation came before our lease.
+    Under `read committed` every statement sees all that was committed before it. Otherwise the transaction may have
+    begun before a change whose invalidation came before our lease.
     """
     if not _is_in_transaction(connection):
         return False
@@ -381,7 +442,8 @@ def _reads_the_past(connection: Any) -> bool:
         return False
     level = getattr(connection, "isolation_level", None)
     if connection.vendor == "postgresql":
-        # psycopg's enumeration, in version 3 and 2: read committed is its 2 and 1, read uncommitted, which is the same there, 1 and 4.
+        # psycopg's enumeration, in version 3 and 2: read committed is its 2 and 1, read uncommitted, which is the same
+        # there, 1 and 4.
         return getattr(level, "name", "READ_COMMITTED") not in {"READ_COMMITTED", "READ_UNCOMMITTED"}
     if connection.vendor == "mysql":
         return level not in {"read committed", "read uncommitted"}
@@ -389,7 +451,10 @@ def _reads_the_past(connection: Any) -> bool:
 
 
 class _Invalidation:
-    """What is to be invalidated when a transaction commits. Django forgets it where its part of the transaction is rolled back."""
+    """
+    What is to be invalidated when a transaction commits. Django forgets it where its part of the transaction is rolled
+    back.
+    """
 
     def __init__(self, tags: set[str]) -> None:
         self.tags = tags
@@ -420,11 +485,14 @@ def _invalidate_after_commit(tags: set[str], using: str | None) -> None:
 
 # Changes
 
-def invalidate_models(*models: type[Model], using: str | None = None) -> None:
-    """Drops every entry that carries the tag of one of the models, when the transaction that runs commits, or at once where none does.
 
-    For changes that send no signals: ``QuerySet.update()``, ``bulk_create()``, ``bulk_update()``, raw SQL, and changes by other programs.
-    using: the database whose transaction it is, the models' default one where it is not given.
+def invalidate_models(*models: type[Model], using: str | None = None) -> None:
+    """
+    Drops every entry that carries the tag of one of the models, when the transaction that runs commits, or at once
+    where none does.
+
+    For changes that send no signals: ``QuerySet.update()``, ``bulk_create()``, ``bulk_update()``, raw SQL, and changes
+    by other programs. using: the database whose transaction it is, the models' default one where it is not given.
 
     Raises nothing for a cache that is away: it is logged, and made up for with the next change. Safe for threads.
     """
@@ -435,17 +503,20 @@ def invalidate_models(*models: type[Model], using: str | None = None) -> None:
 
 
 @overload
-def invalidate_on_change(model: ModelClass, /, *models: ModelClass, tags: Tags | Callable[[Any], Tags] = ()) -> ModelClass: ...
+def invalidate_on_change(
+    model: ModelClass, /, *models: ModelClass, tags: Tags | Callable[[Any], Tags] = ()
+) -> ModelClass: ...
 @overload
 def invalidate_on_change(*, tags: Tags | Callable[[Any], Tags] = ()) -> Callable[[ModelClass], ModelClass]: ...
 def invalidate_on_change(*models: Any, tags: Tags | Callable[[Any], Tags] = ()) -> Any:
     """From now on saving, deleting or relating an instance of a model invalidates the model's tag, and further ones.
 
-    tags: a sequence, or a function of the instance: ``invalidate_on_change(Post, tags=lambda post: [f"blog-{post.blog_id}"])``. The
-    function sees the instance as it is after the change. Works as a decorator of a model too, with and without ``tags``.
+    tags: a sequence, or a function of the instance: ``invalidate_on_change(Post, tags=lambda post:
+    [f"blog-{post.blog_id}"])``. The function sees the instance as it is after the change. Works as a decorator of a
+    model too, with and without ``tags``.
 
-    With ``"pantler.django"`` in ``INSTALLED_APPS`` all models have it already (see ``PANTLER_INVALIDATE``), so that this is for
-    further tags. Several calls for one model add up.
+    With ``"pantler.django"`` in ``INSTALLED_APPS`` all models have it already (see ``PANTLER_INVALIDATE``), so that
+    this is for further tags. Several calls for one model add up.
     """
     if isinstance(tags, str):
         raise TypeError(f"tags is a sequence of tags or a function that gives one, got the string {tags!r}")
@@ -467,10 +538,13 @@ _followed: set[str] = set()
 
 
 def connect() -> None:
-    """Follows the changes of the models that ``PANTLER_INVALIDATE`` names; what the app's configuration calls at the start.
+    """
+    Follows the changes of the models that ``PANTLER_INVALIDATE`` names; what the app's configuration calls at the
+    start.
 
-    ``"__all__"``, the default, is all models but sessions, the admin's log and migrations: labels (``"shop.product"``) or names of apps
-    (``"shop"``) in a list are those alone. Django deletes row by row what somebody follows, and in one statement what nobody does.
+    ``"__all__"``, the default, is all models but sessions, the admin's log and migrations: labels (``"shop.product"``)
+    or names of apps (``"shop"``) in a list are those alone. Django deletes row by row what somebody follows, and in one
+    statement what nobody does.
     """
     _tags_by_table.cache_clear()
     _tags_of_sql.cache_clear()
@@ -482,7 +556,8 @@ def connect() -> None:
     for model in apps.get_models(include_auto_created=True):
         label = model._meta.label_lower
         if (
-            label not in _NOT_FOLLOWED if wanted == "__all__"
+            label not in _NOT_FOLLOWED
+            if wanted == "__all__"
             else label in {each.lower() for each in wanted} or model._meta.app_label in wanted
         ):
             _connect(model)
@@ -510,7 +585,8 @@ def _follow(tags: Iterable[str]) -> None:
             if not apps.is_installed("pantler.django"):
                 logger.warning(
                     "rows of %s are kept, but changes in processes that never read them are not seen: "
-                    'add "pantler.django" to INSTALLED_APPS', tag,
+                    'add "pantler.django" to INSTALLED_APPS',
+                    tag,
                 )
 
 
@@ -520,7 +596,8 @@ def _connect(model: type[Model]) -> None:
     post_delete.connect(_on_change, sender=model, dispatch_uid=uid)
     m2m_changed.connect(_on_relation, sender=model, dispatch_uid=uid)
     for field in model._meta.local_many_to_many:
-        # Django sends it from the table in between, which may not be there yet where this is a decorator: then it is given by its name.
+        # Django sends it from the table in between, which may not be there yet where this is a decorator: then it is
+        # given by its name.
         between = field.remote_field.through or f"{model._meta.app_label}.{model._meta.object_name}_{field.name}"
         m2m_changed.connect(_on_relation, sender=between, dispatch_uid=f"pantler.django:{field}")
 
@@ -551,10 +628,10 @@ def _on_relation(
 
 # Invalidation
 
-# Tags whose invalidation has failed, by cache: they go out with the next one, and until then this process reads nothing of that cache.
+# Tags whose invalidation has failed, by cache: they go out with the next one, and until then this process reads nothing
+# of that cache.
 _owed: dict[str, set[str]] = {}
 _owed_lock = threading.Lock()
-
 
 
 def _new_lock() -> None:
@@ -582,15 +659,19 @@ def _tell(alias: str, tags: Iterable[str]) -> bool:
     ordered = sorted(wanted)
     try:
         for start in range(0, len(ordered), _MOST_TAGS):
-            _store(alias).invalidate(ordered[start:start + _MOST_TAGS])
+            _store(alias).invalidate(ordered[start : start + _MOST_TAGS])
     except Exception as failure:
         with _owed_lock:
             # Once: a service that is away must not fill the disk with a line for each save.
             is_news = alias not in _owed
             _owed.setdefault(alias, set()).update(wanted)
         logger.log(
-            logging.ERROR if is_news else logging.DEBUG, "the cache %r was not told of changes of %s, and will be: %s: %s",
-            alias, ", ".join(ordered), type(failure).__name__, failure,
+            logging.ERROR if is_news else logging.DEBUG,
+            "the cache %r was not told of changes of %s, and will be: %s: %s",
+            alias,
+            ", ".join(ordered),
+            type(failure).__name__,
+            failure,
         )
         return False
     if alias in _owed:
@@ -635,12 +716,18 @@ class _Tagged:
 
     def fetch(self, name: str, query: _Query, ttl: Any, tags: tuple[str, ...], stale_ttl: float | None) -> list[Any]:
         # What was read is known when it was.
-        rows: list[Any] = self.cache.get_or_set(name, query.load, ttl, tags=lambda _: {*tags, *query.tags}, stale_ttl=stale_ttl)
+        rows: list[Any] = self.cache.get_or_set(
+            name, query.load, ttl, tags=lambda _: {*tags, *query.tags}, stale_ttl=stale_ttl
+        )
         return rows
 
-    async def afetch(self, name: str, query: _Query, ttl: Any, tags: tuple[str, ...], stale_ttl: float | None) -> list[Any]:
+    async def afetch(
+        self, name: str, query: _Query, ttl: Any, tags: tuple[str, ...], stale_ttl: float | None
+    ) -> list[Any]:
         load = sync_to_async(query.load)
-        rows: list[Any] = await self.cache.aget_or_set(name, load, ttl, tags=lambda _: {*tags, *query.tags}, stale_ttl=stale_ttl)
+        rows: list[Any] = await self.cache.aget_or_set(
+            name, load, ttl, tags=lambda _: {*tags, *query.tags}, stale_ttl=stale_ttl
+        )
         return rows
 
     def invalidate(self, tags: Sequence[str]) -> None:
@@ -648,7 +735,9 @@ class _Tagged:
 
 
 class _Timed:
-    """In a cache that knows no tags: when each tag was changed last is kept beside the rows, and rows tell when their load began.
+    """
+    In a cache that knows no tags: when each tag was changed last is kept beside the rows, and rows tell when their load
+    began.
 
     By this machine's clock: several machines need clocks that agree.
     """
@@ -664,7 +753,8 @@ class _Timed:
         rows = query.load()
         read = sorted({*tags, *query.tags})
         for tag in read:
-            # One that is there stays: it may be a change since. One that was evicted may have been too, so the rows have to be newer.
+            # One that is there stays: it may be a change since. One that was evicted may have been too, so the rows
+            # have to be newer.
             self.cache.add(_time_key(tag), began - 1, None)
         self.cache.set(name, (began, read, rows), ttl)
         return rows
@@ -676,7 +766,9 @@ class _Timed:
         changes = self.cache.get_many([_time_key(tag) for tag in read])
         return len(changes) == len(read) and all(change < began for change in changes.values())
 
-    async def afetch(self, name: str, query: _Query, ttl: Any, tags: tuple[str, ...], stale_ttl: float | None) -> list[Any]:
+    async def afetch(
+        self, name: str, query: _Query, ttl: Any, tags: tuple[str, ...], stale_ttl: float | None
+    ) -> list[Any]:
         return await sync_to_async(self.fetch)(name, query, ttl, tags, stale_ttl)
 
     def invalidate(self, tags: Sequence[str]) -> None:
@@ -685,5 +777,7 @@ class _Timed:
 
 
 def _time_key(tag: str) -> str:
-    # A tag may have characters that memcached's keys have not.
-    return f"queryset-tag:{tag if tag.isascii() and tag.isprintable() and ' ' not in tag else hashlib.blake2b(tag.encode(), digest_size=16).hexdigest()}"
+    if not (tag.isascii() and tag.isprintable() and " " not in tag):
+        # Memcached's keys have no such characters.
+        tag = hashlib.blake2b(tag.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return f"queryset-tag:{tag}"
