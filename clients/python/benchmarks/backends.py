@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """One call of Django's cache API to each backend: medians, of the same values, in one run.
 
-    python -m venv /tmp/bench && /tmp/bench/bin/pip install ./clients/python -r clients/python/benchmarks/requirements.txt
+    python -m venv /tmp/bench
+    /tmp/bench/bin/pip install ./clients/python -r clients/python/benchmarks/requirements.txt
     /tmp/bench/bin/python clients/python/benchmarks/backends.py            # the tables of clients/python/README.md
     … backends.py --backends Pantler,django-redis --operations get,set     # some of them
     … backends.py --check                                                  # ends with 1 where a goal is missed
-    … backends.py --write                                                  # puts the table into clients/python/README.md
+    … backends.py --write      # puts the table into clients/python/README.md
 
-All processes run on one core: with two, the median of a call as short as this tells how long a core takes to wake up. Each backend has
-its calls in rounds that take turns, so that a machine that becomes slower does so for all. The columns beside the backends are
-`Client`, Pantler's client without Django, and `bare socket`, the same bytes sent to the same service on a kept connection and the
-answer taken by recv: what there is to be reached. `set_many` is called a quarter as often, FileBasedCache and DatabaseCache a twentieth,
-their batches less.
+All processes run on one core: with two, the median of a call as short as this tells how long a core takes to wake up.
+Each backend has its calls in rounds that take turns, so that a machine that becomes slower does so for all. The
+columns beside the backends are `Client`, Pantler's client without Django, and `bare socket`, the same bytes sent to
+the same service on a kept connection and the answer taken by recv: what there is to be reached. `set_many` is called
+a quarter as often, FileBasedCache and DatabaseCache a twentieth, their batches less.
 
 Starts Redis and Memcached itself (see servers.py); the service is PANTLER_EXECUTABLE, or .build/release/pantler.
 """
@@ -53,7 +54,8 @@ ALL = [PANTLER, CLIENT, BARE, MEMCACHED, REDIS, DJANGO_REDIS, LOCMEM, FILES, DAT
 def small(number: int) -> dict[str, Any]:
     """A dict whose compact JSON has some 220 bytes."""
     return {
-        "id": number, "name": f"product {number}", "slug": f"product-{number}", "price": 19.9 + number, "currency": "EUR",
+        "id": number, "name": f"product {number}", "slug": f"product-{number}", "price": 19.9 + number,
+        "currency": "EUR",
         "in_stock": number % 3 > 0, "tags": ["tea", "green", "loose"], "rating": 4.5, "reviews": 128 + number,
         "summary": "A green tea from the first flush, steamed, and dried slowly in the shade."[: 50 + number % 20],
     }  # fmt: skip
@@ -69,7 +71,8 @@ def instance(number: int) -> Any:
     from django.contrib.flatpages.models import FlatPage
 
     return FlatPage(
-        id=number, url=f"/products/{number}/", title=f"Product {number}", enable_comments=False, registration_required=False,
+        id=number, url=f"/products/{number}/", title=f"Product {number}", enable_comments=False,
+        registration_required=False,
         content=" ".join(f"line {line} of what there is to say about product {number}." for line in range(38)),
     )  # fmt: skip
 
@@ -78,11 +81,15 @@ def instance(number: int) -> Any:
 
 
 def settings_of(folder: str, urls: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """CACHES by the name of the backend. Timeouts are left at what each has, but nothing ends, and nothing is culled, while the run lasts."""
+    """CACHES by the name of the backend. Nothing ends, and nothing is culled, while the run lasts."""
     common: dict[str, Any] = {"TIMEOUT": 86_400}
     return {
-        PANTLER: {"BACKEND": "pantler.django.PantlerCache", "LOCATION": urls[PANTLER] + "/v1/namespaces/bench", **common},
-        LOCMEM: {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}, **common},
+        PANTLER: {
+            "BACKEND": "pantler.django.PantlerCache", "LOCATION": f"{urls[PANTLER]}/v1/namespaces/bench", **common
+        },
+        LOCMEM: {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}, **common
+        },
         FILES: {
             "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
             "LOCATION": os.path.join(folder, "files"),
@@ -126,7 +133,7 @@ def set_up_django(folder: str, urls: dict[str, str], names: list[str]) -> None:
 
 @dataclass
 class Operation:
-    """What is measured: how a cache is prepared for it, and the call itself, both given the cache (Django's API or Client's)."""
+    """What is measured: how a cache (by Django's API or Client's) is prepared for it, and the call itself."""
 
     name: str
     what: str
@@ -164,7 +171,12 @@ def operations() -> list[Operation]:
         )  # fmt: skip
     found.insert(
         2,
-        Operation("get miss", "`get` of a key that is not there", lambda cache: cache.delete("none"), lambda cache: cache.get("none")),
+        Operation(
+            "get miss",
+            "`get` of a key that is not there",
+            lambda cache: cache.delete("none"),
+            lambda cache: cache.get("none"),
+        ),
     )
     batches = [
         ("dicts", "dicts of 220 bytes", small, "small"),
@@ -189,7 +201,9 @@ def operations() -> list[Operation]:
                 bare=False, share=0.25,
             )
         )  # fmt: skip
-    found.append(Operation("incr", "`incr`", lambda cache: cache.set("count", 0), lambda cache: cache.incr("count"), bare=False))
+    found.append(
+        Operation("incr", "`incr`", lambda cache: cache.set("count", 0), lambda cache: cache.incr("count"), bare=False)
+    )
     found.append(
         Operation(
             "get_or_set", "`get_or_set`, a hit (Client: `fetch`)",
@@ -255,7 +269,7 @@ def read_message(connection: socket.socket) -> bytes:
 
 
 class Bare:
-    """The bytes of a call sent to the service again, and its answer taken: what costs that there is beneath any client."""
+    """The bytes of a call sent again, and the answer taken: what there is beneath any client."""
 
     def __init__(self, port: int, request: bytes, answer: bytes) -> None:
         self.connection = socket.create_connection(("127.0.0.1", port))
@@ -280,8 +294,8 @@ class Bare:
 
 
 def rounds_of(calls: dict[str, Callable[[], object]], counts: dict[str, int], rounds: int) -> dict[str, list[int]]:
-    """Nanoseconds of each call, for each subject: so many calls altogether, in rounds that take turns. Who has fewer calls than there
-    are rounds takes part in some."""
+    """Nanoseconds of each call, for each subject: so many calls altogether, in rounds that take turns.
+    Who has fewer calls than there are rounds takes part in some."""
     taken: dict[str, list[int]] = {name: [] for name in calls}
     clock = time.perf_counter_ns
     for name, call in calls.items():
@@ -346,7 +360,9 @@ def measure(arguments: argparse.Namespace, folder: str) -> dict[str, dict[str, f
                 client_call(recorded)
                 calls[BARE] = Bare(port, recorder.request, recorder.answer).call
             count = int(arguments.calls * operation.share)
-            counts = {name: max(10, count // ((20 if operation.share == 1 else 100) if name in SLOW else 1)) for name in calls}
+            counts = {
+                name: max(10, count // ((20 if operation.share == 1 else 100) if name in SLOW else 1)) for name in calls
+            }
             taken = rounds_of(calls, counts, arguments.rounds)
             medians[operation.name] = {name: statistics.median(times) / 1000 for name, times in taken.items()}
             print(
@@ -384,7 +400,9 @@ async def measure_async(arguments: argparse.Namespace, subjects: dict[str, Any])
             gc.collect()
         gc.enable()
         medians[name] = {subject: statistics.median(times) / 1000 for subject, times in taken.items()}
-        print(name, *(f"{key} {value:.1f}" for key, value in medians[name].items()), sep="  ", file=sys.stderr, flush=True)
+        print(
+            name, *(f"{key} {value:.1f}" for key, value in medians[name].items()), sep="  ", file=sys.stderr, flush=True
+        )
     return medians
 
 
@@ -398,7 +416,10 @@ def check(operation: Operation, name: str, got: object) -> None:
 
 BEGIN, END = "<!-- benchmarks/backends.py --write -->", "<!-- end -->"
 
-WHAT = {operation_name: what for operation_name, what in [("aget", "`await aget`, a dict"), ("aset", "`await aset`, a dict")]}
+WHAT = {
+    operation_name: what
+    for operation_name, what in [("aget", "`await aget`, a dict"), ("aset", "`await aset`, a dict")]
+}
 
 
 @dataclass
@@ -444,11 +465,13 @@ def report(medians: dict[str, dict[str, float]]) -> tuple[list[str], list[str], 
     words = WHAT | {operation.name: operation.what for operation in operations()}
     lines = ["| µs a call | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
     for name, row in medians.items():
-        cells = (f"{row[column]:.1f}" if column in row and row[column] < 100 else f"{row[column]:,.0f}" if column in row else ""
-                 for column in columns)  # fmt: skip
+        told = [row.get(column) for column in columns]
+        cells = ("" if median is None else f"{median:.1f}" if median < 100 else f"{median:,.0f}" for median in told)
         lines.append(f"| {words[name]} | " + " | ".join(cells) + " |")
     told = [line for goal in GOALS if (line := goal.told(medians))]
-    goals = ["| Pantler's | goal | is | met |", "| --- | --- | ---: | --- |", *(line for line, _ in told)] if told else []
+    goals = (
+        ["| Pantler's | goal | is | met |", "| --- | --- | ---: | --- |", *(line for line, _ in told)] if told else []
+    )
     return lines, goals, all(met for _, met in told)
 
 
@@ -470,7 +493,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=60, help="in which they take turns (default: %(default)s)")
     parser.add_argument("--core", type=int, default=None, help="for all processes (default: the last one)")
     parser.add_argument("--backends", default=",".join(ALL), help="some of: %(default)s")
-    parser.add_argument("--operations", default="", help="what their names begin with, separated by commas (default: all)")
+    parser.add_argument(
+        "--operations", default="", help="what their names begin with, separated by commas (default: all)"
+    )
     parser.add_argument("--check", action="store_true", help="end with 1 where a goal is missed")
     parser.add_argument("--write", action="store_true", help="put the table into the README, too")
     parser.add_argument("--json", metavar="FILE", help="write the medians there, too")
@@ -491,7 +516,11 @@ def main() -> int:
     import django
 
     sizes = f"{len(json.dumps(small(42), separators=(',', ':')))} and {len(pickle.dumps(instance(42)))} bytes"
-    lines += ["", f"Medians of {arguments.calls:,} calls. Python {platform.python_version()}, Django {django.__version__}; the dict and the instance have {sizes}."]
+    lines += [
+        "",
+        f"Medians of {arguments.calls:,} calls. Python {platform.python_version()}, Django {django.__version__}; "
+        f"the dict and the instance have {sizes}.",
+    ]
     print("\n".join([*lines, "", *goals]))
     if arguments.write:
         write(lines)

@@ -1,7 +1,8 @@
 """The servers that the scripts here compare: each on loopback and a free port, for as long as its block runs.
 
-A program that is not installed is unpacked from Debian's package into `.build/tools` of the repository, and not installed: that would
-start a service of the machine. Run by itself it does that alone, for the programs that it is given:
+A program that is not installed is unpacked from Debian's package into `.build/tools` of the repository, and not
+installed: that would start a service of the machine. Run by itself it does that alone, for the programs that it is
+given:
 
     servers.py redis-server memcached
 """
@@ -137,7 +138,10 @@ def memcached(folder: str, megabytes: int = 256) -> Iterator[int]:
     # Root has to name a user.
     user = ["-u", "root"] if os.getuid() == 0 else []
     with running(
-        "memcached", [program("memcached"), "-l", "127.0.0.1", "-p", str(port), "-m", str(megabytes), *user], port, folder
+        "memcached",
+        [program("memcached"), "-l", "127.0.0.1", "-p", str(port), "-m", str(megabytes), *user],
+        port,
+        folder,
     ):
         yield port
 

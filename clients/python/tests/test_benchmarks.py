@@ -26,7 +26,15 @@ def test_the_benchmark_measures_every_operation(tmp_path: Path) -> None:
     )  # fmt: skip
     assert told.returncode == 0, told.stderr[-4000:]
     medians = json.loads((tmp_path / "medians.json").read_text())
-    assert {"get dict", "set pickle", "get_many dicts", "get_many pickles", "set_many dicts", "incr", "get_or_set"} <= set(medians)
+    assert {
+        "get dict",
+        "set pickle",
+        "get_many dicts",
+        "get_many pickles",
+        "set_many dicts",
+        "incr",
+        "get_or_set",
+    } <= set(medians)
     for operation, row in medians.items():
         assert {"Pantler", "LocMem"} <= set(row), operation
         assert all(0 < median < 1_000_000 for median in row.values())

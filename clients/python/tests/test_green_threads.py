@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 PATCH = {
-    "gevent": "from gevent import monkey; monkey.patch_all()\nfrom gevent import spawn as go, sleep\nget = lambda thread: thread.get()\n",
-    "eventlet": "import eventlet; eventlet.monkey_patch()\nfrom eventlet import spawn as go, sleep\nget = lambda thread: thread.wait()\n",
+    "gevent": "from gevent import monkey; monkey.patch_all()\n"
+    "from gevent import spawn as go, sleep\nget = lambda thread: thread.get()\n",
+    "eventlet": "import eventlet; eventlet.monkey_patch()\n"
+    "from eventlet import spawn as go, sleep\nget = lambda thread: thread.wait()\n",
 }
 WORK = """
 import os, time
@@ -73,6 +75,10 @@ def test_green_threads_wait_side_by_side(library: str, service: str, tmp_path: P
     script.write_text(PATCH[library] + WORK)
     # Without -W error: both libraries use what Python warns of.
     told = subprocess.run(
-        [sys.executable, str(script)], env={**os.environ, "PANTLER_URL": service}, capture_output=True, text=True, timeout=60
+        [sys.executable, str(script)],
+        env={**os.environ, "PANTLER_URL": service},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert told.returncode == 0, told.stderr[-4000:]

@@ -73,7 +73,10 @@ def oldest_python() -> str:
     for minor in range(10, sys.version_info.minor):
         pyenv = sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python3"))
         for candidate in [shutil.which(f"python3.{minor}"), *pyenv]:
-            if candidate and not subprocess.run([candidate, "-c", "import ensurepip, venv"], capture_output=True).returncode:
+            if (
+                candidate
+                and not subprocess.run([candidate, "-c", "import ensurepip, venv"], capture_output=True).returncode
+            ):
                 return str(candidate)
     return sys.executable
 
@@ -93,7 +96,9 @@ def test_the_wheel_from_the_source_is_the_one_from_the_sdist(built: tuple[Path, 
     (direct,) = tmp_path.glob("*.whl")
     assert direct.name == built[1].name
     with zipfile.ZipFile(direct) as one, zipfile.ZipFile(built[1]) as other:
-        assert {item.filename: item.CRC for item in one.infolist()} == {item.filename: item.CRC for item in other.infolist()}
+        assert {item.filename: item.CRC for item in one.infolist()} == {
+            item.filename: item.CRC for item in other.infolist()
+        }
 
 
 def test_the_sdist_holds_the_tests_the_example_and_the_benchmarks(built: tuple[Path, Path]) -> None:
@@ -206,11 +211,11 @@ def test_with_django_alone_everything_of_django_imports_but_the_toolbars_panel(
         "CACHES = {'default': {'BACKEND': 'pantler.django.PantlerCache', 'LOCATION': 'http://127.0.0.1:1'}}\n"
     )
     names = [
-        name
-        for name in modules()
-        if name.startswith("pantler.django") and not name.endswith(("__main__", ".panel"))
+        name for name in modules() if name.startswith("pantler.django") and not name.endswith(("__main__", ".panel"))
     ]
-    code = "import django; django.setup()\nimport importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    code = (
+        "import django; django.setup()\nimport importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    )
     run(python, "-W", "error", "-c", code, *names, cwd=tmp_path, DJANGO_SETTINGS_MODULE="settings")
 
 
@@ -280,7 +285,7 @@ def test_a_user_of_the_package_sees_its_types(tmp_path: Path) -> None:
 
 
 def public_without_a_docstring(path: Path) -> list[str]:
-    """Public classes, functions and methods of a module that say nothing; overloads, properties' setters and nested functions aside."""
+    """Public classes, functions and methods of a module that say nothing; overloads and nested functions aside."""
     found = []
 
     def visit(node: ast.AST, prefix: str) -> None:

@@ -1,4 +1,4 @@
-"""Every code block of README.md, and those of the project's README that are for Python and Django, does what its text says."""
+"""Every code block of README.md, and those of the project's README for Python and Django, do what they say."""
 
 from __future__ import annotations
 
@@ -65,10 +65,17 @@ class Place:
         return text.replace(ADDRESS, self.url)
 
     def run(self, *command: object, **variables: str) -> str:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PANTLER_", "DJANGO_"))}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PANTLER_", "DJANGO_"))
+        }
         environment |= {"PANTLER_URL": self.url, "PYTHONDONTWRITEBYTECODE": "1", **variables}
         told = subprocess.run(
-            [str(part) for part in command], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300
+            [str(part) for part in command],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
         assert told.returncode == 0, f"{command}\n{told.stdout[-4000:]}\n{told.stderr[-4000:]}"
         return told.stdout
@@ -141,7 +148,15 @@ SCRIPTS: dict[str, list[str]] = {
     "Errors": [""],
 }
 # What other tests here run.
-ELSEWHERE = {"Install", "Django", "The four levels", "What else the cache has", "Moving in", "What is wrong with my settings?", "Measured"}
+ELSEWHERE = {
+    "Install",
+    "Django",
+    "The four levels",
+    "What else the cache has",
+    "Moving in",
+    "What is wrong with my settings?",
+    "Measured",
+}
 
 
 def test_every_code_block_is_run() -> None:
@@ -150,13 +165,17 @@ def test_every_code_block_is_run() -> None:
         assert [block.language for block in README[heading]] == ["python"] * len(checks), heading
 
 
-@pytest.mark.parametrize(("heading", "number"), [(heading, n) for heading, checks in SCRIPTS.items() for n in range(len(checks))])
+@pytest.mark.parametrize(
+    ("heading", "number"), [(heading, n) for heading, checks in SCRIPTS.items() for n in range(len(checks))]
+)
 def test_a_script_does_what_it_says(heading: str, number: int, place: Place) -> None:
     place.python(README[heading][number].text, SCRIPTS[heading][number])
 
 
 def test_the_decorated_function_and_the_loaders_run_once(place: Place) -> None:
-    functions = README["Functions"][0].text.replace('    return {"year"', '    print("computed", year)\n    return {"year"')
+    functions = README["Functions"][0].text.replace(
+        '    return {"year"', '    print("computed", year)\n    return {"year"'
+    )
     told = place.python(functions)
     assert told.splitlines() == ["computed 2026"]
     plain = README["Plain Python"][0].text.replace("    return {", '    print("loaded", number)\n    return {')
@@ -180,7 +199,9 @@ def test_the_commands_of_the_installation_install(tmp_path: Path) -> None:
         )  # fmt: skip
         assert told.returncode == 0, told.stderr[-4000:]
     told = subprocess.run(
-        [str(tmp_path / "venv/bin/python"), "-c", "import django, msgpack, pantler.django"], capture_output=True, text=True
+        [str(tmp_path / "venv/bin/python"), "-c", "import django, msgpack, pantler.django"],
+        capture_output=True,
+        text=True,
     )
     assert told.returncode == 0, told.stderr[-4000:]
 
@@ -287,7 +308,11 @@ def test_the_check_of_the_readmes_settings(site: Place) -> None:
     assert command[:2] == ["python", "-m"]
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "settings", "PYTHONPATH": str(site.folder)}
     told = subprocess.run(
-        [sys.executable, *command[1:], "--output", "json"], cwd=site.folder, env=environment, capture_output=True, text=True
+        [sys.executable, *command[1:], "--output", "json"],
+        cwd=site.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     findings = {finding["id"] for finding in json.loads(told.stdout)["findings"] if finding["level"] != "info"}
     # A machine that is busy with other tests is slow, and the check says so.
