@@ -357,14 +357,18 @@ def test_a_thousand_cancelled_requests_and_no_answer_of_another_key(service: str
 
         async def ask() -> None:
             key = luck.choice(keys)
-            value = await cache.aget(key)
-            if value != f"value of {key}" * 20:
-                wrong.append((key, value))
-            some = luck.sample(keys, 3)
-            if await cache.aget_many(some) != {key: f"value of {key}" * 20 for key in some}:
-                wrong.append(some)
-            await cache.aget("template.cache." + key)
-            await cache.aget_or_set("made" + key, "x", 60)
+            try:
+                value = await cache.aget(key)
+                if value != f"value of {key}" * 20:
+                    wrong.append((key, value))
+                some = luck.sample(keys, 3)
+                if await cache.aget_many(some) != {key: f"value of {key}" * 20 for key in some}:
+                    wrong.append(some)
+                await cache.aget("template.cache." + key)
+                await cache.aget_or_set("made" + key, "x", 60)
+            finally:
+                # As Django does at the end of a request.
+                await cache.aclose()
 
         while cancelled < 1000:
             tasks = [asyncio.ensure_future(ask()) for _ in range(50)]

@@ -61,22 +61,22 @@ class PantlerCache(BaseCache):
     ``delete_pattern``, ``lock`` and ``set(nx=, xx=)``, with their ``a…`` twins. ``client`` and
     ``async_client`` are for what Django's API has no words for, such as ``cache.client.invalidate(tags=["products"])``.
 
-    ``LOCATION``: where the service listens and the namespace, ``http://…``, ``https://…`` or ``unix:…``; several, as a list,
-    are tried in their order. ``OPTIONS``, all of which may be left out:
+    ``LOCATION``: where the service listens and the namespace, ``http://…``, ``https://…`` or ``unix:…``; several, as a
+    list, are tried in their order. ``OPTIONS``, all of which may be left out:
 
-    - ``TOKEN`` (else PANTLER_TOKEN of the environment), ``CA_FILE``, ``CLIENT_CERTIFICATE``; ``NAMESPACE``, where LOCATION
-      names none.
+    - ``TOKEN`` (else PANTLER_TOKEN of the environment), ``CA_FILE``, ``CLIENT_CERTIFICATE``; ``NAMESPACE``, where
+      LOCATION names none.
     - ``TIMEOUT`` (2.0): seconds that a call may take; ``CONNECT_TIMEOUT`` (0.5) of these for a connection; ``MAX_IDLE``
       (64): connections that a process keeps.
     - ``IGNORE_EXCEPTIONS`` (False): see below.
     - ``SERIALIZER`` (``"auto"``): JSON for exactly the types that come back the same, and pickle for the rest;
       ``"json"``, ``"pickle"``, ``"msgpack"``, or a class with ``dumps`` and ``loads``. Integers are always JSON.
-    - ``TAGS``: tags of every entry. ``STALE_TTL``: seconds past its timeout for which an entry is served while one caller
-      makes it anew.
-    - ``LEASES``: the beginnings of keys, before prefix and version, that are got by lease: where one is missing, one caller
-      makes it and the others wait for it. Django's pages and fragments, unless it is said otherwise; ``[]`` for none.
-      ``LEASE_WAIT`` (10): seconds that they wait before they make it too. ``LEASE_TTL`` (10): seconds after which a
-      lease ends whose holder has died.
+    - ``TAGS``: tags of every entry. ``STALE_TTL``: seconds past its timeout for which an entry is served while one
+      caller makes it anew.
+    - ``LEASES``: the beginnings of keys, before prefix and version, that are got by lease: where one is missing, one
+      caller makes it and the others wait for it. Django's pages and fragments, unless it is said otherwise; ``[]`` for
+      none. ``LEASE_WAIT`` (10): seconds that they wait before they make it too. ``LEASE_TTL`` (10): seconds after which
+      a lease ends whose holder has died.
 
     Timeouts are seconds, with milliseconds as fractions, or a ``timedelta``; None, infinity and more than a hundred
     years never expire, 0 and less expire at once. ``tags`` (with ``set``, ``add``, ``set_many``, ``get_or_set``) are
