@@ -274,7 +274,7 @@ def test_another_requests_answer_to_a_change_is_an_error(start: Start) -> None:
 
     def answer(peer: Peer, request: Request) -> None:
         changes.append(request.head)
-        peer.send(request.answer().replace(request.id, b"1" + request.id[:-1]))
+        peer.send(request.answer().replace(request.id, request.id.replace(b"-", b"-1")[:-1]))
 
     server, caller = start(serving(answer))
     with pytest.raises(BadAnswer, match="another request"):

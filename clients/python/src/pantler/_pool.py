@@ -29,8 +29,8 @@ from .errors import BadAnswer, ConnectionLost, TimedOut, Unavailable
 IDLE_SECONDS = 30.0
 """A connection that nobody used for so long is closed: the service's own bound (75 s) must not be met in mid-request."""
 
-PIECE = 16 * 1024
-"""So much is asked for at once: more than nearly every answer has, and little enough to be allocated cheaply."""
+PIECE = 64 * 1024
+"""So much is asked for at once: a batch of a hundred small values comes in one read, which is a third of the time of two."""
 
 LARGE = 64 * 1024
 """A body from here on is sent in pieces, with an eye on an answer that comes before all of it went out."""
