@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -91,6 +91,27 @@ def _views() -> list[Any]:
     def streams(request: Any) -> Any:
         ran("streams")
         return StreamingHttpResponse(["a", "b"])
+
+    @cache_page(60)
+    def streams_long(request: Any) -> Any:
+        number = ran("streams_long")
+
+        def parts() -> Iterator[str]:
+            yield f"{number}"
+            if number == 1:
+                gate.wait(30)
+
+        return StreamingHttpResponse(parts())
+
+    async def coroutine_streams_long(request: Any) -> Any:
+        number = ran("coroutine_streams_long")
+
+        async def parts() -> AsyncIterator[str]:
+            yield f"{number}"
+            while number == 1 and not gate.is_set():
+                await asyncio.sleep(0.01)
+
+        return StreamingHttpResponse(parts())
 
     @cache_page(60)
     def rendered_later(request: Any) -> Any:
@@ -182,6 +203,8 @@ def _views() -> list[Any]:
         sets_cookie,
         varies,
         streams,
+        streams_long,
+        coroutine_streams_long,
         rendered_later,
         with_fragment,
         with_nested,
@@ -408,6 +431,27 @@ def test_what_cannot_be_kept_is_answered_to_all_and_not_one_after_the_other(
         # One after the other they would take 50 times 0.2 seconds.
         assert time.monotonic() - began < 6
         assert leases(namespace) == []
+
+
+def test_a_stream_that_goes_on_keeps_nobody_waiting(pages: Any, namespace: str) -> None:
+    gate.clear()
+    with pages():
+        server = Server()
+        try:
+            first = ThreadPoolExecutor(1).submit(server.get, "/streams_long/")
+            while not runs["streams_long"]:
+                time.sleep(0.01)
+            began = time.monotonic()
+            assert server.get("/streams_long/") == (200, b"2")
+            assert time.monotonic() - began < 3
+            assert not first.done()
+            # While it streams: it holds nothing that it will not fill.
+            assert leases(namespace) == []
+            gate.set()
+            assert first.result() == (200, b"1")
+        finally:
+            gate.set()
+            server.close()
 
 
 def test_a_view_that_fails_once_is_cached_when_it_does_not(pages: Any, namespace: str) -> None:
@@ -659,6 +703,30 @@ def test_the_middleware_under_asgi_runs_a_view_once(pages: Any, namespace: str, 
         assert len(set(answers)) == 1 and answers[0][0] == 200
         assert runs[view] + runs["fragment"] == 1
         assert leases(namespace) == []
+
+
+def test_a_stream_that_goes_on_under_asgi_keeps_nobody_waiting(pages: Any, namespace: str) -> None:
+    from django.core.handlers.asgi import ASGIHandler
+
+    async def visits() -> None:
+        application = ASGIHandler()
+        path = "/coroutine_streams_long/"
+        first = asyncio.create_task(Visitor(application, path).visit())
+        while not runs["coroutine_streams_long"]:
+            await asyncio.sleep(0.01)
+        assert await asyncio.wait_for(Visitor(application, path).visit(), 3) == (200, b"2")
+        assert not first.done()
+        assert await asyncio.to_thread(leases, namespace) == []
+        gate.set()
+        assert await first == (200, b"1")
+
+    gate.clear()
+    middleware = ["django.middleware.cache.UpdateCacheMiddleware", "django.middleware.cache.FetchFromCacheMiddleware"]
+    with pages(MIDDLEWARE=middleware):
+        try:
+            asyncio.run(visits())
+        finally:
+            gate.set()
 
 
 def test_a_blocking_view_under_asgi_runs_once(pages: Any, namespace: str) -> None:

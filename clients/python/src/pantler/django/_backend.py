@@ -36,8 +36,9 @@ Tags = Iterable[str]
 
 _NO_BODY = b"\r\n"
 _STALE = b"detail=stale"
-_PAGE_HEADERS = "views.decorators.cache.cache_header."
-_PAGE = "views.decorators.cache.cache_page."
+_PAGES = "views.decorators.cache."
+_PAGE_HEADERS = f"{_PAGES}cache_header."
+_PAGE = f"{_PAGES}cache_page."
 
 # Between the text before and behind it in what KEY_FUNCTION makes of it: how keys are taken apart again.
 _PROBE = "\ue000pantler\ue001"
@@ -286,7 +287,7 @@ class PantlerCache(BaseCache):
                 yield from calls.release(other.grant, None)
         outcome = yield from self._service.lease_calls.lease(name, options.lease_ttl, 0.0 if is_stale else wait)
         if isinstance(outcome, Grant):
-            _leases.add(self._service, name, outcome)
+            _leases.add(self._service, name, outcome, isinstance(key, str) and key.startswith(_PAGES))
             return default
         if isinstance(outcome, Entry) and outcome.value is not ABSENT:
             return outcome.value

@@ -8,7 +8,8 @@ and tasks, so it does not matter on which of them the set comes.
 Contexts are copied, never shared, so what a task took that was cancelled is not seen where its request ends. Under ASGI
 all of a request's tasks and threads have one ThreadSensitiveContext in common, by which `end_of_request` finds such
 leases. Elsewhere (a thread that has ended, a task of a queue) a lease that nobody refers to any more is given up by
-itself, by a thread that starts with the process's first lease.
+itself, by a thread that starts with the process's first lease. A view that streams will not fill its page, and its
+request may last for hours: `_notice_streams` ends its leases earlier.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from functools import wraps
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asgiref.sync import SyncToAsync
 from django.core.signals import request_finished
+from django.http import StreamingHttpResponse
 
 from .. import _keeper
 from .._calls import Grant
@@ -57,11 +60,13 @@ class Kept(NamedTuple):
 class Held:
     """A lease in the hands of a request. Its state is shared by all copies of the context, so that it is ended once."""
 
-    __slots__ = ("service", "grant", "thread", "process", "prolonging", "kept", "_open", "__weakref__")
+    __slots__ = ("service", "grant", "is_page", "thread", "process", "prolonging", "kept", "_open", "__weakref__")
 
-    def __init__(self, service: Service, grant: Grant) -> None:
+    def __init__(self, service: Service, grant: Grant, is_page: bool) -> None:
         self.service = service
         self.grant = grant
+        #: Whether it is for a whole answer: a page, or the list of its headers.
+        self.is_page = is_page
         self.thread = threading.get_ident()
         self.process = os.getpid()
         self.prolonging = _keeper.keep(_prolonging(weakref.ref(self), service, grant), grant.ttl)
@@ -103,8 +108,8 @@ _held: ContextVar[Mapping[Key, Held]] = ContextVar("pantler.django.leases", defa
 of_context = _held.get
 
 
-def add(service: Service, key: str, grant: Grant) -> None:
-    held = Held(service, grant)
+def add(service: Service, key: str, grant: Grant, is_page: bool) -> None:
+    held = Held(service, grant, is_page)
     service.held_here[key] = held
     request = _request()
     if request is not None:
@@ -163,6 +168,28 @@ def end_of_request(**kwargs: Any) -> None:
 
 
 request_finished.connect(end_of_request, dispatch_uid="pantler.django.leases")
+
+
+def _notice_streams() -> None:
+    """
+    Gives up a request's leases of pages when an answer is made that streams. Django's middleware leaves such an answer
+    alone without a word to the cache, and the request ends with the stream: an event source, or a large download, whose
+    other visitors would wait for a page that never comes. That the answer is made is the only sign of it that there is.
+    """
+    djangos = StreamingHttpResponse.__init__
+
+    @wraps(djangos)
+    def initialize(self: StreamingHttpResponse, *args: Any, **kwargs: Any) -> None:
+        djangos(self, *args, **kwargs)
+        for held in list(_held.get().values()):
+            if held.is_page and held.end():
+                # By the thread, since this may be an event loop.
+                _orphans.give_up(held.service, held.grant)
+
+    StreamingHttpResponse.__init__ = initialize  # type: ignore[method-assign]
+
+
+_notice_streams()
 
 
 def _prolonging(reference: weakref.ref[Held], service: Service, grant: Grant) -> Callable[[], bool]:
