@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import hostile
 import pytest
+from hostile import Peer
 
 from pantler import ABSENT, AsyncClient, Client, ConnectionLost, Invalid, SerializationError, SourceFailed, TimedOut, Unavailable
+from pantler._address import Address
 from pantler._calls import Calls, Request
 from pantler._fetch import Command, Drop, Failed, Keep, Load, Options, Pause, Release, fetch
 from pantler._values import serializer_of
@@ -605,6 +608,63 @@ def test_a_task_that_is_cancelled_over_and_over_gives_its_lease_up(url: str) -> 
         assert await asyncio.wait_for(other.fetch("k", lambda: 2, 60), 5) == 2
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("key", ["k", "a/../b"])
+@pytest.mark.parametrize("call", ["fetch", "lease", "lock"])
+def test_a_lease_that_comes_when_its_caller_has_been_cancelled_is_given_up(call: str, key: str) -> None:
+    """By a service that lets the caller wait, which is cancelled meanwhile, and gives it the lease then."""
+    asked, may_answer, given_up = threading.Event(), threading.Event(), threading.Event()
+    targets: list[bytes] = []
+
+    def serve(peer: Peer, request: hostile.Request) -> None:
+        targets.append(request.target)
+        if request.head.startswith(b"POST "):
+            asked.set()
+            may_answer.wait(10)
+            peer.send(request.answer(json.dumps(GRANT).encode(), b"201 Created"))
+        else:
+            assert request.head.startswith(b"DELETE ") and f"\r\nLease: {TOKEN}\r\n".encode() in request.head
+            peer.send(b"HTTP/1.1 204 No Content\r\nx-request-id: %b\r\n\r\n" % request.id)
+            given_up.set()
+
+    async def main(address: Address) -> None:
+        client = AsyncClient(str(address))
+        calls = {"fetch": lambda: client.fetch(key, lambda: 1), "lease": lambda: client.lease(key, wait=5), "lock": client.lock(key).acquire}
+        task = asyncio.ensure_future(calls[call]())
+        assert await asyncio.to_thread(asked.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        may_answer.set()
+        assert await asyncio.to_thread(given_up.wait, 10), "the lease was left to its end"
+        await client.close()
+
+    with hostile.Server(hostile.serving(serve)) as server:
+        asyncio.run(main(server.address))
+    assert targets[0] == targets[1], "it is given up where it was asked for"
+
+
+def test_who_was_cancelled_waits_for_nobody_else(url: str) -> None:
+    """Else each visitor who leaves would have a place in the queue for as long as he was ready to wait."""
+    ended = threading.Event()
+
+    def serve(peer: Peer) -> None:
+        peer.request()
+        peer.wait_for_end()
+        ended.set()
+
+    async def main(address: Address) -> None:
+        client = AsyncClient(str(address), timeout=0.2)
+        task = asyncio.ensure_future(client.fetch("k", lambda: 1, wait=30))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(ended.wait, 10)
+
+    with hostile.Server(serve) as server:
+        asyncio.run(main(server.address))
 
 
 def test_a_fetch_that_times_out_from_outside_gives_its_lease_up(url: str, client: Client) -> None:

@@ -6,13 +6,13 @@ import asyncio
 import inspect
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from . import _fetch
 from ._async_pool import AsyncPool
-from ._calls import DEFAULT, LONGEST_WAIT, TTL, Calls, Entry, Grant, Held, Request, Unreadable
+from ._calls import DEFAULT, LONGEST_WAIT, TTL, Calls, Entry, Grant, Held, Request, Unreadable, giving_up
 from ._client import Certificate, Client, Settings, filling, settings_of
 from ._decorator import Decorator
 from ._fetch import Drop, Failed, Keep, Load, Options, Pause, Release, Tags
@@ -32,8 +32,8 @@ _NO_BODY = b"\r\n"
 _tasks: set[asyncio.Task[Any]] = set()
 
 
-def _begin(work: Any) -> asyncio.Task[Any]:
-    task: asyncio.Task[Any] = asyncio.ensure_future(work)
+def _begin(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    task = asyncio.get_running_loop().create_task(work)
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
     return task
@@ -176,8 +176,34 @@ class AsyncClient:
         self._pool.observers = tuple(observers)
 
     async def _send(self, request: Request) -> Answer:
-        start, rest, safe, wait = request
-        return await self._exchange(start, rest, safe=safe, timeout=self._settings.timeout + wait if wait else None)
+        start, rest, safe, wait, gives_lease = request
+        exchange = self._exchange(start, rest, safe=safe, timeout=self._settings.timeout + wait if wait else None)
+        if not gives_lease:
+            return await exchange
+        # In a task of its own, which goes on where the caller is cancelled: the lease may be on its way already, and all others
+        # would wait for somebody who has gone until it ends.
+        asked = _begin(exchange)
+        try:
+            answer: Answer = await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            _begin(self._give_up(request, asked))
+            raise
+        return answer
+
+    async def _give_up(self, request: Request, asked: asyncio.Task[Answer]) -> None:
+        """Gives up the lease that a request may yet be given whose caller has gone."""
+        # Not for as long as it would have waited for somebody else's fill: a connection that ends gives up its place in the queue.
+        await asyncio.wait([asked], timeout=self._settings.timeout)
+        if not asked.done():
+            asked.cancel()
+            return
+        try:
+            release = giving_up(request, asked.result())
+            if release is not None:
+                await self._send(release)
+        except (PantlerError, asyncio.CancelledError):
+            # It ends by itself.
+            pass
 
     async def _run(self, steps: Generator[Request, Answer, T]) -> T:
         try:
@@ -188,11 +214,15 @@ class AsyncClient:
             result: T = done.value
             return result
 
+    async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """What it returns; it goes on where the caller is cancelled."""
+        # In a task of its own: structured concurrency (anyio) cancels each further await of a cancelled task at once.
+        return await asyncio.shield(_begin(work))
+
     async def _release(self, request: Request) -> bool:
         """Sends it, also while the caller is being cancelled; whether it was done. Raises nothing of the service's."""
         try:
-            # In a task of its own: structured concurrency (anyio) cancels each further await of a cancelled task at once.
-            answer: Answer = await asyncio.shield(_begin(self._send(request)))
+            answer = await self._to_the_end(self._send(request))
         except PantlerError:
             return False
         return answer[0] == 204
@@ -227,7 +257,7 @@ class AsyncClient:
         lease: str | None = None,
     ) -> int:
         """Puts the value under the key, and returns its version; see :meth:`Client.set`."""
-        start, rest, _, _ = self._calls.put_request(key, value, ttl, stale_ttl, tags, lease)
+        start, rest, *_ = self._calls.put_request(key, value, ttl, stale_ttl, tags, lease)
         return self._calls.was_set(await self._exchange(start, rest, safe=False))
 
     async def add(

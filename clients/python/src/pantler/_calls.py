@@ -87,6 +87,8 @@ class Request(NamedTuple):
     safe: bool
     #: Seconds that the service may take over it, on top of the client's timeout.
     wait: float = 0.0
+    #: Whether its answer may give a lease, which somebody has to give up where the caller has gone meanwhile.
+    gives_lease: bool = False
 
 
 Steps: TypeAlias = Generator[Request, Answer, T]
@@ -323,9 +325,18 @@ def refusal(status: int, head: bytes, body: bytes) -> Refused:
     )
 
 
-def _code(answer: Answer) -> str:
-    code = problem(*answer).get("code")
-    return code if isinstance(code, str) else ""
+def giving_up(request: Request, answer: Answer) -> Request | None:
+    """What gives up the lease that a request was given, whoever asked for it; None where the answer gives none. Never raises."""
+    if not request.gives_lease or answer[0] != 201:
+        return None
+    try:
+        token = _member(_member(_object(answer[2]), "lease", dict), "token", str)
+    except BadAnswer:
+        return None
+    if not _is_token(token):
+        return None
+    target = request.start.split(b" ")[1].replace(b"?peek", b"").replace(b"&peek", b"")
+    return Request(b"DELETE %b HTTP/1.1\r\n" % target, b"Lease: %b\r\n\r\n" % token.encode(), False)
 
 
 class Calls:
@@ -763,6 +774,7 @@ class Calls:
             _with_body("Content-Type: application/json\r\n", _json_body(wanted)),
             False,
             wait,
+            True,
         )
 
     def found(self, answer: Answer) -> Any:

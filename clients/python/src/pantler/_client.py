@@ -221,7 +221,7 @@ class Client:
         self._pool.observers = tuple(observers)
 
     def _send(self, request: Request) -> Answer:
-        start, rest, safe, wait = request
+        start, rest, safe, wait, _ = request
         return self._exchange(start, rest, safe=safe, timeout=self._settings.timeout + wait if wait else None)
 
     def _run(self, steps: Generator[Request, Answer, T]) -> T:
@@ -272,7 +272,7 @@ class Client:
         by. ``lease``: the token of a lease that this fills; Refused (``lease_lost``) where that is lost. The value ABSENT makes a negative
         entry: the source has nothing under the key. Raises ValueError or TypeError for a TTL or tags that cannot be.
         """
-        start, rest, _, _ = self._calls.put_request(key, value, ttl, stale_ttl, tags, lease)
+        start, rest, *_ = self._calls.put_request(key, value, ttl, stale_ttl, tags, lease)
         return self._calls.was_set(self._exchange(start, rest, safe=False))
 
     def add(

@@ -170,9 +170,10 @@ class AsyncLock(_Lock):
         return await self._client._run(self._client._calls.is_leased(self._key))
 
     async def release(self) -> None:
-        """Gives the lock up. Raises LockLost where it ended before, RuntimeError where it was not acquired."""
+        """Gives the lock up, also where the caller is cancelled meanwhile. Raises LockLost where it ended before, RuntimeError where it
+        was not acquired."""
         grant, lost = self._end()
-        if not await self._client._run(self._client._calls.release(grant, None)) or lost:
+        if not await self._client._to_the_end(self._client._run(self._client._calls.release(grant, None))) or lost:
             raise self._lost_error()
 
     async def __aenter__(self) -> AsyncLock:

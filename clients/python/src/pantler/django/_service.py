@@ -4,7 +4,6 @@ What the cache objects of a process share: Django makes one a thread, and often 
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import copy
 import itertools
@@ -17,12 +16,12 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from .._async_client import AsyncClient, _begin
+from .._async_client import AsyncClient
 from .._calls import Calls, Entry, Grant, Held, Request, Steps, Unreadable
 from .._client import Client
 from .._http import Answer
 from ..errors import Invalid, PantlerError, TimedOut, Unavailable
-from . import _leases, _options, _steps
+from . import _leases, _options
 from ._faults import Faults
 from ._serializers import with_dumped
 
@@ -55,41 +54,6 @@ class _Peeking(Calls):
                 raise
             self._peeks = False
             return Held("crowded", 0.0, error)
-
-
-class _Fetching(AsyncClient):
-    """
-    The async client for calls that take leases: one that is given when its caller has been cancelled is given up again.
-    """
-
-    @classmethod
-    def like(cls, client: AsyncClient, calls: Calls) -> AsyncClient:
-        """A client with the same connections."""
-        alike = cls.__new__(cls)
-        alike.__dict__.update(client.__dict__, _calls=calls, _exchange=client._pool.exchange)
-        return alike
-
-    async def _send(self, request: Request) -> Answer:
-        if not (request.start.startswith(b"POST ") and b"/lease" in request.start):
-            return await super()._send(request)
-        exchange = _begin(super()._send(request))
-        try:
-            answer: Answer = await asyncio.shield(exchange)
-        except asyncio.CancelledError:
-            _begin(self._give_back(request, exchange))
-            raise
-        return answer
-
-    async def _give_back(self, request: Request, exchange: asyncio.Task[Answer]) -> None:
-        try:
-            answer = await exchange
-            if answer[0] == 201:
-                release = _steps.given(request, answer)
-                if release is not None:
-                    await super()._send(release)
-        except PantlerError:
-            # It ends by itself.
-            pass
 
 
 #: After so many timeouts close together the service is left alone, for as long as two of them.
@@ -187,7 +151,11 @@ class Service:
 
     @cached_property
     def async_fetching(self) -> AsyncClient:
-        return _Fetching.like(self.async_client, self.lease_calls)
+        fetching = copy.copy(self.async_client)
+        fetching._calls = self.lease_calls
+        # Not what it is while the service is left alone, which goes by the client that it was taken from.
+        fetching._exchange = fetching._pool.exchange
+        return fetching
 
     def ignored(self, call: str, error: PantlerError) -> None:
         """Takes note of an error that is ignored."""

@@ -26,7 +26,7 @@ from .._calls import (
 )
 from .._http import Answer
 from .._values import dump
-from ..errors import BadAnswer, Invalid, KeyMissing
+from ..errors import Invalid, KeyMissing
 
 _NO_BODY = b"\r\n"
 _PATCH = "Content-Type: application/merge-patch+json\r\n"
@@ -156,13 +156,3 @@ def expire_at(calls: Calls, name: str, moment: float) -> Steps[bool]:
         if problem.code != "expires_at_invalid":
             raise problem
     return (yield from calls.delete(name))
-
-
-def given(request: Request, answer: Answer) -> Request | None:
-    """What gives up the lease that a request was given; None where the answer has none."""
-    try:
-        token = _member(_member(_object(answer[2]), "lease", dict), "token", str)
-    except BadAnswer:
-        return None
-    target = request.start.split(b" ")[1].replace(b"?peek", b"").replace(b"&peek", b"")
-    return Request(b"DELETE %s HTTP/1.1\r\n" % target, b"Lease: %s\r\n\r\n" % token.encode(), False)
