@@ -590,6 +590,16 @@ def test_time_to_live(cache: Any) -> None:
     assert cache.expire_at("k", int(time.time()) + 60) is True and cache.ttl("k") in (59, 60)
     assert cache.pexpire_at("k", int(time.time() * 1000) + 70_000) is True and cache.ttl("k") in (69, 70)
     assert cache.expire_at("k", datetime.datetime(9999, 1, 1)) is True and cache.ttl("k") is None
+    assert cache.expire_at("k", datetime.datetime.max) is True and cache.ttl("k") is None
+    for forever in (10**400, float("inf")):
+        assert cache.pexpire_at("k", forever) is True and cache.ttl("k") is None
+    with pytest.raises(ValueError, match="NaN"):
+        cache.expire_at("k", float("nan"))
+    assert cache.get("k") is not None
+    for past in (datetime.datetime.min, -(10**400), float("-inf")):
+        cache.set("k", "v")
+        assert cache.expire_at("k", past) is True and cache.get("k") is None
+    cache.set("k", "v")
     assert cache.expire_at("k", datetime.datetime(2020, 1, 1)) is True and cache.get("k") is None
     assert cache.ttl("k") == 0 and cache.pttl("k") == 0
     for call in (
@@ -664,6 +674,19 @@ def test_many_keys(cache: Any) -> None:
     assert cache.delete_pattern("*9") == 250
     cache.delete_many(iter(data))
     assert cache.get_many(data) == {}
+
+
+@pytest.mark.parametrize("timeout", [3600, 301, 1e9, float("inf")])
+def test_a_lock_may_be_given_the_hours_that_other_locks_need(make: Any, timeout: float) -> None:
+    cache = make()
+    with cache.lock("hours", timeout=timeout) as lock:
+        assert lock.owned() and cache.lock("hours").acquire(blocking=False) is False
+
+    async def others() -> None:
+        async with cache.alock("hours", timeout=timeout) as lock:
+            assert lock.owned()
+
+    asyncio.run(others())
 
 
 @pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")

@@ -1055,11 +1055,11 @@ class PantlerCache(BaseCache):
     ) -> CacheLock:
         """
         A lock among all processes, for ``with``. `timeout`: seconds after which it ends when its holder has died (10
-        where it is None); while that lives it is prolonged. `blocking_timeout`: seconds to wait for it; None waits for
-        ever. `sleep` and `thread_local` mean nothing here.
+        where it is None, and at most 300); while that lives it is prolonged. `blocking_timeout`: seconds to wait for
+        it; None waits for ever. `sleep` and `thread_local` mean nothing here.
         """
         name = self.make_and_validate_key(key, version=version)
-        return CacheLock(self._client, name, 10.0 if timeout is None else timeout, blocking, blocking_timeout)
+        return CacheLock(self._client, name, timeout, blocking, blocking_timeout)
 
     def alock(
         self,
@@ -1073,9 +1073,7 @@ class PantlerCache(BaseCache):
     ) -> AsyncCacheLock:
         """As `lock`, for ``async with``."""
         name = self.make_and_validate_key(key, version=version)
-        return AsyncCacheLock(
-            self._service.async_client, name, 10.0 if timeout is None else timeout, blocking, blocking_timeout
-        )
+        return AsyncCacheLock(self._service.async_client, name, timeout, blocking, blocking_timeout)
 
 
 def _rounded(seconds: float | None, scale: int) -> int | None:
@@ -1089,8 +1087,14 @@ def _of_milliseconds(timeout: Any) -> Any:
 
 
 def _unix_time(when: datetime | float, scale: int) -> float:
-    if isinstance(when, datetime):
-        return when.timestamp()
-    if isinstance(when, bool) or not isinstance(when, (int, float)):
+    if isinstance(when, bool) or not isinstance(when, (datetime, int, float)):
         raise TypeError(f"A moment is a datetime or Unix time; this is {when!r}.")
-    return when / scale
+    try:
+        moment = when.timestamp() if isinstance(when, datetime) else when / scale
+    except (OverflowError, ValueError):
+        # The first and the last day that a datetime has, as local time, and integers beyond a float.
+        is_past = when.year < 1970 if isinstance(when, datetime) else when < 0
+        return -math.inf if is_past else math.inf
+    if math.isnan(moment):
+        raise ValueError("A moment is a datetime or Unix time; this is not a number (NaN).")
+    return moment

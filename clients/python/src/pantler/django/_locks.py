@@ -10,6 +10,9 @@ from .._client import Client
 from .._locks import PREFIX, AsyncLock, Lock
 from ._names import name_of
 
+#: Seconds: the longest lease that the service gives.
+_LONGEST = 300.0
+
 
 class CacheLock:
     """
@@ -18,9 +21,9 @@ class CacheLock:
     raise PantlerError where the service is away, whatever IGNORE_EXCEPTIONS says: there is no lock without it.
     """
 
-    def __init__(self, client: Client, name: str, ttl: float, blocking: bool, blocking_timeout: float | None) -> None:
+    def __init__(self, client: Client, name: str, timeout: float | None, blocking: bool, blocking_timeout: float | None) -> None:
         self._wait = _wait(blocking, blocking_timeout)
-        self._lock: Lock = client.lock(_key(name), ttl, self._wait)
+        self._lock: Lock = client.lock(_key(name), _ttl(timeout), self._wait)
 
     def acquire(self, blocking: bool | None = None, blocking_timeout: float | None = None, **ignored: Any) -> bool:
         """
@@ -54,10 +57,10 @@ class AsyncCacheLock:
     """As CacheLock, for ``async with``."""
 
     def __init__(
-        self, client: AsyncClient, name: str, ttl: float, blocking: bool, blocking_timeout: float | None
+        self, client: AsyncClient, name: str, timeout: float | None, blocking: bool, blocking_timeout: float | None
     ) -> None:
         self._wait = _wait(blocking, blocking_timeout)
-        self._lock: AsyncLock = client.lock(_key(name), ttl, self._wait)
+        self._lock: AsyncLock = client.lock(_key(name), _ttl(timeout), self._wait)
 
     async def acquire(
         self, blocking: bool | None = None, blocking_timeout: float | None = None, **ignored: Any
@@ -88,6 +91,16 @@ class AsyncCacheLock:
 
 def _key(name: str) -> str:
     return name_of(name, len(PREFIX))
+
+
+def _ttl(timeout: float | None) -> float:
+    """
+    Redis's locks are not prolonged, so programs that come from there give them an hour and more. Here that is only for
+    how long a dead holder's lock stays: the service's bound is plenty.
+    """
+    if timeout is None:
+        return 10.0
+    return _LONGEST if isinstance(timeout, (int, float)) and timeout > _LONGEST else timeout
 
 
 def _wait(blocking: bool, blocking_timeout: float | None) -> float | None:
