@@ -493,3 +493,23 @@ def test_the_system_checks_are_the_same_findings_without_network(site: Site) -> 
     assert "pantler.W002" in system_check("--deploy")
     site.write({"default": site.cache})
     assert "no issues" in system_check()
+
+
+def test_the_settings_of_the_folders_manage_py_need_no_name(site: Site) -> None:
+    site.write(site.with_settings())
+    assert site.run("check").returncode == 2
+    for line in (
+        'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_settings")',
+        "os.environ['DJANGO_SETTINGS_MODULE'] = 'site_settings'",
+    ):
+        (site.folder / "manage.py").write_text(f"raise SystemExit('not to be run')\n{line}\n")
+        done = site.run("check")
+        assert done.returncode == 0, done.stdout + done.stderr
+    # What is said is before what is found.
+    assert "nowhere" in site.run("check", "--settings", "nowhere").stdout
+    assert "nowhere" in site.run("check", DJANGO_SETTINGS_MODULE="nowhere").stdout
+
+
+def test_what_is_for_the_check_alone_is_not_offered(site: Site) -> None:
+    said = site.run("--help").stdout
+    assert "check" in said and "key-of-another-process" not in said

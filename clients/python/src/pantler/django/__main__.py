@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import textwrap
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .checks import Finding
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,17 +20,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m pantler.django", description="Looks at the caches of a Django site."
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="check")
     check = commands.add_parser(
         "check",
         help="says what is wrong with the settings",
         description=(
             "Says what is wrong with the settings of a site's caches, and what to do about it. Asks the service, and"
             " leaves a note in the namespace by which sites tell each other apart. Exit status: 0 where nothing is"
-            " wrong, 1 where something is."
+            " wrong, 1 where something is, be it an error or a warning."
         ),
     )
-    check.add_argument("--settings", help="the settings module; DJANGO_SETTINGS_MODULE otherwise")
+    check.add_argument(
+        "--settings", help="the settings module; otherwise DJANGO_SETTINGS_MODULE, or what ./manage.py says"
+    )
     check.add_argument("--pythonpath", help="a folder to look for it in, besides the current one")
     check.add_argument(
         "--output", choices=("table", "json"), default="table", help="for people (default) or for programs"
@@ -42,10 +49,14 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ["PYTHONPATH"] = os.pathsep.join(
             filter(None, [os.path.abspath(chosen.pythonpath), os.environ.get("PYTHONPATH")])
         )
-    if chosen.settings:
-        os.environ["DJANGO_SETTINGS_MODULE"] = chosen.settings
-    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
-        check.error("which settings? Name them by --settings mysite.settings or DJANGO_SETTINGS_MODULE")
+    settings_module = chosen.settings or os.environ.get("DJANGO_SETTINGS_MODULE") or _settings_of_manage()
+    if not settings_module:
+        check.error(
+            "which settings? Name them by --settings mysite.settings or DJANGO_SETTINGS_MODULE, or run it in the folder"
+            " of manage.py"
+        )
+    # In the environment, for the process that makes keys too.
+    os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
 
     import django
 
@@ -53,19 +64,26 @@ def main(arguments: list[str] | None = None) -> int:
         django.setup()
     except Exception as failure:
         return _unreadable(failure, chosen.output)
-    from .checks import Finding
-
     found, facts = _look(network=not chosen.no_network)
     wrong = any(each.level != "info" for each in found)
     if chosen.output == "json":
         print(json.dumps({"ok": not wrong, "findings": [_as_json(each) for each in found], "caches": facts}, indent=2))
     else:
         _print(found, facts)
-    assert all(isinstance(each, Finding) for each in found)
     return 1 if wrong else 0
 
 
-def _look(network: bool) -> tuple[list[Any], dict[str, Any]]:
+def _settings_of_manage() -> str | None:
+    """The settings module that the site's manage.py names, where one is in the current folder. It is not run."""
+    try:
+        text = Path("manage.py").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    named = re.search(r"""["']DJANGO_SETTINGS_MODULE["']\s*[,\]]\s*(?:=\s*)?["']([\w.]+)["']""", text)
+    return named[1] if named else None
+
+
+def _look(network: bool) -> tuple[list[Finding], dict[str, Any]]:
     from django.conf import settings
     from django.core.cache import caches
 
@@ -110,11 +128,11 @@ def _unreadable(failure: Exception, output: str) -> int:
     return 1
 
 
-def _as_json(finding: Any) -> dict[str, Any]:
+def _as_json(finding: Finding) -> dict[str, Any]:
     return {name: getattr(finding, name) for name in ("id", "level", "alias", "message", "hint")}
 
 
-def _print(found: list[Any], facts: dict[str, Any]) -> None:
+def _print(found: list[Finding], facts: dict[str, Any]) -> None:
     for alias, known in facts.items():
         shown = "; ".join(
             f"{name.replace('_', ' ')} {_shown(value)}" for name, value in known.items() if name != "backend"
