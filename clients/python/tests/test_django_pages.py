@@ -600,6 +600,34 @@ def test_after_a_delete_the_same_request_can_set(pages: Any, namespace: str) -> 
         assert leases(namespace) == []
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda cache, key: cache.incr_version(key),
+        lambda cache, key: cache.delete_pattern("*late.cache.*"),
+        lambda cache, key: cache.set_many({key: "x" * (65 << 20)}),
+        lambda cache, key: cache.set(key, "value", tags=[""]),
+        lambda cache, key: cache.get_or_set(key, lambda: "value", tags=[""]),
+        lambda cache, key: cache.set(key, "value", xx=True),
+        lambda cache, key: cache.incr(key),
+    ],
+)
+def test_what_fails_under_a_lease_leaves_it_to_be_given_up(pages: Any, namespace: str, call: Any) -> None:
+    with pages():
+        from django.core.cache import cache
+
+        key = "template.cache.fails"
+        assert cache.get(key) is None
+        try:
+            call(cache, key)
+        except ValueError:
+            pass
+        cache.close()
+        # Or else others would wait until it ends by itself.
+        assert leases(namespace) == []
+        assert cache.get(key) is None
+
+
 def test_what_is_kept_back_is_there_for_its_own_request(pages: Any, namespace: str) -> None:
     key = "views.decorators.cache.cache_header..abc"
     with pages():

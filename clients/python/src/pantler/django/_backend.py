@@ -416,9 +416,10 @@ class PantlerCache(BaseCache):
         else:
             condition = b""
         if ttl == 0:
+            deleted = yield from calls.delete(name)
             if held is not None:
                 held.end()
-            return (yield from calls.delete(name))
+            return deleted
         if held is not None and not xx:
             if isinstance(key, str) and key.startswith(_PAGE_HEADERS):
                 # Who waits for it would look for the page next, which is not there yet.
@@ -479,7 +480,10 @@ class PantlerCache(BaseCache):
                     yield from self._put_kept(held)
 
     def _dropped(self, names: Iterable[str] | None) -> None:
-        """Before keys (None: all) are deleted: that ends their leases, and what was kept back of them is not put."""
+        """
+        Of keys (None: all) that were written or deleted, which has ended their leases: what was kept back of them is
+        not put. Not before: where the call has failed, they are to be given up at the request's end.
+        """
         if _leases.of_context():
             if names is None:
                 for held in _leases.take_all(self._service):
@@ -562,12 +566,12 @@ class PantlerCache(BaseCache):
     ) -> Steps[list[Any]]:
         if not names:
             return []
-        self._dropped(names.values())
         if ttl == 0:
-            yield from self._calls.delete_many(names.values())
+            yield from self._delete_many(names)
             return []
         values = {name: data[key] for key, name in names.items()}
         failed = set((yield from self._calls.set_many(values, ttl, self._stale(stale_ttl, ttl), self._labels(tags))))
+        self._dropped([name for name in values if name not in failed])
         return [key for key, name in names.items() if name in failed] if failed else []
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
@@ -603,8 +607,9 @@ class PantlerCache(BaseCache):
         return await self._ado("adelete", self._delete(self.make_and_validate_key(key, version=version)), False)
 
     def _delete(self, name: str) -> Steps[bool]:
+        deleted = yield from self._calls.delete(name)
         self._dropped((name,))
-        return (yield from self._calls.delete(name))
+        return deleted
 
     def delete_many(self, keys: Iterable[Any], version: int | None = None) -> None:
         """Deletes all of them."""
@@ -615,8 +620,8 @@ class PantlerCache(BaseCache):
         await self._ado("adelete_many", self._delete_many(self._names(keys, version)), None)
 
     def _delete_many(self, names: Mapping[Any, str]) -> Steps[None]:
-        self._dropped(names.values())
         yield from self._calls.delete_many(names.values())
+        self._dropped(names.values())
 
     def clear(self) -> None:
         """Deletes everything in the namespace, whatever its prefix and version, in constant time."""
@@ -627,8 +632,8 @@ class PantlerCache(BaseCache):
         await self._ado("aclear", self._clear(), None)
 
     def _clear(self) -> Steps[None]:
-        self._dropped(None)
         yield from self._calls.flush(False)
+        self._dropped(None)
 
     # Get or set
 
@@ -801,11 +806,11 @@ class PantlerCache(BaseCache):
         old = self.make_and_validate_key(key, version=version)
         new = self.make_and_validate_key(key, version=target)
         yield from self._settled((old,))
-        self._dropped((old, new))
         try:
             yield from _steps.move(self._calls, old, new)
         except KeyMissing:
             raise ValueError(f"Key {key!r} not found") from None
+        self._dropped((old, new))
         return target
 
     def decr_version(  # type: ignore[override]
@@ -1007,22 +1012,28 @@ class PantlerCache(BaseCache):
 
     def _delete_pattern(self, pattern: _patterns.Pattern) -> Steps[int]:
         matches = pattern.matches
-        self._dropped(
-            [
-                name
-                for _, name in _leases.of_context()
-                if name.startswith(pattern.prefix) and (matches is None or matches(name))
-            ]
-        )
+        ours = [
+            name
+            for number, name in _leases.of_context()
+            if number == self._service.number
+            and name.startswith(pattern.prefix)
+            and (matches is None or matches(name))
+        ]
         if matches is None and pattern.prefix:
-            return (yield from self._calls.invalidate((), pattern.prefix, (), False))
+            deleted: int = yield from self._calls.invalidate((), pattern.prefix, (), False)
+            self._dropped(ours)
+            return deleted
         deleted = 0
         cursor: str | None = None
         while True:
             names, cursor = yield from self._calls.page_of_keys(pattern.prefix, cursor)
             deleted += yield from self._calls.delete_many([name for name in names if matches is None or matches(name)])
             if cursor is None:
-                return deleted
+                break
+        # Those have no entry yet, so that nothing above has ended their leases.
+        yield from self._calls.delete_many(ours)
+        self._dropped(ours)
+        return deleted
 
     def _pattern(
         self, search: str, version: int | None, prefix: str | None = None
