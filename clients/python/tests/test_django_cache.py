@@ -572,6 +572,18 @@ def test_another_version_keeps_timeout_tags_and_bytes(cache: Any) -> None:
         assert cache.get("k", "missing") == "missing"
 
 
+def test_keys_that_cannot_stand_in_a_dict(cache: Any) -> None:
+    # As with Django's own backends, which make a text of each.
+    cache.set(["a"], 1)
+    cache.set("b", 1)
+    assert cache.get(["a"]) == 1
+    cache.delete_many(key for key in (["a"], "b"))
+    assert cache.get(["a"]) is None and cache.get("b") is None
+    cache.set(["a"], 1)
+    asyncio.run(cache.adelete_many([["a"]]))
+    assert cache.get(["a"]) is None
+
+
 # What django-redis adds
 
 

@@ -607,6 +607,7 @@ def test_after_a_delete_the_same_request_can_set(pages: Any, namespace: str) -> 
         lambda cache, key: cache.delete_pattern("*late.cache.*"),
         lambda cache, key: cache.set_many({key: "x" * (65 << 20)}),
         lambda cache, key: cache.set(key, "value", tags=[""]),
+        lambda cache, key: cache.set(key, "value", stale_ttl=-1),
         lambda cache, key: cache.get_or_set(key, lambda: "value", tags=[""]),
         lambda cache, key: cache.set(key, "value", xx=True),
         lambda cache, key: cache.incr(key),

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -148,6 +148,14 @@ class PantlerCache(BaseCache):
                 return names
             keys = names
         return {key: self.make_and_validate_key(key, version=version) for key in keys}
+
+    def _names_alone(self, keys: Iterable[Any], version: int | None) -> Collection[str]:
+        """As `_names`, where nobody asks which is whose: of keys too that cannot stand in a dict, as a list."""
+        keys = list(keys)
+        try:
+            return self._names(keys, version).values()
+        except TypeError:
+            return [self.make_and_validate_key(key, version=version) for key in keys]
 
     def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> int | float | None:
         """Seconds; 0 for at once, None for never. Raises TypeError or ValueError for what is no time."""
@@ -426,8 +434,10 @@ class PantlerCache(BaseCache):
                 held.kept = _leases.Kept(value, arguments)
                 _leases.put_back(held)
                 return True
+            # First, so that what is no tag or no time leaves the lease to be given up.
+            request = calls.put_request(name, value, *arguments, held.grant.token)
             if held.end():
-                answer = yield calls.put_request(name, value, *arguments, held.grant.token)
+                answer = yield request
                 if answer[0] in (200, 201):
                     yield from self._put_headers(key)
                     return True
@@ -567,7 +577,7 @@ class PantlerCache(BaseCache):
         if not names:
             return []
         if ttl == 0:
-            yield from self._delete_many(names)
+            yield from self._delete_many(names.values())
             return []
         values = {name: data[key] for key, name in names.items()}
         failed = set((yield from self._calls.set_many(values, ttl, self._stale(stale_ttl, ttl), self._labels(tags))))
@@ -613,15 +623,15 @@ class PantlerCache(BaseCache):
 
     def delete_many(self, keys: Iterable[Any], version: int | None = None) -> None:
         """Deletes all of them."""
-        self._do("delete_many", self._delete_many(self._names(keys, version)), None)
+        self._do("delete_many", self._delete_many(self._names_alone(keys, version)), None)
 
     async def adelete_many(self, keys: Iterable[Any], version: int | None = None) -> None:
         """As `delete_many`."""
-        await self._ado("adelete_many", self._delete_many(self._names(keys, version)), None)
+        await self._ado("adelete_many", self._delete_many(self._names_alone(keys, version)), None)
 
-    def _delete_many(self, names: Mapping[Any, str]) -> Steps[None]:
-        yield from self._calls.delete_many(names.values())
-        self._dropped(names.values())
+    def _delete_many(self, names: Collection[str]) -> Steps[None]:
+        yield from self._calls.delete_many(names)
+        self._dropped(names)
 
     def clear(self) -> None:
         """Deletes everything in the namespace, whatever its prefix and version, in constant time."""
