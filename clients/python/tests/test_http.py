@@ -139,6 +139,7 @@ BAD = {
     "a chunk that is longer than it says": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nabc\r\n",
     "an endless chunk line": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;" + b"x" * 70_000,
     "an endless trailer": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n" + b"x: y\r\n" * 20_000,
+    "compressed": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\ncontent-length: 2\r\n\r\n\x1f\x8b",
     "another id": b"HTTP/1.1 200 OK\r\nx-request-id: pantler-1234568\r\ncontent-length: 0\r\n\r\n",
     "a longer id": b"HTTP/1.1 200 OK\r\nx-request-id: pantler-12345678\r\ncontent-length: 0\r\n\r\n",
     "a shorter id": b"HTTP/1.1 200 OK\r\nx-request-id: pantler-123456\r\ncontent-length: 0\r\n\r\n",

@@ -187,6 +187,9 @@ class Reader:
         if self._bodiless or self._status in (204, 304):
             self._framing = _LENGTH
             return self._length(rest)
+        if set(_tokens(fields, b"content-encoding")) - {b"", b"identity"}:
+            # Nobody asked for it, and its bytes are not the value's.
+            raise BadAnswer("The answer's body is in a content coding, which a proxy must have put it into.")
         coding = _tokens(fields, b"transfer-encoding")
         lengths = set(_tokens(fields, b"content-length"))
         if coding:
