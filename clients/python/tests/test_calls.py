@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pantler import ABSENT, DEFAULT, BadAnswer, Busy, Invalid, NotAllowed, PantlerError, Refused, SerializationError
-from pantler._calls import BATCH_BYTES, Calls, Entry, Grant, Request, Steps, refusal, short_key
+from pantler._calls import BATCH_BYTES, Calls, Entry, Grant, Request, Steps, giving_up, refusal, short_key
 from pantler._values import serializer_of
 
 CALLS = Calls("shop", serializer_of("json"))
@@ -311,3 +311,36 @@ def test_an_entry_is_plain_data() -> None:
 
     for word in (ABSENT, DEFAULT):
         assert copy.deepcopy(word) is word and pickle.loads(pickle.dumps(word)) is word
+
+
+# --- what a hostile service may say
+
+
+@pytest.mark.parametrize("token", ["a\r\nX: y", "", "a b", "\u00fc", "x" * 200])
+def test_a_leases_token_brings_no_line_of_its_own(token: str) -> None:
+    answer = (201, b"", json.dumps({"lease": {"token": token}}).encode())
+    with pytest.raises(BadAnswer, match="token is out of form"):
+        drive(CALLS.lease("k", 10, 0), answer)
+    assert giving_up(CALLS.lease_request("k", 10, 0), answer) is None
+
+
+def test_a_version_of_endless_digits_is_none() -> None:
+    with pytest.raises(BadAnswer, match="version"):
+        CALLS.was_set((200, as_head(b'etag: "' + b"9" * 6000 + b'"\r\n'), b""))
+
+
+@pytest.mark.parametrize("said", ["NaN", "Infinity", "-1", '"x"', "null"])
+def test_a_time_to_wait_is_one_or_none(said: str) -> None:
+    body = b'{"code":"busy","detail":"full","retry_after":%b}' % said.encode()
+    for head in (b"", b"retry-after: nan\r\n", b"retry-after: inf\r\n", b"retry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n"):
+        assert refusal(503, as_head(head), body).retry_after is None
+    assert refusal(503, as_head(b"retry-after: 7\r\n"), b"").retry_after == 7
+
+
+def test_an_answer_without_a_reason_has_a_text() -> None:
+    assert str(refusal(504, as_head(b""), b"")) == "The answer gives no reason (504)"
+
+
+def test_a_list_of_keys_that_goes_in_a_circle_ends() -> None:
+    with pytest.raises(BadAnswer, match="without end"):
+        drive(CALLS.page_of_keys("", "abc"), ok({"entries": [], "cursor": "abc"}))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import datetime
 import inspect
 import itertools
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from typing import Any
 
 import pytest
 from conftest import Service
+from hostile import certificate
 
 import pantler
 from pantler import (
@@ -219,11 +222,15 @@ def set_policy(url: str, policy: dict[str, Any]) -> None:
     urllib.request.urlopen(request, timeout=10).close()
 
 
+def never_called() -> Any:
+    raise AssertionError("the loader ran for what cannot be stored")
+
+
 @pytest.mark.parametrize("ttl", [0, -1, -0.5, float("nan"), float("inf"), float("-inf"), True, "60", b"", [1], datetime.timedelta(1)], ids=repr)
 def test_a_ttl_that_cannot_be_is_told(client: Any, ttl: Any) -> None:
     for call in (
-        lambda: client.set("k", 1, ttl), lambda: client.set("k", b"x" * 5000, ttl), lambda: client.add("k", 1, ttl), lambda: client.touch("k", ttl), lambda: client.set_many({"k": 1}, ttl),
-        lambda: client.incr("k", initial=0, ttl=ttl), lambda: client.fetch("k", lambda: 1, ttl),
+        lambda: client.set("k", 1, ttl), lambda: client.set("k", b"x" * 5000, ttl), lambda: client.add("k", 1, ttl), lambda: client.set_many({"k": 1}, ttl),
+        lambda: client.incr("k", initial=0, ttl=ttl), lambda: client.incr("k", ttl=ttl), lambda: client.fetch("k", never_called, ttl),
     ):  # fmt: skip
         with pytest.raises((TypeError, ValueError), match="number of seconds.*None .never expires. and DEFAULT"):
             call()
@@ -269,6 +276,78 @@ def test_tags_that_cannot_be_are_told(client: Any) -> None:
             client.set("k", 1, tags=wrong)
         with pytest.raises(TypeError):
             client.invalidate(tags=wrong)
+        with pytest.raises(TypeError, match="a sequence of str|A tag is a str"):
+            client.fetch("k", never_called, tags=wrong)
+
+
+@pytest.mark.parametrize("tags", [["", "a"], ["x" * 256], ["\x00"], ["\ud800"], [f"t{i}" for i in range(65)]], ids=lambda tags: ascii(tags)[:20])
+def test_tags_that_cannot_be_are_the_calls_fault_and_not_that_of_its_keys(client: Any, tags: list[str]) -> None:
+    for call in (
+        lambda: client.set("k", 1, tags=tags), lambda: client.set("k", b"x" * 5000, tags=tags), lambda: client.set_many({"k": 1}, tags=tags),
+        lambda: client.fetch("k", never_called, tags=tags),
+    ):  # fmt: skip
+        with pytest.raises(Invalid, match="tag"):
+            call()
+
+
+def test_what_calls_cannot_take_is_told(client: Any) -> None:
+    for ttl in (0, True, "x", DEFAULT):
+        with pytest.raises((TypeError, ValueError), match="number of seconds.* Allowed too: None .never expires..$"):
+            client.touch("k", ttl)
+    for wrong in (5, b"x", None, True):
+        with pytest.raises(TypeError, match="prefix is a str"):
+            list(client.iter_keys(wrong))
+    for wrong in ("1", 1.5, True, None):
+        with pytest.raises(TypeError, match="by is an int"):
+            client.decr("k", wrong, initial=0)
+    for wrong in (True, "1", None, float("nan"), -1, datetime.timedelta(1)):
+        with pytest.raises(ValueError, match="wait is a number of seconds"):
+            client.lease("k", wait=wrong)
+        with pytest.raises(ValueError, match="wait is a number of seconds"):
+            client.fetch("k", never_called, wait=wrong)
+        if wrong is not None:
+            with pytest.raises(ValueError, match="wait is a number of seconds"):
+                client.lock("k").acquire(wrong)
+    client.set("hit", 1)
+    for wrong in (5, None, "loader"):
+        with pytest.raises(TypeError, match="loader is a function"):
+            client.fetch("hit", wrong)
+    for options in ({"stale_ttl": -1}, {"negative_ttl": -1}, {"lease_ttl": 0.01}, {"lease_ttl": "x"}, {"retry_after": 0}):
+        with pytest.raises((TypeError, ValueError), match="number of seconds|0.1 to 300 seconds"):
+            client.fetch("hit", never_called, **options)
+        with pytest.raises((TypeError, ValueError), match="number of seconds|0.1 to 300 seconds"):
+            client.cached(**options)
+    for wrong in (5, None, [1], [("k", 1)]):
+        with pytest.raises(TypeError, match="mapping is a dict"):
+            client.set_many(wrong)
+    for wrong in (5, None):
+        with pytest.raises(TypeError, match="keys is a sequence"):
+            client.get_many(wrong)
+
+
+def test_half_a_surrogate_pair_is_in_no_key(client: Any) -> None:
+    half = "a\ud800"
+    for call in (
+        lambda: client.get_many([half, "k"]), lambda: client.delete_many([half]), lambda: client.invalidate(keys=[half]), lambda: client.invalidate(tags=[half]),
+        lambda: client.invalidate(prefix=half), lambda: list(client.iter_keys(half)),
+    ):  # fmt: skip
+        with pytest.raises(Invalid, match="surrogate"):
+            call()
+    assert client.set_many({half: 1, "k": 2, "a\0": 3}) == [half, "a\0"] and client.get("k") == 2
+
+
+def test_tags_that_come_once_serve_a_decorated_function_again_and_again(url: str) -> None:
+    client = Client(url)
+
+    @client.cached(60, tags=(tag for tag in ["a"]), key="k")
+    def load() -> int:
+        return next(_numbers)
+
+    for _ in range(2):
+        load()
+        entry = client.entry("k")
+        assert entry is not None and entry.tags == ("a",)
+        client.delete("k")
 
 
 def test_counters(client: Any) -> None:
@@ -474,12 +553,61 @@ def test_the_environment_names_the_service(make: Callable[..., Any], url: str, m
         ({"url": "ftp://x"}, "Allowed is"), ({"url": []}, "no URL"), ({"namespace": "A"}, "out of form"), ({"namespace": ""}, "out of form"), ({"namespace": "a/b"}, "out of form"), ({"namespace": "x" * 64}, "out of form"),
         ({"url": "http://h/v1/namespaces/a", "namespace": "b"}, "give one of them"), ({"url": "http://h/v1/namespaces/A"}, "out of form"), ({"timeout": 0}, "timeout is a number"), ({"timeout": None}, "timeout is a number"),
         ({"connect_timeout": -1}, "connect_timeout is a number"), ({"max_idle": -1}, "max_idle"), ({"max_idle": 1.5}, "max_idle"), ({"serializer": "yaml"}, "no serializer 'yaml'"), ({"token": "a b"}, "token is out of form"),
-        ({"token": "a\r\nX: y"}, "token is out of form"), ({"ca_file": "x.pem"}, "https"), ({"client_certificate": "x.pem"}, "https"),
+        ({"token": 5}, "token is out of form"), ({"token": b"a"}, "token is out of form"), ({"url": 5}, "is a string"), ({"url": b"http://h"}, "is a string"), ({"token": "a\r\nX: y"}, "token is out of form"), ({"ca_file": "x.pem"}, "https"), ({"client_certificate": "x.pem"}, "https"),
     ],
 )  # fmt: skip
 def test_what_a_client_cannot_be_made_of_is_told(make: Callable[..., Any], arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(**arguments)
+
+
+@pytest.mark.parametrize("content", [None, "nothing of a certificate"])
+@pytest.mark.parametrize("name", ["ca_file", "client_certificate"])
+def test_a_file_that_cannot_be_used_is_named(make: Callable[..., Any], tmp_path: Path, name: str, content: str | None) -> None:
+    path = tmp_path / "some.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(OSError, match=f"{name} cannot be used: .*some.pem"):
+        make("https://h", **{name: path})
+    with pytest.raises(TypeError, match=f"{name} is the path"):
+        make("https://h", **{name: 5})
+
+
+def test_an_encrypted_key_asks_nobody_for_its_password(make: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "encrypted.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-passout", "pass:secret", "-keyout", tmp_path / "key", "-out", path, "-subj", "/CN=x"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    path.write_text(path.read_text() + (tmp_path / "key").read_text())
+    with pytest.raises(ValueError, match="encrypted"):
+        make("https://h", client_certificate=path)
+
+
+@pytest.mark.parametrize("again", [lambda one: pickle.loads(pickle.dumps(one)), copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_clients_go_into_pickles_and_are_copied(url: str, kind: Any, again: Callable[[Any], Any]) -> None:
+    """As multiprocessing does with arguments of a process that it does not fork, and Flask with its configuration."""
+    client = kind(url, token="pt_x", serializer="auto", timeout=5)
+
+    async def main() -> None:
+        for one in (client, again(client), client):
+            value = one.get("k") if kind is Client else await one.get("k")
+            assert value is None and type(one) is kind and repr(one) == repr(client) and one.serializer.name == "auto"
+            assert one._settings._replace(serializer=client.serializer) == client._settings
+            if kind is AsyncClient:
+                await one.close()
+            else:
+                one.close()
+
+    asyncio.run(main())
+
+
+def test_a_client_with_tls_makes_its_own_of_the_files_it_was_made_of(tmp_path: Path) -> None:
+    path = certificate(tmp_path)
+    client = Client("https://127.0.0.1:1", ca_file=path, client_certificate=path)
+    other = pickle.loads(pickle.dumps(client))
+    assert other._settings.tls.get_ca_certs() == client._settings.tls.get_ca_certs() != []
 
 
 def test_a_token_is_sent_and_never_shown(make: Callable[..., Any], tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ def _split(url: str | Iterable[str]) -> list[str]:
     if isinstance(url, str):
         return url.replace(",", " ").split()
     texts: list[str] = []
+    if isinstance(url, (bytes, bytearray)) or not isinstance(url, Iterable):
+        raise ValueError(f"A URL of the service is a string, or several in a list, not {url!r}. Allowed is {ALLOWED}.")
     for text in url:
         if not isinstance(text, str):
             raise ValueError(f"A URL of the service is a string, not {text!r}. Allowed is {ALLOWED}.")

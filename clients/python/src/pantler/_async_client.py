@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from . import _fetch
 from ._async_pool import AsyncPool
-from ._calls import DEFAULT, LONGEST_WAIT, TTL, Calls, Entry, Grant, Held, Request, Unreadable, giving_up
-from ._client import Certificate, Client, Settings, filling, settings_of
+from ._calls import DEFAULT, LONGEST_WAIT, TTL, Calls, Entry, Grant, Held, Request, Unreadable, giving_up, wait_seconds
+from ._client import Certificate, Client, Settings, filling, remade, settings_of
 from ._decorator import Decorator
 from ._fetch import Drop, Failed, Keep, Load, Options, Pause, Release, Tags
 from ._http import Answer
@@ -292,7 +292,7 @@ class AsyncClient:
 
     async def decr(self, key: str, by: int = 1, *, initial: int | None = None, ttl: TTL = DEFAULT) -> int:
         """Subtracts from an integer; see :meth:`Client.incr`."""
-        return await self._run(self._calls.incr(key, -by, initial, ttl))
+        return await self._run(self._calls.decr(key, by, initial, ttl))
 
     # --- many entries
 
@@ -338,8 +338,9 @@ class AsyncClient:
         return AsyncLease(self, outcome) if isinstance(outcome, Grant) else outcome
 
     async def _lease(self, key: str, ttl: float, wait: float) -> Entry | Grant | None:
-        deadline = time.monotonic() + wait
+        deadline = time.monotonic() + wait_seconds(wait)
         while True:
+            asked = time.monotonic()
             outcome = await self._run(self._calls.lease(key, ttl, min(wait, LONGEST_WAIT)))
             if isinstance(outcome, Unreadable):
                 raise outcome.error
@@ -348,6 +349,9 @@ class AsyncClient:
             wait = deadline - time.monotonic()
             if wait <= 0.001 or outcome.reason != "filling":
                 return None
+            if time.monotonic() - asked < 0.05:
+                # Whoever answers at once did not wait, as the service does: it is not to be asked without end.
+                await asyncio.sleep(min(wait, 0.05))
 
     def lock(self, name: str, ttl: float = 10.0, wait: float | None = None) -> AsyncLock:
         """A lock among all processes that call it by this name, to be used in ``async with``; see :meth:`Client.lock`."""
@@ -379,6 +383,8 @@ class AsyncClient:
         that is cancelled, so is the loader, and the lease is given up to the next who waits.
         """
         options = Options(ttl, stale_ttl, tags, negative_ttl, wait, lease_ttl, stale_if_error, retry_after)
+        if not callable(loader):
+            raise TypeError(f"loader is a function without arguments, to be called here; this is {loader!r}.")
         mine = (self._where, key)
         steps = _fetch.fetch(self._calls, key, options, mine in filling.get())
         kept: KeptByTask | None = None
@@ -455,6 +461,19 @@ class AsyncClient:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
+
+    def __copy__(self) -> AsyncClient:
+        """Another client over the same connections."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AsyncClient:
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle has the settings, the token among them; the client that comes out of it makes connections of its own."""
+        return remade, (type(self), self._settings._replace(tls=None))
 
     def __repr__(self) -> str:
         where = ", ".join(str(address) for address in self._settings.addresses)

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from ._http import Answer, field
-from ._keys import path as path_of
+from ._keys import checked, path as path_of
 from ._values import BYTES, JSON, MSGPACK, PICKLE, Serializer, dump, encode_json as _encode, load, read_json
 from .errors import BadAnswer, Busy, Invalid, KeyMissing, NotAllowed, Refused, SerializationError
 
@@ -58,6 +58,8 @@ TTL: TypeAlias = "float | None | Literal[Default.DEFAULT]"
 
 #: The most keys in a batch, which is the service's own bound.
 BATCH_KEYS: Final = 1000
+#: The most tags that an entry has.
+MOST_TAGS: Final = 64
 #: The most bytes in the body of a batch of ours. The service takes 64 MiB unless it is told otherwise; smaller ones keep a
 #: batch within the timeout, and let others in between.
 BATCH_BYTES: Final = 8 << 20
@@ -159,16 +161,17 @@ def seconds(value: Any, name: str = "ttl") -> int | float:
     return min(max(round(value, 3), 0.001), LONGEST_TTL)
 
 
-def _check_ttl(ttl: Any) -> int | float | None:
+def check_ttl(ttl: Any, allowed: str = "None (never expires) and DEFAULT (the namespace's own)") -> int | float | None:
+    """A TTL other than DEFAULT. Raises TypeError or ValueError, which say what is allowed."""
     if type(ttl) is int and 0 < ttl <= LONGEST_TTL:
         return ttl
     try:
         return None if ttl is None else seconds(ttl)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{error} Allowed too: None (never expires) and DEFAULT (the namespace's own).") from None
+        raise type(error)(f"{error} Allowed too: {allowed}.") from None
 
 
-def _stale_seconds(value: Any) -> int | float:
+def stale_seconds(value: Any) -> int | float:
     return 0 if type(value) in (int, float) and value == 0 else seconds(value, "stale_ttl")
 
 
@@ -188,18 +191,37 @@ def wait_seconds(value: Any) -> float:
 def tag_list(tags: Iterable[str]) -> list[str]:
     if isinstance(tags, (str, bytes)):
         raise TypeError(f"tags is a sequence of str, not one: [{tags!r}].")
-    listed = list(tags)
+    try:
+        listed = list(tags)
+    except TypeError:
+        raise TypeError(f"tags is a sequence of str; this is {tags!r}.") from None
     for tag in listed:
         if not isinstance(tag, str):
             raise TypeError(f"A tag is a str; this is {tag!r}.")
     return listed
 
 
+def check_tags(tags: Collection[str]) -> None:
+    """Tags of an entry. Raises Invalid as the service would, which in a batch says so of each key instead."""
+    if len(tags) > MOST_TAGS:
+        raise Invalid(422, "tags_invalid", f"There are {len(tags)} tags; an entry has at most {MOST_TAGS}.")
+    for tag in tags:
+        try:
+            size = len(tag.encode())
+        except UnicodeEncodeError:
+            size = 0
+        if not 1 <= size <= 255 or "\0" in tag:
+            raise Invalid(422, "tags_invalid", f"A tag is 1 to 255 bytes of UTF-8 without NUL; this is {tag!r:.80}.")
+
+
 def key_list(keys: Iterable[str]) -> list[str]:
     """The keys, each once. Raises TypeError for what is none."""
     if isinstance(keys, (str, bytes)):
         raise TypeError(f"keys is a sequence of str, not one: [{keys!r}].")
-    listed = list(dict.fromkeys(keys))
+    try:
+        listed = list(dict.fromkeys(keys))
+    except TypeError:
+        raise TypeError(f"keys is a sequence of str; this is {keys!r:.80}.") from None
     for key in listed:
         if not isinstance(key, str):
             raise TypeError(f"A key is a str; this is {key!r}.")
@@ -210,14 +232,17 @@ def short_key(key: str) -> str:
     """The key, or where it is longer than the service takes, its start and a hash of all of it."""
     if len(key) * 4 <= 1024:
         return key
-    data = key.encode()
+    data = key.encode("utf-8", "surrogatepass")
     if len(data) <= 1024:
         return key
     return data[:900].decode(errors="ignore") + "#" + hashlib.sha256(data).hexdigest()
 
 
 def _json_body(value: object) -> bytes:
-    return _encode(value).encode()
+    try:
+        return _encode(value).encode()
+    except UnicodeEncodeError as error:
+        raise Invalid(400, "key_invalid", f"A key or a tag is UTF-8, and has no half of a surrogate pair: {error.object[error.start]!r}.") from None
 
 
 def _with_body(lines: str, body: bytes) -> bytes:
@@ -251,7 +276,7 @@ def _member_or(holder: dict[str, Any], name: str, kind: type[T], default: T) -> 
 def _version(head: bytes) -> int:
     _, found, rest = head.partition(b'\r\netag: "')
     digits = rest.partition(b'"')[0]
-    if found and digits.isdigit():
+    if found and digits.isdigit() and len(digits) <= 20:
         return int(digits)
     tag = field(head, b"etag") or b""
     try:
@@ -310,6 +335,8 @@ def refusal(status: int, head: bytes, body: bytes) -> Refused:
             retry_after = float(field(head, b"retry-after") or b"")
         except ValueError:
             retry_after = None
+    if retry_after is not None and not 0 <= retry_after < math.inf:
+        retry_after = None
     kind: type[Refused] = Refused
     if status in (401, 403):
         kind = NotAllowed
@@ -481,9 +508,9 @@ class Calls:
             lines += f"Cache-Tag: {','.join(tags)}\r\n"
         query = []
         if ttl is not DEFAULT:
-            query.append(f"ttl={_check_ttl(ttl)}")
+            query.append(f"ttl={check_ttl(ttl)}")
         if stale_ttl is not None:
-            query.append(f"stale_ttl={_stale_seconds(stale_ttl)}")
+            query.append(f"stale_ttl={stale_seconds(stale_ttl)}")
         return Request(
             self._target("PUT", "values", key, "&".join(query)), condition + _with_body(lines, data), False
         )
@@ -531,7 +558,7 @@ class Calls:
         raise refusal(*answer)
 
     def touch(self, key: str, ttl: float | None) -> Steps[bool]:
-        body = _json_body({"ttl": _check_ttl(ttl)})
+        body = _json_body({"ttl": check_ttl(ttl, "None (never expires)")})
         answer = yield Request(
             self._target("PATCH", "entries", key), _with_body("Content-Type: application/merge-patch+json\r\n", body), False
         )
@@ -541,10 +568,11 @@ class Calls:
 
     def incr(self, key: str, by: int, initial: int | None, ttl: TTL) -> Steps[int]:
         wanted: dict[str, Any] = {"by": _whole(by, "by")}
+        new_ttl = None if ttl is DEFAULT else check_ttl(ttl)
         if initial is not None:
             wanted["initial"] = _whole(initial, "initial")
             if ttl is not DEFAULT:
-                wanted["ttl"] = _check_ttl(ttl)
+                wanted["ttl"] = new_ttl
         answer = yield Request(
             self._target("POST", "counters", key), _with_body("Content-Type: application/json\r\n", _json_body(wanted)), False
         )
@@ -554,6 +582,9 @@ class Calls:
         if status == 404:
             raise KeyMissing(key)
         raise refusal(*answer)
+
+    def decr(self, key: str, by: int, initial: int | None, ttl: TTL) -> Steps[int]:
+        return (yield from self.incr(key, -_whole(by, "by"), initial, ttl))
 
     # --- batches
 
@@ -658,15 +689,22 @@ class Calls:
         negative = _policy_members(ttl, None, labels) if stale_ttl is not None else policy
         # All are serialized before any is sent, so that one that cannot be leaves nothing half done.
         entries: list[tuple[str, bytes]] = []
+        failed: list[str] = []
+        if not isinstance(mapping, Mapping):
+            raise TypeError(f"mapping is a dict or the like, of keys and values; this is {mapping!r:.80}.")
         for key, value in mapping.items():
             if not isinstance(key, str):
                 raise TypeError(f"A key is a str; this is {key!r}.")
-            name = b'{"key":' + _encode(key).encode() + b","
+            try:
+                name = b'{"key":' + _encode(key).encode() + b","
+            except UnicodeEncodeError:
+                # Half a surrogate pair, which no JSON can hold: of other keys that cannot be, the service says so one by one.
+                failed.append(key)
+                continue
             if value is ABSENT:
                 entries.append((key, name + b'"absent":true' + negative + b"}"))
             else:
                 entries.append((key, name + _value_member(*dump(value, self.serializer)) + policy + b"}"))
-        failed: list[str] = []
         groups = list(_groups(entries))
         groups.reverse()
         while groups:
@@ -741,8 +779,10 @@ class Calls:
     def page_of_keys(self, prefix: str, cursor: str | None) -> Steps[tuple[list[str], str | None]]:
         """Up to 1,000 keys, and where the next ones begin; None at the end."""
         query = f"limit={BATCH_KEYS}"
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix is a str; this is {prefix!r}.")
         if prefix:
-            query += f"&prefix={quote(prefix, safe='')}"
+            query += f"&prefix={quote(checked(prefix), safe='')}"
         if cursor is not None:
             query += f"&cursor={quote(cursor, safe='')}"
         answer = yield Request(f"GET {self.prefix}/entries?{query} HTTP/1.1\r\n".encode(), _NO_BODY, True)
@@ -753,6 +793,8 @@ class Calls:
         said = _object(answer[2])
         listed = [one for one in _member(said, "entries", list) if type(one) is dict]
         following = said.get("cursor")
+        if cursor is not None and following == cursor:
+            raise BadAnswer("The list of keys goes on where it was, without end.")
         return [_member(one, "key", str) for one in listed if "absent" not in one], following if isinstance(following, str) else None
 
     # --- leases
@@ -805,7 +847,11 @@ class Calls:
                     kept, fresh = None, False
                 else:
                     kept = Entry(key, kept.value, kept.version, kept.expires_at, kept.tags, not fresh, None)
-            return Grant(key, _member(given, "token", str), ttl, kept, fresh)
+            token = _member(given, "token", str)
+            if not _is_token(token):
+                # It goes into the fields of requests.
+                raise BadAnswer(f"The lease's token is out of form: {token!r:.80}.")
+            return Grant(key, token, ttl, kept, fresh)
         if status == 409:
             said = problem(*answer)
             if said.get("code") == "lease_held":
@@ -879,10 +925,11 @@ def _policy_members(ttl: TTL, stale_ttl: float | None, tags: Collection[str]) ->
     """The members of an envelope that follow its value, each with the comma before it."""
     said: dict[str, Any] = {}
     if ttl is not DEFAULT:
-        said["ttl"] = _check_ttl(ttl)
+        said["ttl"] = check_ttl(ttl)
     if stale_ttl is not None:
-        said["stale_ttl"] = _stale_seconds(stale_ttl)
+        said["stale_ttl"] = stale_seconds(stale_ttl)
     if tags:
+        check_tags(tags)
         said["tags"] = list(tags)
     return b"," + _json_body(said)[1:-1] if said else b""
 

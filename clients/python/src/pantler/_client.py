@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import errno
 import inspect
 import os
 import re
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from . import _fetch
 from ._address import Address, parse_addresses
-from ._calls import DEFAULT, LONGEST_WAIT, TTL, Calls, Default, Entry, Grant, Held, Request, Steps, Unreadable
+from ._calls import DEFAULT, LONGEST_WAIT, TTL, Calls, Default, Entry, Grant, Held, Request, Steps, Unreadable, wait_seconds
 from ._decorator import Decorator
 from ._fetch import Drop, Failed, Keep, Load, Options, Pause, Release, Tags
 from ._http import Answer
@@ -51,6 +52,9 @@ class Settings(NamedTuple):
     max_idle: int
     tls: ssl.SSLContext | None
     serializer: Serializer
+    #: The files that tls was made of.
+    ca_file: str | None = None
+    client_certificate: tuple[str, str | None] | None = None
 
     @property
     def where(self) -> object:
@@ -83,26 +87,71 @@ def settings_of(
         )
     if token is None:
         token = os.environ.get("PANTLER_TOKEN")
-    if token and not (token.isascii() and token.isprintable() and " " not in token):
-        raise ValueError("The token is out of form: it is one word of visible ASCII characters, as `pantler token create` shows it.")
+    if token and not (isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token):
+        raise ValueError(
+            "The token is out of form: it is a str, one word of visible ASCII characters without a line's end, as "
+            "`pantler token create` shows it."
+        )
     for name, value in (("timeout", timeout), ("connect_timeout", connect_timeout)):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
             raise ValueError(f"{name} is a number of seconds greater than 0; this is {value!r}.")
     if isinstance(max_idle, bool) or not isinstance(max_idle, int) or max_idle < 0:
         raise ValueError(f"max_idle is a number of connections, 0 or more; this is {max_idle!r}.")
     tls = None
+    authority = None if ca_file is None else _file(ca_file, "ca_file")
+    certificate: tuple[str, str | None] | None = None
+    if isinstance(client_certificate, tuple) and len(client_certificate) == 2:
+        certificate = _file(client_certificate[0], "client_certificate"), _file(client_certificate[1], "client_certificate")
+    elif client_certificate is not None:
+        certificate = _file(client_certificate, "client_certificate"), None
     if any(address.tls for address in addresses):
-        tls = ssl.create_default_context(cafile=None if ca_file is None else os.fspath(ca_file))
-        if client_certificate is not None:
-            if isinstance(client_certificate, tuple):
-                tls.load_cert_chain(*client_certificate)
-            else:
-                tls.load_cert_chain(client_certificate)
+        tls = _tls_of(authority, certificate)
     elif ca_file is not None or client_certificate is not None:
         raise ValueError("ca_file and client_certificate are for https: addresses, and there is none among the URLs.")
     return Settings(
-        addresses, chosen, token or None, float(timeout), float(connect_timeout), max_idle, tls, serializer_of(serializer)
+        *(addresses, chosen, token or None, float(timeout), float(connect_timeout), max_idle, tls),
+        *(serializer_of(serializer), authority, certificate),
     )
+
+
+def _file(path: object, name: str) -> str:
+    try:
+        return os.fsdecode(path)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} is the path of a PEM file; this is {path!r}.") from None
+
+
+def _tls_of(ca_file: str | None, certificate: tuple[str, str | None] | None) -> ssl.SSLContext:
+    """Raises OSError, which names the file."""
+    try:
+        tls = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise _unreadable("ca_file", ca_file, error) from error
+    if certificate is not None:
+        try:
+            # Without this, OpenSSL would ask for the password of an encrypted key at the terminal, and wait there.
+            tls.load_cert_chain(*certificate, password=_no_password)
+        except OSError as error:
+            raise _unreadable("client_certificate", certificate[0] if certificate[1] is None else certificate, error) from error
+    return tls
+
+
+def _unreadable(name: str, file: object, error: OSError) -> OSError:
+    # Python's own errors say neither of the files nor of what they are for.
+    code = errno.EINVAL if isinstance(error, ssl.SSLError) or error.errno is None else error.errno
+    return OSError(code, f"{name} cannot be used: {error.strerror or error}", str(file))
+
+
+def _no_password() -> str:
+    raise ValueError("The key of client_certificate is encrypted: give one that is not, and whom its file's rights allow to read it.")
+
+
+def remade(kind: type[Any], settings: Settings) -> Any:
+    """A client that comes out of a pickle, with connections of its own."""
+    client: Any = object.__new__(kind)
+    tls = _tls_of(settings.ca_file, settings.client_certificate) if any(one.tls for one in settings.addresses) else None
+    client._set_up(settings._replace(tls=tls))
+    return client
 
 
 class Lease:
@@ -313,7 +362,7 @@ class Client:
 
     def decr(self, key: str, by: int = 1, *, initial: int | None = None, ttl: TTL = DEFAULT) -> int:
         """Subtracts from an integer; see :meth:`incr`."""
-        return self._run(self._calls.incr(key, -by, initial, ttl))
+        return self._run(self._calls.decr(key, by, initial, ttl))
 
     # --- many entries
 
@@ -371,8 +420,9 @@ class Client:
         return Lease(self, outcome) if isinstance(outcome, Grant) else outcome
 
     def _lease(self, key: str, ttl: float, wait: float) -> Entry | Grant | None:
-        deadline = time.monotonic() + wait
+        deadline = time.monotonic() + wait_seconds(wait)
         while True:
+            asked = time.monotonic()
             outcome = self._run(self._calls.lease(key, ttl, min(wait, LONGEST_WAIT)))
             if isinstance(outcome, Unreadable):
                 raise outcome.error
@@ -382,6 +432,9 @@ class Client:
             # For another reason than that somebody else has it, there is nothing to wait for.
             if wait <= 0.001 or outcome.reason != "filling":
                 return None
+            if time.monotonic() - asked < 0.05:
+                # Whoever answers at once did not wait, as the service does: it is not to be asked without end.
+                time.sleep(min(wait, 0.05))
 
     def lock(self, name: str, ttl: float = 10.0, wait: float | None = None) -> Lock:
         """A lock among all processes that call it by this name, to be used in ``with``.
@@ -426,6 +479,8 @@ class Client:
         be stored, Invalid where the service says that the request is wrong.
         """
         options = Options(ttl, stale_ttl, tags, negative_ttl, wait, lease_ttl, stale_if_error, retry_after)
+        if not callable(loader):
+            raise TypeError(f"loader is a function without arguments, to be called here; this is {loader!r}.")
         mine = (self._where, key)
         steps = _fetch.fetch(self._calls, key, options, mine in filling.get())
         kept: Kept | None = None
@@ -525,6 +580,19 @@ class Client:
 
     def __contains__(self, key: str) -> bool:
         return self.has(key)
+
+    def __copy__(self) -> Client:
+        """Another client over the same connections."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Client:
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle has the settings, the token among them; the client that comes out of it makes connections of its own."""
+        return remade, (type(self), self._settings._replace(tls=None))
 
     def __repr__(self) -> str:
         where = ", ".join(str(address) for address in self._settings.addresses)

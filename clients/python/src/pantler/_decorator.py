@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 from ._calls import short_key
-from ._fetch import Options
+from ._fetch import Options, checked
 
 if TYPE_CHECKING:
     from ._async_client import AsyncClient
@@ -120,7 +120,7 @@ class Decorator:
         self._client = client
         self._async_client = async_client
         self._key = key
-        self._options = options._asdict()
+        self._options = checked(options)._asdict()
 
     def __call__(self, function: Callable[P, T]) -> Cached[P, T]:
         if isinstance(function, (classmethod, staticmethod, property)):

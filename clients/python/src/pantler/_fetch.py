@@ -12,7 +12,25 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from ._calls import ABSENT, DEFAULT, LONGEST_WAIT, TTL, Calls, Entry, Grant, Held, Request, Unreadable, tag_list, wait_seconds
+from ._calls import (
+    ABSENT,
+    DEFAULT,
+    LONGEST_WAIT,
+    TTL,
+    Calls,
+    Entry,
+    Grant,
+    Held,
+    Request,
+    Unreadable,
+    check_tags,
+    check_ttl,
+    lease_seconds,
+    seconds,
+    stale_seconds,
+    tag_list,
+    wait_seconds,
+)
 from .errors import Busy, Invalid, PantlerError, Refused, SerializationError
 
 log = logging.getLogger("pantler")
@@ -76,6 +94,28 @@ class Options(NamedTuple):
     retry_after: float | None = None
 
 
+def checked(options: Options) -> Options:
+    """The options, whose tags may be asked for again and again. Raises TypeError, ValueError or Invalid, before anything is sent or
+    loaded: what cannot be is told with every call, not with misses alone."""
+    ttl, stale_ttl, tags, negative_ttl, wait, lease_ttl, _, retry_after = options
+    if ttl is not DEFAULT:
+        check_ttl(ttl)
+    if stale_ttl is not None:
+        stale_seconds(stale_ttl)
+    if negative_ttl is not DEFAULT and negative_ttl != 0:
+        check_ttl(negative_ttl)
+    wait_seconds(wait)
+    if lease_ttl != 10:
+        lease_seconds(lease_ttl, "lease_ttl")
+    if retry_after is not None:
+        seconds(retry_after, "retry_after")
+    if tags == () or callable(tags):
+        return options
+    labels = tuple(tag_list(tags))
+    check_tags(labels)
+    return options._replace(tags=labels)
+
+
 class Quiet:
     """A warning at most every ten seconds: a service that is away is met by every call."""
 
@@ -98,11 +138,13 @@ def fetch(
     calls: Calls, key: str, options: Options, filling: bool = False, clock: Callable[[], float] = time.monotonic
 ) -> Fetching:
     """The steps of one fetch. ``filling``: the caller fills this very key already, so it would wait for itself."""
+    options = checked(options)
     if filling:
         return (yield Load(False))
     left = wait_seconds(options.wait)
     deadline = clock() + left
     while True:
+        asked = clock()
         try:
             answer = yield calls.lease_request(key, options.lease_ttl, min(left, LONGEST_WAIT))
             value = calls.found(answer)
@@ -124,11 +166,12 @@ def fetch(
         if outcome.reason == "failed":
             refused = outcome.refusal
             raise SourceFailed(refused.status, refused.code, refused.detail, refused.retry_after)
-        left = deadline - clock()
+        now = clock()
+        left = deadline - now
         if left <= 0.001:
             return (yield Load(False))
-        if outcome.reason != "filling":
-            # No room to wait at the service, so the waiting is done here.
+        if outcome.reason != "filling" or now - asked < 0.05:
+            # No room to wait at the service, so the waiting is done here; and also where the answer came at once, without it.
             yield Pause(min(left, max(outcome.retry_after, 0.05), 1.0))
             left = max(deadline - clock(), 0.0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._calls import LONGEST_WAIT, Entry, Grant, lease_seconds, short_key
 from .errors import PantlerError
@@ -34,8 +34,7 @@ class _Lock:
     def __init__(self, name: str, ttl: float, wait: float | None) -> None:
         if not isinstance(name, str) or not name:
             raise ValueError(f"A lock's name is a str that is not empty; this is {name!r}.")
-        if wait is not None and (isinstance(wait, bool) or not isinstance(wait, (int, float)) or not wait >= 0):
-            raise ValueError(f"wait is a number of seconds, 0 or more, or None; this is {wait!r}.")
+        _check_wait(wait)
         self.name = name
         self._key = short_key(PREFIX + name)
         self._ttl = lease_seconds(ttl)
@@ -55,6 +54,7 @@ class _Lock:
         return kept is not None and (kept.lost or time.monotonic() >= kept.ends)
 
     def _begin(self, wait: float | None) -> float:
+        _check_wait(wait)
         if self._grant is not None:
             raise RuntimeError(f"The lock {self.name!r} is held by this very object, and is not reentrant.")
         return float("inf") if wait is None else time.monotonic() + wait
@@ -83,6 +83,11 @@ class _Lock:
     def __repr__(self) -> str:
         state = "lost" if self.lost else "held" if self._grant is not None else "not held"
         return f"<pantler.{type(self).__name__} {self.name!r}, {state}>"
+
+
+def _check_wait(wait: Any) -> None:
+    if wait is not None and (isinstance(wait, bool) or not isinstance(wait, (int, float)) or not wait >= 0):
+        raise ValueError(f"wait is a number of seconds, 0 or more, or None; this is {wait!r}.")
 
 
 class Lock(_Lock):

@@ -60,7 +60,8 @@ class Refused(PantlerError):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        return f"{self.detail} ({self.status} {self.code})"
+        said = self.detail or "The answer gives no reason"
+        return f"{said} ({self.status} {self.code})" if self.code else f"{said} ({self.status})"
 
 
 class NotAllowed(Refused):
