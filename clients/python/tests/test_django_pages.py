@@ -498,6 +498,16 @@ def test_a_head_does_not_keep_the_gets_waiting(pages: Any, namespace: str) -> No
         assert leases(namespace) == []
 
 
+def test_heads_that_find_their_page_leave_that_of_the_gets_to_them(pages: Any, namespace: str) -> None:
+    with pages():
+        assert client().head("/slow/").status_code == 200
+        # Each of these asks for the page of a GET first, which is not there.
+        for _ in range(3):
+            assert client().head("/slow/").status_code == 200
+            assert leases(namespace) == []
+        assert set(at_once(10, lambda: get("/slow/"))) == {(200, b"slow 2")}
+
+
 def test_fragments_within_fragments(pages: Any, namespace: str) -> None:
     with pages():
         assert set(at_once(20, lambda: get("/with_nested/"))) == {(200, b"<part 1>")}

@@ -396,6 +396,7 @@ class MigratingCache(_Counting):
         answer = yield Request(calls.get_start(name), b"\r\n", True)
         said = field(answer[1], b"cache-status") or b""
         if answer[0] == 200 and b"detail=stale" not in said:
+            yield from self._leave_to_get(key, name)
             yield from self._told(hits=1)
             return calls.got(answer, default)
         value = calls.got(answer, _MISSING)
