@@ -131,6 +131,22 @@ def started(tmp_path: Path, database: Path) -> Iterator[Any]:
         site.stop()
 
 
+def test_a_run_counts_from_nothing(tmp_path: Path) -> None:
+    counts, told, python = tmp_path / "counts", tmp_path / "told", tmp_path / "python"
+    counts.mkdir()
+    (counts / "1.counts").write_bytes(b"of a run with another cache")
+    # In the place of an interpreter: takes down what it is called with, and the counters' folder.
+    python.write_text(f'#!/bin/sh\necho "$EXAMPLE_METER $*" >> {told}\n')
+    python.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name not in ("EXAMPLE_METER", "CACHE")}
+    environment |= {"PYTHON": str(python), "PORT": "8123"}
+    subprocess.run([EXAMPLE / "run"], env={**environment, "EXAMPLE_METER": str(counts)}, check=True, timeout=60)
+    assert list(counts.iterdir()) == []
+    assert f"{counts} -m gunicorn --bind 127.0.0.1:8123" in told.read_text()
+    subprocess.run([EXAMPLE / "run"], env=environment, check=True, timeout=60)
+    assert f"{EXAMPLE}/counts/8123 -m gunicorn" in told.read_text()
+
+
 PAGES = ("/", "/products/", "/products/?category=3", "/products/5/", "/blog/", "/blog/7/", "/leaderboard/")
 
 

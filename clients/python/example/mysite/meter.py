@@ -8,7 +8,6 @@ import contextlib
 import mmap
 import os
 import struct
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ COUNTERS = (
     "query_microseconds",
     *(f"{level}_{what}" for level in LEVELS for what in ("hits", "misses")),
 )
-FOLDER = Path(os.environ.get("EXAMPLE_METER", Path(tempfile.gettempdir()) / f"pantler-example-{os.getuid()}"))
+FOLDER = Path(os.environ.get("EXAMPLE_METER") or Path(__file__).resolve().parent.parent / "counts")
 
 
 class Counters:
