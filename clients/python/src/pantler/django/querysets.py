@@ -77,7 +77,8 @@ def cached_queryset(
     at its beginning (SQLite's, and ``repeatable read``): a hit is served, but rows of its own reading are not kept.
 
     Raises ValueError for a queryset with ``select_for_update()``, whose rows no cache can lock, and what the database
-    raises. Faults of the cache are the cache's to raise (``IGNORE_EXCEPTIONS``). Safe for threads.
+    raises. Pantler that is away raises nothing here, whatever ``IGNORE_EXCEPTIONS`` says: the rows come from the
+    database. Backends of others raise what they raise. Safe for threads.
     """
     tags = _checked(tags)
     query = _Query(queryset)
