@@ -344,3 +344,15 @@ def test_an_answer_without_a_reason_has_a_text() -> None:
 def test_a_list_of_keys_that_goes_in_a_circle_ends() -> None:
     with pytest.raises(BadAnswer, match="without end"):
         drive(CALLS.page_of_keys("", "abc"), ok({"entries": [], "cursor": "abc"}))
+
+
+def test_a_service_that_knows_no_peek_is_asked_for_a_lease_without() -> None:
+    asked: list[bytes] = []
+
+    def answer(request: Request) -> Answer:
+        asked.append(request.start)
+        if b"peek" in request.start:
+            return 400, b"", b'{"code":"query_invalid"}'
+        return 201, b"", json.dumps({"lease": {"token": GRANT.token}}).encode()
+
+    assert drive(CALLS.lease("k", 10, 0, peek=True), answer) == GRANT and len(asked) == 2

@@ -11,12 +11,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Service
 
-from pantler import AsyncClient, Client, LockHeld, LockLost, PantlerError, Unavailable
-from pantler._keeper import Keeper
+from pantler import AsyncClient, Client, LockHeld, LockLost, PantlerError, Unavailable, _keeper
+from pantler._keeper import Keeper, keep
 
 _numbers = itertools.count()
 
@@ -220,6 +221,72 @@ def test_a_prolonging_that_fails_is_tried_again_until_the_lease_has_ended() -> N
     time.sleep(0.5)
     assert again
     other.drop()
+
+
+def test_a_service_that_does_not_answer_holds_up_no_other_ones_leases() -> None:
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def hang() -> bool:
+        asked.set()
+        return may_answer.wait(10)
+
+    prolonged = threading.Event()
+    hanging = keep(hang, 0.15, "the one")
+    assert asked.wait(10)
+    other = keep(lambda: prolonged.set() or True, 0.15, "the other")  # type: ignore[func-returns-value]
+    assert prolonged.wait(5)
+    for kept in (hanging, other):
+        kept.drop()
+    may_answer.set()
+
+
+def test_a_thread_without_leases_ends_and_the_next_lease_has_one_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_keeper, "IDLE", 0.05)
+    keeper = Keeper()
+    for _ in range(2):
+        prolonged = threading.Event()
+        keeper.keep(lambda: prolonged.set() or True, 0.15).drop()  # type: ignore[func-returns-value]
+        kept = keeper.keep(lambda: prolonged.set() or True, 0.15)  # type: ignore[func-returns-value]
+        assert prolonged.wait(5)
+        thread = keeper._thread
+        assert thread is not None
+        kept.drop()
+        thread.join(5)
+        assert not thread.is_alive() and keeper._thread is None
+
+
+def test_a_lease_may_be_taken_in_the_midst_of_taking_one() -> None:
+    """As a finalizer does that the collection of garbage calls, whenever that may be."""
+    keeper = Keeper()
+    taken = threading.Event()
+
+    def take() -> None:
+        with keeper._changed:
+            keeper.keep(lambda: True, 10).drop()
+            taken.set()
+
+    threading.Thread(target=take, daemon=True).start()
+    assert taken.wait(5), "it waits for itself"
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_locks_are_neither_hits_nor_misses(url: str, kind: Any) -> None:
+    client = Client(url)
+    client.set("k", 1)
+
+    async def main() -> None:
+        other = AsyncClient(url)
+        async with other.lock("report"):
+            assert not await other.lock("report").acquire(0)
+        await other.close()
+
+    if kind is AsyncClient:
+        asyncio.run(main())
+    else:
+        with client.lock("report"):
+            assert not client.lock("report").acquire(0)
+    stats = client.stats()
+    assert stats["misses"]["total"] == stats["hits"]["total"] == 0
 
 
 def test_a_dropped_lease_is_prolonged_no_more() -> None:

@@ -337,11 +337,11 @@ class AsyncClient:
         outcome = await self._lease(key, ttl, wait)
         return AsyncLease(self, outcome) if isinstance(outcome, Grant) else outcome
 
-    async def _lease(self, key: str, ttl: float, wait: float) -> Entry | Grant | None:
+    async def _lease(self, key: str, ttl: float, wait: float, peek: bool = False) -> Entry | Grant | None:
         deadline = time.monotonic() + wait_seconds(wait)
         while True:
             asked = time.monotonic()
-            outcome = await self._run(self._calls.lease(key, ttl, min(wait, LONGEST_WAIT)))
+            outcome = await self._run(self._calls.lease(key, ttl, min(wait, LONGEST_WAIT), peek=peek))
             if isinstance(outcome, Unreadable):
                 raise outcome.error
             if not isinstance(outcome, Held):

@@ -800,8 +800,11 @@ class Calls:
     # --- leases
 
     def lease(self, key: str, ttl: float, wait: float, *, peek: bool = False) -> Steps[Entry | Grant | Held | Unreadable]:
-        """Asks once; ``wait`` is at most what the service takes."""
+        """Asks once; ``wait`` is at most what the service takes. ``peek``: it counts neither as a hit nor as a miss."""
         answer = yield self.lease_request(key, ttl, wait, peek)
+        if peek and answer[0] == 400 and problem(*answer).get("code") == "query_invalid":
+            # A service from before there was that: it counts.
+            answer = yield self.lease_request(key, ttl, wait, False)
         return self.leased(key, ttl, answer)
 
     def lease_request(self, key: str, ttl: float, wait: float, peek: bool = False) -> Request:

@@ -419,11 +419,11 @@ class Client:
         outcome = self._lease(key, ttl, wait)
         return Lease(self, outcome) if isinstance(outcome, Grant) else outcome
 
-    def _lease(self, key: str, ttl: float, wait: float) -> Entry | Grant | None:
+    def _lease(self, key: str, ttl: float, wait: float, peek: bool = False) -> Entry | Grant | None:
         deadline = time.monotonic() + wait_seconds(wait)
         while True:
             asked = time.monotonic()
-            outcome = self._run(self._calls.lease(key, ttl, min(wait, LONGEST_WAIT)))
+            outcome = self._run(self._calls.lease(key, ttl, min(wait, LONGEST_WAIT), peek=peek))
             if isinstance(outcome, Unreadable):
                 raise outcome.error
             if not isinstance(outcome, Held):
@@ -448,7 +448,7 @@ class Client:
 
     def _keep(self, grant: Grant, ttl: float) -> Kept:
         calls = self._calls
-        return keep(lambda: self._run(calls.prolong(grant, ttl)), ttl)
+        return keep(lambda: self._run(calls.prolong(grant, ttl)), ttl, self._settings.addresses)
 
     def fetch(
         self,

@@ -1,4 +1,7 @@
-"""Prolongs leases while their holders work: one daemon thread a process for all of them, begun when the first is held."""
+"""Prolongs leases while their holders work: by a daemon thread for all of one service, which runs as long as there are any.
+
+Those of another service have a thread of their own: one that does not answer holds up nobody else's.
+"""
 
 from __future__ import annotations
 
@@ -49,9 +52,16 @@ class Kept:
             return None
 
 
+IDLE = 30.0
+"""A thread that had no lease for so long ends."""
+
+
 class Keeper:
+    """The leases of one service, and the thread that prolongs them."""
+
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        # Of a lock that its own thread may take again: a collection of garbage within may call what holds a lease.
+        self._changed = threading.Condition(threading.RLock())
         self._heap: list[tuple[float, int, Kept]] = []
         self._numbers = itertools.count()
         self._wakes = float("inf")
@@ -85,8 +95,11 @@ class Keeper:
                     if self._heap and self._heap[0][0] <= now:
                         break
                     self._wakes = self._heap[0][0] if self._heap else float("inf")
-                    self._changed.wait(self._wakes - now if self._heap else None)
+                    told = self._changed.wait(self._wakes - now if self._heap else IDLE)
                     self._wakes = float("-inf")
+                    if not told and not self._heap:
+                        self._thread = None
+                        return
                 _, number, kept = heapq.heappop(self._heap)
             again = kept.run(now)
             if again is not None and not kept.dropped:
@@ -94,17 +107,21 @@ class Keeper:
                     heapq.heappush(self._heap, (again, number, kept))
 
 
-_keeper = Keeper()
+_keepers: dict[object, Keeper] = {}
 
 
-def keep(prolong: Callable[[], bool], ttl: float) -> Kept:
-    return _keeper.keep(prolong, ttl)
+def keep(prolong: Callable[[], bool], ttl: float, service: object) -> Kept:
+    """Prolongs a lease; see :meth:`Keeper.keep`. ``service`` is what tells the lease's service from others."""
+    keeper = _keepers.get(service)
+    if keeper is None:
+        keeper = _keepers.setdefault(service, Keeper())
+    return keeper.keep(prolong, ttl)
 
 
 def _after_fork() -> None:
-    # The thread is the parent's, as are the leases; its lock may be held for ever here.
-    global _keeper
-    _keeper = Keeper()
+    # The threads are the parent's, as are the leases; their locks may be held for ever here.
+    global _keepers
+    _keepers = {}
 
 
 if hasattr(os, "register_at_fork"):

@@ -107,7 +107,7 @@ class Lock(_Lock):
         deadline = self._begin(wait)
         while True:
             left = max(0.0, min(deadline - time.monotonic(), LONGEST_WAIT))
-            outcome = self._client._lease(self._key, self._ttl, left)
+            outcome = self._client._lease(self._key, self._ttl, left, peek=True)
             if self._taken(outcome):
                 assert isinstance(outcome, Grant)
                 self._grant = outcome
@@ -157,7 +157,7 @@ class AsyncLock(_Lock):
         deadline = self._begin(wait)
         while True:
             left = max(0.0, min(deadline - time.monotonic(), LONGEST_WAIT))
-            outcome = await self._client._lease(self._key, self._ttl, left)
+            outcome = await self._client._lease(self._key, self._ttl, left, peek=True)
             if self._taken(outcome):
                 assert isinstance(outcome, Grant)
                 self._grant = outcome

@@ -29,8 +29,8 @@ from asgiref.sync import SyncToAsync
 from django.core.signals import request_finished
 from django.http import StreamingHttpResponse
 
-from .. import _keeper
 from .._calls import Grant
+from .._keeper import keep
 from ..errors import PantlerError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Held:
         self.is_page = is_page
         self.thread = threading.get_ident()
         self.process = os.getpid()
-        self.prolonging = _keeper.keep(_prolonging(weakref.ref(self), service, grant), grant.ttl)
+        self.prolonging = keep(_prolonging(weakref.ref(self), service, grant), grant.ttl, service.addresses)
         #: The list of a page's headers, which Django sets before the page, and which would wake those who wait too
         #: early.
         self.kept: Kept | None = None

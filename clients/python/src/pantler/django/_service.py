@@ -127,7 +127,8 @@ class Service:
         #: The same client, for those whom a get has told of the miss.
         self.fetching = copy.copy(self.client)
         self.fetching._calls = self.lease_calls
-        self.faults = Faults(", ".join(str(address) for address in self.client._settings.addresses))
+        self.addresses = self.client._settings.addresses
+        self.faults = Faults(", ".join(map(str, self.addresses)))
         self._rest = Rest(options.timeout)
         #: The leases that this process holds, by key.
         self.held_here: weakref.WeakValueDictionary[str, _leases.Held] = weakref.WeakValueDictionary()
