@@ -870,6 +870,37 @@ def test_a_stale_value_that_another_wrote_since_is_replaced_by_a_set(make: Any) 
     assert cache.get("k") == "new"
 
 
+def test_to_who_adds_or_counts_what_is_stale_is_gone(cached: Any) -> None:
+    cache = cached(OPTIONS={"STALE_TTL": 60})
+
+    def expired(value: Any = 1) -> None:
+        cache.set("k", value, 0.03)
+        time.sleep(0.05)
+
+    # A lock or a limit that lasted STALE_TTL longer than it says would be none.
+    for add in (lambda: cache.add("k", 5, 100), lambda: cache.set("k", 5, 100, nx=True)):
+        expired()
+        assert add() is True and cache.get("k") == 5 and cache.ttl("k") == 100
+        assert add() is False and cache.get("k") == 5
+    expired()
+    with pytest.raises(ValueError, match="not found"):
+        cache.incr("k")
+    assert cache.incr("k", 2, ignore_key_check=True) == 2 and cache.get("k") == 2
+    assert cache.incr("k") == 3
+    expired("text")
+    assert cache.incr("k", ignore_key_check=True) == 1
+
+
+def test_of_ten_who_add_over_what_is_stale_one_does(make: Any) -> None:
+    cache = make(OPTIONS={"STALE_TTL": 60})
+    for _ in range(5):
+        cache.set("k", "old", 0.03)
+        time.sleep(0.05)
+        with ThreadPoolExecutor(10) as threads:
+            added = list(threads.map(lambda number: cache.add("k", number, 100), range(10)))
+        assert added.count(True) == 1 and cache.get("k") == added.index(True)
+
+
 # Settings
 
 

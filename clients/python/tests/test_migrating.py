@@ -145,6 +145,15 @@ def in_memory(service: str, tmp_path: Path) -> Iterator[Site]:
         yield one
 
 
+def test_to_who_adds_what_is_stale_is_gone_from_both(in_memory: Site) -> None:
+    new = in_memory.new
+    new.set("lock", "first", 0.05, stale_ttl=60)
+    time.sleep(0.1)
+    assert new.add("lock", "second", 100) is True
+    assert in_memory.here.get("lock") == in_memory.old.get("lock") == "second"
+    assert new.add("lock", "third", 100) is False
+
+
 def test_what_the_old_cache_has_is_found_and_brought_with_the_time_that_it_has_left(moving: Site) -> None:
     moving.old.set("a", {"x": (1, 2)}, 100)
     moving.old.set("ever", None, None)

@@ -82,7 +82,7 @@ class PantlerCache(BaseCache):
     Timeouts are seconds, with milliseconds as fractions, or a ``timedelta``; None, infinity and more than a hundred
     years never expire, 0 and less expire at once. ``tags`` (with ``set``, ``add``, ``set_many``, ``get_or_set``) are
     labels to invalidate by, beside those of the option ``TAGS``. ``stale_ttl`` is as the option ``STALE_TTL``, for one
-    call.
+    call. An entry that is stale is there for who reads it alone: `add`, `set(nx=True)` and `incr` find none.
 
     Raises `pantler.PantlerError` where the service is away, slow, or refuses; with ``IGNORE_EXCEPTIONS`` that is logged
     (logger ``pantler.django``) and taken for an empty cache. A value that cannot be serialized raises what its
@@ -463,7 +463,17 @@ class PantlerCache(BaseCache):
             yield from self._put_headers(key)
             return True
         if answer[0] == 412 and condition:
-            return False
+            if not nx:
+                return False
+            # Its time is over, so to who adds there is none: a lock or a limit that is made by `add` ends when it says.
+            stale = yield from _steps.stale_version(calls, name)
+            if stale is None:
+                return False
+            answer = yield calls.put_request(name, value, *arguments, None, calls.of_version(stale))
+            if answer[0] in (200, 201):
+                return True
+            if answer[0] == 412:
+                return False
         return (yield from self._refused(name, answer))
 
     def _refused(self, name: str, answer: Answer) -> Steps[bool]:
@@ -789,6 +799,13 @@ class PantlerCache(BaseCache):
 
     def _incr(self, key: Any, name: str, delta: Any, ignore_key_check: bool) -> Steps[Any]:
         yield from self._settled((name,))
+        if self._stale_ttl is not None:
+            stale = yield from _steps.stale_version(self._calls, name)
+            if stale is not None:
+                # As to `add`. Whoever has written meanwhile has begun anew, and what follows counts on that.
+                if not ignore_key_check:
+                    raise ValueError(f"Key {key!r} not found")
+                yield from _steps.delete_version(self._calls, name, stale)
         try:
             if ignore_key_check and type(delta) is int:
                 return (yield from _steps.incr(self._calls, name, delta, 0, self.get_backend_timeout()))

@@ -21,6 +21,7 @@ from .._calls import (
     _moment,
     _object,
     _value_member,
+    _version,
     _with_body,
     refusal,
 )
@@ -50,6 +51,23 @@ def read(calls: Calls, name: str) -> Steps[tuple[dict[str, Any], bytes] | None]:
     if _found_at(head)[0]:
         return None
     return _object(body), head
+
+
+def stale_version(calls: Calls, name: str) -> Steps[int | None]:
+    """The version of an entry that is stale; None where there is none, or it is fresh."""
+    answer = yield Request(calls._target("HEAD", "values", name, "peek"), _NO_BODY, True)
+    if answer[0] == 200:
+        return _version(answer[1]) if _found_at(answer[1])[0] else None
+    if answer[0] == 404:
+        return None
+    raise refusal(*answer)
+
+
+def delete_version(calls: Calls, name: str, version: int) -> Steps[None]:
+    """Deletes the entry, if nobody has written since."""
+    answer = yield Request(calls._target("DELETE", "entries", name), calls.of_version(version) + _NO_BODY, False)
+    if answer[0] not in (204, 404, 412):
+        raise refusal(*answer)
 
 
 def incr(calls: Calls, name: str, delta: Any, initial: int | None = None, ttl: Any = DEFAULT) -> Steps[Any]:

@@ -37,7 +37,7 @@ from django.core.exceptions import ImproperlyConfigured
 from .._calls import ABSENT, Entry, Grant, Held, Request, Unreadable
 from .._http import Answer, field
 from ..errors import KeyMissing, PantlerError, Refused, SerializationError
-from . import _leases
+from . import _leases, _steps
 from ._backend import PantlerCache
 
 __all__ = ["MigratingCache"]
@@ -581,7 +581,7 @@ class MigratingCache(_Counting):
             return (yield from self._set(key, name, value, ttl, False, False, tags, stale_ttl))
         # What the old cache alone has counts.
         is_there = yield from self._ensured(key, name, version)
-        if nx and is_there:
+        if nx and is_there and (yield from _steps.stale_version(self._calls, name)) is None:
             return False
         is_set = yield from self._set(key, name, value, ttl, nx, xx, tags, stale_ttl)
         if is_set:
