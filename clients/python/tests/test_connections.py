@@ -591,6 +591,52 @@ def test_an_address_that_dies_under_calls_is_left(kind: str) -> None:
                 assert caller.get() == (200, b"2")
 
 
+@pytest.mark.parametrize("end", [lambda peer: None, lambda peer: peer.request() and None, Peer.reset], ids=["at once", "behind the request", "by a reset"])
+def test_an_address_that_takes_connections_and_ends_them_is_down(kind: str, end: Callable[[Peer], None]) -> None:
+    """As tunnels and proxies do that have nobody behind them."""
+    with Server(serving(good)) as second, Server(end) as first, calling(kind, first.address, second.address) as caller:
+        assert caller.get(target="/1") == (200, b"/1") and len(first.peers) == 1
+        assert caller.put(target="/2") == (200, b"/2") and caller.get(target="/3") == (200, b"/3")
+        assert len(first.peers) == 1, "it is passed over"
+    with Server(serving(good)) as second, Server(end) as first, calling(kind, first.address, second.address) as caller:
+        with contextlib.suppress(ConnectionLost):
+            # What may have been applied is not asked a second time, but the next one is asked elsewhere.
+            caller.put(target="/1")
+        assert caller.put(target="/2") == (200, b"/2") and len(first.peers) == 1
+    with Server(end) as first, Server(end) as second, calling(kind, first.address, second.address) as caller:
+        with pytest.raises(Unavailable):
+            caller.get()
+
+
+def test_an_address_that_takes_connections_and_answers_nothing_is_passed_over(kind: str) -> None:
+    answering = threading.Event()
+
+    def script(peer: Peer) -> None:
+        while (request := peer.request()) is not None:
+            if answering.is_set():
+                peer.send(request.answer(b"1"))
+
+    with Server(serving(lambda peer, request: peer.send(request.answer(b"2")))) as second, Server(script) as first:
+        with calling(kind, first.address, second.address, timeout=0.1) as caller:
+            for _ in range(3):
+                with pytest.raises(TimedOut):
+                    caller.get()
+            assert caller.get() == (200, b"2") and caller.put() == (200, b"2")
+            places = caller.pool._standings if isinstance(caller.pool, _async_pool.AsyncPool) else caller.pool._places
+            places[0].down_until = time.monotonic()
+            caller.pool._choose(time.monotonic())
+            answering.set()
+            assert caller.get() == (200, b"1")
+        with calling(kind, first.address, second.address, timeout=0.1) as caller:
+            # One that answers in between is slow, and no more.
+            for _ in range(4):
+                assert caller.get() == (200, b"1")
+                answering.clear()
+                with pytest.raises(TimedOut):
+                    caller.get()
+                answering.set()
+
+
 def test_an_address_that_does_not_answer_a_connect_costs_its_time_once(kind: str) -> None:
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))

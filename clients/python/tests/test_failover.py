@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pantler._address import Address
-from pantler._failover import GRACE, Standing, first_up, unreachable
+from pantler._failover import GRACE, LONG_GRACE, Standing, first_up, unreachable
 
 
 def standings(count: int) -> list[Standing]:
@@ -38,6 +38,16 @@ def test_while_somebody_tries_one_that_was_down_the_others_go_on_passing_over_it
     assert first_up(some, 101.1)[0] == 1
     some[0].reached()
     assert first_up(some, 101.2) == (0, float("inf"))
+
+
+def test_timeouts_in_a_row_alone_are_counted() -> None:
+    place = Standing(Address("a", 1, None, False, b"a"))
+    assert not place.timed_out(100, 102, 0, "late") and not place.timed_out(101, 103, 0, "late")
+    assert not place.timed_out(105, 107, 104, "late"), "one was answered in between"
+    assert not place.timed_out(106, 108, 104, "late") and place.down_until == 0
+    assert place.timed_out(107, 109, 104, "late") and place.down_until == 109 + LONG_GRACE
+    assert not place.timed_out(1000, 1001, 0, "late") and not place.timed_out(1040, 1041, 0, "late")
+    assert not place.timed_out(1080, 1081, 0, "late"), "they lie too far apart"
 
 
 def test_who_tries_one_that_is_there_keeps_nobody_from_it() -> None:

@@ -359,7 +359,8 @@ class AsyncPool:
             home.sweep(began)
         if began >= self._look_again:
             self._choose(began)
-        idle = home.idle[self._current]
+        index = self._current
+        idle = home.idle[index]
         connection: AsyncConnection | None = None
         while idle:
             connection = idle.pop()
@@ -367,19 +368,23 @@ class AsyncPool:
                 break
             connection.close()
             connection = None
-        for attempt in (0, 1):
+        last = False
+        while True:
             if connection is None:
-                index, connection = await self._take(loop, home, began + limit, anew=attempt > 0)
+                index, connection = await self._take(loop, home, began + limit, anew=last)
                 idle = home.idle[index]
             kept = not connection.fresh
             try:
                 answer = await connection.ask(loop, start, rest, began + limit)
             except BaseException as error:
                 connection.close()
-                again = kept and may_ask_again(error, safe) or safe and isinstance(error, WrongID)
-                if attempt or not again:
+                again = not last and (kept and may_ask_again(error, safe) or safe and isinstance(error, WrongID))
+                if not again and (kept or not self._is_down(index, error, safe)):
+                    if isinstance(error, TimedOut) and len(self._standings) > 1:
+                        self._not_in_time(index, error, began, max(one.used for one in (connection, *idle[-1:])))
                     raise public(error, connection.address) from None
                 connection = None
+                last = True
                 continue
             if connection.keep and len(idle) < self._max_idle:
                 connection.used = began
@@ -387,7 +392,21 @@ class AsyncPool:
             else:
                 connection.close()
             return answer
-        raise AssertionError("the second attempt returns or raises")
+
+    def _is_down(self, index: int, error: BaseException, safe: bool) -> bool:
+        """See :meth:`pantler._pool.Pool._is_down`."""
+        if len(self._standings) == 1 or not isinstance(error, (NotAsked, NotAnswered)):
+            return False
+        now = monotonic()
+        self._standings[index].failed(now, str(error))
+        self._choose(now)
+        return safe or isinstance(error, NotAsked)
+
+    def _not_in_time(self, index: int, error: TimedOut, began: float, answered: float) -> None:
+        """See :meth:`pantler._pool.Pool._not_in_time`."""
+        now = monotonic()
+        if self._standings[index].timed_out(began, now, answered, str(error)):
+            self._choose(now)
 
     def close(self) -> None:
         """Closes the connections that are not in use, and from now on each one behind its answer.

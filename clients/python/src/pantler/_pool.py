@@ -373,6 +373,8 @@ class Pool:
         except BaseException as error:
             connection.close()
             if not may_ask_again(error, safe):
+                if isinstance(error, TimedOut) and len(self._places) > 1:
+                    self._not_in_time(connection, error, began)
                 raise public(error, connection.address) from None
         else:
             if connection.keep and len(idle) < self._max_idle:
@@ -381,7 +383,7 @@ class Pool:
             else:
                 connection.close()
             return answer
-        return self._exchange_on_new(start, rest, began, limit)
+        return self._exchange_on_new(start, rest, safe, began, limit)
 
     def close(self) -> None:
         """Closes the connections that are not in use, and from now on each one behind its answer.
@@ -400,19 +402,47 @@ class Pool:
             return self._finish(place, connection, connection.exchange(start, rest, now, began + limit - now))
         except BaseException as error:
             connection.close()
-            if not (kept and may_ask_again(error, safe) or safe and isinstance(error, WrongID)):
+            if not (
+                (may_ask_again(error, safe) if kept else self._is_down(place, error, safe))
+                or safe and isinstance(error, WrongID)
+            ):
+                if isinstance(error, TimedOut) and len(self._places) > 1:
+                    self._not_in_time(connection, error, began)
                 raise public(error, connection.address) from None
-        return self._exchange_on_new(start, rest, began, limit)
+        return self._exchange_on_new(start, rest, safe, began, limit)
 
-    def _exchange_on_new(self, start: bytes, rest: bytes, began: float, limit: float) -> Answer:
-        """The exchange on a connection of its own, the last try."""
-        place, connection = self._take(began + limit, anew=True)
-        try:
-            now = monotonic()
-            return self._finish(place, connection, connection.exchange(start, rest, now, began + limit - now))
-        except BaseException as error:
-            connection.close()
-            raise public(error, connection.address) from None
+    def _exchange_on_new(self, start: bytes, rest: bytes, safe: bool, began: float, limit: float) -> Answer:
+        """The exchange on a connection of its own, the last try at each address."""
+        while True:
+            place, connection = self._take(began + limit, anew=True)
+            try:
+                now = monotonic()
+                return self._finish(place, connection, connection.exchange(start, rest, now, began + limit - now))
+            except BaseException as error:
+                connection.close()
+                if not self._is_down(place, error, safe):
+                    raise public(error, connection.address) from None
+
+    def _is_down(self, place: Place, error: BaseException, safe: bool) -> bool:
+        """Of an error on a new connection: whether the request may be asked at another address.
+
+        A tunnel or proxy takes connections also where there is nobody behind it, and ends them.
+        """
+        if len(self._places) == 1 or not isinstance(error, (NotAsked, NotAnswered)):
+            return False
+        now = monotonic()
+        place.failed(now, str(error))
+        self._choose(now)
+        return safe or isinstance(error, NotAsked)
+
+    def _not_in_time(self, connection: Connection, error: TimedOut, began: float) -> None:
+        """An address that takes connections and answers nothing would otherwise be asked for ever, although there are others."""
+        now = monotonic()
+        for place in self._places:
+            if place.address == connection.address:
+                answered = max(one.used for one in (connection, *place.idle[-1:]))
+                if place.timed_out(began, now, answered, str(error)):
+                    self._choose(now)
 
     def _finish(self, place: Place, connection: Connection, answer: Answer) -> Answer:
         if connection.keep and len(place.idle) < self._max_idle:
