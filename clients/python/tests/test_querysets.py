@@ -7,6 +7,7 @@ import datetime
 import decimal
 import io
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -630,6 +631,44 @@ def test_rows_that_were_read_before_a_change_never_land_after_it(cache: str) -> 
         patch.undo()
         threads.submit(__import__("django.db", fromlist=["connections"]).connections.close_all).result(20)
     assert read()[0].title == "changed"
+
+
+def test_transactions_that_keep_nothing_do_not_wait_for_each_other() -> None:
+    from django.db import connection, transaction
+
+    from pantler.django import cached_queryset
+    from shelf.models import Book
+
+    books()
+    is_reading, may_read = threading.Event(), threading.Event()
+
+    def slowly(execute: Any, *arguments: Any) -> Any:
+        is_reading.set()
+        may_read.wait(30)
+        return execute(*arguments)
+
+    def first() -> int:
+        with transaction.atomic(), connection.execute_wrapper(slowly):
+            return len(cached_queryset(Book.objects.order_by("pk"), 60))
+
+    def second() -> int:
+        with transaction.atomic():
+            return len(cached_queryset(Book.objects.order_by("pk"), 60))
+
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(in_thread, first)
+        assert is_reading.wait(10)
+        try:
+            began = time.monotonic()
+            assert second() == 3
+            assert time.monotonic() - began < 3 and not slow.done()
+        finally:
+            may_read.set()
+        assert slow.result() == 3
+    # What others have kept is served there, without a query.
+    cached_queryset(Book.objects.order_by("pk"), 60)
+    with transaction.atomic():
+        assert asks(lambda: cached_queryset(Book.objects.order_by("pk"), 60)) == 0
 
 
 def test_a_transaction_that_reads_the_past_keeps_nothing(cache: str) -> None:

@@ -37,6 +37,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.query import RawQuerySet
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
+from ..errors import PantlerError
 from ._backend import PantlerCache
 
 __all__ = ["acached_queryset", "cached_queryset", "invalidate_models", "invalidate_on_change", "model_tag"]
@@ -86,6 +87,10 @@ def cached_queryset(
     if name is None or query.is_changed_here() or not _is_trusted(cache):
         return query.rows()
     _follow(query.models())
+    if _reads_the_past(connections[query.using]):
+        # Nothing is kept of what is read here, so nobody is to wait for it.
+        found = _store(cache).hit(name)
+        return query.rows() if found is None else query.with_known_objects(found)
     try:
         rows = _store(cache).fetch(name, query, ttl, tags, stale_ttl)
     except _NotToBeKept as read:
@@ -715,6 +720,16 @@ class _Tagged:
     def __init__(self, cache: PantlerCache) -> None:
         self.cache = cache
 
+    def hit(self, name: str) -> list[Any] | None:
+        """What is there; no lease is taken, nor waited for."""
+        try:
+            # A get would take one of what is stale.
+            rows: list[Any] | None = self.cache.get_many([name]).get(name)
+        except PantlerError as failure:
+            self.cache._service.ignored("cached_queryset", failure)
+            return None
+        return rows
+
     def fetch(self, name: str, query: _Query, ttl: Any, tags: tuple[str, ...], stale_ttl: float | None) -> list[Any]:
         # What was read is known when it was.
         rows: list[Any] = self.cache.get_or_set(
@@ -746,10 +761,14 @@ class _Timed:
     def __init__(self, cache: BaseCache) -> None:
         self.cache = cache
 
-    def fetch(self, name: str, query: _Query, ttl: Any, tags: tuple[str, ...], stale_ttl: float | None) -> list[Any]:
+    def hit(self, name: str) -> list[Any] | None:
         kept = self.cache.get(name)
-        if self._is_good(kept):
-            return list(kept[2])
+        return list(kept[2]) if self._is_good(kept) else None
+
+    def fetch(self, name: str, query: _Query, ttl: Any, tags: tuple[str, ...], stale_ttl: float | None) -> list[Any]:
+        kept = self.hit(name)
+        if kept is not None:
+            return kept
         began = time.time_ns()
         rows = query.load()
         read = sorted({*tags, *query.tags})
