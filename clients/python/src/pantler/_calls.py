@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from ._http import Answer, field
-from ._keys import checked, path as path_of
+from ._keys import View, checked, path as path_of
 from ._values import BYTES, JSON, MSGPACK, PICKLE, Serializer, dump, encode_json as _encode, load, read_json
 from .errors import BadAnswer, Busy, Invalid, KeyMissing, NotAllowed, Refused, SerializationError
 
@@ -238,21 +238,24 @@ def short_key(key: str) -> str:
     return data[:900].decode(errors="ignore") + "#" + hashlib.sha256(data).hexdigest()
 
 
-def _json_body(value: object) -> bytes:
+def json_body(value: object) -> bytes:
+    """JSON as a body. Raises Invalid where a key or a tag in it is no UTF-8."""
     try:
         return _encode(value).encode()
     except UnicodeEncodeError as error:
         raise Invalid(400, "key_invalid", f"A key or a tag is UTF-8, and has no half of a surrogate pair: {error.object[error.start]!r}.") from None
 
 
-def _with_body(lines: str, body: bytes) -> bytes:
+def with_body(lines: str, body: bytes) -> bytes:
+    """What follows a request's first line: these fields, the body's length, and the body."""
     return f"{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 # --- what comes back
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def object_of(body: bytes) -> dict[str, Any]:
+    """The JSON object that an answer is. Raises BadAnswer, as all do that read answers."""
     try:
         value = read_json(body)
     except SerializationError as error:
@@ -262,7 +265,8 @@ def _object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def _member(holder: dict[str, Any], name: str, kind: type[T]) -> T:
+def member_of(holder: dict[str, Any], name: str, kind: type[T]) -> T:
+    """A member of an answer, which has to be of this very type."""
     value = holder.get(name)
     if type(value) is not kind:
         raise BadAnswer(f"The answer's member {name!r} should be of {kind.__name__}, and is {value!r:.80}.")
@@ -270,10 +274,11 @@ def _member(holder: dict[str, Any], name: str, kind: type[T]) -> T:
 
 
 def _member_or(holder: dict[str, Any], name: str, kind: type[T], default: T) -> T:
-    return _member(holder, name, kind) if name in holder else default
+    return member_of(holder, name, kind) if name in holder else default
 
 
-def _version(head: bytes) -> int:
+def version_of(head: bytes) -> int:
+    """The version in an answer's entity tag."""
     _, found, rest = head.partition(b'\r\netag: "')
     digits = rest.partition(b'"')[0]
     if found and digits.isdigit() and len(digits) <= 20:
@@ -286,7 +291,8 @@ def _version(head: bytes) -> int:
         raise BadAnswer(f"The answer has no version, but the entity tag {tag!r}.") from None
 
 
-def _moment(text: Any) -> datetime | None:
+def moment_of(text: Any) -> datetime | None:
+    """When an entry expires; None is never."""
     if text is None:
         return None
     try:
@@ -295,8 +301,8 @@ def _moment(text: Any) -> datetime | None:
         raise BadAnswer(f"The answer's expiry is {text!r:.80}.") from None
 
 
-def _found_at(head: bytes) -> tuple[bool, str | None, int | None]:
-    """Of Cache-Status: whether the entry is stale, its tier, and the whole seconds that it has left."""
+def found_at(head: bytes) -> tuple[bool, str | None, int | None]:
+    """Of an answer's Cache-Status: whether the entry is stale, its tier, and the whole seconds that it has left."""
     status = field(head, b"cache-status") or b""
     detail: str | None = None
     left: int | None = None
@@ -357,7 +363,7 @@ def giving_up(request: Request, answer: Answer) -> Request | None:
     if not request.gives_lease or answer[0] != 201:
         return None
     try:
-        token = _member(_member(_object(answer[2]), "lease", dict), "token", str)
+        token = member_of(member_of(object_of(answer[2]), "lease", dict), "token", str)
     except BadAnswer:
         return None
     if not _is_token(token):
@@ -393,14 +399,15 @@ class Calls:
     def loaded(self, data: bytes, media_type: bytes | None) -> Any:
         return load(data, BYTES if media_type is None else media_type.decode("latin-1"), self.serializer)
 
-    def _target(self, method: str, view: Any, key: str, query: str = "") -> bytes:
+    def target(self, method: str, view: View, key: str, query: str = "") -> bytes:
+        """The first line of a request for a key."""
         path = path_of(self.prefix, view, key)
         if query:
             path += ("&" if "?" in path else "?") + query
         return f"{method} {path} HTTP/1.1\r\n".encode()
 
     def has(self, key: str) -> Steps[bool]:
-        answer = yield Request(self._target("HEAD", "values", key), _NO_BODY, True)
+        answer = yield Request(self.target("HEAD", "values", key), _NO_BODY, True)
         if answer[0] in (200, 404):
             return answer[0] == 200
         raise refusal(*answer)
@@ -410,17 +417,17 @@ class Calls:
         return found
 
     def _entry(self, key: str, peek: bool) -> Steps[tuple[Entry | None, int | None]]:
-        answer = yield Request(self._target("GET", "entries", key, "peek" if peek else ""), _NO_BODY, True)
+        answer = yield Request(self.target("GET", "entries", key, "peek" if peek else ""), _NO_BODY, True)
         status, head, body = answer
         if status == 200:
-            return self._entry_of(_object(body), head), _found_at(head)[2]
+            return self._entry_of(object_of(body), head), found_at(head)[2]
         if status == 404:
             if field(head, b"etag") is None:
                 return None, None
-            left = _found_at(head)[2]
+            left = found_at(head)[2]
             # Of a negative entry nothing says the moment, only the whole seconds that are left.
             ends = None if left is None else datetime.now(timezone.utc) + timedelta(seconds=left)
-            return Entry(key, ABSENT, _version(head), ends), left
+            return Entry(key, ABSENT, version_of(head), ends), left
         raise refusal(status, head, body)
 
     def _entry_of(self, said: dict[str, Any], head: bytes = b"") -> Entry:
@@ -429,19 +436,20 @@ class Calls:
         elif said.get("absent") is True:
             value = ABSENT
         else:
-            value = self._bytes_of(said)
-        stale, tier, _ = _found_at(head)
+            value = self.bytes_of(said)
+        stale, tier, _ = found_at(head)
         tags = _member_or(said, "tags", list, [])
         return Entry(
-            _member(said, "key", str), value, _member(said, "version", int), _moment(said.get("expires_at")), tuple(tags), stale, tier
+            member_of(said, "key", str), value, member_of(said, "version", int), moment_of(said.get("expires_at")), tuple(tags), stale, tier
         )
 
-    def _bytes_of(self, said: dict[str, Any]) -> Any:
+    def bytes_of(self, said: dict[str, Any]) -> Any:
+        """The value of an envelope that is no JSON."""
         try:
-            data = a2b_base64(_member(said, "value_base64", str))
+            data = a2b_base64(member_of(said, "value_base64", str))
         except (Base64Error, ValueError) as error:
             raise BadAnswer(f"The answer's bytes are no base64: {error}") from error
-        return load(data, _member(said, "content_type", str), self.serializer)
+        return load(data, member_of(said, "content_type", str), self.serializer)
 
     def ttl(self, key: str) -> Steps[float | None]:
         found, left = yield from self._entry(key, True)
@@ -491,7 +499,7 @@ class Calls:
             elif len(data) >= _MANY_BYTES and ttl is not None and all(map(_is_plain_tag, labels)):
                 return self._put_bytes(key, data, media_type, ttl, stale_ttl, labels, condition)
             else:
-                body = b"{%b%b}" % (_value_member(data, media_type), policy)
+                body = b"{%b%b}" % (value_member(data, media_type), policy)
         return Request(
             f"PUT {path_of(self.prefix, 'entries', key)} HTTP/1.1\r\n".encode(),
             b"%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (condition, len(body), body),
@@ -512,14 +520,14 @@ class Calls:
         if stale_ttl is not None:
             query.append(f"stale_ttl={stale_seconds(stale_ttl)}")
         return Request(
-            self._target("PUT", "values", key, "&".join(query)), condition + _with_body(lines, data), False
+            self.target("PUT", "values", key, "&".join(query)), condition + with_body(lines, data), False
         )
 
     def was_set(self, answer: Answer) -> int:
         """The version that a put gave."""
         status, head, body = answer
         if status == 200 or status == 201:
-            return _version(head)
+            return version_of(head)
         raise refusal(status, head, body)
 
     def fill(self, grant: Grant, value: Any, ttl: TTL, stale_ttl: float | None, tags: Iterable[str]) -> Steps[bool]:
@@ -537,7 +545,7 @@ class Calls:
         """A put under a condition: its version, or None where the condition does not hold."""
         answer = yield self.put_request(key, value, ttl, stale_ttl, tags, None, condition)
         if answer[0] in (200, 201):
-            return _version(answer[1])
+            return version_of(answer[1])
         if answer[0] == 412:
             return None
         raise refusal(*answer)
@@ -552,15 +560,15 @@ class Calls:
         return f'If-Match: "{version:d}"\r\n'.encode()
 
     def delete(self, key: str) -> Steps[bool]:
-        answer = yield Request(self._target("DELETE", "values", key), _NO_BODY, False)
+        answer = yield Request(self.target("DELETE", "values", key), _NO_BODY, False)
         if answer[0] in (204, 404):
             return answer[0] == 204
         raise refusal(*answer)
 
     def touch(self, key: str, ttl: float | None) -> Steps[bool]:
-        body = _json_body({"ttl": check_ttl(ttl, "None (never expires)")})
+        body = json_body({"ttl": check_ttl(ttl, "None (never expires)")})
         answer = yield Request(
-            self._target("PATCH", "entries", key), _with_body("Content-Type: application/merge-patch+json\r\n", body), False
+            self.target("PATCH", "entries", key), with_body("Content-Type: application/merge-patch+json\r\n", body), False
         )
         if answer[0] in (200, 404):
             return answer[0] == 200
@@ -574,11 +582,11 @@ class Calls:
             if ttl is not DEFAULT:
                 wanted["ttl"] = new_ttl
         answer = yield Request(
-            self._target("POST", "counters", key), _with_body("Content-Type: application/json\r\n", _json_body(wanted)), False
+            self.target("POST", "counters", key), with_body("Content-Type: application/json\r\n", json_body(wanted)), False
         )
         status, _, body = answer
         if status in (200, 201):
-            return _member(_object(body), "value", int)
+            return member_of(object_of(body), "value", int)
         if status == 404:
             raise KeyMissing(key)
         raise refusal(*answer)
@@ -589,12 +597,12 @@ class Calls:
     # --- batches
 
     def _post(self, path: str, value: object, safe: bool, lines: str = "", wait: float = 0.0) -> Request:
-        return self._post_bytes(path, _json_body(value), safe, lines, wait)
+        return self._post_bytes(path, json_body(value), safe, lines, wait)
 
     def _post_bytes(self, path: str, body: bytes, safe: bool, lines: str = "", wait: float = 0.0) -> Request:
         return Request(
             f"POST {self.prefix}/{path} HTTP/1.1\r\n".encode(),
-            _with_body(f"Content-Type: application/json\r\n{lines}", body),
+            with_body(f"Content-Type: application/json\r\n{lines}", body),
             safe,
             wait,
         )
@@ -638,8 +646,8 @@ class Calls:
         media_type = field(head, b"content-type") or b""
         if media_type.startswith(b"application/vnd.pantler.batch"):
             return self._read_framed(body, found), []
-        said = _object(body)
-        values = _member(said, "values", dict)
+        said = object_of(body)
+        values = member_of(said, "values", dict)
         unclear = [
             key for key, value in values.items() if type(value) is dict and len(value) == 2 and "value_base64" in value
         ]
@@ -657,8 +665,8 @@ class Calls:
             raise BadAnswer(f"The batch begins with {body[:24]!r}, not with the length of its JSON.") from None
         if not newline or not start <= end <= len(body):
             raise BadAnswer("The batch is shorter than it says.")
-        said = _object(body[start:end])
-        found.update(_member(said, "values", dict))
+        said = object_of(body[start:end])
+        found.update(member_of(said, "values", dict))
         serializer = self.serializer
         for key, frame in _member_or(said, "bytes", dict, {}).items():
             try:
@@ -674,11 +682,11 @@ class Calls:
         return _member_or(said, "omitted", list, [])
 
     def _read_entries(self, answer: Answer, found: dict[str, Any]) -> list[str]:
-        said = _object(answer[2])
-        for one in _member(said, "entries", list):
+        said = object_of(answer[2])
+        for one in member_of(said, "entries", list):
             if type(one) is not dict:
                 raise BadAnswer(f"The batch has the entry {one!r:.80}.")
-            found[_member(one, "key", str)] = one["value"] if "value" in one else self._bytes_of(one)
+            found[member_of(one, "key", str)] = one["value"] if "value" in one else self.bytes_of(one)
         return _member_or(said, "omitted", list, [])
 
     def set_many(
@@ -704,7 +712,7 @@ class Calls:
             if value is ABSENT:
                 entries.append((key, name + b'"absent":true' + negative + b"}"))
             else:
-                entries.append((key, name + _value_member(*dump(value, self.serializer)) + policy + b"}"))
+                entries.append((key, name + value_member(*dump(value, self.serializer)) + policy + b"}"))
         groups = list(_groups(entries))
         groups.reverse()
         while groups:
@@ -720,8 +728,8 @@ class Calls:
                     middle = len(group) // 2
                     groups += [group[middle:], group[:middle]]
             elif status == 200:
-                for error in _member(_object(text), "errors", list):
-                    failed.append(_member(error, "key", str) if type(error) is dict else str(error))
+                for error in member_of(object_of(text), "errors", list):
+                    failed.append(member_of(error, "key", str) if type(error) is dict else str(error))
             else:
                 raise refusal(*answer)
         return failed
@@ -737,7 +745,7 @@ class Calls:
                 continue
             if answer[0] != 200:
                 raise refusal(*answer)
-            deleted += _member(_object(answer[2]), "deleted", int)
+            deleted += member_of(object_of(answer[2]), "deleted", int)
             wanted = wanted[most:]
         return deleted
 
@@ -771,7 +779,7 @@ class Calls:
             what["mode"] = "stale"
         answer = yield self._post("invalidate", what, False)
         if answer[0] == 200:
-            return _object(answer[2])
+            return object_of(answer[2])
         if answer[0] == 404:
             return {}  # no such namespace, so nothing in it
         raise refusal(*answer)
@@ -790,12 +798,12 @@ class Calls:
             return [], None
         if answer[0] != 200:
             raise refusal(*answer)
-        said = _object(answer[2])
-        listed = [one for one in _member(said, "entries", list) if type(one) is dict]
+        said = object_of(answer[2])
+        listed = [one for one in member_of(said, "entries", list) if type(one) is dict]
         following = said.get("cursor")
         if cursor is not None and following == cursor:
             raise BadAnswer("The list of keys goes on where it was, without end.")
-        return [_member(one, "key", str) for one in listed if "absent" not in one], following if isinstance(following, str) else None
+        return [member_of(one, "key", str) for one in listed if "absent" not in one], following if isinstance(following, str) else None
 
     # --- leases
 
@@ -815,8 +823,8 @@ class Calls:
         if wait:
             wanted["wait"] = wait
         return Request(
-            self._target("POST", "leases", key, "peek" if peek else ""),
-            _with_body("Content-Type: application/json\r\n", _json_body(wanted)),
+            self.target("POST", "leases", key, "peek" if peek else ""),
+            with_body("Content-Type: application/json\r\n", json_body(wanted)),
             False,
             wait,
             True,
@@ -825,7 +833,7 @@ class Calls:
     def found(self, answer: Answer) -> Any:
         """The value of an answer to a request for a lease, where it is a hit of JSON; else ABSENT, and `leased` says more."""
         if answer[0] == 200:
-            return _object(answer[2]).get("value", ABSENT)
+            return object_of(answer[2]).get("value", ABSENT)
         return ABSENT
 
     def leased(self, key: str, ttl: float, answer: Answer) -> Entry | Grant | Held | Unreadable:
@@ -833,12 +841,12 @@ class Calls:
         status, head, body = answer
         if status == 200:
             try:
-                return self._entry_of(_object(body), head)
+                return self._entry_of(object_of(body), head)
             except SerializationError as error:
-                return Unreadable(_version(head), error)
+                return Unreadable(version_of(head), error)
         if status == 201:
-            said = _object(body)
-            given = _member(said, "lease", dict)
+            said = object_of(body)
+            given = member_of(said, "lease", dict)
             stale = _member_or(said, "stale_entry", dict, {})
             fresh = said.get("fresh") is True
             kept = None
@@ -850,7 +858,7 @@ class Calls:
                     kept, fresh = None, False
                 else:
                     kept = Entry(key, kept.value, kept.version, kept.expires_at, kept.tags, not fresh, None)
-            token = _member(given, "token", str)
+            token = member_of(given, "token", str)
             if not _is_token(token):
                 # It goes into the fields of requests.
                 raise BadAnswer(f"The lease's token is out of form: {token!r:.80}.")
@@ -863,10 +871,10 @@ class Calls:
         raise refusal(*answer)
 
     def prolong(self, grant: Grant, ttl: float) -> Steps[bool]:
-        body = _json_body({"ttl": lease_seconds(ttl)})
+        body = json_body({"ttl": lease_seconds(ttl)})
         answer = yield Request(
-            self._target("PATCH", "leases", grant.key),
-            _with_body(f"Content-Type: application/merge-patch+json\r\nLease: {grant.token}\r\n", body),
+            self.target("PATCH", "leases", grant.key),
+            with_body(f"Content-Type: application/merge-patch+json\r\nLease: {grant.token}\r\n", body),
             False,
         )
         if answer[0] in (200, 412):
@@ -877,7 +885,7 @@ class Calls:
         query = ""
         if retry_after is not None:
             query = f"retry_after={min(max(seconds(retry_after, 'retry_after'), 0.1), 60)}"
-        return Request(self._target("DELETE", "leases", grant.key, query), f"Lease: {grant.token}\r\n\r\n".encode(), False)
+        return Request(self.target("DELETE", "leases", grant.key, query), f"Lease: {grant.token}\r\n\r\n".encode(), False)
 
     def release(self, grant: Grant, retry_after: float | None) -> Steps[bool]:
         answer = yield self.release_request(grant, retry_after)
@@ -894,14 +902,14 @@ class Calls:
             return False
         if answer[0] != 200:
             raise refusal(*answer)
-        return any(type(one) is dict and one.get("key") == key for one in _member(_object(answer[2]), "leases", list))
+        return any(type(one) is dict and one.get("key") == key for one in member_of(object_of(answer[2]), "leases", list))
 
     # --- statistics
 
     def stats(self) -> Steps[dict[str, Any]]:
         answer = yield Request(f"GET {self.prefix}/stats HTTP/1.1\r\n".encode(), _NO_BODY, True)
         if answer[0] == 200:
-            return _object(answer[2])
+            return object_of(answer[2])
         raise refusal(*answer)
 
 
@@ -911,7 +919,8 @@ def _whole(value: Any, name: str) -> int:
     return value
 
 
-def _value_member(data: bytes, media_type: str) -> bytes:
+def value_member(data: bytes, media_type: str) -> bytes:
+    """The members of an envelope that say its value."""
     if media_type == JSON:
         return b'"value":' + data
     if media_type not in _KNOWN_TYPES:
@@ -934,7 +943,7 @@ def _policy_members(ttl: TTL, stale_ttl: float | None, tags: Collection[str]) ->
     if tags:
         check_tags(tags)
         said["tags"] = list(tags)
-    return b"," + _json_body(said)[1:-1] if said else b""
+    return b"," + json_body(said)[1:-1] if said else b""
 
 
 def _groups(entries: list[tuple[str, bytes]]) -> Generator[list[tuple[str, bytes]], None, None]:

@@ -15,15 +15,15 @@ from .._calls import (
     Calls,
     Request,
     Steps,
-    _found_at,
-    _json_body,
-    _member,
-    _moment,
-    _object,
-    _value_member,
-    _version,
-    _with_body,
+    found_at,
+    json_body,
+    member_of,
+    moment_of,
+    object_of,
     refusal,
+    value_member,
+    version_of,
+    with_body,
 )
 from .._http import Answer
 from .._values import dump
@@ -42,22 +42,22 @@ def read(calls: Calls, name: str) -> Steps[tuple[dict[str, Any], bytes] | None]:
     The entry's envelope and the answer's head; its value is not read. None where there is none, or it is stale or
     negative.
     """
-    answer = yield Request(calls._target("GET", "entries", name, "peek"), _NO_BODY, True)
+    answer = yield Request(calls.target("GET", "entries", name, "peek"), _NO_BODY, True)
     status, head, body = answer
     if status == 404:
         return None
     if status != 200:
         raise refusal(*answer)
-    if _found_at(head)[0]:
+    if found_at(head)[0]:
         return None
-    return _object(body), head
+    return object_of(body), head
 
 
 def stale_version(calls: Calls, name: str) -> Steps[int | None]:
     """The version of an entry that is stale; None where there is none, or it is fresh."""
-    answer = yield Request(calls._target("HEAD", "values", name, "peek"), _NO_BODY, True)
+    answer = yield Request(calls.target("HEAD", "values", name, "peek"), _NO_BODY, True)
     if answer[0] == 200:
-        return _version(answer[1]) if _found_at(answer[1])[0] else None
+        return version_of(answer[1]) if found_at(answer[1])[0] else None
     if answer[0] == 404:
         return None
     raise refusal(*answer)
@@ -65,7 +65,7 @@ def stale_version(calls: Calls, name: str) -> Steps[int | None]:
 
 def delete_version(calls: Calls, name: str, version: int) -> Steps[None]:
     """Deletes the entry, if nobody has written since."""
-    answer = yield Request(calls._target("DELETE", "entries", name), calls.of_version(version) + _NO_BODY, False)
+    answer = yield Request(calls.target("DELETE", "entries", name), calls.of_version(version) + _NO_BODY, False)
     if answer[0] not in (204, 404, 412):
         raise refusal(*answer)
 
@@ -87,12 +87,12 @@ def incr(calls: Calls, name: str, delta: Any, initial: int | None = None, ttl: A
         if found is None:
             raise KeyMissing(name)
         said, _ = found
-        value = said["value"] if "value" in said else calls._bytes_of(said)
+        value = said["value"] if "value" in said else calls.bytes_of(said)
         total = value + delta
         members = {member: said[member] for member in ("expires_at", "tags") if member in said}
-        body = b"{" + _value_member(*dump(total, calls.serializer)) + b"," + _json_body(members)[1:]
-        condition = f'If-Match: "{_member(said, "version", int)}"\r\n'
-        answer = yield Request(calls._target("PUT", "entries", name), _with_body(_JSON + condition, body), False)
+        body = b"{" + value_member(*dump(total, calls.serializer)) + b"," + json_body(members)[1:]
+        condition = f'If-Match: "{member_of(said, "version", int)}"\r\n'
+        answer = yield Request(calls.target("PUT", "entries", name), with_body(_JSON + condition, body), False)
         if answer[0] in (200, 201):
             return total
         if answer[0] == 412 or (answer[0] == 422 and _is_over(said)):
@@ -115,7 +115,7 @@ def move(calls: Calls, name: str, target: str) -> Steps[None]:
         for member in ("value", "value_base64", "content_type", "expires_at", "tags")
         if member in said
     }
-    answer = yield Request(calls._target("PUT", "entries", target), _with_body(_JSON, _json_body(envelope)), False)
+    answer = yield Request(calls.target("PUT", "entries", target), with_body(_JSON, json_body(envelope)), False)
     if answer[0] not in (200, 201):
         if answer[0] == 422 and _is_over(said):
             raise KeyMissing(name)
@@ -128,7 +128,7 @@ def _is_over(said: dict[str, Any]) -> bool:
     Whether an entry that was read a moment ago has expired by now, so that its own expiry is refused as one that is
     past.
     """
-    expires_at = _moment(said.get("expires_at"))
+    expires_at = moment_of(said.get("expires_at"))
     return expires_at is not None and expires_at.timestamp() <= time.time() + 1
 
 
@@ -141,10 +141,10 @@ def seconds_left(calls: Calls, name: str) -> Steps[float | None]:
     if found is None:
         raise KeyMissing(name)
     said, head = found
-    expires_at = _moment(said.get("expires_at"))
+    expires_at = moment_of(said.get("expires_at"))
     if expires_at is None:
         return None
-    left = _found_at(head)[2]
+    left = found_at(head)[2]
     by_clock = expires_at.timestamp() - time.time()
     if left is None or left - 0.5 <= by_clock <= left + 1.5:
         return max(by_clock, 0.0)
@@ -166,7 +166,7 @@ def expire_at(calls: Calls, name: str, moment: float) -> Steps[bool]:
     if moment > 0:
         text = datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         answer: Answer = yield Request(
-            calls._target("PATCH", "entries", name), _with_body(_PATCH, _json_body({"expires_at": text})), False
+            calls.target("PATCH", "entries", name), with_body(_PATCH, json_body({"expires_at": text})), False
         )
         if answer[0] in (200, 404):
             return answer[0] == 200

@@ -701,7 +701,7 @@ def _beginnings() -> tuple[str, ...]:
 
 
 def _media_type(client: Client, key: str) -> str:
-    _, head, _ = client._pool.exchange(client._calls._target("HEAD", "values", key, "peek"), b"\r\n", safe=True)
+    _, head, _ = client._pool.exchange(client._calls.target("HEAD", "values", key, "peek"), b"\r\n", safe=True)
     return (field(head, b"content-type") or b"").partition(b";")[0].strip().decode("latin-1").lower()
 
 

@@ -368,7 +368,7 @@ class MigratingCache(_Counting):
     def _ensured(self, key: Any, name: str, version: int | None) -> Steps[bool]:
         """Whether there is a value; one that the old cache alone has is brought here first."""
         yield from self._settled((name,))
-        answer = yield Request(self._calls._target("HEAD", "values", name, "peek"), b"\r\n", True)
+        answer = yield Request(self._calls.target("HEAD", "values", name, "peek"), b"\r\n", True)
         if answer[0] == 200:
             return True
         if answer[0] != 404:
@@ -494,7 +494,7 @@ class MigratingCache(_Counting):
         if not self._goes_to_old(tags):
             return
         yield from self._write(key, value, ttl, version, tags)
-        answer = yield Request(self._calls._target("HEAD", "values", name, "peek"), b"\r\n", True)
+        answer = yield Request(self._calls.target("HEAD", "values", name, "peek"), b"\r\n", True)
         if answer[0] == 404:
             yield from self._of_old("delete", _Old("delete", (key,), {"version": version}), None, (key,), version)
 
