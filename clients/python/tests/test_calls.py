@@ -160,7 +160,7 @@ def test_what_was_omitted_is_asked_for_again() -> None:
 def test_a_value_that_fits_into_no_batch_comes_by_itself() -> None:
     def none_at_all(request: Request) -> Answer:
         if request.start.startswith(b"GET"):
-            return 200, b"content-type: text/plain\r\n", request.start[-11:-10]
+            return 200, b"content-type: text/plain\r\n", request.start.split(b" ")[1][-1:]
         return ok({"values": {}, "missing": [], "omitted": body_of(request)["keys"]})
 
     found = drive(CALLS.get_many(list("abc")), none_at_all)
@@ -356,3 +356,23 @@ def test_a_service_that_knows_no_peek_is_asked_for_a_lease_without() -> None:
         return 201, b"", json.dumps({"lease": {"token": GRANT.token}}).encode()
 
     assert drive(CALLS.lease("k", 10, 0, peek=True), answer) == GRANT and len(asked) == 2
+
+
+@pytest.mark.parametrize("omitted", [["k", "l"], ["other"], [5], [["k"]], ["k", "k"]])
+def test_a_batch_that_omits_what_was_not_asked_for_has_an_end(omitted: list[Any]) -> None:
+    with pytest.raises(BadAnswer, match="omits"):
+        drive(CALLS.get_many(["k"]), ok({"values": {}, "omitted": omitted}))
+
+
+def test_values_of_bytes_that_the_plain_form_has_no_room_for_come_by_themselves() -> None:
+    """By a service that knows no frames."""
+
+    def answer(request: Request) -> Answer:
+        if request.start.startswith(b"GET "):
+            return 200, b"content-type: application/octet-stream\r\n", request.start.split(b" ")[1][-1:]
+        keys = body_of(request)["keys"]
+        if b"minimal" in request.rest:
+            return ok({"values": {key: {"value_base64": "AA==", "content_type": "application/octet-stream"} for key in keys}})
+        return ok({"entries": [], "omitted": keys})
+
+    assert drive(CALLS.get_many(["k", "l"]), answer) == {"k": b"k", "l": b"l"}

@@ -622,20 +622,28 @@ class Calls:
                 raise refusal(*answer)
             wanted = rest
             omitted, unclear = self._read_values(answer, found)
-            if len(omitted) == len(asked):
-                # No room for a single one: such a value comes by itself.
-                single = omitted.pop()
-                answer = yield Request(self.get_start(single), _NO_BODY, True)
-                value = self.got(answer, ABSENT)
-                if value is not ABSENT:
-                    found[single] = value
+            if omitted:
+                yield from self._get_one_where_all_are_omitted(omitted, asked, found)
             if unclear:
                 answer = yield self._post("batch/get", {"keys": unclear}, True)
                 if answer[0] != 200:
                     raise refusal(*answer)
-                omitted += self._read_entries(answer, found)
+                still = self._read_entries(answer, found)
+                if still:
+                    yield from self._get_one_where_all_are_omitted(still, unclear, found)
+                omitted += still
             wanted = omitted + wanted
         return found
+
+    def _get_one_where_all_are_omitted(self, omitted: list[str], asked: list[str], found: dict[str, Any]) -> Steps[None]:
+        """Where an answer has no room for a single one of the values, the last one comes by itself, so that there is an end."""
+        if not all(type(key) is str for key in omitted) or len(set(omitted)) < len(omitted) or not set(omitted) <= set(asked):
+            raise BadAnswer(f"The batch omits keys that were not asked for: {omitted!r:.80}.")
+        if len(omitted) == len(asked):
+            single = omitted.pop()
+            value = self.got((yield Request(self.get_start(single), _NO_BODY, True)), ABSENT)
+            if value is not ABSENT:
+                found[single] = value
 
     def _read_values(self, answer: Answer, found: dict[str, Any]) -> tuple[list[str], list[str]]:
         """Puts the values of a batch into ``found``; the keys that the answer had no room for, and those whose value is unclear.
