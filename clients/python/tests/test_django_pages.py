@@ -774,6 +774,61 @@ def test_a_blocking_view_under_asgi_runs_once(pages: Any, namespace: str) -> Non
         assert leases(namespace) == []
 
 
+def test_loads_that_fail_do_not_fail_one_after_the_other(pages: Any, namespace: str) -> None:
+    with pages():
+        from django.core.cache import cache
+
+        is_well = False
+
+        def load() -> str:
+            ran("load")
+            time.sleep(0.3)
+            if not is_well:
+                raise RuntimeError("the source is away")
+            return "value"
+
+        async def aload() -> str:
+            ran("load")
+            await asyncio.sleep(0.3)
+            raise RuntimeError("the source is away")
+
+        async def all_of_them() -> list[Any]:
+            return await asyncio.gather(
+                *(cache.aget_or_set("coroutines", aload, 60) for _ in range(30)), return_exceptions=True
+            )
+
+        def fails() -> bool:
+            with pytest.raises(RuntimeError, match="source"):
+                cache.get_or_set("key", load, 60)
+            return True
+
+        began = time.monotonic()
+        assert all(at_once(30, fails)) and runs["load"] == 30
+        assert all(isinstance(one, RuntimeError) for one in asyncio.run(all_of_them()))
+        assert time.monotonic() - began < 4
+        # As soon as it is well again, one who has it keeps it.
+        is_well = True
+        assert cache.get_or_set("key", load, 60) == "value" == cache.get("key")
+        assert leases(namespace) == []
+
+
+def test_a_lease_does_not_need_a_thread(pages: Any, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pantler.django import _leases
+
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    with pages():
+        from django.core.cache import cache
+
+        monkeypatch.setattr(_leases._orphans, "_thread", None)
+        monkeypatch.setattr(threading, "Thread", NoThread)
+        assert cache.get("template.cache.no-thread", "default") == "default"
+        assert cache.set("template.cache.no-thread", 1)
+        assert leases(namespace) == []
+
+
 def test_get_or_set_of_coroutines_runs_once(pages: Any, namespace: str) -> None:
     with pages():
         assert set(asgi("/low_level/", 200)) == {(200, b"low level 1")}

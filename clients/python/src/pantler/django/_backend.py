@@ -712,7 +712,13 @@ class PantlerCache(BaseCache):
                 **self._fetching(ttl, tags, stale_ttl),
             )
         except SourceFailed:
-            return load()
+            value = load()
+            if not self._has_labels(tags):
+                try:
+                    self._client._run(self._set(key, name, value, ttl, True, False, None, stale_ttl))
+                except PantlerError as error:
+                    self._service.ignored("get_or_set", error)
+            return value
         return value.value if type(value) is Dumped else value
 
     async def aget_or_set(
@@ -761,8 +767,18 @@ class PantlerCache(BaseCache):
                 name, load_dumped, ttl, wait=wait, **self._fetching(ttl, tags, stale_ttl)
             )
         except SourceFailed:
-            return await load()
+            value = await load()
+            if not self._has_labels(tags):
+                to_put = await self._dumped(value)
+                try:
+                    await client._run(self._set(key, name, to_put, ttl, True, False, None, stale_ttl))
+                except PantlerError as error:
+                    self._service.ignored("aget_or_set", error)
+            return value
         return value.value if type(value) is Dumped else value
+
+    def _has_labels(self, tags: Tags | Callable[[Any], Tags] | None) -> bool:
+        return bool(self._tags) or tags is not None
 
     def _fetching(
         self, ttl: float | None, tags: Tags | Callable[[Any], Tags] | None, stale_ttl: float | None
@@ -776,7 +792,15 @@ class PantlerCache(BaseCache):
 
         else:
             labels = self._labels(tags)
-        return dict(tags=labels, stale_ttl=self._stale(stale_ttl, ttl), lease_ttl=self._service.options.lease_ttl)
+        return dict(
+            tags=labels,
+            stale_ttl=self._stale(stale_ttl, ttl),
+            lease_ttl=self._service.options.lease_ttl,
+            # Where a load has failed, those who wait go on side by side, as with pages: one after the other each would
+            # wait for the failures of those before. What they load without a lease may be put, but where it has tags:
+            # there only a lease keeps out what was loaded before an invalidation.
+            retry_after=None if self._has_labels(tags) else _leases.SECONDS_ALONE,
+        )
 
     # Counting
 

@@ -223,7 +223,11 @@ class _Orphans:
                     self._thread = threading.Thread(
                         target=_give_up_each, args=(self._queue,), name="pantler-orphans", daemon=True
                     )
-                    self._thread.start()
+                    try:
+                        self._thread.start()
+                    except RuntimeError:
+                        # No more threads: the process ends, or has its fill. Leases end by their time.
+                        self._thread = None
 
     def give_up(self, service: Service, grant: Grant) -> None:
         self._queue.put((service, grant))
