@@ -743,7 +743,7 @@ class MigratingCache(_Counting):
     def _delete_all(self, keys: list[Any], version: int | None) -> Steps[None]:
         names = self._names(keys, version)
         yield from self._of_old("delete_many", _Old("delete_many", (keys,), {"version": version}), None, keys, version)
-        yield from self._delete_many(names)
+        yield from self._delete_many(names.values())
         for key, name in names.items():
             if not self._is_believed(key, version):
                 yield from self._noted(name)
