@@ -164,3 +164,15 @@ def test_a_value_that_is_too_large_is_not_stored(cache: PantlerCache) -> None:
     assert cache.set("k", large) is False
     assert cache.set_many({"k": large, "l": 1}) == ["l"]
     assert cache.get_many("k", "l") == [None, 1]
+
+
+def test_a_key_that_cannot_be_is_no_miss(cache: PantlerCache, url: str) -> None:
+    for call in (lambda: cache.get("\0"), lambda: cache.get_many("k", "\0"), lambda: cache.has("\0"), lambda: cache.delete_many("\0"), PantlerCache(url, key_prefix="\0").clear):
+        with pytest.raises(Invalid, match="NUL"):
+            call()
+
+
+def test_a_prefix_may_be_none(url: str) -> None:
+    cache = PantlerCache(url, key_prefix=lambda: None)  # type: ignore[arg-type, return-value]
+    cache.set("k", 1)
+    assert cache.client.get("k") == 1

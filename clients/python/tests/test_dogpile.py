@@ -194,3 +194,21 @@ def test_a_mutex_waits_as_long_as_it_is_told_to(url: str) -> None:
     thread.join()
     assert not one.locked() and other.acquire(False)
     other.release()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pantler_expiration_time": -1}, "pantler_expiration_time is a"), ({"pantler_expiration_time": "60"}, "pantler_expiration_time is a"),
+        ({"lock_timeout": 1000}, "lock_timeout of a lease"), ({"lock_blocking_timeout": "3"}, "lock_blocking_timeout is a"), ({"tags": [5]}, "A tag is"),
+        ({"tags": "a," * 70}, "tag"),
+    ],
+)  # fmt: skip
+def test_what_a_region_cannot_have_is_told_when_it_is_made(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        PantlerBackend(arguments)
+
+
+def test_an_unknown_argument_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    PantlerBackend({"urll": "http://127.0.0.1:1"})
+    assert "'urll'" in caplog.text and "lock_timeout" in caplog.text

@@ -182,9 +182,9 @@ def lease_seconds(value: Any, name: str = "ttl") -> int | float:
     return number
 
 
-def wait_seconds(value: Any) -> float:
+def wait_seconds(value: Any, name: str = "wait") -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise ValueError(f"wait is a number of seconds, 0 or more; this is {value!r}.")
+        raise ValueError(f"{name} is a number of seconds, 0 or more; this is {value!r}.")
     return float(value)
 
 

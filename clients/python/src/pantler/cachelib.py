@@ -98,6 +98,8 @@ class PantlerCache(BaseCache):
         except SerializationError:
             # One that cannot be read hides no other.
             return [self.get(key) for key in keys]
+        except Invalid:
+            raise
         except PantlerError as error:
             found = self._failed(error, {})
         return [found.get(name) for name in names]
@@ -197,6 +199,8 @@ class PantlerCache(BaseCache):
             else:
                 self.client.flush()
             return True
+        except Invalid:
+            raise
         except PantlerError as error:
             return bool(self._failed(error, False))
 
@@ -211,7 +215,7 @@ class PantlerCache(BaseCache):
 
     def _prefix(self) -> str:
         prefix = self.key_prefix
-        return prefix if isinstance(prefix, str) else prefix()
+        return prefix if isinstance(prefix, str) else prefix() or ""
 
     def _key(self, key: str) -> str:
         return short_key(f"{self._prefix()}{key}")

@@ -13,13 +13,14 @@ from typing import Any
 
 from dogpile.cache.api import NO_VALUE, BytesBackend, CacheMutex, SerializedReturnType
 
-from ._calls import DEFAULT, TTL, short_key
+from ._calls import DEFAULT, TTL, check_tags, lease_seconds, seconds, short_key, tag_list, wait_seconds
 from ._client import Client
 from ._locks import Lock
 from .errors import PantlerError
 
 log = logging.getLogger("pantler")
 
+_OF_BACKEND = ("client", "pantler_expiration_time", "tags", "distributed_lock", "lock_timeout", "lock_blocking_timeout")
 _OF_CLIENT = ("url", "namespace", "token", "timeout", "connect_timeout", "max_idle", "ca_file", "client_certificate")
 
 
@@ -35,6 +36,12 @@ class PantlerBackend(BytesBackend):
     """
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
+        """Raises TypeError or ValueError for arguments that cannot be."""
+        unknown = sorted(set(map(str, arguments)) - {*_OF_BACKEND, *_OF_CLIENT})
+        if unknown:
+            # dogpile has it that what a backend does not know is left alone; a typo in `url` is to be seen, though.
+            known = ", ".join((*_OF_CLIENT, *_OF_BACKEND))
+            log.warning("The arguments of a region have %s, which is unknown here. There are %s.", ", ".join(map(repr, unknown)), known)
         client = arguments.get("client")
         if client is None:
             client = Client(**{name: arguments[name] for name in _OF_CLIENT if name in arguments})
@@ -47,8 +54,12 @@ class PantlerBackend(BytesBackend):
         # In a file of settings it is one text.
         self._tags = tuple(tag.strip() for tag in tags.split(",")) if isinstance(tags, str) else tuple(tags)
         self._distributed = bool(arguments.get("distributed_lock", True))
-        self._lock_ttl = float(arguments.get("lock_timeout") or 10)
-        self._lock_wait = arguments.get("lock_blocking_timeout")
+        if self._ttl is not DEFAULT:
+            seconds(self._ttl, "pantler_expiration_time")
+        check_tags(tag_list(self._tags))
+        self._lock_ttl = lease_seconds(arguments.get("lock_timeout") or 10, "lock_timeout")
+        wait = arguments.get("lock_blocking_timeout")
+        self._lock_wait = None if wait is None else wait_seconds(wait, "lock_blocking_timeout")
 
     def key_mangler(self, key: str) -> str:
         return short_key(key)
