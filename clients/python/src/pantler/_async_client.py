@@ -114,7 +114,7 @@ class AsyncClient:
 
     It has the methods of :class:`Client`, as coroutines, which say the rest; times are in seconds. A client may be shared by tasks, and
     used under several event loops, one after the other or in threads of their own: each has connections of its own. A call that is
-    cancelled closes its connection; a change that it was to make may have been applied or not.
+    cancelled closes its connection; a change that it was to make may have been applied or not, and a lease that it was to get is given up.
     """
 
     def __init__(

@@ -193,7 +193,8 @@ class Client:
     """A namespace of a Pantler service, by blocking calls.
 
     Times are in seconds, with milliseconds as fractions. A client may be shared by threads, and goes on to work in a forked child,
-    which takes connections of its own. Connections are kept and used again; make one client and keep it.
+    which takes connections of its own. Connections are kept and used again; make one client and keep it. Copies share its connections; in a
+    pickle, as multiprocessing makes one, are its settings, the token among them, and what comes out has connections of its own.
 
     Every call may raise :class:`~pantler.PantlerError`: :class:`Unavailable` (no address could be reached, nothing was sent),
     :class:`ConnectionLost` and :class:`TimedOut` (a change may have been applied or not), :class:`BadAnswer`, and
@@ -216,7 +217,8 @@ class Client:
     ) -> None:
         """
         ``url``: where the service listens, ``http://host:port``, ``https://…``, ``unix:/path``, each with or without
-        ``/v1/namespaces/NAME`` behind it; several (a list, or one string with commas) are tried in their order. Without it the environment
+        ``/v1/namespaces/NAME`` behind it; several (a list, or one string with commas) are tried in their order: one that cannot be reached is passed
+        over for a second, one that takes connections and answers nothing for five, after three timeouts. Without it the environment
         variable PANTLER_URL, else http://127.0.0.1:8080. ``namespace``: ``default`` unless the URL names one. ``token``: else PANTLER_TOKEN.
         ``timeout``: seconds that a whole call may take, of which ``connect_timeout`` for a connection. ``max_idle``: connections that are kept
         while nobody uses them. ``ca_file``: a PEM file of those who sign the service's certificate, in the place of the system's;
@@ -476,7 +478,8 @@ class Client:
         sequence, or a function of the value. ``ttl``, ``stale_ttl``: as in :meth:`set`.
 
         A loader that fetches its own key runs its inner loader at once. Raises what the loader raises, SerializationError where the value cannot
-        be stored, Invalid where the service says that the request is wrong.
+        be stored, Invalid where the service says that the request is wrong; TypeError or ValueError for arguments that cannot be, before
+        anything is sent or loaded.
         """
         options = Options(ttl, stale_ttl, tags, negative_ttl, wait, lease_ttl, stale_if_error, retry_after)
         if not callable(loader):
@@ -554,7 +557,8 @@ class Client:
     # --- the rest
 
     def stats(self) -> dict[str, Any]:
-        """The service's statistics of the namespace: hits by tier, misses by reason, windows, sizes."""
+        """The service's statistics of the namespace: hits by tier, misses by reason, windows, sizes. Raises Refused
+        (``namespace_not_found``) before the first write."""
         return self._run(self._calls.stats())
 
     def _twin(self) -> AsyncClient:
