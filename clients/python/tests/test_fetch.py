@@ -675,7 +675,7 @@ def test_a_lease_that_comes_when_its_caller_has_been_cancelled_is_given_up(call:
 
     with hostile.Server(hostile.serving(serve)) as server:
         asyncio.run(main(server.address))
-    assert targets[0] == targets[1], "it is given up where it was asked for"
+    assert targets[0].replace(b"?peek", b"").replace(b"&peek", b"") == targets[1], "it is given up where it was asked for"
 
 
 def test_who_was_cancelled_waits_for_nobody_else(url: str) -> None:

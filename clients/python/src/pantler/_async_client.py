@@ -177,21 +177,19 @@ class AsyncClient:
 
     async def _send(self, request: Request) -> Answer:
         start, rest, safe, wait, gives_lease = request
-        exchange = self._exchange(start, rest, safe=safe, timeout=self._settings.timeout + wait if wait else None)
+        limit = self._settings.timeout + wait if wait else None
         if not gives_lease:
-            return await exchange
-        # In a task of its own, which goes on where the caller is cancelled: the lease may be on its way already, and all others
-        # would wait for somebody who has gone until it ends.
-        asked = _begin(exchange)
-        try:
-            answer: Answer = await asyncio.shield(asked)
-        except asyncio.CancelledError:
-            _begin(self._give_up(request, asked))
-            raise
-        return answer
+            return await self._exchange(start, rest, safe=safe, timeout=limit)
 
-    async def _give_up(self, request: Request, asked: asyncio.Task[Answer]) -> None:
+        def give_up(rest_of_it: Coroutine[Any, Any, Answer]) -> None:
+            # The lease may be on its way already, and all others would wait for somebody who has gone until it ends.
+            _begin(self._give_up(request, rest_of_it))
+
+        return await self._exchange(start, rest, safe=safe, timeout=limit, orphan=give_up)
+
+    async def _give_up(self, request: Request, rest_of_it: Coroutine[Any, Any, Answer]) -> None:
         """Gives up the lease that a request may yet be given whose caller has gone."""
+        asked = _begin(rest_of_it)
         # Not for as long as it would have waited for somebody else's fill: a connection that ends gives up its place in the queue.
         await asyncio.wait([asked], timeout=self._settings.timeout)
         if not asked.done():

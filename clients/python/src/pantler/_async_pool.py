@@ -16,8 +16,9 @@ import socket
 import ssl
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic
+from typing import Any
 
 from ._address import Address
 from ._failover import Standing, first_up, unreachable
@@ -28,6 +29,9 @@ from ._tls import Secure
 from .errors import BadAnswer, ConnectionLost, TimedOut, Unavailable
 
 Loop = asyncio.AbstractEventLoop
+
+Orphan = Callable[[Coroutine[Any, Any, Answer]], object]
+"""Takes over an exchange whose caller has gone."""
 
 LONGEST_SLEEP = 10.0
 """A timer is no longer under way than that, as it keeps its connection from being forgotten."""
@@ -344,11 +348,22 @@ class AsyncPool:
         weakref.finalize(self, _leave, self._homes)
 
     async def exchange(
-        self, start: bytes, rest: bytes, *, safe: bool, timeout: float | None = None, _observed: bool = False
+        self,
+        start: bytes,
+        rest: bytes,
+        *,
+        safe: bool,
+        timeout: float | None = None,
+        orphan: Orphan | None = None,
+        _observed: bool = False,
     ) -> Answer:
-        """One request and its answer; see :meth:`pantler._pool.Pool.exchange`."""
+        """One request and its answer; see :meth:`pantler._pool.Pool.exchange`.
+
+        Where the caller is cancelled while it waits for the answer, the connection is closed; or ``orphan`` is given a
+        coroutine that reads the answer in the caller's place, by the same timeout.
+        """
         if self.observers and not _observed:
-            return await self._exchange_observed(start, rest, safe, timeout)
+            return await self._exchange_observed(start, rest, safe, timeout, orphan)
         limit = self._timeout if timeout is None else timeout
         loop = asyncio.get_running_loop()
         home = self._recent()
@@ -374,9 +389,14 @@ class AsyncPool:
                 index, connection = await self._take(loop, home, began + limit, anew=last)
                 idle = home.idle[index]
             kept = not connection.fresh
+            asked: asyncio.Future[Answer] | None = None
             try:
-                answer = await connection.ask(loop, start, rest, began + limit)
+                asked = connection.ask(loop, start, rest, began + limit)
+                answer = await (asked if orphan is None else asyncio.shield(asked))
             except BaseException as error:
+                if orphan is not None and asked is not None and isinstance(error, asyncio.CancelledError):
+                    orphan(self._finish(connection, asked, idle, began))
+                    raise
                 connection.close()
                 again = not last and (kept and may_ask_again(error, safe) or safe and isinstance(error, WrongID))
                 if not again and (kept or not self._is_down(index, error, safe)):
@@ -416,12 +436,30 @@ class AsyncPool:
         self._max_idle = 0
         _leave(self._homes)
 
-    async def _exchange_observed(self, start: bytes, rest: bytes, safe: bool, timeout: float | None) -> Answer:
+    async def _finish(
+        self, connection: AsyncConnection, asked: asyncio.Future[Answer], idle: list[AsyncConnection], began: float
+    ) -> Answer:
+        """The rest of an exchange whose caller has gone."""
+        try:
+            answer = await asked
+        except BaseException as error:
+            connection.close()
+            raise public(error, connection.address) from None
+        if connection.keep and len(idle) < self._max_idle:
+            connection.used = began
+            idle.append(connection)
+        else:
+            connection.close()
+        return answer
+
+    async def _exchange_observed(
+        self, start: bytes, rest: bytes, safe: bool, timeout: float | None, orphan: Orphan | None
+    ) -> Answer:
         began = monotonic()
         answer: Answer | None = None
         failure: BaseException | None = None
         try:
-            answer = await self.exchange(start, rest, safe=safe, timeout=timeout, _observed=True)
+            answer = await self.exchange(start, rest, safe=safe, timeout=timeout, orphan=orphan, _observed=True)
             return answer
         except BaseException as error:
             failure = error

@@ -103,9 +103,9 @@ class Rest:
         return exchange
 
     def _refusing_async(self, client: AsyncClient) -> Callable[..., Coroutine[Any, Any, Answer]]:
-        async def exchange(start: bytes, rest: bytes, *, safe: bool, timeout: float | None = None) -> Answer:
+        async def exchange(start: bytes, rest: bytes, **how: Any) -> Answer:
             self._check(client)
-            return await client._pool.exchange(start, rest, safe=safe, timeout=timeout)
+            return await client._pool.exchange(start, rest, **how)
 
         return exchange
 
