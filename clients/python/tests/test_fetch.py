@@ -700,6 +700,23 @@ def test_who_was_cancelled_waits_for_nobody_else(url: str) -> None:
         asyncio.run(main(server.address))
 
 
+def test_a_loop_that_ends_while_a_task_waits_for_a_lease_leaves_nothing_behind(url: str) -> None:
+    program = """
+import asyncio, sys, time, pantler
+client, other = pantler.Client(sys.argv[1]), pantler.AsyncClient(sys.argv[1])
+held = client.lease("k", ttl=30)
+async def main():
+    task = asyncio.create_task(other.fetch("k", lambda: 1))
+    await asyncio.sleep(0.2)
+asyncio.run(main())
+time.sleep(0.2)
+assert held.release()
+print(type(client.lease("k", wait=2)).__name__)
+"""
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", program, url], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("Lease\n", "")
+
+
 def test_a_fetch_that_times_out_from_outside_gives_its_lease_up(url: str, client: Client) -> None:
     async def main() -> None:
         async with AsyncClient(url) as other:

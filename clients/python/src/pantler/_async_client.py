@@ -181,25 +181,18 @@ class AsyncClient:
         if not gives_lease:
             return await self._exchange(start, rest, safe=safe, timeout=limit)
 
-        def give_up(rest_of_it: Coroutine[Any, Any, Answer]) -> None:
-            # The lease may be on its way already, and all others would wait for somebody who has gone until it ends.
-            _begin(self._give_up(request, rest_of_it))
-
-        return await self._exchange(start, rest, safe=safe, timeout=limit, orphan=give_up)
-
-    async def _give_up(self, request: Request, rest_of_it: Coroutine[Any, Any, Answer]) -> None:
-        """Gives up the lease that a request may yet be given whose caller has gone."""
-        asked = _begin(rest_of_it)
-        # Not for as long as it would have waited for somebody else's fill: a connection that ends gives up its place in the queue.
-        await asyncio.wait([asked], timeout=self._settings.timeout)
-        if not asked.done():
-            asked.cancel()
-            return
-        try:
-            release = giving_up(request, asked.result())
+        def gone(answer: Answer) -> None:
+            # All others would wait for somebody who has gone until the lease ends.
+            release = giving_up(request, answer)
             if release is not None:
-                await self._send(release)
-        except (PantlerError, asyncio.CancelledError):
+                _begin(self._give_up(release))
+
+        return await self._exchange(start, rest, safe=safe, timeout=limit, orphan=gone)
+
+    async def _give_up(self, release: Request) -> None:
+        try:
+            await self._send(release)
+        except PantlerError:
             # It ends by itself.
             pass
 

@@ -16,9 +16,8 @@ import socket
 import ssl
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any
 
 from ._address import Address
 from ._failover import Standing, first_up, unreachable
@@ -30,8 +29,8 @@ from .errors import BadAnswer, ConnectionLost, TimedOut, Unavailable
 
 Loop = asyncio.AbstractEventLoop
 
-Orphan = Callable[[Coroutine[Any, Any, Answer]], object]
-"""Takes over an exchange whose caller has gone."""
+Orphan = Callable[[Answer], object]
+"""Takes the answer whose caller has gone."""
 
 LONGEST_SLEEP = 10.0
 """A timer is no longer under way than that, as it keeps its connection from being forgotten."""
@@ -359,8 +358,8 @@ class AsyncPool:
     ) -> Answer:
         """One request and its answer; see :meth:`pantler._pool.Pool.exchange`.
 
-        Where the caller is cancelled while it waits for the answer, the connection is closed; or ``orphan`` is given a
-        coroutine that reads the answer in the caller's place, by the same timeout.
+        Where the caller is cancelled while it waits for the answer, the connection is closed; or, where there is
+        ``orphan``, that is called in the loop with the answer, if it comes within a timeout of the pool.
         """
         if self.observers and not _observed:
             return await self._exchange_observed(start, rest, safe, timeout, orphan)
@@ -395,7 +394,9 @@ class AsyncPool:
                 answer = await (asked if orphan is None else asyncio.shield(asked))
             except BaseException as error:
                 if orphan is not None and asked is not None and isinstance(error, asyncio.CancelledError):
-                    orphan(self._finish(connection, asked, idle, began))
+                    self._leave_to(orphan, loop, connection, asked, idle, began)
+                    # The exception holds this frame, which is not to hold the connection.
+                    connection = asked = None
                     raise
                 connection.close()
                 again = not last and (kept and may_ask_again(error, safe) or safe and isinstance(error, WrongID))
@@ -436,21 +437,46 @@ class AsyncPool:
         self._max_idle = 0
         _leave(self._homes)
 
-    async def _finish(
-        self, connection: AsyncConnection, asked: asyncio.Future[Answer], idle: list[AsyncConnection], began: float
-    ) -> Answer:
-        """The rest of an exchange whose caller has gone."""
-        try:
-            answer = await asked
-        except BaseException as error:
-            connection.close()
-            raise public(error, connection.address) from None
-        if connection.keep and len(idle) < self._max_idle:
-            connection.used = began
-            idle.append(connection)
-        else:
-            connection.close()
-        return answer
+    def _leave_to(
+        self,
+        orphan: Orphan,
+        loop: Loop,
+        connection: AsyncConnection,
+        asked: asyncio.Future[Answer],
+        idle: list[AsyncConnection],
+        began: float,
+    ) -> None:
+        """Waits for the answer of a caller who has gone.
+
+        No task does, as nobody runs one in a loop that ends, and by its end all callers are cancelled. So only the loop
+        has the connection: it is closed with that.
+        """
+        held = weakref.ref(connection)
+
+        def give_up_waiting() -> None:
+            connection = held()
+            if connection is not None:
+                connection.close()
+
+        # Not for as long as the caller would have waited: a connection that ends gives up its place in a queue.
+        timer = loop.call_later(self._timeout, give_up_waiting)
+
+        def answered(asked: asyncio.Future[Answer]) -> None:
+            timer.cancel()
+            connection = held()
+            if connection is None:
+                return
+            if asked.cancelled() or asked.exception() is not None:
+                connection.close()
+                return
+            if connection.keep and len(idle) < self._max_idle:
+                connection.used = began
+                idle.append(connection)
+            else:
+                connection.close()
+            orphan(asked.result())
+
+        asked.add_done_callback(answered)
 
     async def _exchange_observed(
         self, start: bytes, rest: bytes, safe: bool, timeout: float | None, orphan: Orphan | None
