@@ -723,10 +723,17 @@ def asgi(
             for visitor in visitors:
                 visitor.left.set()
         answers = await visits
-        # As in a server, whose loop goes on: what came too late for its visitor is given back.
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        if others:
-            await asyncio.wait(others, timeout=20)
+        # As in a server, whose loop goes on: what came too late for its visitor is given back, one after the other where
+        # several have left. Nobody's task waits for that, so the loop goes on until nothing has come for a while.
+        quiet = 0
+        while quiet < (10 if leave else 1):
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            if others:
+                await asyncio.wait(others, timeout=20)
+                quiet = 0
+            else:
+                await asyncio.sleep(0.02)
+                quiet += 1
         return answers
 
     return asyncio.run(all_of_them())
