@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from pantler import ABSENT, DEFAULT, BadAnswer, Busy, Invalid, NotAllowed, PantlerError, Refused, SerializationError
-from pantler._calls import BATCH_BYTES, Calls, Entry, Grant, Request, Steps, giving_up, refusal, short_key
+from pantler._answers import Entry, Grant, refusal
+from pantler._arguments import short_key
+from pantler._calls import BATCH_BYTES, Calls, Request, Steps, giving_up
 from pantler._values import serializer_of
 
 CALLS = Calls("shop", serializer_of("json"))

@@ -12,7 +12,8 @@ Needs nothing but the standard library. The backends for Django, cachelib and do
 from __future__ import annotations
 
 from ._async_client import AsyncClient, AsyncLease
-from ._calls import ABSENT, DEFAULT, Entry
+from ._answers import Entry
+from ._arguments import ABSENT, DEFAULT
 from ._client import Client, Lease
 from ._fetch import SourceFailed
 from ._locks import AsyncLock, Lock, LockHeld, LockLost

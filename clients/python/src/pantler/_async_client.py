@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from . import _fetch
 from ._async_pool import AsyncPool
-from ._calls import DEFAULT, LONGEST_WAIT, TTL, Calls, Entry, Grant, Held, Request, Unreadable, giving_up, wait_seconds
+from ._answers import Entry, Grant, Held, Unreadable
+from ._arguments import DEFAULT, LONGEST_WAIT, TTL, wait_seconds
+from ._calls import Calls, Request, giving_up
 from ._client import Certificate, Client, Settings, filling, remade, settings_of
 from ._decorator import Decorator
 from ._fetch import Drop, Failed, Keep, Load, Options, Pause, Release, Tags

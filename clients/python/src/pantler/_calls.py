@@ -7,66 +7,57 @@ connections and one with asyncio, so that what a call means is written once.
 
 from __future__ import annotations
 
-import enum
-import hashlib
-import math
 import re
 import time
 from binascii import Error as Base64Error, a2b_base64, b2a_base64
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Generator, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import quote
 
+from ._answers import (
+    Entry,
+    Grant,
+    Held,
+    Unreadable,
+    found_at,
+    member_of,
+    member_or,
+    moment_of,
+    object_of,
+    problem,
+    refusal,
+    version_of,
+)
+from ._arguments import (
+    ABSENT,
+    DEFAULT,
+    LONGEST_TTL,
+    LONGEST_WAIT,
+    TTL,
+    check_tags,
+    check_ttl,
+    key_list,
+    lease_seconds,
+    seconds,
+    stale_seconds,
+    tag_list,
+    wait_seconds,
+    whole_number,
+)
 from ._http import Answer, field
 from ._keys import View, checked, path as path_of
 from ._values import BYTES, JSON, MSGPACK, PICKLE, Serializer, dump, encode_json as _encode, load, read_json
-from .errors import BadAnswer, Busy, Invalid, KeyMissing, NotAllowed, Refused, SerializationError
+from .errors import BadAnswer, Invalid, KeyMissing, SerializationError
 
 T = TypeVar("T")
 
 
-class Default(enum.Enum):
-    """The type of :data:`DEFAULT`."""
-
-    DEFAULT = "default"
-
-    def __repr__(self) -> str:
-        return "DEFAULT"
-
-
-class Absent(enum.Enum):
-    """The type of :data:`ABSENT`."""
-
-    ABSENT = "absent"
-
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-#: As a TTL: the namespace's own, ``default_ttl`` (for negative entries ``negative_ttl``).
-DEFAULT: Final = Default.DEFAULT
-#: In the place of a value: the source has nothing under the key. ``set(key, ABSENT)`` stores a negative entry.
-ABSENT: Final = Absent.ABSENT
-
-#: Seconds, with milliseconds as fractions; None never expires; DEFAULT is the namespace's.
-TTL: TypeAlias = "float | None | Literal[Default.DEFAULT]"
-
 #: The most keys in a batch, which is the service's own bound.
 BATCH_KEYS: Final = 1000
-#: The most tags that an entry has.
-MOST_TAGS: Final = 64
 #: The most bytes in the body of a batch of ours. The service takes 64 MiB unless it is told otherwise; smaller ones keep a
 #: batch within the timeout, and let others in between.
 BATCH_BYTES: Final = 8 << 20
-#: The longest TTL that the service takes: 100 years. What is longer is as good as that.
-LONGEST_TTL: Final = 3_153_600_000
-#: The longest that the service lets a caller wait for a lease.
-LONGEST_WAIT: Final = 30.0
 
 #: Bytes from here on go as they are. Fewer go as base64 in an envelope, which the service reads quicker than a query and fields.
 _MANY_BYTES: Final = 4096
@@ -96,148 +87,6 @@ class Request(NamedTuple):
 Steps: TypeAlias = Generator[Request, Answer, T]
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An entry as it was when it was read. Plain data: safe to share between threads."""
-
-    key: str
-    #: The value; :data:`ABSENT` where it is a negative entry.
-    value: Any
-    #: The version that its last write gave it, for compare-and-set.
-    version: int
-    #: When it expires, in UTC, by the service's clock; None is never.
-    expires_at: datetime | None
-    tags: tuple[str, ...] = ()
-    #: Whether its time is over, and it is handed out while somebody refreshes it.
-    stale: bool = False
-    #: Where it was found: ``memory``, ``disk`` or ``shared``; None where the service did not say.
-    tier: str | None = None
-
-
-@dataclass(frozen=True)
-class Grant:
-    """A lease as the service gave it: the right to fill a key."""
-
-    key: str
-    token: str
-    #: Seconds that it was asked for; it ends then unless it is prolonged.
-    ttl: float
-    #: What may be handed out meanwhile.
-    stale_entry: Entry | None = None
-    #: Whether that is fresh still, and is only refreshed early.
-    fresh: bool = False
-
-
-@dataclass(frozen=True)
-class Held:
-    """Nobody gets a lease of the key now."""
-
-    #: ``filling``: somebody else has it; ``failed``: its source has failed, and is left alone; ``crowded``: no room to wait.
-    reason: str
-    retry_after: float
-    refusal: Refused
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """There is an entry whose value the serializer does not read."""
-
-    version: int
-    error: SerializationError
-
-
-# --- what goes in
-
-
-def seconds(value: Any, name: str = "ttl") -> int | float:
-    """A number of seconds, greater than 0. Raises TypeError or ValueError, which say what is allowed."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is a number of seconds; this is {value!r}.")
-    if not value > 0 or value == math.inf:
-        raise ValueError(f"{name} is a finite number of seconds greater than 0; this is {value!r}.")
-    if isinstance(value, int):
-        return min(value, LONGEST_TTL)
-    # The service counts milliseconds: nothing that was to live at all is to be refused for being shorter than one.
-    return min(max(round(value, 3), 0.001), LONGEST_TTL)
-
-
-def check_ttl(ttl: Any, allowed: str = "None (never expires) and DEFAULT (the namespace's own)") -> int | float | None:
-    """A TTL other than DEFAULT. Raises TypeError or ValueError, which say what is allowed."""
-    if type(ttl) is int and 0 < ttl <= LONGEST_TTL:
-        return ttl
-    try:
-        return None if ttl is None else seconds(ttl)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{error} Allowed too: {allowed}.") from None
-
-
-def stale_seconds(value: Any) -> int | float:
-    return 0 if type(value) in (int, float) and value == 0 else seconds(value, "stale_ttl")
-
-
-def lease_seconds(value: Any, name: str = "ttl") -> int | float:
-    number = seconds(value, name)
-    if not 0.1 <= number <= 300:
-        raise ValueError(f"{name} of a lease is 0.1 to 300 seconds; this is {value!r}.")
-    return number
-
-
-def wait_seconds(value: Any, name: str = "wait") -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise ValueError(f"{name} is a number of seconds, 0 or more; this is {value!r}.")
-    return float(value)
-
-
-def tag_list(tags: Iterable[str]) -> list[str]:
-    if isinstance(tags, (str, bytes)):
-        raise TypeError(f"tags is a sequence of str, not one: [{tags!r}].")
-    try:
-        listed = list(tags)
-    except TypeError:
-        raise TypeError(f"tags is a sequence of str; this is {tags!r}.") from None
-    for tag in listed:
-        if not isinstance(tag, str):
-            raise TypeError(f"A tag is a str; this is {tag!r}.")
-    return listed
-
-
-def check_tags(tags: Collection[str]) -> None:
-    """Tags of an entry. Raises Invalid as the service would, which in a batch says so of each key instead."""
-    if len(tags) > MOST_TAGS:
-        raise Invalid(422, "tags_invalid", f"There are {len(tags)} tags; an entry has at most {MOST_TAGS}.")
-    for tag in tags:
-        try:
-            size = len(tag.encode())
-        except UnicodeEncodeError:
-            size = 0
-        if not 1 <= size <= 255 or "\0" in tag:
-            raise Invalid(422, "tags_invalid", f"A tag is 1 to 255 bytes of UTF-8 without NUL; this is {tag!r:.80}.")
-
-
-def key_list(keys: Iterable[str]) -> list[str]:
-    """The keys, each once. Raises TypeError for what is none."""
-    if isinstance(keys, (str, bytes)):
-        raise TypeError(f"keys is a sequence of str, not one: [{keys!r}].")
-    try:
-        listed = list(dict.fromkeys(keys))
-    except TypeError:
-        raise TypeError(f"keys is a sequence of str; this is {keys!r:.80}.") from None
-    for key in listed:
-        if not isinstance(key, str):
-            raise TypeError(f"A key is a str; this is {key!r}.")
-    return listed
-
-
-def short_key(key: str) -> str:
-    """The key, or where it is longer than the service takes, its start and a hash of all of it."""
-    if len(key) * 4 <= 1024:
-        return key
-    data = key.encode("utf-8", "surrogatepass")
-    if len(data) <= 1024:
-        return key
-    return data[:900].decode(errors="ignore") + "#" + hashlib.sha256(data).hexdigest()
-
-
 def json_body(value: object) -> bytes:
     """JSON as a body. Raises Invalid where a key or a tag in it is no UTF-8."""
     try:
@@ -249,113 +98,6 @@ def json_body(value: object) -> bytes:
 def with_body(lines: str, body: bytes) -> bytes:
     """What follows a request's first line: these fields, the body's length, and the body."""
     return f"{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-# --- what comes back
-
-
-def object_of(body: bytes) -> dict[str, Any]:
-    """The JSON object that an answer is. Raises BadAnswer, as all do that read answers."""
-    try:
-        value = read_json(body)
-    except SerializationError as error:
-        raise BadAnswer(f"The answer is no JSON: {error}") from error
-    if type(value) is not dict:
-        raise BadAnswer(f"The answer is no JSON object, but {body[:80]!r}.")
-    return value
-
-
-def member_of(holder: dict[str, Any], name: str, kind: type[T]) -> T:
-    """A member of an answer, which has to be of this very type."""
-    value = holder.get(name)
-    if type(value) is not kind:
-        raise BadAnswer(f"The answer's member {name!r} should be of {kind.__name__}, and is {value!r:.80}.")
-    return value
-
-
-def _member_or(holder: dict[str, Any], name: str, kind: type[T], default: T) -> T:
-    return member_of(holder, name, kind) if name in holder else default
-
-
-def version_of(head: bytes) -> int:
-    """The version in an answer's entity tag."""
-    _, found, rest = head.partition(b'\r\netag: "')
-    digits = rest.partition(b'"')[0]
-    if found and digits.isdigit() and len(digits) <= 20:
-        return int(digits)
-    tag = field(head, b"etag") or b""
-    try:
-        # A proxy that compresses makes tags weak.
-        return int(tag.removeprefix(b"W/").strip(b'"'))
-    except ValueError:
-        raise BadAnswer(f"The answer has no version, but the entity tag {tag!r}.") from None
-
-
-def moment_of(text: Any) -> datetime | None:
-    """When an entry expires; None is never."""
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except (AttributeError, ValueError):
-        raise BadAnswer(f"The answer's expiry is {text!r:.80}.") from None
-
-
-def found_at(head: bytes) -> tuple[bool, str | None, int | None]:
-    """Of an answer's Cache-Status: whether the entry is stale, its tier, and the whole seconds that it has left."""
-    status = field(head, b"cache-status") or b""
-    detail: str | None = None
-    left: int | None = None
-    # Caches on the way put their own members behind the service's.
-    for part in status.partition(b",")[0].split(b";")[1:]:
-        name, _, value = part.strip().partition(b"=")
-        if name == b"detail":
-            detail = value.decode("latin-1")
-        elif name == b"ttl":
-            try:
-                left = int(value)
-            except ValueError:
-                pass
-    stale = detail == "stale"
-    return stale, None if stale or detail == "absent" else detail, left
-
-
-def problem(status: int, head: bytes, body: bytes) -> dict[str, Any]:
-    """The members of a problem (RFC 9457); of an answer that has none, its status alone. Never raises."""
-    try:
-        value = read_json(body)
-    except SerializationError:
-        value = None
-    if type(value) is dict:
-        return value
-    return {"status": status, "detail": body[:200].decode("utf-8", "replace")}
-
-
-def refusal(status: int, head: bytes, body: bytes) -> Refused:
-    """The error that an answer stands for which is no result of its call."""
-    said = problem(status, head, body)
-    code, detail = said.get("code"), said.get("detail")
-    retry_after = said.get("retry_after")
-    if type(retry_after) not in (int, float):
-        try:
-            retry_after = float(field(head, b"retry-after") or b"")
-        except ValueError:
-            retry_after = None
-    if retry_after is not None and not 0 <= retry_after < math.inf:
-        retry_after = None
-    kind: type[Refused] = Refused
-    if status in (401, 403):
-        kind = NotAllowed
-    elif status in (429, 503):
-        kind = Busy
-    elif status in (400, 413, 414, 415, 422) or code in ("not_an_integer", "counter_overflow", "not_json"):
-        kind = Invalid
-    return kind(
-        status,
-        code if isinstance(code, str) else "",
-        detail if isinstance(detail, str) else "",
-        None if retry_after is None else float(retry_after),
-    )
 
 
 def giving_up(request: Request, answer: Answer) -> Request | None:
@@ -438,7 +180,7 @@ class Calls:
         else:
             value = self.bytes_of(said)
         stale, tier, _ = found_at(head)
-        tags = _member_or(said, "tags", list, [])
+        tags = member_or(said, "tags", list, [])
         return Entry(
             member_of(said, "key", str), value, member_of(said, "version", int), moment_of(said.get("expires_at")), tuple(tags), stale, tier
         )
@@ -575,10 +317,10 @@ class Calls:
         raise refusal(*answer)
 
     def incr(self, key: str, by: int, initial: int | None, ttl: TTL) -> Steps[int]:
-        wanted: dict[str, Any] = {"by": _whole(by, "by")}
+        wanted: dict[str, Any] = {"by": whole_number(by, "by")}
         new_ttl = None if ttl is DEFAULT else check_ttl(ttl)
         if initial is not None:
-            wanted["initial"] = _whole(initial, "initial")
+            wanted["initial"] = whole_number(initial, "initial")
             if ttl is not DEFAULT:
                 wanted["ttl"] = new_ttl
         answer = yield Request(
@@ -592,7 +334,7 @@ class Calls:
         raise refusal(*answer)
 
     def decr(self, key: str, by: int, initial: int | None, ttl: TTL) -> Steps[int]:
-        return (yield from self.incr(key, -_whole(by, "by"), initial, ttl))
+        return (yield from self.incr(key, -whole_number(by, "by"), initial, ttl))
 
     # --- batches
 
@@ -662,7 +404,7 @@ class Calls:
         found.update(values)
         for key in unclear:
             del found[key]
-        return _member_or(said, "omitted", list, []), unclear
+        return member_or(said, "omitted", list, []), unclear
 
     def _read_framed(self, body: bytes, found: dict[str, Any]) -> list[str]:
         length, newline, _ = body[:24].partition(b"\n")
@@ -676,7 +418,7 @@ class Calls:
         said = object_of(body[start:end])
         found.update(member_of(said, "values", dict))
         serializer = self.serializer
-        for key, frame in _member_or(said, "bytes", dict, {}).items():
+        for key, frame in member_or(said, "bytes", dict, {}).items():
             try:
                 media_type, size = frame["content_type"], frame["length"]
             except (TypeError, KeyError):
@@ -687,7 +429,7 @@ class Calls:
             found[key] = load(body[start:end], media_type, serializer)
         if end != len(body):
             raise BadAnswer("The batch is longer than it says.")
-        return _member_or(said, "omitted", list, [])
+        return member_or(said, "omitted", list, [])
 
     def _read_entries(self, answer: Answer, found: dict[str, Any]) -> list[str]:
         said = object_of(answer[2])
@@ -695,7 +437,7 @@ class Calls:
             if type(one) is not dict:
                 raise BadAnswer(f"The batch has the entry {one!r:.80}.")
             found[member_of(one, "key", str)] = one["value"] if "value" in one else self.bytes_of(one)
-        return _member_or(said, "omitted", list, [])
+        return member_or(said, "omitted", list, [])
 
     def set_many(
         self, mapping: Mapping[str, Any], ttl: TTL, stale_ttl: float | None, tags: Iterable[str]
@@ -855,7 +597,7 @@ class Calls:
         if status == 201:
             said = object_of(body)
             given = member_of(said, "lease", dict)
-            stale = _member_or(said, "stale_entry", dict, {})
+            stale = member_or(said, "stale_entry", dict, {})
             fresh = said.get("fresh") is True
             kept = None
             if stale:
@@ -919,12 +661,6 @@ class Calls:
         if answer[0] == 200:
             return object_of(answer[2])
         raise refusal(*answer)
-
-
-def _whole(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is an int; this is {value!r}.")
-    return value
 
 
 def value_member(data: bytes, media_type: str) -> bytes:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from . import _fetch
 from ._address import Address, parse_addresses
-from ._calls import DEFAULT, LONGEST_WAIT, TTL, Calls, Default, Entry, Grant, Held, Request, Steps, Unreadable, wait_seconds
+from ._answers import Entry, Grant, Held, Unreadable
+from ._arguments import DEFAULT, LONGEST_WAIT, TTL, Default, wait_seconds
+from ._calls import Calls, Request
 from ._decorator import Decorator
 from ._fetch import Drop, Failed, Keep, Load, Options, Pause, Release, Tags
 from ._http import Answer

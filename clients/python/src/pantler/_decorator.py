@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
-from ._calls import short_key
+from ._arguments import short_key
 from ._fetch import Options, checked
 
 if TYPE_CHECKING:

@@ -10,19 +10,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from ._calls import (
+from ._answers import Entry, Grant, Held, Unreadable
+from ._arguments import (
     ABSENT,
     DEFAULT,
     LONGEST_WAIT,
     TTL,
-    Calls,
-    Entry,
-    Grant,
-    Held,
-    Request,
-    Unreadable,
     check_tags,
     check_ttl,
     lease_seconds,
@@ -31,7 +26,8 @@ from ._calls import (
     tag_list,
     wait_seconds,
 )
-from .errors import Busy, Invalid, PantlerError, Refused, SerializationError
+from ._calls import Calls, Request
+from .errors import Busy, Invalid, PantlerError, SerializationError
 
 log = logging.getLogger("pantler")
 

@@ -7,7 +7,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ._calls import LONGEST_WAIT, Entry, Grant, lease_seconds, short_key
+from ._answers import Entry, Grant
+from ._arguments import LONGEST_WAIT, lease_seconds, short_key
 from .errors import PantlerError
 
 if TYPE_CHECKING:

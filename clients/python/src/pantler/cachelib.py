@@ -16,7 +16,7 @@ from typing import Any
 
 from cachelib.base import BaseCache
 
-from ._calls import short_key
+from ._arguments import short_key
 from ._client import Client
 from ._fetch import Quiet
 from ._values import Serializer, SerializerOfBytes

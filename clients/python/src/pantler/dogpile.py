@@ -13,7 +13,7 @@ from typing import Any
 
 from dogpile.cache.api import NO_VALUE, BytesBackend, CacheMutex, SerializedReturnType
 
-from ._calls import DEFAULT, TTL, check_tags, lease_seconds, seconds, short_key, tag_list, wait_seconds
+from ._arguments import DEFAULT, TTL, check_tags, lease_seconds, seconds, short_key, tag_list, wait_seconds
 from ._client import Client
 from ._locks import Lock
 from .errors import PantlerError

@@ -19,7 +19,9 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_
 from django.core.exceptions import SynchronousOnlyOperation
 
 from .._async_client import AsyncClient
-from .._calls import ABSENT, LONGEST_TTL, Calls, Entry, Grant, Request, Steps, Unreadable, refusal
+from .._answers import Entry, Grant, Unreadable, refusal
+from .._arguments import ABSENT, LONGEST_TTL
+from .._calls import Calls, Request, Steps
 from .._client import Client
 from .._fetch import SourceFailed
 from .._http import Answer

@@ -29,7 +29,7 @@ from asgiref.sync import SyncToAsync
 from django.core.signals import request_finished
 from django.http import StreamingHttpResponse
 
-from .._calls import Grant
+from .._answers import Grant
 from .._keeper import keep
 from ..errors import PantlerError
 

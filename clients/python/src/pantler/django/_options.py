@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from .._calls import LONGEST_WAIT, lease_seconds, seconds, tag_list
+from .._arguments import LONGEST_WAIT, lease_seconds, seconds, tag_list
 from .._values import Serializer
 from ._serializers import serializer_of
 

@@ -17,7 +17,8 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from .._async_client import AsyncClient
-from .._calls import Calls, Entry, Grant, Held, Request, Steps, Unreadable
+from .._answers import Entry, Grant, Held, Unreadable
+from .._calls import Calls, Request, Steps
 from .._client import Client
 from .._http import Answer
 from ..errors import Invalid, PantlerError, TimedOut, Unavailable

@@ -9,22 +9,9 @@ import time
 from datetime import datetime, timezone
 from typing import Any
 
-from .._calls import (
-    DEFAULT,
-    LONGEST_TTL,
-    Calls,
-    Request,
-    Steps,
-    found_at,
-    json_body,
-    member_of,
-    moment_of,
-    object_of,
-    refusal,
-    value_member,
-    version_of,
-    with_body,
-)
+from .._answers import found_at, member_of, moment_of, object_of, refusal, version_of
+from .._arguments import DEFAULT, LONGEST_TTL
+from .._calls import Calls, Request, Steps, json_body, value_member, with_body
 from .._http import Answer
 from .._values import dump
 from ..errors import Invalid, KeyMissing

@@ -34,7 +34,9 @@ from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import ImproperlyConfigured
 
-from .._calls import ABSENT, Entry, Grant, Held, Request, Unreadable
+from .._answers import Entry, Grant, Held, Unreadable
+from .._arguments import ABSENT
+from .._calls import Request
 from .._http import Answer, field
 from ..errors import KeyMissing, PantlerError, Refused, SerializationError
 from . import _leases, _steps
@@ -966,7 +968,7 @@ def _watched(steps: Generator[Request, Answer, T], said: list[bytes]) -> Generat
 
 
 def _refusal(answer: Answer) -> Refused:
-    from .._calls import refusal
+    from .._answers import refusal
 
     return refusal(*answer)
 
