@@ -23,7 +23,7 @@ from ._address import Address
 from ._failover import Standing, first_up, unreachable
 from ._http import Answer, Reader, WrongID, echo_start, whole
 from ._observation import Observer, observation
-from ._pool import IDLE_SECONDS, LARGE, NO_SIGNAL, PIECE, PIECE_OUT, NotAnswered, NotAsked, lines, may_ask_again, public
+from ._pool import IDLE_SECONDS, LARGE, NO_SIGNAL, PIECE, PIECE_OUT, NotAnswered, NotAsked, lines, may_ask_again, noted, public
 from ._tls import Secure
 from .errors import BadAnswer, ConnectionLost, TimedOut, Unavailable
 
@@ -596,7 +596,7 @@ async def _connect(
 
 async def _connect_unix(loop: Loop, path: str, deadline: float) -> socket.socket:
     while True:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = noted(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         try:
             sock.setblocking(False)
             sock.connect(path)
@@ -620,7 +620,7 @@ async def _connect_tcp(loop: Loop, address: Address, deadline: float) -> socket.
         if left <= 0:
             break
         try:
-            sock = socket.socket(family, kind, protocol)
+            sock = noted(socket.socket(family, kind, protocol))
         except OSError as error:
             failure = error
             continue

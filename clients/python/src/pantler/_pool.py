@@ -19,6 +19,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import TypeVar
 
 from ._address import Address
 from ._failover import Standing, first_up, unreachable
@@ -573,6 +574,18 @@ def public(error: BaseException, address: Address) -> BaseException:
     return error
 
 
+_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+"""All sockets, from the moment they are made: a process may be forked while another thread still connects one."""
+
+Socket = TypeVar("Socket", bound=socket.socket)
+
+
+def noted(sock: Socket) -> Socket:
+    """The socket, which a forked child will close."""
+    _sockets.add(sock)
+    return sock
+
+
 def connect(address: Address, budget: float, tls: ssl.SSLContext | None) -> socket.socket:
     """A connected socket, with TLS where the address has it. Raises OSError and UnicodeError."""
     deadline = monotonic() + min(budget, 1e6)
@@ -582,7 +595,9 @@ def connect(address: Address, budget: float, tls: ssl.SSLContext | None) -> sock
     try:
         assert tls is not None
         sock.settimeout(max(0.001, deadline - monotonic()))
-        return tls.wrap_socket(sock, server_hostname=address.host)
+        sock = noted(tls.wrap_socket(sock, server_hostname=address.host, do_handshake_on_connect=False))
+        sock.do_handshake()
+        return sock
     except BaseException:
         sock.close()
         raise
@@ -590,7 +605,7 @@ def connect(address: Address, budget: float, tls: ssl.SSLContext | None) -> sock
 
 def _connect_unix(path: str, deadline: float) -> socket.socket:
     while True:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = noted(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         try:
             sock.settimeout(max(0.001, deadline - monotonic()))
             sock.connect(path)
@@ -614,7 +629,7 @@ def _connect_tcp(address: Address, deadline: float) -> socket.socket:
         if left <= 0:
             break
         try:
-            sock = socket.socket(family, kind, protocol)
+            sock = noted(socket.socket(family, kind, protocol))
         except OSError as error:
             failure = error
             continue
@@ -656,6 +671,10 @@ _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 def _after_fork() -> None:
     for pool in list(_pools):
         pool._forget()
+    for sock in list(_sockets):
+        # Without a goodbye, as a connection's own end.
+        sock.close()
+    _sockets.clear()
 
 
 if hasattr(os, "register_at_fork"):
