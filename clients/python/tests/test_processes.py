@@ -30,7 +30,7 @@ def run(program: str, *arguments: str) -> str:
 
 GREEN = '''
 {patch}
-import sys, time
+import os, sys, time
 from pantler import _pool
 from pantler._address import parse_addresses
 from pantler.errors import TimedOut, Unavailable
@@ -53,7 +53,7 @@ connections = pool._places[0].idle
 assert len(connections) == 4 and {{type(connection) for connection in connections}} == {{_pool.Connection}}
 
 # While one waits, the others go on.
-lease = b"POST /v1/namespaces/default/leases/green-lease HTTP/1.1\\r\\n"
+lease = b"POST /v1/namespaces/default/leases/green-lease-%d HTTP/1.1\\r\\n" % os.getpid()
 def rest(wait): return b"Content-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n%s" % (len(wait), wait)
 assert pool.exchange(lease, rest(b'{{"ttl":2}}'), safe=False)[0] == 201
 def wait(number):
