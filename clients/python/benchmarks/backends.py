@@ -286,7 +286,10 @@ class Bare:
             return read_message(self.connection)
         answer = self.connection.recv(65_536)
         while len(answer) < self.short:
-            answer += self.connection.recv(65_536)
+            more = self.connection.recv(65_536)
+            if not more:
+                raise ConnectionError("the service closed the bare socket's connection")
+            answer += more
         return answer
 
 
