@@ -334,8 +334,6 @@ class Pool:
         self._chores_at = 0.0
         """The earlier one of the two."""
         self._alarms = _are_alarms_handled()
-        self._open: weakref.WeakSet[Connection] = weakref.WeakSet()
-        """All connections, those in use too: a forked child closes them."""
         _pools.add(self)
         weakref.finalize(self, _close_idle, self._places)
 
@@ -518,7 +516,6 @@ class Pool:
         except BaseException:
             sock.close()
             raise
-        self._open.add(connection)
         return connection
 
     def _do_chores(self, now: float) -> None:
@@ -539,9 +536,7 @@ class Pool:
         self._choose(now)
 
     def _forget(self) -> None:
-        """In a forked child: the sockets are the parent's."""
-        for connection in list(self._open):
-            connection.close()
+        """In a forked child: the sockets are the parent's, and are closed with all others (``_after_fork``)."""
         for place in self._places:
             place.idle.clear()
 
